@@ -1,0 +1,216 @@
+"""Header bytes to header, and back: `serialize_header(parse_header(data)[0])` is `data`.
+
+Arrays are walked over, not decoded. Every length is checked against the bytes that are there
+before it is used, so a hostile file costs neither memory nor time.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from typing import TypeAlias
+
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.values import (
+    ARRAY_PREFIX_N_BYTES,
+    SCALAR_WIDTHS,
+    ByteOrder,
+    ValueType,
+    encode_string,
+)
+from ggufsurgeon.errors import MalformedFileError
+
+Buffer: TypeAlias = "bytes | mmap.mmap"
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+MAX_DIMS = 4
+"""`GGML_MAX_DIMS`, ggml/include/ggml.h."""
+MAX_NESTING = 32
+"""Levels of arrays in arrays. llama.cpp reads one level; deeper ones are kept all the same."""
+
+_SMALLEST_PAIR = 8 + 1 + 4 + 1
+_SMALLEST_TENSOR_INFO = 8 + 4 + 4 + 8
+
+
+def parse_header(data: Buffer, path: str) -> tuple[Header, int]:
+    """The header at the start of `data`, and its length in bytes.
+
+    `path` is for messages only. Raises MalformedFileError with the offset of what is wrong.
+    """
+    cursor = _Cursor(data, path)
+    version, n_tensors, n_pairs = _parse_preamble(cursor)
+    pairs = _parse_pairs(cursor, n_pairs)
+    tensors = _parse_tensors(cursor, n_tensors)
+    return Header(version, cursor.byte_order, pairs, tensors), cursor.at
+
+
+def serialize_header(header: Header) -> bytes:
+    """The bytes of `header`, without the padding before the data section."""
+    order = header.byte_order
+    counts = (len(header.tensors), len(header.pairs))
+    preamble = MAGIC + struct.pack(f"{order}IQQ", header.version, *counts)
+    tensors = (serialize_tensor_info(tensor, order) for tensor in header.tensors)
+    return b"".join((preamble, *(pair.raw for pair in header.pairs), *tensors))
+
+
+def serialize_tensor_info(tensor: TensorInfo, order: ByteOrder) -> bytes:
+    """The bytes of one tensor info."""
+    n_dims = len(tensor.dims)
+    fields = (n_dims, *tensor.dims, tensor.type_id, tensor.offset_in_data)
+    return encode_string(tensor.name, order) + struct.pack(f"{order}I{n_dims}QIQ", *fields)
+
+
+def make_pair(key: str, kind: ValueType, value: bytes, order: ByteOrder) -> KeyValue:
+    """A new pair from a key and an encoded value."""
+    start = encode_string(key, order) + struct.pack(f"{order}I", kind)
+    return KeyValue(key, kind, start + value, len(start), order)
+
+
+class _Cursor:
+    """A position in the data that never leaves it."""
+
+    def __init__(self, data: Buffer, path: str) -> None:
+        self.data = data
+        self.path = path
+        self.at = 0
+        self.byte_order: ByteOrder = "<"
+
+    def fail(self, problem: str, offset: int) -> MalformedFileError:
+        return MalformedFileError(self.path, problem, offset=offset)
+
+    def expect_room(self, count: int, width: int, what: str) -> None:
+        n_left = len(self.data) - self.at
+        if count * width > n_left:
+            problem = f"expected {count} {what}, found the end of the file after {n_left} bytes"
+            raise self.fail(problem, self.at)
+
+    def skip(self, n_bytes: int, what: str) -> int:
+        self.expect_room(n_bytes, 1, f"bytes of {what}")
+        start = self.at
+        self.at += n_bytes
+        return start
+
+    def integer(self, n_bytes: int, what: str) -> int:
+        start = self.skip(n_bytes, what)
+        raw = self.data[start : self.at]
+        return int.from_bytes(raw, "little" if self.byte_order == "<" else "big")
+
+    def string(self, what: str) -> str:
+        start = self.skip(self.integer(8, f"the length of {what}"), what)
+        return self.data[start : self.at].decode("utf-8", "surrogateescape")
+
+
+def _parse_preamble(cursor: _Cursor) -> tuple[int, int, int]:
+    magic = cursor.data[: len(MAGIC)]
+    if magic != MAGIC:
+        raise cursor.fail(f"not a GGUF file: expected {MAGIC!r}, found {magic!r}", 0)
+    cursor.skip(len(MAGIC), "magic")
+    version = cursor.integer(4, "the version")
+    if version & 0xFFFF == 0:  # gguf.cpp's test: a small number, read the wrong way round
+        cursor.byte_order = ">"
+        version = int.from_bytes(version.to_bytes(4, "little"), "big")
+    if version not in VERSIONS:
+        raise cursor.fail(f"expected GGUF version 2 or 3, found {version}", len(MAGIC))
+    return version, cursor.integer(8, "the tensor count"), cursor.integer(8, "the pair count")
+
+
+def _parse_pairs(cursor: _Cursor, count: int) -> tuple[KeyValue, ...]:
+    cursor.expect_room(count, _SMALLEST_PAIR, "key-value pairs")
+    pairs: dict[str, KeyValue] = {}
+    for _ in range(count):
+        start = cursor.at
+        pair = _parse_pair(cursor)
+        if pair.key in pairs:
+            raise cursor.fail(f"duplicate key {pair.key!r}", start)
+        pairs[pair.key] = pair
+        if pair.key == "general.alignment":
+            _check_alignment(cursor, pair, start)
+    return tuple(pairs.values())
+
+
+def _parse_pair(cursor: _Cursor) -> KeyValue:
+    start = cursor.at
+    key = cursor.string("a key")
+    if not key:
+        raise cursor.fail("expected a key, found an empty string", start)
+    kind = _parse_type(cursor, f"the type of {key!r}")
+    value_at = cursor.at
+    _skip_values(cursor, kind, 1, key, 0)
+    raw = bytes(cursor.data[start : cursor.at])
+    return KeyValue(key, kind, raw, value_at - start, cursor.byte_order)
+
+
+def _parse_type(cursor: _Cursor, what: str) -> ValueType:
+    start = cursor.at
+    number = cursor.integer(4, what)
+    if number not in ValueType.__members__.values():
+        raise cursor.fail(f"{what} is {number}, expected 0 to {max(ValueType)}", start)
+    return ValueType(number)
+
+
+def _skip_values(cursor: _Cursor, kind: int, count: int, key: str, depth: int) -> None:
+    if kind in SCALAR_WIDTHS:
+        cursor.skip(count * SCALAR_WIDTHS[kind], f"{key!r}")
+    elif kind == ValueType.STRING:
+        _skip_strings(cursor, count, key)
+    elif kind == ValueType.ARRAY:
+        cursor.expect_room(count, ARRAY_PREFIX_N_BYTES, f"arrays in {key!r}")
+        for _ in range(count):
+            _skip_array(cursor, key, depth + 1)
+    elif count:  # an empty array may have any element type
+        raise cursor.fail(f"{key!r} has elements of the unknown type {kind}", cursor.at)
+
+
+def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
+    if depth > MAX_NESTING:
+        raise cursor.fail(f"{key!r} nests arrays more than {MAX_NESTING} deep", cursor.at)
+    element_type = cursor.integer(4, f"the element type of {key!r}")
+    count = cursor.integer(8, f"the length of {key!r}")
+    _skip_values(cursor, element_type, count, key, depth)
+
+
+def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
+    """Walk a string array. Vocabularies have 300k of them: no call but one in the loop."""
+    cursor.expect_room(count, 8, f"strings in {key!r}")
+    data, start, end = cursor.data, cursor.at, cursor.at
+    read_length = struct.Struct(f"{cursor.byte_order}Q").unpack_from
+    try:
+        for _ in range(count):
+            start = end
+            end += 8 + read_length(data, start)[0]
+    except (struct.error, OverflowError):
+        end = len(data) + 1
+    if end > len(data):
+        problem = f"a string in {key!r} runs past the end of the file"
+        raise cursor.fail(problem, min(start, len(data)))
+    cursor.at = end
+
+
+def _check_alignment(cursor: _Cursor, pair: KeyValue, start: int) -> None:
+    value = pair.value if pair.value_type == ValueType.UINT32 else None
+    if not isinstance(value, int) or value == 0 or value & (value - 1):
+        raise cursor.fail(f"{pair.key} is {pair.value!r}, expected a power of two as u32", start)
+
+
+def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
+    cursor.expect_room(count, _SMALLEST_TENSOR_INFO, "tensor infos")
+    tensors: dict[str, TensorInfo] = {}
+    for _ in range(count):
+        start = cursor.at
+        tensor = _parse_tensor(cursor)
+        if tensor.name in tensors:
+            raise cursor.fail(f"duplicate tensor {tensor.name!r}", start)
+        tensors[tensor.name] = tensor
+    return tuple(tensors.values())
+
+
+def _parse_tensor(cursor: _Cursor) -> TensorInfo:
+    name = cursor.string("a tensor name")
+    n_dims = cursor.integer(4, f"the dimension count of {name!r}")
+    if n_dims > MAX_DIMS:
+        problem = f"tensor {name!r} has {n_dims} dimensions, expected at most {MAX_DIMS}"
+        raise cursor.fail(problem, cursor.at - 4)
+    dims = tuple(cursor.integer(8, f"a dimension of {name!r}") for _ in range(n_dims))
+    type_id = cursor.integer(4, f"the type of {name!r}")
+    return TensorInfo(name, dims, type_id, cursor.integer(8, f"the offset of {name!r}"))

@@ -1,0 +1,71 @@
+"""A GGUF file on disk, opened for reading only: its header, layout and identity."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.layout import Layout, lay_out
+from ggufsurgeon.errors import MalformedFileError, UsageError
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """What there is to know of a file without reading its tensor data."""
+
+    path: Path
+    header: Header
+    header_n_bytes: int
+    header_sha256: str
+    """SHA-256 of the header, without the padding before the data section."""
+    layout: Layout
+
+    def offset_in_file(self, tensor: int) -> int:
+        """Where the data of the tensor with this index starts."""
+        return self.layout.data_start + self.header.tensors[tensor].offset_in_data
+
+
+def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
+    """Read the header of the GGUF file at `path`.
+
+    Raises UsageError when it is not a readable regular file, MalformedFileError when its
+    content breaks the format.
+    """
+    path = Path(path)
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be opened: {_reason(error)}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path}: expected a GGUF file, found {_kind(status.st_mode)}")
+        return _read(descriptor, status.st_size, path)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
+    if n_bytes == 0:
+        raise MalformedFileError(str(path), "the file is empty")
+    # Mapped, because how long the header is shows only while it is parsed.
+    with mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ) as data:
+        header, header_n_bytes = parse_header(data, str(path))
+        digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+    layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+    return GgufFile(path, header, header_n_bytes, digest, layout)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "something that is not a regular file"

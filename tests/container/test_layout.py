@@ -1,0 +1,75 @@
+"""Extents of tensors, against gguf's table, llama.cpp's rules and gguf-py's reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gguf.constants import GGML_QUANT_SIZES
+
+from ggufsurgeon.container.ggml_types import tensor_n_bytes, type_name
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.errors import MalformedFileError, UsageError
+from tests.builders import U32, Tensor, gguf, pair
+
+Write = Callable[..., Path]
+
+
+def test_sizes_are_ggufs_for_every_type() -> None:
+    for kind, (n_elements, n_bytes) in GGML_QUANT_SIZES.items():
+        assert tensor_n_bytes((2 * n_elements, 3, 5), int(kind)) == 2 * 3 * 5 * n_bytes
+        assert type_name(int(kind)) == kind.name
+
+
+def test_data_is_where_gguf_py_finds_it(smollm2: Path) -> None:
+    from gguf import GGUFReader
+
+    file = open_gguf(smollm2)
+    for index, theirs in enumerate(GGUFReader(smollm2, "r").tensors):
+        assert file.offset_in_file(index) == theirs.data_offset
+        assert file.layout.tensor_n_bytes[index] == theirs.n_bytes
+
+
+def test_an_unknown_type_reaches_to_the_next_tensor(write: Write) -> None:
+    tensors = [Tensor("a", kind=200), Tensor("b"), Tensor("c", kind=201, data=b"x" * 40)]
+    file = open_gguf(write(gguf([], tensors)))
+    assert file.layout.tensor_n_bytes == (32, 32, 64)
+    assert type_name(200) == "type-200"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ([Tensor("a"), Tensor("b", offset=0)], "'b' has offset 0 in the data section, expected 32"),
+        ([Tensor("a"), Tensor("b", offset=64)], "'b' has offset 64"),
+        ([Tensor("a", offset=32), Tensor("b", offset=0)], "'a' has offset 32"),
+        ([Tensor("a", kind=200), Tensor("b", offset=0)], "'a', of unknown type 200, has no room"),
+        ([Tensor("a", (9,))], "'a' ends 4 bytes behind the end of the file"),
+        ([Tensor("a", (2**40, 2**20))], "behind the end of the file"),
+        ([Tensor("a", (31,), kind=2)], "rows of 31 elements are not whole Q4_0 blocks of 32"),
+    ],
+)
+def test_bad_extents_are_malformed(write: Write, tensors: list[Tensor], says: str) -> None:
+    with pytest.raises(MalformedFileError, match=says):
+        open_gguf(write(gguf([], tensors)))
+
+
+def test_an_absurd_alignment_costs_nothing(write: Write) -> None:
+    data = gguf([pair("general.alignment", U32, 2**31)], [Tensor("a")])
+    with pytest.raises(MalformedFileError, match="behind the end"):
+        open_gguf(write(data))
+
+
+def test_what_is_no_regular_file_is_a_usage_error(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for name, says in (("", "a folder"), ("absent", "No such file"), ("pipe", "not a regular")):
+        with pytest.raises(UsageError, match=says):
+            open_gguf(tmp_path / name)
+
+
+def test_an_empty_file_is_malformed(write: Write) -> None:
+    with pytest.raises(MalformedFileError, match="empty"):
+        open_gguf(write(b""))
