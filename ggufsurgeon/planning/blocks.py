@@ -1,0 +1,84 @@
+"""Which tensors belong to which block of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.errors import MalformedFileError
+
+_NAME = re.compile(r"blk\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
+"""Anchored: `enc.blk.0` and `v.blk.0` are not blocks of the main graph."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The tensors of each block, as indices into the header's tensor infos."""
+
+    of_block: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.of_block)
+
+
+def block_of(name: str) -> int | None:
+    """The block that a tensor belongs to, or None."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def renumber(name: str, block: int) -> str:
+    """The name of the same tensor in another block."""
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return f"blk.{block}.{match[2]}"
+
+
+def find_blocks(file: GgufFile) -> Blocks:
+    """Group the tensors by block.
+
+    Raises MalformedFileError when block_count is absent or is not what the tensors say.
+    """
+    n_blocks = _block_count(file)
+    found: dict[int, list[int]] = {}
+    for index, tensor in enumerate(file.header.tensors):
+        block = block_of(tensor.name)
+        if block is not None:
+            found.setdefault(block, []).append(index)
+    missing = [n for n in range(min(n_blocks, max(found, default=0) + 2)) if n not in found]
+    beyond = [n for n in sorted(found) if n >= n_blocks]
+    if missing or beyond:
+        problem = "has no tensors" if missing else "is beyond it"
+        raise MalformedFileError(
+            str(file.path),
+            f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
+        )
+    return Blocks(tuple(tuple(found[n]) for n in range(n_blocks)))
+
+
+def _block_count(file: GgufFile) -> int:
+    key = block_count_key(file.header)
+    pair = file.header.pair_of.get(key)
+    if pair is None:
+        raise MalformedFileError(str(file.path), f"the key {key} is missing")
+    if pair.value_type != ValueType.UINT32 or not isinstance(pair.value, int):
+        problem = f"{key} is {pair.value!r} of type {pair.value_type.name}, expected a UINT32"
+        raise MalformedFileError(str(file.path), problem)
+    return pair.value
+
+
+def block_count_key(header: Header) -> str:
+    """The key that holds the number of blocks."""
+    return f"{header.architecture}.block_count"
+
+
+def first_positions(blocks: Sequence[int]) -> dict[int, int]:
+    """For each block that runs, the first position at which it does."""
+    positions: dict[int, int] = {}
+    for position, block in enumerate(blocks):
+        positions.setdefault(block, position)
+    return positions

@@ -1,0 +1,53 @@
+"""`general.*` fields that would lie after a change of depth: name, size label, parameter count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.values import INTEGER_TYPES, ValueType, encode_value
+from ggufsurgeon.layer_path.path import LayerPath
+
+LONGEST_PATH_IN_NAME = 40
+"""Characters; a longer path is given as its number of blocks."""
+
+
+def describe_anew(
+    header: Header, tensors: Sequence[TensorInfo], path: LayerPath
+) -> Iterator[KeyValue]:
+    """The pairs to write instead, for those of the fields that the model has."""
+    name = header.get("general.name")
+    if isinstance(name, str):
+        blocks = str(path) if len(str(path)) <= LONGEST_PATH_IN_NAME else str(len(path))
+        yield _string(header, "general.name", f"{name} (blocks {blocks})")
+    if isinstance(header.get("general.size_label"), str):
+        yield _string(header, "general.size_label", size_label(tensors))
+    count = header.pair_of.get("general.parameter_count")
+    if count is not None and count.value_type in INTEGER_TYPES:
+        n_parameters = sum(math.prod(tensor.dims) for tensor in tensors)
+        value = encode_value(count.value_type, n_parameters, header.byte_order)
+        yield make_pair(count.key, count.value_type, value, header.byte_order)
+
+
+def size_label(tensors: Sequence[TensorInfo]) -> str:
+    """`135M`, or `8x7B` for experts, as gguf's writer counts (gguf_writer.py:113-160)."""
+    from gguf.utility import size_label as format_label
+
+    shared = expert = 0
+    expert_counts = []
+    for tensor in tensors:
+        n_elements = math.prod(tensor.dims)
+        if "_exps." in tensor.name and len(tensor.dims) >= 3:
+            expert_counts.append(tensor.dims[2])
+            expert += n_elements // max(tensor.dims[2], 1)
+        else:
+            shared += n_elements
+    n_experts = sum(expert_counts) // len(expert_counts) if expert_counts else 0
+    return str(format_label(shared, shared, expert, n_experts))
+
+
+def _string(header: Header, key: str, text: str) -> KeyValue:
+    value = encode_value(ValueType.STRING, text, header.byte_order)
+    return make_pair(key, ValueType.STRING, value, header.byte_order)

@@ -1,0 +1,111 @@
+"""The one entry: `plan_patch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.architectures.rules import Rule, check_arrays_known
+from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.container.codec import serialize_header
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.layout import pad
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.naming import describe_anew
+from ggufsurgeon.planning.preconditions import check_is_whole_model
+from ggufsurgeon.planning.provenance import provenance_pairs
+from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
+from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
+
+MAX_BLOCKS = 512
+"""`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key whose value changes; `before` is None for a new one."""
+
+    before: KeyValue | None
+    after: KeyValue
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """What a patch would do to `source`."""
+
+    source: GgufFile
+    path: LayerPath
+    n_source_blocks: int
+    changes: tuple[Change, ...]
+    write_plan: WritePlan
+
+
+def plan_patch(source: GgufFile, path: LayerPath) -> PatchPlan:
+    """Plan the file in which the blocks of `path` run, in order.
+
+    The identity path gives the identical file. Raises RefusedError when no exact file exists
+    or its rules are not known, UsageError when the path is not one over this model, and
+    MalformedFileError when the model is not whole.
+    """
+    rules = _known_rules(source)
+    blocks = find_blocks(source)
+    _check_path(path, len(blocks))
+    follows = [pair for rule in rules for pair in rule.follow(source.header, path.blocks)]
+    if path == LayerPath.identity(len(blocks)):
+        return PatchPlan(source, path, len(blocks), (), _verbatim(source))
+    chosen = choose_tensors(source, blocks, path.blocks)
+    tensors = place_tensors(source, chosen)
+    follows += describe_anew(source.header, tensors, path)
+    changes = _changes(source, path, follows)
+    header = serialize_header(_new_header(source.header, changes, tensors))
+    padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
+    spans = coalesce((padding, *data_spans(source, chosen)))
+    write_plan = WritePlan((_source_file(source),), header, spans)
+    return PatchPlan(source, path, len(blocks), changes, write_plan)
+
+
+def _known_rules(source: GgufFile) -> tuple[Rule, ...]:
+    check_is_whole_model(source)
+    architecture = find_architecture(source.header.architecture)
+    check_arrays_known(source.header, architecture.known_arrays)
+    return architecture.rules
+
+
+def _check_path(path: LayerPath, n_blocks: int) -> None:
+    path.check_within(n_blocks)
+    if len(path) > MAX_BLOCKS:
+        raise RefusedError(
+            f"the layer path has {len(path)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
+        )
+
+
+def _changes(source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]) -> tuple[Change, ...]:
+    before = source.header.pair_of
+    new_keys = [pair.key for pair in (*follows, *provenance_pairs(source, path, ()))]
+    replaced = [pair for pair in source.header.pairs if pair.key in new_keys]
+    after = (*follows, *provenance_pairs(source, path, replaced))
+    return tuple(Change(before.get(pair.key), pair) for pair in after)
+
+
+def _new_header(
+    header: Header, changes: Sequence[Change], tensors: tuple[TensorInfo, ...]
+) -> Header:
+    """Changed pairs keep their place, new ones come last."""
+    after = {change.after.key: change.after for change in changes}
+    kept = [after.pop(pair.key, pair) for pair in header.pairs]
+    return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
+
+
+def _verbatim(source: GgufFile) -> WritePlan:
+    header = serialize_header(source.header)
+    rest = CopySpan(0, len(header), source.layout.n_bytes - len(header))
+    return WritePlan((_source_file(source),), header, coalesce((rest,)))
+
+
+def _source_file(source: GgufFile) -> SourceFile:
+    return SourceFile(
+        str(source.path), source.layout.n_bytes, source.header_n_bytes, source.header_sha256
+    )

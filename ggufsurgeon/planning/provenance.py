@@ -1,0 +1,82 @@
+"""What a patched file says of its making, enough to get the original back.
+
+    layer_path.tool                   string  the program and its version
+    layer_path.blocks                 string  the layer path in compact form
+    layer_path.source_header_sha256   string  SHA-256 of the source's header, without padding
+    layer_path.source_n_bytes         u64     size of the source file
+    layer_path.replaced_pairs         u8[]    the key-value pairs of the source that were
+                                              replaced, as the bytes they had, one after another
+
+Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
+their order, repeats come last. No time and no path of the machine is written: the same input
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.values import (
+    ByteOrder,
+    ValueType,
+    encode_array_prefix,
+    encode_value,
+)
+from ggufsurgeon.layer_path.path import LayerPath
+
+PREFIX = "layer_path."
+"""Not `ggufsurgeon.`: another project writes `ggufsurgeon.padding`."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The keys of a patched file that say where it comes from."""
+
+    blocks: str
+    source_header_sha256: str
+    source_n_bytes: int
+
+
+def provenance_pairs(
+    source: GgufFile, path: LayerPath, replaced: Iterable[KeyValue]
+) -> list[KeyValue]:
+    """The pairs to write. `replaced` are the source's pairs that get another value."""
+    order = source.header.byte_order
+    raw = b"".join(pair.raw for pair in replaced)
+    return [
+        _string("tool", f"ggufsurgeon {version('ggufsurgeon')}", order),
+        _string("blocks", str(path), order),
+        _string("source_header_sha256", source.header_sha256, order),
+        make_pair(
+            f"{PREFIX}source_n_bytes",
+            ValueType.UINT64,
+            encode_value(ValueType.UINT64, source.layout.n_bytes, order),
+            order,
+        ),
+        make_pair(
+            f"{PREFIX}replaced_pairs",
+            ValueType.ARRAY,
+            encode_array_prefix(ValueType.UINT8, len(raw), order) + raw,
+            order,
+        ),
+    ]
+
+
+def read_provenance(header: Header) -> Provenance | None:
+    """What the file says of its making; None when it was not made here."""
+    blocks, digest, n_bytes = (
+        header.get(PREFIX + key) for key in ("blocks", "source_header_sha256", "source_n_bytes")
+    )
+    if not (isinstance(blocks, str) and isinstance(digest, str) and isinstance(n_bytes, int)):
+        return None
+    return Provenance(blocks, digest, n_bytes)
+
+
+def _string(key: str, text: str, order: ByteOrder) -> KeyValue:
+    kind = ValueType.STRING
+    return make_pair(PREFIX + key, kind, encode_value(kind, text, order), order)

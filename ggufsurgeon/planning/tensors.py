@@ -1,0 +1,84 @@
+"""The tensors of the new file, in order, and the spans that hold their data.
+
+The first occurrence of each block stays where it is in the data section, under its new number;
+repeats are appended behind all else. Name order is free in a GGUF, so most of the file is one
+extent, and what an upload or a reflink could share stays shareable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import TensorInfo
+from ggufsurgeon.container.layout import pad
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.planning.blocks import Blocks, block_of, first_positions, renumber
+from ggufsurgeon.write_plan import CopySpan, Span, ZeroSpan
+
+MAX_NAME_N_BYTES = 63
+"""`GGML_MAX_NAME` less the final zero (ggml/include/ggml.h:228, gguf.cpp:657)."""
+
+
+@dataclass(frozen=True)
+class OutputTensor:
+    """A tensor of the new file, and the index of the source tensor whose data it has."""
+
+    name: str
+    source_tensor: int
+
+
+def choose_tensors(file: GgufFile, blocks: Blocks, path: Sequence[int]) -> list[OutputTensor]:
+    """The tensors of the new file in the order of their data."""
+    first = first_positions(path)
+    chosen = []
+    for index, tensor in enumerate(file.header.tensors):
+        block = block_of(tensor.name)
+        if block is None:
+            chosen.append(OutputTensor(tensor.name, index))
+        elif block in first:
+            chosen.append(OutputTensor(renumber(tensor.name, first[block]), index))
+    for position, block in enumerate(path):
+        if first[block] != position:
+            for index in blocks.of_block[block]:
+                name = renumber(file.header.tensors[index].name, position)
+                chosen.append(OutputTensor(name, index))
+    _check_names(chosen)
+    return chosen
+
+
+def _check_names(tensors: Sequence[OutputTensor]) -> None:
+    for tensor in tensors:
+        if len(tensor.name.encode("utf-8", "surrogateescape")) > MAX_NAME_N_BYTES:
+            raise RefusedError(
+                f"tensor {tensor.name!r} would have a name of more than {MAX_NAME_N_BYTES} bytes, "
+                "which llama.cpp does not load"
+            )
+
+
+def place_tensors(file: GgufFile, tensors: Sequence[OutputTensor]) -> tuple[TensorInfo, ...]:
+    """Tensor infos with consecutive padded offsets (gguf.cpp:795-817)."""
+    placed = []
+    offset = 0
+    for tensor in tensors:
+        info = file.header.tensors[tensor.source_tensor]
+        placed.append(replace(info, name=tensor.name, offset_in_data=offset))
+        n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
+        offset = pad(offset + n_bytes, file.header.alignment)
+    return tuple(placed)
+
+
+def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span]:
+    """The data section, with whatever follows it in the source behind it."""
+    layout = file.layout
+    for tensor in tensors:
+        offset = file.offset_in_file(tensor.source_tensor)
+        n_bytes = layout.tensor_n_bytes[tensor.source_tensor]
+        n_padded = pad(n_bytes, file.header.alignment)
+        n_there = min(n_padded, layout.n_bytes - offset)  # a file may end before its last padding
+        yield CopySpan(0, offset, n_there)
+        yield ZeroSpan(n_padded - n_there)
+    data_end = layout.data_start + layout.data_n_bytes
+    if layout.n_bytes > data_end:
+        yield CopySpan(0, data_end, layout.n_bytes - data_end)
