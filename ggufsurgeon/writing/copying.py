@@ -1,0 +1,103 @@
+"""Copy roads: bytes from a source to the end of what is written so far.
+
+Roads are tried from the fastest to the safest; all give the same bytes. Measured on ext4 with
+preallocation, for 3 GB with fsync, `sendfile` and 1 MiB reads and writes were the fastest, and
+`copy_file_range`, larger buffers and no preallocation slower or less steady.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from ggufsurgeon.progress import Progress
+
+Road: TypeAlias = Callable[[int, int, int, int], int]
+"""(destination, source, offset_in_file, n_bytes) -> bytes copied; fewer than asked is no error."""
+
+CHUNK_N_BYTES = 16 << 20
+"""Asked for at once: small enough for progress and for Ctrl-C, large enough to cost nothing."""
+BUFFER_N_BYTES = 1 << 20
+
+_CANNOT_PREALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+"""The file system has no such call: goes without."""
+
+
+class Copier:
+    """Writes a file of known size from front to back, through short reads and writes."""
+
+    def __init__(self, destination: int, n_bytes: int, progress: Progress) -> None:
+        self._destination = destination
+        self._progress = progress
+        self._roads = list(ROADS)
+        preallocate(destination, n_bytes)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of `data`."""
+        write_all(self._destination, data)
+        self._progress.advance(len(data))
+
+    def write_zeros(self, n_bytes: int) -> None:
+        """Write padding."""
+        zeros = memoryview(bytes(min(n_bytes, BUFFER_N_BYTES)))
+        for start in range(0, n_bytes, BUFFER_N_BYTES):
+            self.write(zeros[: n_bytes - start])
+
+    def copy(self, source: int, offset_in_file: int, n_bytes: int) -> None:
+        """Copy a span of `source`. Raises OSError when the source ends before it."""
+        end = offset_in_file + n_bytes
+        while offset_in_file < end:
+            n_asked = min(CHUNK_N_BYTES, end - offset_in_file)
+            n_copied = self._copy_some(source, offset_in_file, n_asked)
+            if n_copied == 0:
+                raise OSError(None, f"the source ends at byte {offset_in_file}; it was longer")
+            offset_in_file += n_copied
+            self._progress.advance(n_copied)
+
+    def _copy_some(self, source: int, offset_in_file: int, n_bytes: int) -> int:
+        while len(self._roads) > 1:
+            with suppress(OSError):
+                return self._roads[0](self._destination, source, offset_in_file, n_bytes)
+            # Whatever went wrong, nothing was written: the next road says whether it was the road.
+            self._roads.pop(0)
+        return self._roads[0](self._destination, source, offset_in_file, n_bytes)
+
+    def finish(self) -> None:
+        """Make the bytes durable."""
+        os.fsync(self._destination)
+
+
+def preallocate(descriptor: int, n_bytes: int) -> None:
+    """Reserve the blocks: faster, in one extent, and a full disk shows before the first byte."""
+    if not hasattr(os, "posix_fallocate") or not n_bytes:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, n_bytes)
+    except OSError as error:
+        if error.errno not in _CANNOT_PREALLOCATE:
+            raise
+
+
+def copy_in_kernel(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:
+    """sendfile(2): no trip through this process."""
+    return os.sendfile(destination, source, offset_in_file, n_bytes)
+
+
+def copy_through_buffer(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:
+    """Reads and writes: works everywhere."""
+    data = os.pread(source, min(n_bytes, BUFFER_N_BYTES), offset_in_file)
+    write_all(destination, data)
+    return len(data)
+
+
+def write_all(destination: int, data: bytes | memoryview) -> None:
+    """Write through short writes."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(destination, left) :]
+
+
+ROADS: tuple[Road, ...] = (copy_in_kernel, copy_through_buffer)

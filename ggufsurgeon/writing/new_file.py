@@ -1,0 +1,92 @@
+"""Write a plan to a new file: temporary sibling, sync, rename, sync of the folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.preflight import check_destination
+from ggufsurgeon.writing.sources import opened_sources
+
+
+def write_new_file(
+    plan: WritePlan, destination: Path, *, replace: bool = False, progress: Progress = UNWATCHED
+) -> Path:
+    """Write `plan` to `destination`, and return the file that was written, links followed.
+
+    Raises RefusedError or WriteFailedError; the destination is then as it was, and no temporary
+    file is left.
+    """
+    target = check_destination(plan, destination, replace=replace)
+    try:
+        with (
+            opened_sources(plan.sources) as sources,
+            _temporary_sibling(target) as (temporary, descriptor),
+        ):
+            _write(plan, sources, descriptor, progress)
+            _publish(temporary, target, replace=replace)
+    except OSError as error:
+        raise WriteFailedError(f"{target}: {error.strerror or error}") from error
+    _sync_folder(target.parent)
+    return target
+
+
+def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progress) -> None:
+    progress.begin("writing", plan.n_bytes, "bytes")
+    copier = Copier(descriptor, plan.n_bytes, progress)
+    copier.write(plan.header)
+    for span in plan.spans:
+        if isinstance(span, CopySpan):
+            copier.copy(sources[span.source], span.offset_in_file, span.n_bytes)
+        else:
+            copier.write_zeros(span.n_bytes)
+    copier.finish()
+
+
+@contextmanager
+def _temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside `target`, so that a rename can publish it; removed on the way out."""
+    temporary = target.with_name(f".ggufsurgeon-{secrets.token_hex(8)}.tmp")
+    try:
+        mode = 0o666  # less the user's umask, as for any new file
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            yield temporary, descriptor
+        finally:
+            os.close(descriptor)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
+    if replace:
+        with suppress(FileNotFoundError):
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
+        return
+    try:
+        # A link, not a rename: it fails when somebody made the destination in the meantime.
+        target.hardlink_to(temporary)
+    except FileExistsError:
+        raise RefusedError(f"{target} exists", hint="--replace overwrites it.") from None
+    except OSError:  # no hard links on this file system
+        if target.exists():
+            raise RefusedError(f"{target} exists", hint="--replace overwrites it.") from None
+        temporary.rename(target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename durable. The file is complete by now: a failure changes nothing in it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,64 @@
+"""Everything that can be known to fail is refused before a byte is written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.write_plan import WritePlan
+
+
+def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
+    """The file to write, with links followed.
+
+    Raises RefusedError when it is a source or exists (unless `replace`), WriteFailedError when
+    its folder is missing, not writable or too full.
+    """
+    target = Path(os.path.realpath(destination))
+    status = _status(target)
+    if status is not None:
+        _check_existing(plan, target, status, replace=replace)
+    folder = target.parent
+    if not folder.is_dir():
+        raise WriteFailedError(f"{destination}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteFailedError(f"{destination}: no permission to write into {folder}")
+    _check_room(plan, target)
+    return target
+
+
+def _status(target: Path) -> os.stat_result | None:
+    try:
+        return target.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WriteFailedError(f"{target}: {error.strerror}") from None
+
+
+def _check_existing(
+    plan: WritePlan, target: Path, status: os.stat_result, *, replace: bool
+) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise RefusedError(f"{target} is a folder; name the file to write")
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedError(f"{target} is not a regular file")
+    for source in plan.sources:
+        # By device and inode: also through links, hard links and other spellings of the path.
+        if os.path.samestat(status, Path(source.path).stat()):
+            raise RefusedError(f"{target} is the source {source.path} itself")
+    if not replace:
+        raise RefusedError(f"{target} exists", hint="--replace overwrites it.")
+
+
+def _check_room(plan: WritePlan, target: Path) -> None:
+    if not hasattr(os, "statvfs"):
+        return
+    figures = os.statvfs(target.parent)
+    n_free = figures.f_bavail * figures.f_frsize
+    if n_free < plan.n_bytes:
+        raise WriteFailedError(
+            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free"
+        )
