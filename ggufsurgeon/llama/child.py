@@ -1,0 +1,109 @@
+"""Run a function in a child process: llama.cpp aborts the whole process on some inputs.
+
+The job goes to the child's standard input as a pickle; what it reports and returns comes back
+on its standard output. Not `multiprocessing`, which would run the caller's main module again.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
+from ggufsurgeon.progress import UNWATCHED, Progress
+
+T = TypeVar("T")
+
+
+def run_in_child(
+    job: Callable[..., T], *arguments: Any, model: Path, progress: Progress = UNWATCHED
+) -> T:
+    """`job(*arguments, progress)`, in a child process.
+
+    `job` is a function of a module. Raises what the job raises, and MalformedFileError, naming
+    `model`, when the process dies.
+    """
+    with tempfile.TemporaryFile() as errors, _start(errors) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            pickle.dump((job, arguments), process.stdin)
+            process.stdin.close()
+            kind, value = _listen(process.stdout, progress)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            raise _death(process.wait(), errors, str(model)) from None
+        finally:
+            process.kill()
+    if kind == "raised":
+        raise value
+    result: T = value
+    return result
+
+
+def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ggufsurgeon.llama.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=os.environ | {"GGML_NO_BACKTRACE": "1"},
+    )
+
+
+def _listen(messages: IO[bytes], progress: Progress) -> tuple[str, Any]:
+    while True:
+        kind, value = pickle.load(messages)
+        if kind == "begin":
+            progress.begin(*value)
+        elif kind == "advance":
+            progress.advance(*value)
+        else:
+            return kind, value
+
+
+def _death(status: int, errors: IO[bytes], model: str) -> Exception:
+    errors.seek(0)
+    printed = errors.read().decode("utf-8", "replace").strip()
+    if status >= 0:  # Python went down, not llama.cpp: our bug
+        return RuntimeError(f"the child process exited with status {status}:\n{printed}")
+    how = signal.Signals(-status).name
+    problem = f"llama.cpp ended the process that ran it ({how})"
+    return MalformedFileError(model, ": ".join([problem, *printed.splitlines()[-1:]]))
+
+
+class _Messages:
+    """The way back to the parent; passed to the job as its progress."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def send(self, kind: str, value: Any) -> None:
+        pickle.dump((kind, value), self._stream)
+        self._stream.flush()
+
+    def begin(self, step: str, total: int, unit: str) -> None:
+        self.send("begin", (step, total, unit))
+
+    def advance(self, n: int, note: str = "") -> None:
+        self.send("advance", (n, note))
+
+
+def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and ends this one
+    messages = _Messages(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # whatever native code prints must not mix with the messages
+    job, arguments = pickle.load(sys.stdin.buffer)
+    try:
+        messages.send("returned", job(*arguments, messages))
+    except GgufSurgeonError as error:
+        messages.send("raised", error)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,42 @@
+"""The llama_cpp module, imported when it is first needed, with its log captured."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from functools import cache
+from typing import Any
+
+from ggufsurgeon.errors import MissingExtraError
+
+_LOG_LINES = 40
+_log: deque[str] = deque(maxlen=_LOG_LINES)
+
+
+@cache
+def llama_cpp() -> Any:
+    """The low-level bindings. Raises MissingExtraError when they are not installed."""
+    try:
+        from llama_cpp import llama_cpp as bindings
+    except ImportError as error:
+        raise MissingExtraError(
+            f"running a model needs llama-cpp-python, which cannot be imported ({error})",
+            hint="pip install 'ggufsurgeon[llama]'",
+        ) from None
+    bindings.llama_log_set(_make_log_callback(bindings), ctypes.c_void_p(0))
+    bindings.llama_backend_init()
+    return bindings
+
+
+@cache  # the library calls it for as long as the process lives
+def _make_log_callback(bindings: Any) -> Any:
+    def keep(_level: int, text: bytes, _user_data: object) -> None:
+        _log.append(text.decode("utf-8", "replace").rstrip("\n"))
+
+    return bindings.llama_log_callback(keep)
+
+
+def last_errors() -> str:
+    """The last lines of llama.cpp's log that speak of an error, or else the very last line."""
+    lines = [line for line in _log if line.strip(" .")]
+    return "\n".join([line for line in lines if "error" in line.lower()][-3:] or lines[-1:])

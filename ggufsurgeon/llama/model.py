@@ -1,0 +1,100 @@
+"""A loaded model, and contexts in which it runs tokens."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.llama.library import last_errors, llama_cpp
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where a model runs; None and empty mean llama.cpp's own defaults."""
+
+    n_gpu_layers: int | None = None
+    tensor_split: tuple[float, ...] = ()
+    n_threads: int | None = None
+
+
+class Model:
+    """A model in memory. Made by `loaded_model`, which also frees it."""
+
+    def __init__(self, handle: Any, path: Path, options: DeviceOptions) -> None:
+        lib = llama_cpp()
+        self.handle = handle
+        self.path = path
+        self.options = options
+        self._vocab = lib.llama_model_get_vocab(handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.n_blocks = int(lib.llama_model_n_layer(handle))
+        self.adds_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
+        self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
+        self.bos = int(lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether text can be turned into tokens."""
+        lib = llama_cpp()
+        return bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
+
+    def tokenize(self, text: bytes) -> npt.NDArray[np.int32]:
+        """Tokens of `text`, shape [n_tokens], with BOS where the model adds one.
+
+        Special tokens in the text are plain text, as in llama-perplexity. Raises UsageError
+        when the model has no tokenizer.
+        """
+        if not self.has_tokenizer:
+            raise UsageError(f"{self.path} has no tokenizer, so it cannot read text")
+        lib = llama_cpp()
+        room = len(text) + 2  # a token stands for a byte at least; BOS and EOS come on top
+        tokens = (lib.llama_token * room)()
+        n_tokens = lib.llama_tokenize(self._vocab, text, len(text), tokens, room, True, False)
+        if n_tokens < 0:
+            raise MalformedFileError(str(self.path), "its tokenizer cannot read the text")
+        return np.array(tokens[:n_tokens], dtype=np.int32)
+
+    def text_of(self, token: int) -> bytes:
+        """The bytes that a token stands for."""
+        buffer = ctypes.create_string_buffer(256)
+        n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
+        return buffer.raw[: max(n_bytes, 0)]
+
+    def ends_generation(self, token: int) -> bool:
+        """Whether `token` is an end of text or of turn."""
+        return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
+
+
+@contextmanager
+def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
+    """Load the model at `path`. Raises MalformedFileError with llama.cpp's reason."""
+    lib = llama_cpp()
+    params = lib.llama_model_default_params()
+    if options.n_gpu_layers is not None:
+        params.n_gpu_layers = options.n_gpu_layers
+    if options.tensor_split:
+        params.tensor_split = _shares(options.tensor_split)
+    handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+    if not handle:
+        raise MalformedFileError(str(path), f"llama.cpp cannot load it: {last_errors()}")
+    try:
+        yield Model(handle, path, options)
+    finally:
+        lib.llama_model_free(handle)
+
+
+def _shares(split: tuple[float, ...]) -> Any:
+    """As the array of floats that llama.cpp reads, one a possible device."""
+    n_devices = int(llama_cpp().llama_max_devices())
+    if len(split) > n_devices:
+        raise UsageError(f"--tensor-split names {len(split)} devices, llama.cpp has {n_devices}")
+    return (ctypes.c_float * n_devices)(*split)

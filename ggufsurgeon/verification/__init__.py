@@ -1,0 +1,1 @@
+"""Is a patched file right? Structure, loading, quality."""

@@ -1,0 +1,141 @@
+"""Is every byte of a patched file what its layer path asks for?
+
+Written against the layer path and the format, not against the planner: with the making of the
+file it shares only the header codec, which is held against gguf-py's reader, and the grouping
+of tensors into blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.planning.blocks import block_of, find_blocks, renumber
+from ggufsurgeon.planning.provenance import PREFIX
+from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.verification.checks import Check
+
+CHUNK_N_BYTES = 4 << 20
+MAY_CHANGE = frozenset({"general.name", "general.size_label", "general.parameter_count"})
+"""Descriptive keys: they do not reach the computation."""
+
+
+def check_metadata(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Check:
+    """Every pair is identical, or one that follows the layer path and does so rightly."""
+    wrong = sorted(_wrong_pairs(patched, source, path))
+    n_pairs = len(source.header.pairs)
+    detail = f"{n_pairs} pairs of the source accounted for" if not wrong else "; ".join(wrong[:5])
+    return Check("metadata", not wrong, detail)
+
+
+def _wrong_pairs(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Iterator[str]:
+    before, after = source.header.pair_of, patched.header.pair_of
+    for key in before.keys() - after.keys():
+        yield f"{key} is missing"
+    for key, pair in after.items():
+        if key.startswith(PREFIX) or key in MAY_CHANGE:
+            continue
+        if key not in before:
+            yield f"{key} is new"
+        elif pair.raw != before[key].raw:
+            own = pair.key.removeprefix(f"{source.header.architecture}.")
+            if own == pair.key or not _follows(own, pair, before[key], path):
+                yield f"{key} changed"
+
+
+def _follows(key: str, after: KeyValue, before: KeyValue, path: Sequence[int]) -> bool:
+    """A block count that became the path's length, or an array re-indexed by the path."""
+    if after.value_type != before.value_type:
+        return False
+    if key == "block_count":
+        return after.value == len(path)
+    old, new = before.value, after.value
+    if not isinstance(old, list) or not isinstance(new, list) or len(old) <= max(path):
+        return False
+    same_element_type = after.raw[: after.value_at + 4] == before.raw[: before.value_at + 4]
+    return same_element_type and new == [old[block] for block in path]
+
+
+def check_tensors(
+    patched: GgufFile, source: GgufFile, path: Sequence[int], progress: Progress = UNWATCHED
+) -> Check:
+    """Every tensor has the shape, the type and, byte for byte, the data of its source block."""
+    origins = {tensor.name: index for index, tensor in enumerate(source.header.tensors)}
+    expected = _expected_tensors(source, path)
+    found = {tensor.name: index for index, tensor in enumerate(patched.header.tensors)}
+    if found.keys() != expected.keys():
+        odd = sorted(found.keys() ^ expected.keys())
+        return Check("tensors", False, f"missing or left over: {', '.join(odd[:5])}")
+    pairs = [(index, origins[expected[name]]) for name, index in found.items()]
+    n_bytes = sum(source.layout.tensor_n_bytes[origin] for _, origin in pairs)
+    progress.begin("comparing", n_bytes, "bytes")
+    with patched.path.open("rb", buffering=0) as new, source.path.open("rb", buffering=0) as old:
+        comparison = _Comparison(patched, new.fileno(), source, old.fileno(), progress)
+        wrong = [patched.header.tensors[i].name for i, o in pairs if not comparison.same(i, o)]
+    if wrong:
+        return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
+    return Check("tensors", True, f"{len(found)} tensors, {n_bytes:,} bytes identical")
+
+
+def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
+    """For each tensor that must be in the patched file, the source tensor it must equal."""
+    header, blocks = source.header, find_blocks(source)
+    expected = {t.name: t.name for t in header.tensors if block_of(t.name) is None}
+    for position, block in enumerate(path):
+        for index in blocks.of_block[block]:
+            name = header.tensors[index].name
+            expected[renumber(name, position)] = name
+    return expected
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Tensors of two open files."""
+
+    patched: GgufFile
+    patched_descriptor: int
+    source: GgufFile
+    source_descriptor: int
+    progress: Progress
+
+    def same(self, index: int, origin: int) -> bool:
+        """Whether tensor `index` of the patched file equals tensor `origin` of the source."""
+        new, old = self.patched.header.tensors[index], self.source.header.tensors[origin]
+        if (new.dims, new.type_id) != (old.dims, old.type_id):
+            return False
+        n_left = self.source.layout.tensor_n_bytes[origin]
+        at, origin_at = self.patched.offset_in_file(index), self.source.offset_in_file(origin)
+        while n_left:
+            n = min(CHUNK_N_BYTES, n_left)
+            piece = os.pread(self.patched_descriptor, n, at)
+            if len(piece) != n or piece != os.pread(self.source_descriptor, n, origin_at):
+                return False
+            at, origin_at, n_left = at + n, origin_at + n, n_left - n
+            self.progress.advance(n)
+        return True
+
+
+def check_against_gguf_py(patched: GgufFile) -> Check:
+    """gguf-py's reader finds the same keys, tensors, shapes, types and offsets."""
+    name = "gguf-py agrees"
+    try:
+        from gguf import GGUFReader
+
+        reader = GGUFReader(patched.path, "r")
+    except Exception as error:  # its errors have no common class; empty arrays are an IndexError
+        return Check(name, None, f"gguf-py cannot read this file: {error!r}")
+    theirs = {
+        t.name: (tuple(int(d) for d in t.shape), int(t.tensor_type), int(t.data_offset))
+        for t in reader.tensors
+    }
+    ours = {
+        t.name: (t.dims, t.type_id, patched.offset_in_file(index))
+        for index, t in enumerate(patched.header.tensors)
+    }
+    keys = {key for key in reader.fields if not key.startswith("GGUF.")}
+    if theirs != ours or keys != patched.header.pair_of.keys():
+        return Check(name, False, "it reads other keys or tensors than this program")
+    return Check(name, True, f"{len(keys)} keys, {len(ours)} tensors, same shapes and offsets")
