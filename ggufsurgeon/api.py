@@ -1,0 +1,138 @@
+"""The verbs: inspect, plan, patch, verify, perplexity. What the command line does, as functions.
+
+Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user can mend.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.planning.blocks import Blocks, find_blocks
+from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.progress import UNWATCHED, Progress
+
+if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.verification.quality import Perplexity, PerplexitySettings
+    from ggufsurgeon.verification.verifier import Verification
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file, its blocks if they are whole, and why no layer path can be patched, if so."""
+
+    file: GgufFile
+    blocks: Blocks | None
+    refusal: str | None
+
+
+def inspect(model: PathLike) -> Inspection:
+    """What the file at `model` is, from its header alone."""
+    file = open_gguf(model)
+    blocks = None
+    try:
+        blocks = find_blocks(file)
+        plan_patch(file, LayerPath.identity(len(blocks)))
+        refusal = None
+    except (RefusedError, MalformedFileError) as error:
+        refusal = str(error)
+    return Inspection(file, blocks, refusal)
+
+
+def plan(source: PathLike, path: LayerPath | PathRequest) -> PatchPlan:
+    """What `patch` would write. Writes nothing."""
+    file = open_gguf(source)
+    if isinstance(path, PathRequest):
+        path = path.resolve(len(find_blocks(file)))
+    return plan_patch(file, path)
+
+
+def patch(
+    source: PathLike,
+    destination: PathLike,
+    path: LayerPath | PathRequest,
+    *,
+    replace: bool = False,
+    progress: Progress = UNWATCHED,
+) -> PatchPlan:
+    """Write the file in which the blocks of `path` run, in order.
+
+    The destination is absent, as it was or complete, whatever happens; it is overwritten only
+    with `replace`.
+    """
+    from ggufsurgeon.writing.new_file import write_new_file
+
+    planned = plan(source, path)
+    write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
+    return planned
+
+
+def verify(
+    patched: PathLike,
+    source: PathLike,
+    *,
+    settings: PerplexitySettings | None = None,
+    options: DeviceOptions | None = None,
+    progress: Progress = UNWATCHED,
+) -> Verification:
+    """Prove that `patched` is exactly what its layer path makes of `source`."""
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.verification.quality import PerplexitySettings
+    from ggufsurgeon.verification.verifier import verify_patched
+
+    return verify_patched(
+        open_gguf(patched),
+        open_gguf(source),
+        settings or PerplexitySettings(),
+        options or DeviceOptions(),
+        progress,
+    )
+
+
+def perplexity(
+    model: PathLike,
+    text: PathLike,
+    *,
+    settings: PerplexitySettings | None = None,
+    options: DeviceOptions | None = None,
+    progress: Progress = UNWATCHED,
+) -> Perplexity:
+    """The perplexity of `model` on the text file at `text`, as llama-perplexity measures it.
+
+    The model runs in a child process, which llama.cpp may take down without harm to this one.
+    """
+    from ggufsurgeon.llama.child import run_in_child
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.verification.quality import PerplexitySettings
+    from ggufsurgeon.verification.verifier import measure_file
+
+    path = open_gguf(model).path
+    return run_in_child(
+        measure_file,
+        path,
+        _read_text(Path(text)),
+        settings or PerplexitySettings(),
+        options or DeviceOptions(),
+        model=path,
+        progress=progress,
+    )
+
+
+def _read_text(path: Path) -> bytes:
+    """The bytes of a text, less one newline at its end, as llama-perplexity reads it."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    if not text.strip():
+        raise UsageError(f"{path}: the text is empty")
+    return text.removesuffix(b"\n")

@@ -1,0 +1,74 @@
+"""The program: its commands, and what becomes of errors and signals."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.metadata import version
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from ggufsurgeon.cli.inspect import inspect
+from ggufsurgeon.cli.patch import patch
+from ggufsurgeon.cli.perplexity import perplexity
+from ggufsurgeon.cli.plan import plan
+from ggufsurgeon.cli.terminal import print_error
+from ggufsurgeon.cli.verify import verify
+from ggufsurgeon.errors import GgufSurgeonError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
+    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 malformed file, 4 refused (nothing written), "
+    "5 write failed (destination as it was), 7 verification failed, "
+    "8 an optional dependency is missing.",
+)
+for command in (inspect, plan, patch, verify, perplexity):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ggufsurgeon {version('ggufsurgeon')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None: ...
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM. Not KeyboardInterrupt, which the command-line library takes for itself."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def main() -> NoReturn:
+    """Run a command and exit with its code; 128 + N for a signal N."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, _interrupt)
+    try:
+        app(prog_name="ggufsurgeon")
+    except GgufSurgeonError as error:
+        print_error(str(error), error.state, error.hint)
+        sys.exit(error.exit_code)
+    except Interrupted as interrupt:
+        print_error(f"interrupted by {signal.Signals(interrupt.number).name}", "", "")
+        sys.exit(128 + interrupt.number)
+    sys.exit(0)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)

@@ -1,0 +1,77 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
+
+import typer
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.notations import parse_window
+from ggufsurgeon.layer_path.request import PathRequest
+
+if TYPE_CHECKING:
+    from ggufsurgeon.llama.model import DeviceOptions
+
+Source: TypeAlias = Annotated[Path, typer.Argument(help="The GGUF to read.", show_default=False)]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+Windows: TypeAlias = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+    typer.Option(
+        "--window",
+        metavar="I:J",
+        help="Run blocks I to J-1 again. Repeatable: each window goes behind the last place "
+        "where block J-1 runs so far.",
+    ),
+]
+Times: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--times", metavar="K", help="Run each window K times in all (2)."),
+]
+Drops: TypeAlias = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--drop", metavar="I:J", help="Leave blocks I to J-1 out. Repeatable."),
+]
+Layers: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--layers", metavar="PATH", help='The whole path: "0..6,4..29", inclusive.'),
+]
+GpuLayers: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--n-gpu-layers", metavar="N", help="Blocks to keep on GPUs; -1 for all."),
+]
+TensorSplit: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--tensor-split", metavar="A,B", help="Shares of the GPUs, such as 1,1."),
+]
+Threads: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--threads", metavar="N", min=1, help="CPU threads."),
+]
+
+
+def path_request(
+    windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
+) -> PathRequest:
+    """The layer path that the options ask for."""
+    return PathRequest(
+        windows=tuple(parse_window(text) for text in windows or ()),
+        times=times,
+        drops=tuple(parse_window(text) for text in drops or ()),
+        layers=layers,
+    )
+
+
+def device_options(
+    n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None
+) -> DeviceOptions:
+    """Where the options ask a model to run."""
+    from ggufsurgeon.llama.model import DeviceOptions
+
+    try:
+        shares = tuple(float(share) for share in tensor_split.split(",")) if tensor_split else ()
+    except ValueError:
+        raise UsageError(f"--tensor-split {tensor_split!r}: expected numbers, 3,1") from None
+    return DeviceOptions(n_gpu_layers, shares, n_threads)

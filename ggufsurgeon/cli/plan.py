@@ -1,0 +1,71 @@
+"""`ggufsurgeon plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ggufsurgeon import api
+from ggufsurgeon.cli.inspect import value_text
+from ggufsurgeon.cli.options import Drops, Json, Layers, Source, Times, Windows, path_request
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
+from ggufsurgeon.planning.planner import Change, PatchPlan
+
+
+def plan(
+    source: Source,
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    json: Json = False,
+) -> None:
+    """Show what `patch` would write, and what it would cost. Writes nothing."""
+    planned = api.plan(source, path_request(window, times, drop, layers))
+    if json:
+        print_json(plan_as_json(planned))
+    else:
+        print_plan(planned)
+
+
+def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
+    """A plan in plain types."""
+    return {
+        "source": str(planned.source.path),
+        "layer_path": str(planned.path),
+        "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
+        "n_bytes": {
+            "before": planned.source.layout.n_bytes,
+            "after": planned.write_plan.n_bytes,
+        },
+        "changes": {change.after.key: _change_as_json(change) for change in planned.changes},
+        "write_plan": planned.write_plan.as_json(),
+    }
+
+
+def _change_as_json(change: Change) -> dict[str, str | None]:
+    before = value_text(change.before) if change.before else None
+    return {"before": before, "after": value_text(change.after)}
+
+
+def print_plan(planned: PatchPlan) -> None:
+    """A plan as tables."""
+    before, after = planned.source.layout.n_bytes, planned.write_plan.n_bytes
+    print_table(
+        f"{planned.source.path}",
+        ["", "before", "after"],
+        [
+            ("layer path", f"0..{planned.n_source_blocks - 1}", str(planned.path)),
+            ("blocks", str(planned.n_source_blocks), str(len(planned.path))),
+            ("size", n_bytes_text(before), n_bytes_text(after)),
+        ],
+    )
+    rows = [
+        (
+            change.after.key,
+            value_text(change.before) if change.before else "-",
+            value_text(change.after),
+        )
+        for change in planned.changes
+    ]
+    if rows:
+        print_table("Metadata that changes", ["key", "before", "after"], rows)

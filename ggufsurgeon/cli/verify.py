@@ -1,0 +1,102 @@
+"""`ggufsurgeon verify`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ggufsurgeon import api
+from ggufsurgeon.cli.options import (
+    GpuLayers,
+    Json,
+    TensorSplit,
+    Threads,
+    device_options,
+)
+from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.errors import VerificationError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.verification.verifier import ModelRun, Verification
+
+N_CHUNKS = 8
+
+MARKS = {True: "ok", False: "FAILED", None: "not run"}
+
+
+def verify(
+    patched: Annotated[Path, typer.Argument(help="The file to prove.", show_default=False)],
+    source: Annotated[Path, typer.Option("--source", help="The file it was made from.")],
+    ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk of text.")] = 512,
+    chunks: Annotated[
+        int, typer.Option("--chunks", min=1, help="Chunks of text to measure perplexity on.")
+    ] = N_CHUNKS,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
+    from ggufsurgeon.verification.quality import PerplexitySettings
+
+    with watched() as progress:
+        outcome = api.verify(
+            patched,
+            source,
+            settings=PerplexitySettings(n_ctx=ctx, n_chunks=chunks),
+            options=device_options(n_gpu_layers, tensor_split, threads),
+            progress=progress,
+        )
+    if json:
+        print_json(_as_json(outcome))
+    else:
+        _print(outcome)
+    _raise_unless_proven(outcome)
+
+
+def _as_json(outcome: Verification) -> dict[str, Any]:
+    return {
+        "ok": outcome.ok,
+        "patched": str(outcome.patched),
+        "source": str(outcome.source),
+        "layer_path": str(outcome.layer_path),
+        "checks": [asdict(check) for check in outcome.checks],
+        "source_run": asdict(outcome.source_run) if outcome.source_run else None,
+        "patched_run": asdict(outcome.patched_run) if outcome.patched_run else None,
+    }
+
+
+def _print(outcome: Verification) -> None:
+    print_table(
+        f"{outcome.patched}: blocks {outcome.layer_path} of {outcome.source}",
+        ["check", "", "detail"],
+        [(check.name, MARKS[check.ok], check.detail) for check in outcome.checks],
+    )
+    runs = (("source", outcome.source_run), ("patched", outcome.patched_run))
+    rows = [row for name, run in runs if run for row in [_run_row(name, run)]]
+    if rows:
+        print_table(
+            "Shakespeare, as llama.cpp runs it",
+            ["", "blocks", "perplexity", "greedily goes on"],
+            rows,
+        )
+
+
+def _run_row(name: str, run: ModelRun) -> tuple[str, str, str, str]:
+    quality, said = run.perplexity, run.generation
+    figure = f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.4f}" if quality else "-"
+    return name, str(run.n_blocks), figure, repr(said.text) if said else "-"
+
+
+def _raise_unless_proven(outcome: Verification) -> None:
+    if not outcome.ok:
+        names = ", ".join(check.name for check in outcome.checks if check.ok is False)
+        raise VerificationError(
+            f"{outcome.patched} does not hold what it claims: {names}",
+            hint="Do not use the file; patch it again from the source.",
+        )
+    if outcome.missing is not None:
+        raise outcome.missing
