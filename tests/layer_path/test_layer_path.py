@@ -1,0 +1,126 @@
+"""The layer path, its notations, and RYS's rule for several windows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.notations import (
+    Window,
+    drop_windows,
+    parse_layers,
+    parse_window,
+    repeat_windows,
+)
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.layer_path.request import PathRequest
+
+N_BLOCKS = 12
+blocks = st.integers(0, N_BLOCKS - 1)
+windows = st.tuples(blocks, blocks).map(lambda w: (min(w), max(w) + 1))
+steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40))
+
+
+@given(st.lists(steps, min_size=1).map(lambda found: LayerPath(tuple(found))))
+def test_the_compact_form_reads_back(path: LayerPath) -> None:
+    assert parse_layers(str(path)) == path
+
+
+def test_the_compact_form_is_compact() -> None:
+    assert str(repeat_windows(30, [(4, 7)])) == "0..6,4..29"
+    assert str(LayerPath.of([5, 5, 6, 8])) == "5,5..6,8"
+    assert str(LayerPath((BlockRef(0, 0), BlockRef(1, 1), BlockRef(1, 2)))) == "0,1:1..2"
+
+
+@given(windows)
+def test_one_window_is_rys(window: Window) -> None:
+    first, end = window
+    expected = [*range(end), *range(first, N_BLOCKS)]
+    assert repeat_windows(N_BLOCKS, [window]).blocks == tuple(expected)
+
+
+def sequential_rule(n_blocks: int, found: list[Window]) -> list[int]:
+    """As dnhkng/RYS documents it: scan from the end for block j-1, insert the window behind it."""
+    path = list(range(n_blocks))
+    for first, end in found:
+        place = max(n for n, block in enumerate(path) if block == end - 1) + 1
+        path = path[:place] + list(range(first, end)) + path[place:]
+    return path
+
+
+@given(st.lists(windows, min_size=1, max_size=4))
+def test_several_windows_compose_sequentially(found: list[Window]) -> None:
+    assert repeat_windows(N_BLOCKS, found).blocks == tuple(sequential_rule(N_BLOCKS, found))
+
+
+def test_several_windows_as_rys_prints_them() -> None:
+    # dnhkng/RYS, expand_multi_block_config(7, ((3, 6), (4, 6)))
+    assert repeat_windows(7, [(3, 6), (4, 6)]).blocks == (0, 1, 2, 3, 4, 5, 3, 4, 5, 4, 5, 6)
+
+
+@given(windows, st.integers(1, 5))
+def test_times_is_the_window_over_and_over(window: Window, times: int) -> None:
+    again = repeat_windows(N_BLOCKS, [window] * (times - 1))
+    assert repeat_windows(N_BLOCKS, [window], times) == again
+    first, end = window
+    assert len(again) == N_BLOCKS + (times - 1) * (end - first)
+
+
+@given(st.lists(windows, min_size=1, max_size=3))
+def test_dropped_blocks_are_gone_and_the_rest_is_in_order(found: list[Window]) -> None:
+    gone = {block for first, end in found for block in range(first, end)}
+    if len(gone) == N_BLOCKS:
+        with pytest.raises(UsageError, match="empty"):
+            drop_windows(N_BLOCKS, found)
+    else:
+        kept = drop_windows(N_BLOCKS, found).blocks
+        assert kept == tuple(sorted(set(range(N_BLOCKS)) - gone))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "3:", ":3", "3:3", "5:3", "a:b", "-1:3", "3:5:7", "\u0663:\u0665"]
+)
+def test_bad_windows(text: str) -> None:
+    with pytest.raises(UsageError, match="window"):
+        parse_window(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", ",", "0..", "..3", "3..1", "0..3,,5", "a", "0...3", "0..99999999999", "-1"]
+)
+def test_bad_layers(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_layers(text)
+
+
+@pytest.mark.parametrize("times", [0, -1, 513, 10**9])
+def test_bad_times(times: int) -> None:
+    with pytest.raises(UsageError, match="times"):
+        repeat_windows(N_BLOCKS, [(0, 1)], times)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        PathRequest(),
+        PathRequest(windows=((0, 1),), drops=((0, 1),)),
+        PathRequest(windows=((0, 1),), layers="0..3"),
+        PathRequest(drops=((0, 1),), times=2),
+        PathRequest(windows=((0, N_BLOCKS + 1),)),
+        PathRequest(drops=((0, N_BLOCKS + 1),)),
+    ],
+)
+def test_bad_requests(request_: PathRequest) -> None:
+    with pytest.raises(UsageError):
+        request_.resolve(N_BLOCKS)
+
+
+def test_a_path_knows_its_models() -> None:
+    LayerPath((BlockRef(0, 3), BlockRef(1, 5))).check_within(4, 6)
+    for models in ((4,), (4, 5), (3, 6)):
+        with pytest.raises(UsageError, match="there is no"):
+            LayerPath((BlockRef(0, 3), BlockRef(1, 5))).check_within(*models)
+    with pytest.raises(UsageError, match="empty"):
+        LayerPath(()).check_within(4)

@@ -1,0 +1,96 @@
+"""What cannot be made exact, or is not whole, is refused before anything is planned."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import plan_patch
+from tests.builders import (
+    ARRAY,
+    I32,
+    STRING,
+    U16,
+    U32,
+    Tensor,
+    block_tensors,
+    gguf,
+    llama_model,
+    llama_pairs,
+    pair,
+)
+from tests.planning.memory import opened, patched_header
+
+REPEAT = [0, 1, 1, 2]
+ARCHITECTURE = pair("general.architecture", STRING, "llama")
+UNHEARD = [pair("general.architecture", STRING, "unheard"), pair("unheard.block_count", U32, 3)]
+
+
+class Case(NamedTuple):
+    """A model, a path over it, and what is wrong."""
+
+    says: str
+    data: bytes
+    path: list[int] = REPEAT
+
+
+def array(key: str, *items: int) -> bytes:
+    return llama_model(3, pair(key, ARRAY, (U32, list(items))))
+
+
+MALFORMED = [
+    Case("llama.block_count is missing", gguf([ARCHITECTURE], block_tensors(3))),
+    Case(
+        "expected a UINT32",
+        gguf([ARCHITECTURE, pair("llama.block_count", I32, 3)], block_tensors(3)),
+    ),
+    Case("block 1 has no tensors", gguf(llama_pairs(3), block_tensors(3, skip=[1]))),
+    Case("block 3 has no tensors", gguf(llama_pairs(2**32 - 1), block_tensors(3))),
+    Case("block 0 has no tensors", gguf(llama_pairs(3))),
+    Case("block 2 is beyond it", gguf(llama_pairs(2), block_tensors(3)), [0, 1, 1]),
+    Case("general.architecture is missing", gguf([], block_tensors(3))),
+]
+
+REFUSED = [
+    Case("'unheard' is not in this version's table", gguf(UNHEARD, block_tensors(3))),
+    Case("'adapter', not a model", llama_model(3, pair("general.type", STRING, "adapter"))),
+    Case("one of 2 shards", llama_model(3, pair("split.count", U16, 2))),
+    Case(
+        "tensor_extra",
+        llama_model(3, pair("general.tensor_extra.name", ARRAY, (STRING, ["blk.0.ffn.weight"]))),
+    ),
+    Case("MTP blocks", llama_model(3, pair("llama.nextn_predict_layers", U32, 1))),
+    Case("does not know", array("llama.odd", 1, 2, 3)),
+    Case("2 elements for 3 blocks", array("llama.attention.head_count", 1, 2)),
+    Case("would become block 0", array("llama.attention.head_count", 1, 2, 1), [1, 2]),
+    Case("llama.cpp aborts beyond 512", llama_model(3), [0] * 513),
+    Case("more than 63 bytes", gguf(llama_pairs(1), [Tensor(f"blk.0.{'x' * 57}")]), [0] * 11),
+]
+
+
+def check(kind: type[GgufSurgeonError], case: Case) -> None:
+    with pytest.raises(kind, match=case.says):
+        plan_patch(opened(case.data), LayerPath.of(case.path))
+
+
+@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.says)
+def test_what_is_not_whole_is_malformed(case: Case) -> None:
+    check(MalformedFileError, case)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.says)
+def test_what_cannot_be_exact_is_refused(case: Case) -> None:
+    check(RefusedError, case)
+
+
+def test_mtp_and_alien_arrays_may_be_absent_or_off() -> None:
+    data = llama_model(
+        3,
+        pair("llama.nextn_predict_layers", U32, 0),
+        pair("llama.rope.dimension_sections", ARRAY, (U32, [1, 2, 3])),
+    )
+    header = patched_header(data, LayerPath.of([0, 1, 1, 2]))
+    assert header.get("llama.rope.dimension_sections") == [1, 2, 3]
