@@ -117,11 +117,11 @@ def _chunk_losses(
         rows = logits.reshape(n_seq, -1, model.n_vocab)[:, : len(scored)]
         for sequence in range(n_seq):
             targets = chunks[sequence, scored + 1]
-            losses[sequence] += _negative_log_likelihoods(rows[sequence], targets)
+            losses[sequence] += negative_log_likelihoods(rows[sequence], targets)
     return [np.concatenate(parts) for parts in losses]
 
 
-def _negative_log_likelihoods(
+def negative_log_likelihoods(
     logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
 ) -> Iterator[npt.NDArray[np.float64]]:
     """For rows of shape [n, n_vocab] and targets [n], in pieces; float32 exp, float64 sums."""
