@@ -141,3 +141,15 @@ def test_length_fields_do_not_make_memory_grow() -> None:
         parse_header(data, "huge")
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
+
+
+def test_a_big_vocabulary_costs_memory_in_proportion() -> None:
+    import tracemalloc
+
+    tokens = [f"token-{n}" for n in range(50_000)]
+    data = gguf([pair("tokenizer.ggml.tokens", ARRAY, (STRING, tokens))])
+    tracemalloc.start()
+    header, _ = parse_header(data, "big")
+    assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
+    tracemalloc.stop()
+    assert header.get("tokenizer.ggml.tokens") == tokens
