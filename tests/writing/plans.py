@@ -1,0 +1,101 @@
+"""Write plans, what they must give, and what a folder holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from ggufsurgeon.write_plan import CopySpan, SourceFile, Span, WritePlan, ZeroSpan
+from tests.builders import Tensor, gguf, llama_pairs
+
+MARK_N_BYTES = 32
+"""What `builders.gguf` gives a tensor without data of its own; no padding behind it."""
+
+
+def described(path: Path, header_n_bytes: int = 24) -> SourceFile:
+    """A source, as planning would describe it."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+    return SourceFile(str(path), len(data), header_n_bytes, digest)
+
+
+def plan_over(sources: Iterable[Path], header: bytes, spans: Sequence[Span]) -> WritePlan:
+    return WritePlan(tuple(described(path) for path in sources), header, tuple(spans))
+
+
+def result_of(plan: WritePlan) -> bytes:
+    """What writing must make of a plan."""
+    pieces = [plan.header]
+    for span in plan.spans:
+        if isinstance(span, ZeroSpan):
+            pieces.append(bytes(span.n_bytes))
+        else:
+            data = Path(plan.sources[span.source].path).read_bytes()
+            pieces.append(data[span.offset_in_file : span.offset_in_file + span.n_bytes])
+    return b"".join(pieces)
+
+
+def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
+    """Spans over sources of these sizes, empty ones and overlaps among them."""
+
+    def copy(source: int) -> st.SearchStrategy[Span]:
+        ends = st.tuples(*[st.integers(0, n_bytes[source])] * 2).map(sorted)
+        return ends.map(lambda at: CopySpan(source, at[0], at[1] - at[0]))
+
+    copies = st.integers(0, len(n_bytes) - 1).flatmap(copy)
+    return st.lists(copies | st.integers(0, 200).map(ZeroSpan), max_size=8)
+
+
+def sparse_model(path: Path, n_blocks: int, block_n_bytes: int) -> Path:
+    """A model whose blocks are holes with marks of their own at both ends: large, soon made."""
+    tensors = [
+        Tensor(f"blk.{block}.ffn.weight", (block_n_bytes // 4,), offset=block * block_n_bytes)
+        for block in range(n_blocks)
+    ]
+    whole = gguf(llama_pairs(n_blocks), tensors)
+    start = len(whole) - MARK_N_BYTES * n_blocks
+    with path.open("wb") as file:
+        file.write(whole[:start])
+        file.truncate(start + n_blocks * block_n_bytes)
+        for block in range(n_blocks):
+            for at in (0, block_n_bytes - MARK_N_BYTES):
+                file.seek(start + block * block_n_bytes + at)
+                file.write(bytes([block + 1]) * MARK_N_BYTES)
+    return path
+
+
+def listing(folder: Path) -> dict[str, object]:
+    """All that a folder holds: the bytes of files, where links lead, what else things are."""
+    return {os.fsencode(path.name).decode("latin-1"): _told(path) for path in folder.iterdir()}
+
+
+def _told(path: Path) -> object:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return f"link to {path.readlink()}"
+    if stat.S_ISDIR(mode):
+        return listing(path)
+    return path.read_bytes() if stat.S_ISREG(mode) else stat.filemode(mode)
+
+
+def temporaries(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".ggufsurgeon-*.tmp"))
+
+
+class Watcher:
+    """A progress that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, int, str]] = []
+        self.advances: list[int] = []
+
+    def begin(self, step: str, total: int, unit: str) -> None:
+        self.steps.append((step, total, unit))
+
+    def advance(self, n: int, note: str = "") -> None:
+        self.advances.append(n)
