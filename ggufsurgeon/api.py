@@ -15,7 +15,9 @@ from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
+from ggufsurgeon.planning.following import label_blocks
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.planning.windows import Judgement, judge_windows
 from ggufsurgeon.progress import UNWATCHED, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
@@ -28,31 +30,36 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file, its blocks if they are whole, and why no layer path can be patched, if so."""
+    """A file; its blocks, their kinds and windows if they are whole; and why not, if so."""
 
     file: GgufFile
-    blocks: Blocks | None
-    refusal: str | None
+    blocks: Blocks | None = None
+    kinds: tuple[str, ...] = ()
+    windows: tuple[Judgement, ...] = ()
+    refusal: str | None = None
 
 
 def inspect(model: PathLike) -> Inspection:
     """What the file at `model` is, from its header alone."""
     file = open_gguf(model)
-    blocks = None
     try:
         blocks = find_blocks(file)
-        plan_patch(file, LayerPath.identity(len(blocks)))
-        refusal = None
     except (RefusedError, MalformedFileError) as error:
-        refusal = str(error)
-    return Inspection(file, blocks, refusal)
+        return Inspection(file, refusal=str(error))
+    try:
+        kinds = tuple(label_blocks(file, blocks))
+        windows = tuple(judge_windows(file, blocks))
+    except RefusedError as error:
+        return Inspection(file, blocks, refusal=str(error))
+    refused = all(window.refusal for window in windows)
+    return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)
 
 
 def plan(source: PathLike, path: LayerPath | PathRequest) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
     file = open_gguf(source)
     if isinstance(path, PathRequest):
-        path = path.resolve(len(find_blocks(file)))
+        path = path.resolve(find_blocks(file).n_trunk)
     return plan_patch(file, path)
 
 

@@ -1,5 +1,13 @@
 """What in a model depends on the layer index: a vocabulary of rules, and each architecture's.
 
+    model.py      a model as the rules see it, and the edits they answer with
+    arrays.py     one element a block
+    kinds.py      kinds of block, by array, by period or by index alone
+    counts.py     counts of blocks: all, a prefix, a suffix, and counts that select other maths
+    crossing.py   what reaches other blocks besides the residual stream
+    refusals.py   what is refused, whatever the path
+    table.py      who has which rules
+
 Facts are read from llama.cpp of 2026-10-01 (the copy in llama-cpp-python 0.3.36); `file:line`
 references are to that tree.
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 from ggufsurgeon.api import Inspection
 from ggufsurgeon.api import inspect as run_inspect
+from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import Json, Source
 from ggufsurgeon.cli.terminal import print_json, print_table
 from ggufsurgeon.container.ggml_types import type_name
@@ -25,10 +26,11 @@ def inspect(model: Source, json: Json = False) -> None:
     facts = _facts(inspection)
     pairs = {pair.key: value_text(pair) for pair in inspection.file.header.pairs}
     if json:
-        print_json({**facts, "metadata": pairs})
+        print_json({**facts, **blocks_as_json(inspection), "metadata": pairs})
         return
     print_table(f"{model}", ["", ""], [(key, _text(value)) for key, value in facts.items()])
     print_table("Metadata", ["key", "value"], list(pairs.items()))
+    print_blocks(inspection)
 
 
 def _facts(inspection: Inspection) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def _facts(inspection: Inspection) -> dict[str, Any]:
     return {
         "architecture": header.architecture,
         "n_blocks": len(blocks) if blocks else None,
+        "n_mtp_blocks": blocks.n_mtp if blocks else None,
         "n_bytes": file.layout.n_bytes,
         "n_bytes_in_blocks": in_blocks,
         "n_parameters": sum(math.prod(tensor.dims) for tensor in header.tensors),

@@ -59,6 +59,8 @@ def print_plan(planned: PatchPlan) -> None:
             ("size", n_bytes_text(before), n_bytes_text(after)),
         ],
     )
+    for note in planned.notes:
+        print(f"note: this file {note}\n")
     rows = [
         (
             change.after.key,

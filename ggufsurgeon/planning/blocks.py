@@ -10,6 +10,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.planning.preconditions import check_is_whole_model
 
 _NAME = re.compile(r"blk\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
 """Anchored: `enc.blk.0` and `v.blk.0` are not blocks of the main graph."""
@@ -20,9 +21,16 @@ class Blocks:
     """The tensors of each block, as indices into the header's tensor infos."""
 
     of_block: tuple[tuple[int, ...], ...]
+    n_mtp: int
+    """The last so many predict further tokens, and are not run by the main graph."""
 
     def __len__(self) -> int:
         return len(self.of_block)
+
+    @property
+    def n_trunk(self) -> int:
+        """Blocks that the main graph runs: those that a layer path is about."""
+        return len(self) - self.n_mtp
 
 
 def block_of(name: str) -> int | None:
@@ -41,8 +49,10 @@ def renumber(name: str, block: int) -> str:
 def find_blocks(file: GgufFile) -> Blocks:
     """Group the tensors by block.
 
-    Raises MalformedFileError when block_count is absent or is not what the tensors say.
+    Raises RefusedError when the file is not one whole model, MalformedFileError when
+    block_count is absent or is not what the tensors say.
     """
+    check_is_whole_model(file)
     n_blocks = _block_count(file)
     found: dict[int, list[int]] = {}
     for index, tensor in enumerate(file.header.tensors):
@@ -57,7 +67,10 @@ def find_blocks(file: GgufFile) -> Blocks:
             str(file.path),
             f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
         )
-    return Blocks(tuple(tuple(found[n]) for n in range(n_blocks)))
+    n_mtp = file.header.get(f"{file.header.architecture}.nextn_predict_layers")
+    if not isinstance(n_mtp, int | None) or (n_mtp or 0) >= n_blocks:
+        raise MalformedFileError(str(file.path), f"of {n_blocks} blocks, {n_mtp!r} are MTP blocks")
+    return Blocks(tuple(tuple(found[n]) for n in range(n_blocks)), n_mtp or 0)
 
 
 def _block_count(file: GgufFile) -> int:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.architectures.rules import Rule, check_arrays_known
-from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.architectures.model import Edit
 from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.blocks import Blocks, find_blocks
+from ggufsurgeon.planning.following import follow, with_mtp
 from ggufsurgeon.planning.naming import describe_anew
-from ggufsurgeon.planning.preconditions import check_is_whole_model
 from ggufsurgeon.planning.provenance import provenance_pairs
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
+from ggufsurgeon.planning.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
-
-MAX_BLOCKS = 512
-"""`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
 
 
 @dataclass(frozen=True)
@@ -39,47 +36,47 @@ class PatchPlan:
     source: GgufFile
     path: LayerPath
     n_source_blocks: int
+    notes: tuple[str, ...]
+    """What the user should know of the new file."""
     changes: tuple[Change, ...]
     write_plan: WritePlan
 
 
 def plan_patch(source: GgufFile, path: LayerPath) -> PatchPlan:
-    """Plan the file in which the blocks of `path` run, in order.
+    """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. Raises RefusedError when no exact file exists
     or its rules are not known, UsageError when the path is not one over this model, and
     MalformedFileError when the model is not whole.
     """
-    rules = _known_rules(source)
     blocks = find_blocks(source)
-    _check_path(path, len(blocks))
-    follows = [pair for rule in rules for pair in rule.follow(source.header, path.blocks)]
+    path.check_within(blocks.n_trunk)
+    edits = _follow(source, blocks, path)
+    path = with_mtp(path, blocks)
     if path == LayerPath.identity(len(blocks)):
-        return PatchPlan(source, path, len(blocks), (), _verbatim(source))
+        return PatchPlan(source, path, len(blocks), (), (), _verbatim(source))
     chosen = choose_tensors(source, blocks, path.blocks)
     tensors = place_tensors(source, chosen)
+    follows = [edit.pair for edit in edits]
     follows += describe_anew(source.header, tensors, path)
     changes = _changes(source, path, follows)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(source, chosen)))
     write_plan = WritePlan((_source_file(source),), header, spans)
-    return PatchPlan(source, path, len(blocks), changes, write_plan)
+    notes = tuple(dict.fromkeys(edit.note for edit in edits if edit.note))
+    return PatchPlan(source, path, len(blocks), notes, changes, write_plan)
 
 
-def _known_rules(source: GgufFile) -> tuple[Rule, ...]:
-    check_is_whole_model(source)
-    architecture = find_architecture(source.header.architecture)
-    check_arrays_known(source.header, architecture.known_arrays)
-    return architecture.rules
-
-
-def _check_path(path: LayerPath, n_blocks: int) -> None:
-    path.check_within(n_blocks)
-    if len(path) > MAX_BLOCKS:
-        raise RefusedError(
-            f"the layer path has {len(path)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
-        )
+def _follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
+    try:
+        return follow(source, blocks, path)
+    except RefusedError as error:
+        nearest = nearest_windows(source, blocks, path)
+        if nearest:
+            told = ", ".join(f"{first}:{end}" for first, end in nearest)
+            error.hint = f"{error.hint} Nearest windows that work: {told}.".lstrip()
+        raise
 
 
 def _changes(source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]) -> tuple[Change, ...]:

@@ -1,8 +1,8 @@
 """Is every byte of a patched file what its layer path asks for?
 
 Written against the layer path and the format, not against the planner: with the making of the
-file it shares only the header codec, which is held against gguf-py's reader, and the grouping
-of tensors into blocks.
+file it shares only the header codec, which is held against gguf-py's reader, the grouping of
+tensors into blocks, and the rules, which the tests hold against llama.cpp itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import block_of, find_blocks, renumber
+from ggufsurgeon.planning.following import follow
 from ggufsurgeon.planning.provenance import PREFIX
 from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.verification.checks import Check
@@ -23,40 +25,33 @@ MAY_CHANGE = frozenset({"general.name", "general.size_label", "general.parameter
 """Descriptive keys: they do not reach the computation."""
 
 
-def check_metadata(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Check:
-    """Every pair is identical, or one that follows the layer path and does so rightly."""
+def check_metadata(patched: GgufFile, source: GgufFile, path: LayerPath) -> Check:
+    """Every pair is identical, or what the architecture's rules make of it on this path."""
     wrong = sorted(_wrong_pairs(patched, source, path))
     n_pairs = len(source.header.pairs)
     detail = f"{n_pairs} pairs of the source accounted for" if not wrong else "; ".join(wrong[:5])
     return Check("metadata", not wrong, detail)
 
 
-def _wrong_pairs(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Iterator[str]:
-    before, after = source.header.pair_of, patched.header.pair_of
-    for key in before.keys() - after.keys():
+def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterator[str]:
+    blocks = find_blocks(source)
+    trunk = LayerPath(path.steps[: len(path) - blocks.n_mtp])
+    try:
+        follows = {edit.pair.key: edit.pair for edit in follow(source, blocks, trunk)}
+    except RefusedError as error:
+        yield f"no exact file exists: {error}"
+        return
+    expected = {**source.header.pair_of, **follows}
+    after = patched.header.pair_of
+    for key in expected.keys() - after.keys():
         yield f"{key} is missing"
     for key, pair in after.items():
         if key.startswith(PREFIX) or key in MAY_CHANGE:
             continue
-        if key not in before:
+        if key not in expected:
             yield f"{key} is new"
-        elif pair.raw != before[key].raw:
-            own = pair.key.removeprefix(f"{source.header.architecture}.")
-            if own == pair.key or not _follows(own, pair, before[key], path):
-                yield f"{key} changed"
-
-
-def _follows(key: str, after: KeyValue, before: KeyValue, path: Sequence[int]) -> bool:
-    """A block count that became the path's length, or an array re-indexed by the path."""
-    if after.value_type != before.value_type:
-        return False
-    if key == "block_count":
-        return after.value == len(path)
-    old, new = before.value, after.value
-    if not isinstance(old, list) or not isinstance(new, list) or len(old) <= max(path):
-        return False
-    same_element_type = after.raw[: after.value_at + 4] == before.raw[: before.value_at + 4]
-    return same_element_type and new == [old[block] for block in path]
+        elif pair.raw != expected[key].raw:
+            yield f"{key} is not as it should be"
 
 
 def check_tensors(

@@ -80,7 +80,7 @@ def verify_patched(
         runs = [_run(file, settings, options, progress) for file in (source, patched)]
     except MissingExtraError as error:
         return outcome((*checks, Check("runs", None, str(error))), missing=error)
-    checks += _run_checks(runs[0], runs[1], len(path))
+    checks += _run_checks(runs[0], runs[1], len(path) - find_blocks(source).n_mtp)
     source_run, patched_run = (None if isinstance(run, str) else run for run in runs)
     return outcome(tuple(checks), source_run, patched_run)
 
@@ -111,7 +111,7 @@ def _structure_checks(
     detail = "the header has the SHA-256 that the patched file names"
     yield Check("source", same, detail if same else "another source: the header's SHA-256 differs")
     if same:
-        yield check_metadata(patched, source, path.blocks)
+        yield check_metadata(patched, source, path)
         yield check_tensors(patched, source, path.blocks, progress)
         yield check_against_gguf_py(patched)
 

@@ -1,0 +1,126 @@
+"""Arrays with one element a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.architectures.model import Edit, Model, Rule
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.values import (
+    SCALAR_WIDTHS,
+    ValueType,
+    encode_array_prefix,
+    encode_value,
+    read_array_prefix,
+    take_elements,
+)
+from ggufsurgeon.errors import RefusedError
+
+
+@dataclass(frozen=True)
+class PerLayerArray(Rule):
+    """An array with one element a block; a scalar holds for all blocks and stays.
+
+    `get_key_or_arr` asks for exactly block_count elements (src/llama-model-loader.cpp:457-494).
+    """
+
+    key: str
+    trunk_only: bool = False
+    """It has no elements for MTP blocks."""
+    prefixed: bool = True
+    """Its key begins with the architecture's name."""
+    sizes_block_0: bool = False
+    """llama.cpp takes block 0's for the whole model (src/llama-model.cpp:1435-1471,
+    src/llama-graph.cpp:1460-1480), so the new block 0 must have the same."""
+    keeps_values: bool = False
+    """llama.cpp aborts where a value that the model had occurs no more."""
+    may_be_longer: bool = False
+    """Its length is not checked (`get_arr`, src/llama-model-loader.cpp:347-405)."""
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """The array, re-indexed by the path, its elements byte for byte."""
+        pair = model.pair(self.key) if self.prefixed else model.header.pair_of.get(self.key)
+        if pair is None or not isinstance(pair.value, list):
+            return
+        blocks = model.trunk(path) if self.trunk_only else path
+        self._check(pair, pair.value, model, blocks)
+        follows = reindexed(pair, blocks)
+        if follows.raw != pair.raw:
+            yield Edit(follows)
+
+    def _check(
+        self, pair: KeyValue, values: Sequence[object], model: Model, blocks: Sequence[int]
+    ) -> None:
+        n_expected = model.n_trunk if self.trunk_only else model.n_blocks
+        element_type, _ = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
+        fits = len(values) == n_expected or (self.may_be_longer and len(values) > n_expected)
+        if not fits or element_type not in SCALAR_WIDTHS:
+            raise RefusedError(
+                f"{pair.key} has {len(values)} elements for {n_expected} blocks: "
+                "llama.cpp does not load such a file, and which block each belongs to is unclear"
+            )
+        lost = {repr(v) for v in values[:n_expected]} - {repr(values[block]) for block in blocks}
+        if self.keeps_values and lost:
+            raise RefusedError(
+                f"no block with {', '.join(sorted(lost))} in {pair.key} would be left, "
+                "and llama.cpp aborts on such a model",
+                hint=f"Keep a block of each value: {list(values[:n_expected])}.",
+            )
+        if self.sizes_block_0 and values[blocks[0]] != values[0]:
+            raise RefusedError(
+                f"{pair.key} is {values[0]!r} for block 0 and {values[blocks[0]]!r} for block "
+                f"{blocks[0]}, which would become block 0: llama.cpp takes sizes for the whole "
+                "model from block 0",
+                hint=f"Paths that begin with a block whose {self.key} is {values[0]!r} work.",
+            )
+
+
+@dataclass(frozen=True)
+class OneBlockList(Rule):
+    """A list that names one block by its index (qwen4exp's `ple.layers`).
+
+    llama.cpp takes one entry alone (src/models/qwen4exp.cpp:72-86), and a second block with the
+    tensors of the first would have tensors left over.
+    """
+
+    key: str
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """The block's new index."""
+        pair = model.pair(self.key)
+        if pair is None or not isinstance(pair.value, list) or not pair.value:
+            return
+        places = [position for position, block in enumerate(path) if block in pair.value]
+        if len(pair.value) != 1 or len(places) != 1:
+            raise RefusedError(
+                f"{pair.key} is {pair.value}, and llama.cpp asks for one such block: it must run "
+                f"once, and in this path it runs {len(places)} times"
+            )
+        order = model.header.byte_order
+        kind = ValueType(read_array_prefix(pair.raw, pair.value_at, order)[0])
+        if places != pair.value:
+            encoded = encode_array_prefix(kind, 1, order) + encode_value(kind, places[0], order)
+            yield Edit(make_pair(pair.key, pair.value_type, encoded, order))
+
+
+def reindexed(pair: KeyValue, blocks: Sequence[int]) -> KeyValue:
+    """An array whose element n is element `blocks[n]` of `pair`; types and odd booleans stay."""
+    taken = take_elements(pair.raw, pair.value_at, pair.byte_order, blocks)
+    return make_pair(pair.key, pair.value_type, taken, pair.byte_order)
+
+
+def check_arrays_known(header: Header, known: frozenset[str]) -> None:
+    """Refuse arrays of the architecture that nobody has told whether they are per layer.
+
+    Their length decides nothing: a model of 4 blocks has 4 `rope.dimension_sections` too.
+    """
+    prefix = f"{header.architecture}."
+    for pair in header.pairs:
+        key = pair.key.removeprefix(prefix)
+        if key != pair.key and pair.value_type == ValueType.ARRAY and key not in known:
+            raise RefusedError(
+                f"{pair.key} is an array that this version does not know; "
+                "it may hold one element a block, so nothing here can say how it follows the path"
+            )

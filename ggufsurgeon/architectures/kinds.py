@@ -1,0 +1,217 @@
+"""Kinds of block: sliding windows, recurrent blocks, NoPE, MoE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ggufsurgeon.architectures.arrays import reindexed
+from ggufsurgeon.architectures.model import NEEDS_RECENT, Edit, Model, Rule, flags_edit
+from ggufsurgeon.errors import RefusedError
+
+Window: TypeAlias = Literal["always", "if_set", "unless_zero"]
+"""When something is in force: always, if `attention.sliding_window` is above zero, or unless it
+is there and zero."""
+
+
+def has_window(model: Model, read: Window) -> bool:
+    """Whether something that is in force then is in force for this model."""
+    pair = model.pair("attention.sliding_window")
+    if read == "always" or (read == "unless_zero" and pair is None):
+        return True
+    return model.number("attention.sliding_window") > 0
+
+
+@dataclass(frozen=True)
+class SlidingWindow(Rule):
+    """Which blocks attend within a window: an array, or a period, or a built-in period.
+
+    As `load_swa_pattern` reads it (src/llama-model.cpp:3434-3441, src/llama-hparams.cpp:8-22).
+    A period is kept where the path keeps it, since older builds know nothing else.
+    """
+
+    period: int | None
+    """Built in; None where llama.cpp asks for the array."""
+    dense_first: bool = False
+    read: Window = "always"
+    key: str = "attention.sliding_window_pattern"
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing where the period still fits, else an array."""
+        if not has_window(model, self.read):
+            return
+        kinds = self.kinds(model)
+        wanted = [kinds[block] for block in path]
+        if any(kinds) and not any(wanted):
+            raise RefusedError(
+                "no block with a sliding window would be left, and llama.cpp aborts on a model "
+                "that has a window and no block that uses it (src/llama-model.cpp:2807)"
+            )
+        pair = model.pair(self.key)
+        if pair is not None and isinstance(pair.value, list):
+            if len(pair.value) >= model.n_blocks:
+                follows = reindexed(pair, path)
+                if follows.raw != pair.raw:
+                    yield Edit(follows)
+            elif wanted != kinds:
+                yield flags_edit(model, self.key, wanted, "")
+        elif wanted != self._periodic(model, len(path)):
+            yield flags_edit(model, self.key, wanted, NEEDS_RECENT)
+
+    def label(self, model: Model, block: int) -> str:
+        """`sliding` or `global`."""
+        if not has_window(model, self.read):
+            return ""
+        return "sliding" if self.kinds(model)[block] else "global"
+
+    def kinds(self, model: Model) -> list[bool]:
+        """Which blocks have a window. What an array lacks is dense."""
+        pair = model.pair(self.key)
+        if pair is not None and isinstance(pair.value, list):
+            given = [bool(value) for value in pair.value[: model.n_blocks]]
+            return given + [False] * (model.n_blocks - len(given))
+        return self._periodic(model, model.n_blocks)
+
+    def _periodic(self, model: Model, n_blocks: int) -> list[bool]:
+        period = model.number(self.key, self.period or 0)
+        dense = 0 if self.dense_first else period - 1
+        n_trunk = n_blocks - model.n_mtp
+        kinds = [period == 0 or n % period != dense for n in range(n_trunk)]
+        return kinds + [False] * model.n_mtp
+
+
+@dataclass(frozen=True)
+class RecurrentLayers(Rule):
+    """Which blocks are recurrent: an array, or else all but every n-th.
+
+    src/models/qwen3next.cpp:17-23 and its like. A block of the wrong kind does not load.
+    """
+
+    interval: int
+    """Built in, where `full_attention_interval` is absent."""
+    key: str = "attention.recurrent_layers"
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing where the interval still fits, else an array."""
+        pair = model.pair(self.key)
+        kinds = self._kinds(model)
+        recurrent = {n for n, is_recurrent in enumerate(kinds) if is_recurrent}
+        check_kind_remains(path, recurrent, "recurrent")
+        check_kind_remains(path, set(range(model.n_trunk)) - recurrent, "attention")
+        if pair is not None and isinstance(pair.value, list):
+            if len(pair.value) != model.n_blocks:
+                raise RefusedError(
+                    f"{pair.key} has {len(pair.value)} elements for {model.n_blocks} blocks"
+                )
+            follows = reindexed(pair, path)
+            if follows.raw != pair.raw:
+                yield Edit(follows)
+        elif pair is None:
+            wanted = [kinds[block] for block in path]
+            if wanted != self._periodic(model, len(path)):
+                note = "builds that do not read attention.recurrent_layers do not load the file"
+                yield flags_edit(model, self.key, wanted, note)
+
+    def label(self, model: Model, block: int) -> str:
+        """`recurrent` or `attention`."""
+        return "recurrent" if self._kinds(model)[block] else "attention"
+
+    def _kinds(self, model: Model) -> list[bool]:
+        if model.pair(self.key) is not None:
+            return [bool(value) for value in per_block(model, self.key)]
+        return self._periodic(model, model.n_blocks)
+
+    def _periodic(self, model: Model, n_blocks: int) -> list[bool]:
+        interval = model.number("full_attention_interval", self.interval)
+        n_trunk = n_blocks - model.n_mtp
+        return [(n + 1) % interval != 0 for n in range(n_trunk)] + [False] * model.n_mtp
+
+
+@dataclass(frozen=True)
+class HybridKinds(Rule):
+    """Recurrent blocks and attention blocks, told apart by `attention.head_count_kv`.
+
+    llama.cpp aborts when a hybrid model has none left of either (its cache would be empty,
+    src/llama-graph.cpp, llm_graph_input_mem_hybrid::set_input).
+    """
+
+    has_ffn_blocks: bool = False
+    """Blocks without KV heads are recurrent only if they have no FFN either (nemotron_h)."""
+    key: str = ""
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing, or a refusal."""
+        kinds = [self.label(model, block) for block in range(model.n_blocks)]
+        for kind in ("attention", "recurrent"):
+            check_kind_remains(path, {n for n, found in enumerate(kinds) if found == kind}, kind)
+        yield from ()
+
+    def label(self, model: Model, block: int) -> str:
+        """`attention`, `recurrent` or `FFN`."""
+        if per_block(model, "attention.head_count_kv")[block]:
+            return "attention"
+        is_ffn = self.has_ffn_blocks and per_block(model, "feed_forward_length")[block]
+        return "FFN" if is_ffn else "recurrent"
+
+
+def per_block(model: Model, suffix: str) -> list[int]:
+    """The values of a key that is an array of one a block, or one for all."""
+    pair = model.pair(suffix)
+    value = pair.value if pair is not None else 0
+    if isinstance(value, list):
+        return [int(item) for item in value if isinstance(item, int)]
+    return [int(value) if isinstance(value, int) else 0] * model.n_blocks
+
+
+def check_kind_remains(path: Sequence[int], blocks: set[int], kind: str) -> None:
+    """Refuse a path on which none of `blocks` runs, when there are any."""
+    if blocks and not blocks & set(path):
+        raise RefusedError(
+            f"no {kind} block would be left, and llama.cpp aborts on such a hybrid model",
+            hint=f"Keep at least one of the {kind} blocks: {sorted(blocks)}.",
+        )
+
+
+@dataclass(frozen=True)
+class FixedPeriod(Rule):
+    """A kind of block that llama.cpp knows by its index alone: no metadata can move it."""
+
+    period: int
+    phase: int
+    """Block n is of the kind when (n + phase) % period == 0."""
+    kind: str
+    period_key: str = ""
+    """A key that holds the period instead."""
+    read: Window = "always"
+    else_last: bool = False
+    """When there is no window, the last block alone is of the kind."""
+    key: str = ""
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing, or a refusal: each block must be of the kind that it was."""
+        trunk = model.trunk(path)
+        if not has_window(model, self.read) and not self.else_last:
+            return
+        before, after = self._period(model, model.n_trunk), self._period(model, len(trunk))
+        for position, block in enumerate(trunk):
+            was = (block + self.phase) % before == 0
+            if was != ((position + self.phase) % after == 0):
+                raise RefusedError(
+                    f"block {block} would become block {position}, and llama.cpp takes a block for "
+                    f"{self.kind} by its index, every {after}: what it computes would change",
+                    hint=f"Windows whose length is a multiple of {after} keep it.",
+                )
+        yield from ()
+
+    def label(self, model: Model, block: int) -> str:
+        """The kind, for a block that is of it."""
+        in_force = has_window(model, self.read) or self.else_last
+        is_of_kind = (block + self.phase) % self._period(model, model.n_trunk) == 0
+        return self.kind if in_force and is_of_kind and block < model.n_trunk else ""
+
+    def _period(self, model: Model, n_trunk: int) -> int:
+        if not has_window(model, self.read):
+            return n_trunk
+        period = model.number(self.period_key, self.period) if self.period_key else self.period
+        return max(period, 1)

@@ -1,0 +1,91 @@
+"""A model as the rules see it, and what they answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.values import (
+    ValueType,
+    encode_array_prefix,
+    encode_value,
+)
+
+NEEDS_RECENT = (
+    "needs a llama.cpp of September 2026 or later (ggml-org/llama.cpp PR 29042): "
+    "older builds take the built-in period instead of this array, and compute something else"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A header, and how many blocks it has. The last `n_mtp` are not run by the main graph."""
+
+    header: Header
+    n_blocks: int
+    n_mtp: int
+
+    @property
+    def n_trunk(self) -> int:
+        """Blocks that the main graph runs (`n_layer()`, src/llama-hparams.cpp:348)."""
+        return self.n_blocks - self.n_mtp
+
+    def key(self, suffix: str) -> str:
+        """A key of the architecture."""
+        return f"{self.header.architecture}.{suffix}"
+
+    def pair(self, suffix: str) -> KeyValue | None:
+        """The pair of a key of the architecture."""
+        return self.header.pair_of.get(self.key(suffix))
+
+    def number(self, suffix: str, default: int = 0) -> int:
+        """The integer under a key of the architecture."""
+        pair = self.pair(suffix)
+        return pair.value if pair is not None and isinstance(pair.value, int) else default
+
+    def trunk(self, path: Sequence[int]) -> Sequence[int]:
+        """The part of a whole path that the main graph runs."""
+        return path[: len(path) - self.n_mtp]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A pair to write instead of the one with the same key, or besides all others."""
+
+    pair: KeyValue
+    note: str = ""
+    """What the user should know of a file with this pair."""
+
+
+class Rule:
+    """One thing that depends on the layer index. Subclasses are frozen dataclasses."""
+
+    key: str
+    """The key it is about, without the architecture's prefix; empty for none."""
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """What to write so that block n computes what block path[n] computed.
+
+        `path` covers all blocks of the new model, MTP blocks too. Raises RefusedError when no
+        metadata does that. Nothing is yielded for what may stay as it is.
+        """
+        raise NotImplementedError
+
+    def label(self, model: Model, block: int) -> str:
+        """What this rule says of the kind of a block, in a word or two; empty for nothing."""
+        return ""
+
+
+def scalar_edit(model: Model, suffix: str, kind: ValueType, value: int | float) -> Edit:
+    """A number under a key of the architecture."""
+    order = model.header.byte_order
+    return Edit(make_pair(model.key(suffix), kind, encode_value(kind, value, order), order))
+
+
+def flags_edit(model: Model, suffix: str, flags: Sequence[bool], note: str) -> Edit:
+    """An array of booleans under a key of the architecture."""
+    order = model.header.byte_order
+    encoded = encode_array_prefix(ValueType.BOOL, len(flags), order) + bytes(flags)
+    return Edit(make_pair(model.key(suffix), ValueType.ARRAY, encoded, order), note)

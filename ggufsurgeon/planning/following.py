@@ -1,0 +1,49 @@
+"""What the rules of a model's architecture make of a layer path."""
+
+from __future__ import annotations
+
+from ggufsurgeon.architectures.arrays import check_arrays_known
+from ggufsurgeon.architectures.model import Edit, Model
+from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.blocks import Blocks
+
+MAX_BLOCKS = 512
+"""`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
+
+
+def follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
+    """The pairs to write so that every block of a path over the trunk computes what it did.
+
+    Raises RefusedError where no metadata does that, or what would is not known.
+    """
+    architecture = find_architecture(source.header.architecture)
+    check_arrays_known(source.header, architecture.known_arrays)
+    whole = with_mtp(path, blocks)
+    if len(whole) > MAX_BLOCKS:
+        raise RefusedError(
+            f"the layer path has {len(whole)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
+        )
+    model = _model(source, blocks)
+    return [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
+
+
+def with_mtp(path: LayerPath, blocks: Blocks) -> LayerPath:
+    """A path over the trunk, with the MTP blocks behind it: they must stay last."""
+    tail = LayerPath.of(range(blocks.n_trunk, len(blocks)))
+    return LayerPath((*path.steps, *tail.steps))
+
+
+def label_blocks(source: GgufFile, blocks: Blocks) -> list[str]:
+    """What kind each block is, by the rules: `sliding, dense`. Empty where all are alike."""
+    rules = find_architecture(source.header.architecture).rules
+    model = _model(source, blocks)
+    labels = [[rule.label(model, block) for rule in rules] for block in range(len(blocks))]
+    trunk = [", ".join(label for label in found if label) for found in labels[: blocks.n_trunk]]
+    return trunk + ["MTP"] * blocks.n_mtp
+
+
+def _model(source: GgufFile, blocks: Blocks) -> Model:
+    return Model(source.header, len(blocks), blocks.n_mtp)
