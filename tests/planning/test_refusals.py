@@ -62,7 +62,6 @@ REFUSED = [
         "tensor_extra",
         llama_model(3, pair("general.tensor_extra.name", ARRAY, (STRING, ["blk.0.ffn.weight"]))),
     ),
-    Case("MTP blocks", llama_model(3, pair("llama.nextn_predict_layers", U32, 1))),
     Case("does not know", array("llama.odd", 1, 2, 3)),
     Case("2 elements for 3 blocks", array("llama.attention.head_count", 1, 2)),
     Case("would become block 0", array("llama.attention.head_count", 1, 2, 1), [1, 2]),
@@ -86,10 +85,9 @@ def test_what_cannot_be_exact_is_refused(case: Case) -> None:
     check(RefusedError, case)
 
 
-def test_mtp_and_alien_arrays_may_be_absent_or_off() -> None:
+def test_what_is_known_to_be_no_array_of_blocks_stays() -> None:
     data = llama_model(
         3,
-        pair("llama.nextn_predict_layers", U32, 0),
         pair("llama.rope.dimension_sections", ARRAY, (U32, [1, 2, 3])),
     )
     header = patched_header(data, LayerPath.of([0, 1, 1, 2]))

@@ -1,72 +1,106 @@
-"""Every architecture of the table: written = routed, bit for bit. Run as a program.
+"""Every architecture on many layer paths: written = routed, bit for bit. Run as a program.
 
-    python -m tests.verification.matrix HEADER.gguf ...
+    python -m tests.verification.matrix [--paths N] [--naive] MODEL ...
 
-prints one JSON line a header. llama.cpp ends the process on some inputs, so the tests run this
-in one of its own.
+A MODEL is the stem of a header in fixtures/arch_headers, with variants behind it:
+`gemma3-dense@period=4`, `gemma2-dense@blocks=46`. Prints one JSON line for each path. llama.cpp
+ends the process on some inputs, so tests and scripts run this in one of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ggufsurgeon import api
+from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.conftest import ROOT
 from tests.verification.expanding import expand
-from tests.verification.routed import Runner
+from tests.verification.naive import patch_naively
+from tests.verification.routed import CannotRoute, Runner
+from tests.verification.variants import vary
 
 N_TOKENS = 40
-N_BLOCKS = 8
-KINDS = ("repeat", "drop", "shuffle")
+"""More than the sliding windows of the headers, which are 32."""
 
 
-def draw_path(kind: str, rng: np.random.Generator) -> LayerPath:
-    """A path that begins with block 0, which routing here cannot jump to."""
-    first, end = sorted(int(n) for n in rng.choice(np.arange(1, N_BLOCKS + 1), 2, replace=False))
-    if kind == "repeat":
-        return LayerPath.of([*range(end), *range(first, N_BLOCKS)])
-    if kind == "drop":
-        return LayerPath.of([*range(first), *range(end, N_BLOCKS)])
-    return LayerPath.of([0, *(int(n) for n in rng.permutation(np.arange(1, N_BLOCKS)))])
+def draw_paths(n_blocks: int, n_paths: int, rng: np.random.Generator) -> Iterator[LayerPath]:
+    """Repeats, drops, repeats of more than two, and shuffles, in turn, block 0 among them."""
+    for n in range(n_paths):
+        first, end = sorted(int(k) for k in rng.choice(n_blocks + 1, 2, replace=False))
+        if n % 5 in (0, 1):
+            yield LayerPath.of([*range(end), *range(first, n_blocks)])
+        elif n % 5 == 2:
+            yield LayerPath.of([*range(first), *range(end, n_blocks)] or [0])
+        elif n % 5 == 3:
+            yield LayerPath.of([*range(end), *(list(range(first, end)) * 2), *range(end, n_blocks)])
+        else:
+            yield LayerPath.of(int(k) for k in rng.permutation(n_blocks))
 
 
-def compare(header: Path, folder: Path) -> dict[str, object]:
-    """The greatest difference of a logit on each path, and from the model as it was."""
-    seed = zlib.crc32(header.stem.encode())
+def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict[str, Any]]:
+    """The status of each path over one model."""
+    stem, _, variant = name.partition("@")
+    seed = zlib.crc32(name.encode())
     rng = np.random.default_rng(seed)
+    header = vary(ROOT / f"fixtures/arch_headers/{stem}.gguf", variant, folder / "header.gguf")
     model = expand(header, folder / "model.gguf", seed)
-    differences, effects = {}, []
+    architecture = parse_header(header.read_bytes(), name)[0].architecture
     with Runner(model, N_TOKENS) as runner:
-        assert runner.n_blocks == N_BLOCKS
         tokens = [int(n) for n in rng.integers(0, runner.n_vocab, N_TOKENS)]
-        plain = runner.logits(tokens)
-        for kind in KINDS:
-            path = draw_path(kind, rng)
-            try:
-                api.patch(model, folder / "patched.gguf", path, replace=True)
-            except RefusedError as error:
-                return {"refused": str(error)}
-            routed = runner.logits(tokens, path)
-            with Runner(folder / "patched.gguf", N_TOKENS) as written:
-                difference = np.abs(written.logits(tokens) - routed).max()
-            differences[str(path)] = float(difference)
-            effects.append(float(np.abs(routed - plain).max()))
-    return {"differences": differences, "least_effect": min(effects)}
+        for path in draw_paths(runner.n_blocks, n_paths, rng):
+            print(json.dumps({"trying": name, "path": str(path)}), flush=True)
+            status, detail = judge(runner, tokens, path, model, folder / "patched.gguf", naive)
+            found = {"model": name, "architecture": architecture, "path": str(path)}
+            yield found | {"status": status, "detail": detail}
+
+
+def judge(
+    runner: Runner, tokens: list[int], path: LayerPath, model: Path, patched: Path, naive: bool
+) -> tuple[str, str]:
+    """exact, exact on recent builds, refused, wrong, unloadable; or not compared."""
+    notes: tuple[str, ...] = ()
+    if naive:
+        patch_naively(model, patched, path)
+    else:
+        try:
+            notes = api.patch(model, patched, path, replace=True).notes
+        except RefusedError as error:
+            return "refused", str(error)
+    try:
+        with Runner(patched, N_TOKENS) as written:
+            result = written.logits(tokens)
+    except AssertionError as error:
+        return "unloadable", str(error)
+    try:
+        difference = float(np.abs(result - runner.logits(tokens, path)).max())
+    except CannotRoute as error:
+        return "not compared", str(error)
+    if difference != 0.0:
+        return "wrong", f"greatest difference {difference}"
+    return ("exact on recent builds" if notes else "exact"), ""
 
 
 def main() -> None:
-    """Compare on every header named on the command line."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in sys.argv[1:]:
-            found = compare(Path(name), Path(folder))
-            print(json.dumps({"header": Path(name).stem, **found}), flush=True)
+    """Compare on every model named on the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--paths", type=int, default=3)
+    parser.add_argument("--naive", action="store_true")
+    options = parser.parse_args()
+    for name in options.models:
+        with tempfile.TemporaryDirectory() as folder:
+            for line in compare(name, options.paths, options.naive, Path(folder)):
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The unmodified model, run along a layer path: what a written file must equal bit for bit.
 
 The residual stream is kept when a run of consecutive blocks ends (the node `l_out-b`) and put
-in place of what feeds the first block of the next run. Runs after the first must not begin at
-block 0, whose input has another name.
+in place of what feeds the first block of the next run: the output of the block before it, or for
+block 0 whatever it reads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.library import llama_cpp
 
@@ -37,6 +38,33 @@ def ggml_base() -> ctypes.CDLL:
     return lib
 
 
+RESIDUALS = {
+    "deepseek4": "l_last",
+    "qwen4exp": "l_last",
+    "plamo2": "ffn_residual",
+    "nemotron_h": "nemotron_h_block_out",
+    "nemotron_h_moe": "nemotron_h_block_out",
+}
+"""Names of the nodes that hold a block's output, where it is not `l_out`."""
+
+
+INPUTS = {
+    "bloom": "inp_norm-0",
+    "deepseek4": "hc_init",
+    "exaone4": "embd",
+    "hy_v4": "hc_init",
+    "olmo2": "embd",
+    "qwen4exp": "hc_init",
+}
+"""Nodes that feed block 0, where it is not the first source of the first node named `...-0`."""
+
+FIRST_INPUT_FEEDS_MORE = ("talkie",)
+"""Architectures in which later blocks read the embedding again."""
+
+SRC_OFFSET = 152
+"""Of `src` in `struct ggml_tensor` (ggml/include/ggml.h)."""
+
+
 class Taps:
     """Nodes to read and to overwrite while a graph is computed."""
 
@@ -45,10 +73,13 @@ class Taps:
         self.read: dict[str, Any] = {}
         self.wanted = ""
         self.overwrite: dict[str, Any] = {}
+        self.input_of_block_0 = ""
 
     def __call__(self, tensor: int, ask: bool, _user_data: object) -> bool:
         name = self.lib.ggml_get_name(tensor).decode()
         if ask:
+            if not self.input_of_block_0 and name.endswith("-0"):
+                self.input_of_block_0 = self._first_activation(tensor)
             return name == self.wanted or name in self.overwrite
         n_bytes = self.lib.ggml_nbytes(tensor)
         if name in self.overwrite:
@@ -59,6 +90,19 @@ class Taps:
             self.lib.ggml_backend_tensor_get(tensor, data, 0, n_bytes)
             self.read[name] = data.raw
         return True
+
+    def _first_activation(self, tensor: int) -> str:
+        """The first source of a node that is no weight."""
+        for at in range(tensor + SRC_OFFSET, tensor + SRC_OFFSET + 16, 8):
+            source = ctypes.c_void_p.from_address(at).value
+            name = self.lib.ggml_get_name(source).decode() if source else ""
+            if name and not name.endswith(".weight"):
+                return str(name)
+        return ""
+
+
+class CannotRoute(Exception):
+    """The tests do not know the nodes of this architecture well enough."""
 
 
 class Runner:
@@ -73,6 +117,10 @@ class Runner:
         self.n_blocks = lib.llama_model_n_layer(self.model)
         self.n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self.model))
         self.n_tokens = n_tokens
+        header, _ = parse_header(path.read_bytes(), str(path))
+        self.architecture = str(header.architecture)
+        self.residual = RESIDUALS.get(self.architecture, "l_out")
+        self.taps.input_of_block_0 = INPUTS.get(self.architecture, "")
         self._callback = lib.ggml_backend_sched_eval_callback(self.taps)
 
     def __enter__(self) -> Runner:
@@ -83,20 +131,40 @@ class Runner:
 
     def logits(self, tokens: list[int], path: LayerPath | None = None) -> Logits:
         """Shape [n_tokens, n_vocab]."""
+        last_block = self.n_blocks - 1
         runs = [(first.block, last.block) for first, last in path.runs()] if path else []
-        state: bytes | None = None
+        runs = runs or [(0, last_block)]
+        jumps_to_0 = any(first == 0 for first, _ in runs[1:])
+        if (jumps_to_0 or runs[0][0]) and self.architecture in FIRST_INPUT_FEEDS_MORE:
+            raise CannotRoute("what feeds block 0 feeds other blocks too")
+        state = self._input_of_block_0(tokens) if runs[0][0] else None
         result = np.empty(0, dtype=np.float32)
-        for first, last in runs or [(0, self.n_blocks - 1)]:
-            assert state is None or first > 0
-            self.taps.overwrite = {f"l_out-{first - 1}": state} if state is not None else {}
-            self.taps.wanted = f"l_out-{last}"
-            result = self._decode(tokens)
-            state = self.taps.read.get(f"l_out-{last}")
-        if runs and runs[-1][1] != self.n_blocks - 1:
-            self.taps.overwrite = {f"l_out-{self.n_blocks - 1}": state}
-            self.taps.wanted = ""
-            result = self._decode(tokens)
+        for first, last in runs:
+            before = self._output(first - 1) if first else self.taps.input_of_block_0
+            result = self._pass(tokens, {before: state} if state else {}, self._output(last))
+            state = self._read(self._output(last))
+        if runs[-1][1] != last_block:
+            result = self._pass(tokens, {self._output(last_block): state}, "-")
         return result
+
+    def _output(self, block: int) -> str:
+        return f"{self.residual}-{block}"
+
+    def _input_of_block_0(self, tokens: list[int]) -> bytes:
+        self._pass(tokens, {}, "-")  # finds its name
+        name = self.taps.input_of_block_0
+        self._pass(tokens, {}, name)
+        return self._read(name)
+
+    def _read(self, name: str) -> bytes:
+        if name not in self.taps.read:
+            raise CannotRoute(f"no node {name!r} was computed")
+        data: bytes = self.taps.read[name]
+        return data
+
+    def _pass(self, tokens: list[int], overwrite: dict[str, Any], wanted: str) -> Logits:
+        self.taps.overwrite, self.taps.wanted = overwrite, wanted
+        return self._decode(tokens)
 
     def _decode(self, tokens: list[int]) -> Logits:
         lib = llama_cpp()

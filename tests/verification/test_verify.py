@@ -92,7 +92,7 @@ def edit(patched: Path, source: Path, old: bytes, new: bytes) -> dict[str, str]:
 def test_a_changed_key_is_found(stories: Path, patched: Path) -> None:
     old = pair("llama.attention.head_count", U32, 8)
     found = edit(patched, stories, old, pair("llama.attention.head_count", U32, 4))
-    assert found == {"metadata": "llama.attention.head_count changed"}
+    assert found == {"metadata": "llama.attention.head_count is not as it should be"}
 
 
 def test_a_renamed_key_is_found(stories: Path, patched: Path) -> None:
@@ -131,7 +131,7 @@ def tiny_pair(write: Write, after: list[int]) -> tuple[Path, Path]:
 
 def test_a_wrongly_indexed_array_is_found(write: Write) -> None:
     patched, source = tiny_pair(write, [5, 6, 7, 7])
-    assert failures(patched, source)["metadata"] == "llama.swiglu_clamp_exp changed"
+    assert failures(patched, source)["metadata"] == "llama.swiglu_clamp_exp is not as it should be"
 
 
 def test_a_file_that_names_no_path_is_a_usage_error(

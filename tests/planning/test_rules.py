@@ -1,0 +1,154 @@
+"""The rules, each on its own, where no model of llama.cpp's test shows them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
+from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
+from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
+from ggufsurgeon.architectures.model import Model, Rule
+from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.notations import repeat_windows
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.windows import judge_windows
+from tests.builders import ARRAY, BOOL, F32, STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.planning.memory import opened, patched_header
+
+
+def model(n_blocks: int, *pairs: bytes, n_mtp: int = 0) -> Model:
+    architecture = pair("general.architecture", STRING, "any")
+    return Model(parse_header(gguf([architecture, *pairs]), "any")[0], n_blocks, n_mtp)
+
+
+def edits(rule: Rule, of: Model, path: list[int]) -> dict[str, object]:
+    return {edit.pair.key: edit.pair.value for edit in rule.follow(of, path)}
+
+
+def window(n_blocks: int, first: int, end: int) -> list[int]:
+    return list(repeat_windows(n_blocks, [(first, end)]).blocks)
+
+
+def test_a_period_is_kept_where_the_path_keeps_it() -> None:
+    plain = model(12, pair("any.attention.sliding_window", U32, 9))
+    assert edits(SlidingWindow(6), plain, window(12, 2, 8)) == {}
+    shifted = edits(SlidingWindow(6), plain, window(12, 2, 4))
+    is_sliding = [n % 6 != 5 for n in window(12, 2, 4)]
+    assert shifted == {"any.attention.sliding_window_pattern": is_sliding}
+
+
+def test_mtp_blocks_have_no_window_and_come_last() -> None:
+    of = model(5, n_mtp=1)
+    assert edits(SlidingWindow(2), of, [0, 1, 2, 2, 3, 4]) == {
+        "any.attention.sliding_window_pattern": [True, False, True, True, False, False]
+    }
+
+
+def test_a_stale_array_is_read_as_llama_cpp_does() -> None:
+    short = model(4, pair("any.attention.sliding_window_pattern", ARRAY, (BOOL, [1, 0])))
+    found = edits(SlidingWindow(None), short, [0, 1, 0, 1, 2, 3])
+    expected = [True, False, True, False, False, False]
+    assert found == {"any.attention.sliding_window_pattern": expected}
+
+
+def test_recurrent_intervals() -> None:
+    of = model(8, pair("any.full_attention_interval", U32, 4))
+    assert edits(RecurrentLayers(3), of, window(8, 1, 5)) == {}
+    found = edits(RecurrentLayers(3), of, window(8, 1, 3))
+    assert found == {"any.attention.recurrent_layers": [n % 4 != 3 for n in window(8, 1, 3)]}
+    with pytest.raises(RefusedError, match="no attention block"):
+        edits(RecurrentLayers(3), of, [0, 1, 2])
+
+
+def test_a_prefix_grows_and_shrinks_but_stays_a_prefix() -> None:
+    of = model(6, pair("any.leading_dense_block_count", U32, 2))
+    rule = PrefixCount("leading_dense_block_count", "dense")
+    assert edits(rule, of, window(6, 0, 2)) == {"any.leading_dense_block_count": 4}
+    assert edits(rule, of, [0, 2, 3]) == {"any.leading_dense_block_count": 1}
+    assert edits(rule, of, window(6, 2, 5)) == {}
+    with pytest.raises(RefusedError, match="one behind another kind"):
+        edits(rule, of, window(6, 1, 4))
+
+
+def test_blocks_that_share_kv_share_the_same() -> None:
+    of = model(8, pair("any.attention.shared_kv_layers", U32, 3))
+    assert edits(SharedKvSuffix(), of, window(8, 5, 7)) == {"any.attention.shared_kv_layers": 5}
+    assert edits(SharedKvSuffix(), of, window(8, 1, 4)) == {}
+    for path in (window(8, 4, 6), [0, 1, 2, 4, 3, 5, 6, 7], [0, 1, 2, 3, 5, 6, 7]):
+        with pytest.raises(RefusedError, match="use the KV of blocks 3 and 4"):
+            edits(SharedKvSuffix(), of, path)
+
+
+def test_shared_indexers_keep_theirs() -> None:
+    of = model(6, pair("any.attention.indexer.types", ARRAY, (U32, [1, 0, 0, 1, 0, 1])))
+    for good in (window(6, 0, 3), window(6, 3, 5), [0, 2, 3, 4, 5]):
+        assert edits(SharedIndexers(), of, good) == {}
+    for bad in (window(6, 1, 4), [0, 3, 1, 2, 4, 5], [0, 1, 4, 5]):
+        with pytest.raises(RefusedError, match="takes its top-k from"):
+            edits(SharedIndexers(), of, bad)
+
+
+def test_kinds_by_index_alone() -> None:
+    rule = FixedPeriod(4, 1, "NoPE")
+    assert edits(rule, model(8), window(8, 1, 5)) == {}
+    with pytest.raises(RefusedError, match="by its index, every 4"):
+        edits(rule, model(8), window(8, 1, 4))
+
+
+def test_block_0_stays() -> None:
+    assert edits(BlockZeroStays("why"), model(4), [0, 1, 2, 1, 2, 3]) == {}
+    for path in ([1, 2, 3], [0, 1, 0, 2]):
+        with pytest.raises(RefusedError, match="must come first and run once: why"):
+            edits(BlockZeroStays("why"), model(4), path)
+
+
+def test_a_lite_model_says_so_in_another_length() -> None:
+    grown = edits(LiteModel(), model(27), window(27, 3, 5))
+    assert grown == {"any.attention.q_lora_rank": 0}
+    full = model(25, pair("any.attention.q_lora_rank", U32, 8))
+    with pytest.raises(RefusedError, match="takes a model of 27 blocks for a lite one"):
+        edits(LiteModel(), full, window(25, 3, 5))
+    glm = model(47, pair("any.vocab_size", U32, 154_880))
+    assert edits(LiteModel(), glm, window(47, 3, 9)) == {"any.expert_gating_func": 2}
+
+
+def test_the_residual_scale_is_written_in_single_precision() -> None:
+    found = edits(ResidualScale(), model(40), window(40, 3, 5))
+    expected = np.float32(1.4) / np.sqrt(np.float32(40))
+    assert found == {"any.residual_scale": float(expected)}
+    assert edits(ResidualScale(), model(40, pair("any.residual_scale", F32, 1.0)), [0]) == {}
+    assert math.isfinite(float(expected))
+
+
+def test_mtp_blocks_follow_the_path() -> None:
+    data = llama_model(4, pair("llama.nextn_predict_layers", U32, 1))
+    assert find_blocks(opened(data)).n_trunk == 3
+    header = patched_header(data, LayerPath.of([0, 1, 1, 2]))
+    assert header.get("layer_path.blocks") == "0..1,1..3"
+    assert header.get("llama.block_count") == 5
+
+
+def test_a_refusal_names_the_nearest_windows_that_work() -> None:
+    pairs = [
+        pair("general.architecture", STRING, "smollm3"),
+        pair("smollm3.block_count", U32, 12),
+    ]
+    file = opened(gguf(pairs, block_tensors(12)))
+    with pytest.raises(RefusedError) as caught:
+        plan_patch(file, repeat_windows(12, [(2, 5)]))
+    assert "Nearest windows that work: 1:5, 2:6, " in caught.value.hint
+    judged = {j.window: j.refusal for j in judge_windows(file, find_blocks(file))}
+    assert len(judged) == 12 * 13 // 2
+    assert all((refusal is None) == ((j - i) % 4 == 0 or (j == 12 and (j - i) % 4 == 0))
+               for (i, j), refusal in judged.items() if j < 12)  # fmt: skip
+
+
+def test_every_architecture_of_llama_cpp_is_in_the_table() -> None:
+    assert len(ARCHITECTURES) == 153

@@ -1,0 +1,81 @@
+"""Headers changed: other periods, absent keys, other numbers of blocks."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.layout import lay_out, pad
+from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.planning.blocks import block_of, renumber
+
+PATTERN = "attention.sliding_window_pattern"
+
+
+def vary(source: Path, variant: str, destination: Path) -> Path:
+    """Write the header at `source` with a variant: ``, `period=3`, `absent` or `blocks=46`."""
+    header, _ = parse_header(source.read_bytes(), str(source))
+    kind, _, value = variant.partition("=")
+    if kind == "period":
+        period = struct.pack("<I", int(value))
+        header = _without(header, PATTERN, make_pair(_key(header), ValueType.UINT32, period, "<"))
+    elif kind == "absent":
+        header = _without(header, value or PATTERN)
+    elif kind == "blocks":
+        header = _widened(header, int(value))
+    raw = serialize_header(header)
+    destination.write_bytes(raw + bytes(pad(len(raw), header.alignment) - len(raw)))
+    return destination
+
+
+def _key(header: Header) -> str:
+    return f"{header.architecture}.{PATTERN}"
+
+
+def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
+    key = f"{header.architecture}.{suffix}"
+    kept = tuple(pair for pair in header.pairs if pair.key != key)
+    return replace(header, pairs=(*kept, *instead))
+
+
+def _widened(header: Header, n_blocks: int) -> Header:
+    """The same blocks over and over, each with weights of its own."""
+    n_before = header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_before, int)
+    tensors = [tensor for tensor in header.tensors if block_of(tensor.name) is None]
+    for block in range(n_blocks):
+        alike = [t for t in header.tensors if block_of(t.name) == block % n_before]
+        tensors += [replace(tensor, name=renumber(tensor.name, block)) for tensor in alike]
+    pairs = tuple(_wider(pair, header, n_before, n_blocks) for pair in header.pairs)
+    return _placed(replace(header, pairs=pairs, tensors=tuple(tensors)))
+
+
+def _wider(pair: KeyValue, header: Header, n_before: int, n_blocks: int) -> KeyValue:
+    if pair.key == f"{header.architecture}.block_count":
+        return make_pair(pair.key, pair.value_type, struct.pack("<I", n_blocks), "<")
+    is_own = pair.key.startswith(f"{header.architecture}.")
+    if not is_own or not isinstance(pair.value, list) or len(pair.value) != n_before:
+        return pair
+    from ggufsurgeon.container.values import take_elements
+
+    indices = [n % n_before for n in range(n_blocks)]
+    return make_pair(
+        pair.key, pair.value_type, take_elements(pair.raw, pair.value_at, "<", indices), "<"
+    )
+
+
+def _placed(header: Header) -> Header:
+    """Consecutive offsets."""
+    unplaced = replace(
+        header, tensors=tuple(replace(tensor, offset_in_data=0) for tensor in header.tensors)
+    )
+    offset, placed = 0, []
+    for tensor in unplaced.tensors:
+        one = replace(header, tensors=(replace(tensor, offset_in_data=0),))
+        n_bytes = lay_out(one, 0, 1 << 60, "one").tensor_n_bytes[0]
+        placed.append(replace(tensor, offset_in_data=offset))
+        offset = pad(offset + n_bytes, header.alignment)
+    return replace(header, tensors=tuple(placed))
