@@ -68,7 +68,7 @@ class PerLayerArray(Rule):
                 "and llama.cpp aborts on such a model",
                 hint=f"Keep a block of each value: {list(values[:n_expected])}.",
             )
-        if self.sizes_block_0 and values[blocks[0]] != values[0]:
+        if self.sizes_block_0 and repr(values[blocks[0]]) != repr(values[0]):
             raise RefusedError(
                 f"{pair.key} is {values[0]!r} for block 0 and {values[blocks[0]]!r} for block "
                 f"{blocks[0]}, which would become block 0: llama.cpp takes sizes for the whole "

@@ -32,6 +32,9 @@ for command in (inspect, plan, patch, verify, perplexity):
     app.command()(command)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"ggufsurgeon {version('ggufsurgeon')}")
@@ -56,7 +59,7 @@ class Interrupted(BaseException):
 
 def main() -> NoReturn:
     """Run a command and exit with its code; 128 + N for a signal N."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
     try:
@@ -65,10 +68,13 @@ def main() -> NoReturn:
         print_error(str(error), error.state, error.hint)
         sys.exit(error.exit_code)
     except Interrupted as interrupt:
-        print_error(f"interrupted by {signal.Signals(interrupt.number).name}", "", "")
+        name = signal.Signals(interrupt.number).name
+        print_error(f"interrupted by {name}", "No file is half written.", "")
         sys.exit(128 + interrupt.number)
     sys.exit(0)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    for other in SIGNALS:  # a second one must not stop the tidying
+        signal.signal(other, signal.SIG_IGN)
     raise Interrupted(number)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ggufsurgeon.api import Inspection
-from ggufsurgeon.cli.terminal import print_table
+from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.windows import Judgement
 
@@ -65,10 +65,10 @@ def _print_map(windows: Sequence[Judgement]) -> None:
     if n_blocks > WIDEST_MAP:
         return
     legend = ", ".join(f"{mark} {meaning}" for meaning, mark in MARKS.items())
-    print(f"{legend}; a row for each I from 0 down, a column for each J from 1 on\n")
+    print_text(f"{legend}; a row for each I from 0 down, a column for each J from 1 on\n")
     rows = [[" "] * n_blocks for _ in range(n_blocks)]
     for judgement in windows:
         first, end = judgement.window
         rows[first][end - 1] = MARKS[status(judgement)]
     for first, row in enumerate(rows):
-        print(f"{first:4} {''.join(row)}")
+        print_text(f"{first:4} {''.join(row)}")

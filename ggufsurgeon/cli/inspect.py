@@ -11,25 +11,21 @@ from ggufsurgeon.api import inspect as run_inspect
 from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import Json, Source
 from ggufsurgeon.cli.terminal import print_json, print_table
+from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
-from ggufsurgeon.container.header import KeyValue
-from ggufsurgeon.container.values import ValueType, read_array_prefix
-
-LONGEST_ARRAY = 16
-"""Elements of an array that are shown; of a longer one, only the type and count."""
-LONGEST_STRING = 120
 
 
 def inspect(model: Source, json: Json = False) -> None:
     """Show what a GGUF is: its blocks, tensors, metadata, and whether it can be patched."""
     inspection = run_inspect(model)
     facts = _facts(inspection)
-    pairs = {pair.key: value_text(pair) for pair in inspection.file.header.pairs}
+    pairs = inspection.file.header.pairs
     if json:
-        print_json({**facts, **blocks_as_json(inspection), "metadata": pairs})
+        metadata = {pair.key: value_as_json(pair) for pair in pairs}
+        print_json({**facts, **blocks_as_json(inspection), "metadata": metadata})
         return
     print_table(f"{model}", ["", ""], [(key, _text(value)) for key, value in facts.items()])
-    print_table("Metadata", ["key", "value"], list(pairs.items()))
+    print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])
     print_blocks(inspection)
 
 
@@ -65,14 +61,3 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return "-" if value is None else str(value)
-
-
-def value_text(pair: KeyValue) -> str:
-    """A value on one line; long ones by what they are."""
-    if pair.value_type == ValueType.ARRAY:
-        kind, count = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
-        if count > LONGEST_ARRAY or kind == ValueType.ARRAY:
-            name = ValueType(kind).name.lower()
-            return f"{count} x {name}"
-    text = str(pair.value)
-    return text if len(text) <= LONGEST_STRING else f"{text[:LONGEST_STRING]}... ({len(text)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
 
@@ -14,7 +15,11 @@ from ggufsurgeon.layer_path.request import PathRequest
 if TYPE_CHECKING:
     from ggufsurgeon.llama.model import DeviceOptions
 
-Source: TypeAlias = Annotated[Path, typer.Argument(help="The GGUF to read.", show_default=False)]
+Source: TypeAlias = Annotated[
+    Path,
+    # Whether it can be read is for the reader to say, in its own words.
+    typer.Argument(help="The GGUF to read.", show_default=False, readable=False),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 Windows: TypeAlias = Annotated[
@@ -40,7 +45,7 @@ Layers: TypeAlias = Annotated[
 ]
 GpuLayers: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--n-gpu-layers", metavar="N", help="Blocks to keep on GPUs; -1 for all."),
+    typer.Option("--n-gpu-layers", metavar="N", min=-1, help="Blocks to keep on GPUs; -1: all."),
 ]
 TensorSplit: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
@@ -48,7 +53,7 @@ TensorSplit: TypeAlias = Annotated[
 ]
 Threads: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--threads", metavar="N", min=1, help="CPU threads."),
+    typer.Option("--threads", metavar="N", min=1, max=512, help="CPU threads."),
 ]
 
 
@@ -70,8 +75,16 @@ def device_options(
     """Where the options ask a model to run."""
     from ggufsurgeon.llama.model import DeviceOptions
 
+    return DeviceOptions(n_gpu_layers, _shares(tensor_split), n_threads)
+
+
+def _shares(tensor_split: str | None) -> tuple[float, ...]:
+    if tensor_split is None:
+        return ()
     try:
-        shares = tuple(float(share) for share in tensor_split.split(",")) if tensor_split else ()
+        shares = tuple(float(share) for share in tensor_split.split(","))
     except ValueError:
-        raise UsageError(f"--tensor-split {tensor_split!r}: expected numbers, 3,1") from None
-    return DeviceOptions(n_gpu_layers, shares, n_threads)
+        shares = ()
+    if not shares or not all(0 <= share < math.inf for share in shares) or not any(shares):
+        raise UsageError(f"--tensor-split {tensor_split!r}: expected shares, for instance 3,1")
+    return shares

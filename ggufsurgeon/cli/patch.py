@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,14 @@ import typer
 from ggufsurgeon import api
 from ggufsurgeon.cli.options import Drops, Json, Layers, Source, Times, Windows, path_request
 from ggufsurgeon.cli.plan import plan_as_json, print_plan
-from ggufsurgeon.cli.terminal import print_json, watched
+from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 
 
 def patch(
     source: Source,
-    destination: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    destination: Annotated[
+        Path, typer.Argument(help="The file to write.", show_default=False, readable=False)
+    ],
     window: Windows = None,
     times: Times = None,
     drop: Drops = None,
@@ -33,4 +36,10 @@ def patch(
         print_json({"destination": str(destination), **plan_as_json(planned)})
     else:
         print_plan(planned)
-        print(f"wrote {destination}; prove it: ggufsurgeon verify {destination} --source {source}")
+        proof = ["ggufsurgeon", "verify", _path(destination), "--source", _path(source)]
+        print_text(printable(f"wrote {destination}; prove it: {shlex.join(proof)}"))
+
+
+def _path(path: Path) -> str:
+    """As an argument: one that begins with a dash would be taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)

@@ -17,7 +17,9 @@ from ggufsurgeon.cli.options import (
     Threads,
     device_options,
 )
-from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.cli.terminal import print_json, print_table, print_warning, watched
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.verification.quality import Perplexity
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 
 def perplexity(
     model: Source,
-    text: Annotated[Path, typer.Option("--text", help="A text file.", show_default=False)],
+    text: Annotated[
+        Path, typer.Option("--text", help="A text file.", show_default=False, readable=False)
+    ],
     base: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--base", help="A second model to measure on the same text, to compare with."),
+        typer.Option("--base", help="A second model to measure on the same text.", readable=False),
     ] = None,
     ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk.")] = 512,
     chunks: Annotated[
@@ -47,6 +51,9 @@ def perplexity(
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch)
     options = device_options(n_gpu_layers, tensor_split, threads)
     measured: list[tuple[Path, Perplexity]] = []
+    for path in (model, base):
+        if path is not None:
+            _check_context(open_gguf(path), ctx)
     with watched() as progress:
         for path in (model, base):
             if path is not None:
@@ -60,6 +67,18 @@ def perplexity(
         _print(measured)
 
 
+def _check_context(file: GgufFile, n_ctx: int) -> None:
+    """Warn of contexts longer than the model's, and refuse them where positions are learned."""
+    header = file.header
+    longest = header.get(f"{header.architecture}.context_length")
+    if not isinstance(longest, int) or n_ctx <= longest:
+        return
+    problem = f"{file.path} was made for contexts of {longest} tokens, --ctx is {n_ctx}"
+    if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
+        raise UsageError(f"{problem}; it has no positions beyond")
+    print_warning(problem)
+
+
 def _print_as_json(results: list[Perplexity]) -> None:
     if len(results) == 1:
         print_json(asdict(results[0]))
@@ -70,12 +89,12 @@ def _print_as_json(results: list[Perplexity]) -> None:
 
 
 def _print(measured: list[tuple[Path, Perplexity]]) -> None:
-    reference = measured[-1][1].perplexity
+    reference = measured[-1][1].perplexity if len(measured) > 1 else None
     rows = [
         (
             str(path),
             f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
-            f"{result.perplexity / reference:.4f}",
+            f"{result.perplexity / reference:.4f}" if reference else "-",
             f"{result.n_chunks} x {result.n_ctx}",
             str(result.n_scored),
             f"{result.tokens_per_second:.1f}",

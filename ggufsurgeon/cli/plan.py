@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.inspect import value_text
 from ggufsurgeon.cli.options import Drops, Json, Layers, Source, Times, Windows, path_request
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
+from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.planning.planner import Change, PatchPlan
 
 
@@ -42,9 +42,9 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
     }
 
 
-def _change_as_json(change: Change) -> dict[str, str | None]:
-    before = value_text(change.before) if change.before else None
-    return {"before": before, "after": value_text(change.after)}
+def _change_as_json(change: Change) -> dict[str, Any]:
+    before = value_as_json(change.before) if change.before else None
+    return {"before": before, "after": value_as_json(change.after)}
 
 
 def print_plan(planned: PatchPlan) -> None:
@@ -60,7 +60,7 @@ def print_plan(planned: PatchPlan) -> None:
         ],
     )
     for note in planned.notes:
-        print(f"note: this file {note}\n")
+        print_text(f"note: this file {note}\n")
     rows = [
         (
             change.after.key,

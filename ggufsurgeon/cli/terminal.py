@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+LONGEST_STEP = 24
+"""Characters of a step's name: a line of progress fits 80 columns."""
 PLAIN_WIDTH = 160
 """Columns where nobody looks at a terminal."""
 
 
+class OutputError(GgufSurgeonError):
+    """Standard output takes no more, other than a closed pipe."""
+
+    exit_code = 5
+    state = "What the command was to write is written; only the printed result is lost."
+
+
+def print_text(text: str) -> None:
+    """A line to standard output, which may be closed, full, a pipe that nobody reads, or ASCII."""
+    if sys.stdout is None:
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more at its end, and must not fail then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        raise OutputError(f"the result cannot be printed: {error.strerror}") from None
+
+
 def print_json(value: Any) -> None:
     """One JSON object; what JSON lacks (paths, say) as strings."""
-    print(json.dumps(value, indent=2, default=str))
+    print_text(json.dumps(value, indent=2, default=str))
 
 
 def print_error(message: str, state: str, hint: str) -> None:
@@ -29,10 +57,15 @@ def print_error(message: str, state: str, hint: str) -> None:
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 
+def print_warning(message: str) -> None:
+    """What the user should know, on standard error."""
+    print(f"warning: {printable(message)}", file=sys.stderr)
+
+
 def printable(text: str) -> str:
     """Names in files are anybody's: escapes what is not UTF-8 or would drive the terminal."""
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in encodable)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -43,13 +76,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     table = Table(box=SIMPLE, show_header=any(columns), show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for n, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=n == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    print(f"{printable(title)}\n", flush=True)
-    Console(width=width, highlight=False).print(table, "")
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(width=None if is_terminal else PLAIN_WIDTH, highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    print_text(f"{printable(title)}\n\n{drawn.get()}")
 
 
 @contextmanager
@@ -61,19 +96,16 @@ def watched() -> Iterator[Progress]:
         Progress,
         TaskProgressColumn,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left {task.fields[note]}"),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
@@ -81,7 +113,7 @@ def watched() -> Iterator[Progress]:
 
 
 class _Watcher:
-    """One bar a step."""
+    """A bar for the step at hand."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -89,18 +121,24 @@ class _Watcher:
         self._unit = ""
 
     def begin(self, step: str, total: int, unit: str) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
         self._unit = unit
-        self._task = self._bars.add_task(printable(step), total=total, rate="", note="")
+        short = printable(step)[:LONGEST_STEP]
+        self._task = self._bars.add_task(short, total=total, rate="", note="")
 
     def advance(self, n: int, note: str = "") -> None:
         if self._task is None:
             return
-        speed = self._bars.tasks[self._task].speed or 0
-        self._bars.update(self._task, advance=n, rate=_rate(speed, self._unit), note=note)
+        self._bars.update(self._task, advance=n, note=note)
+        speed = self._bars.tasks[0].speed
+        self._bars.update(self._task, rate=_rate(speed, self._unit) if speed else "")
 
 
 def _rate(speed: float, unit: str) -> str:
-    return f"{n_bytes_text(speed)}/s" if unit == "bytes" else f"{speed:.2f} {unit}/s"
+    if unit == "bytes":
+        return f"{n_bytes_text(speed)}/s"
+    return f"{speed:.1f} {unit}/s" if speed > 1 else f"{1 / speed:.1f} s/{unit.rstrip('s')}"
 
 
 def n_bytes_text(n_bytes: float) -> str:

@@ -28,9 +28,16 @@ MARKS = {True: "ok", False: "FAILED", None: "not run"}
 
 
 def verify(
-    patched: Annotated[Path, typer.Argument(help="The file to prove.", show_default=False)],
-    source: Annotated[Path, typer.Option("--source", help="The file it was made from.")],
-    ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk of text.")] = 512,
+    patched: Annotated[
+        Path, typer.Argument(help="The file to prove.", show_default=False, readable=False)
+    ],
+    source: Annotated[
+        Path, typer.Option("--source", help="The file it was made from.", readable=False)
+    ],
+    ctx: Annotated[
+        int,
+        typer.Option("--ctx", min=8, help="Tokens of a chunk of text, at most the model's own."),
+    ] = 512,
     chunks: Annotated[
         int, typer.Option("--chunks", min=1, help="Chunks of text to measure perplexity on.")
     ] = N_CHUNKS,
@@ -62,7 +69,7 @@ def _as_json(outcome: Verification) -> dict[str, Any]:
         "ok": outcome.ok,
         "patched": str(outcome.patched),
         "source": str(outcome.source),
-        "layer_path": str(outcome.layer_path),
+        "layer_path": outcome.layer_path,
         "checks": [asdict(check) for check in outcome.checks],
         "source_run": asdict(outcome.source_run) if outcome.source_run else None,
         "patched_run": asdict(outcome.patched_run) if outcome.patched_run else None,
@@ -92,11 +99,21 @@ def _run_row(name: str, run: ModelRun) -> tuple[str, str, str, str]:
 
 
 def _raise_unless_proven(outcome: Verification) -> None:
-    if not outcome.ok:
-        names = ", ".join(check.name for check in outcome.checks if check.ok is False)
+    failed = [check.name for check in outcome.checks if check.ok is False]
+    if "source" in failed:
         raise VerificationError(
-            f"{outcome.patched} does not hold what it claims: {names}",
-            hint="Do not use the file; patch it again from the source.",
+            f"{outcome.patched} was not made from {outcome.source}, so nothing is proven of it",
+            hint="Name the file that it was made from as --source.",
+        )
+    if "source runs" in failed:
+        raise VerificationError(
+            f"{outcome.source} does not run in llama.cpp, so nothing is proven about running",
+            hint="The structure holds: the file is what its layer path makes of the source.",
+        )
+    if failed:
+        raise VerificationError(
+            f"{outcome.patched} does not hold what it claims: {', '.join(failed)}",
+            hint="Do not use it; patch again, from a source that is known to be whole.",
         )
     if outcome.missing is not None:
         raise outcome.missing

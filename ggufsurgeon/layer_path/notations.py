@@ -24,6 +24,8 @@ MAX_TIMES = 512
 """More could never load: llama.cpp runs at most 512 blocks."""
 
 DEFAULT_TIMES = 2
+MAX_STEPS = 100_000
+"""Keeps `0..99999,0..99999` from filling the memory; what loads is far below."""
 
 _WINDOW = re.compile(r"(\d+):(\d+)", re.ASCII)
 _RUN = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
@@ -51,7 +53,7 @@ def repeat_windows(
         raise UsageError(f"--times {times}: expected 1 to {MAX_TIMES}; --drop removes blocks")
     blocks = list(range(n_blocks))
     for first, end in windows:
-        _check_window((first, end), n_blocks)
+        _check_window((first, end), n_blocks, "--window")
         behind = len(blocks) - blocks[::-1].index(end - 1)
         blocks[behind:behind] = list(range(first, end)) * (times - 1)
     return LayerPath.of(blocks)
@@ -60,7 +62,7 @@ def repeat_windows(
 def drop_windows(n_blocks: int, windows: Sequence[Window]) -> LayerPath:
     """The model without these windows."""
     for window in windows:
-        _check_window(window, n_blocks)
+        _check_window(window, n_blocks, "--drop")
     kept = [n for n in range(n_blocks) if not any(first <= n < end for first, end in windows)]
     if not kept:
         raise UsageError(f"the layer path is empty: all {n_blocks} blocks would be dropped")
@@ -74,6 +76,8 @@ def parse_layers(text: str) -> LayerPath:
     steps: list[BlockRef] = []
     for part in text.split(","):
         steps.extend(_parse_run(part.strip(), text))
+        if len(steps) > MAX_STEPS:
+            raise UsageError(f"layers {text[:40]!r}: no model runs {MAX_STEPS} blocks")
     return LayerPath(tuple(steps))
 
 
@@ -89,15 +93,15 @@ def _parse_run(part: str, text: str) -> list[BlockRef]:
 
 
 def _number(digits: str) -> int:
-    if len(digits) > 6:  # keeps 0..99999999999 from filling the memory
+    if len(digits) > 5:
         raise UsageError(f"no model has a block {digits}")
     return int(digits)
 
 
-def _check_window(window: Window, n_blocks: int) -> None:
+def _check_window(window: Window, n_blocks: int, option: str) -> None:
     first, end = window
     if end > n_blocks:
         raise UsageError(
-            f"window {first}:{end} reaches beyond the model's {n_blocks} blocks "
-            f"(0 to {n_blocks - 1})"
+            f"{option} {first}:{end} reaches beyond the model, whose {n_blocks} blocks are "
+            f"0 to {n_blocks - 1}"
         )

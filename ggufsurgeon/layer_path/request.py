@@ -31,14 +31,15 @@ class PathRequest:
             return parse_layers(self.layers)
         if self.drops:
             return drop_windows(n_blocks, self.drops)
-        return repeat_windows(n_blocks, self.windows, self.times or DEFAULT_TIMES)
+        times = DEFAULT_TIMES if self.times is None else self.times
+        return repeat_windows(n_blocks, self.windows, times)
 
     def _check(self) -> None:
         asked = [bool(self.windows), bool(self.drops), self.layers is not None]
         if sum(asked) != 1:
-            found = "none of them" if not any(asked) else "more than one"
+            found = "none is given" if not any(asked) else "they exclude each other"
             raise UsageError(
-                f"expected one kind of layer path, found {found}",
+                f"expected one of --window, --drop and --layers: {found}",
                 hint="--window I:J repeats blocks, --drop I:J leaves them out, "
                 '--layers "0..6,4..29" spells the path out.',
             )

@@ -41,11 +41,17 @@ class Model:
         self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
         self.bos = int(lib.llama_vocab_bos(self._vocab))
 
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+
     @property
-    def has_tokenizer(self) -> bool:
-        """Whether text can be turned into tokens."""
+    def no_text(self) -> str:
+        """Why this model cannot predict the next token of a text; empty when it can."""
         lib = llama_cpp()
-        return bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
+        if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
+            return "it has no tokenizer"
+        if lib.llama_model_is_diffusion(self.handle):
+            return "it is a diffusion model, which does not predict the next token"
+        return ""
 
     def tokenize(self, text: bytes) -> npt.NDArray[np.int32]:
         """Tokens of `text`, shape [n_tokens], with BOS where the model adds one.
@@ -53,14 +59,14 @@ class Model:
         Special tokens in the text are plain text, as in llama-perplexity. Raises UsageError
         when the model has no tokenizer.
         """
-        if not self.has_tokenizer:
-            raise UsageError(f"{self.path} has no tokenizer, so it cannot read text")
+        if self.no_text:
+            raise UsageError(f"{self.path} cannot be measured on text: {self.no_text}")
         lib = llama_cpp()
         room = len(text) + 2  # a token stands for a byte at least; BOS and EOS come on top
         tokens = (lib.llama_token * room)()
         n_tokens = lib.llama_tokenize(self._vocab, text, len(text), tokens, room, True, False)
         if n_tokens < 0:
-            raise MalformedFileError(str(self.path), "its tokenizer cannot read the text")
+            raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
         return np.array(tokens[:n_tokens], dtype=np.int32)
 
     def text_of(self, token: int) -> bytes:

@@ -12,7 +12,7 @@ from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.planning.preconditions import check_is_whole_model
 
-_NAME = re.compile(r"blk\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
+_NAME = re.compile(r"blk\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
 """Anchored: `enc.blk.0` and `v.blk.0` are not blocks of the main graph."""
 
 
@@ -81,6 +81,8 @@ def _block_count(file: GgufFile) -> int:
     if pair.value_type != ValueType.UINT32 or not isinstance(pair.value, int):
         problem = f"{key} is {pair.value!r} of type {pair.value_type.name}, expected a UINT32"
         raise MalformedFileError(str(file.path), problem)
+    if pair.value == 0:
+        raise MalformedFileError(str(file.path), f"{key} is 0: there is nothing to patch")
     return pair.value
 
 

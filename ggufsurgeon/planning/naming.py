@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.values import INTEGER_TYPES, ValueType, encode_value
+from ggufsurgeon.container.values import INTEGER_TYPES, SCALAR_WIDTHS, ValueType, encode_value
 from ggufsurgeon.layer_path.path import LayerPath
 
 LONGEST_PATH_IN_NAME = 40
@@ -20,15 +20,18 @@ def describe_anew(
     """The pairs to write instead, for those of the fields that the model has."""
     name = header.get("general.name")
     if isinstance(name, str):
-        blocks = str(path) if len(str(path)) <= LONGEST_PATH_IN_NAME else str(len(path))
-        yield _string(header, "general.name", f"{name} (blocks {blocks})")
+        fits = len(str(path)) <= LONGEST_PATH_IN_NAME
+        suffix = f"blocks {path}" if fits else f"{len(path)} blocks"
+        yield _string(header, "general.name", f"{name} ({suffix})")
     if isinstance(header.get("general.size_label"), str):
         yield _string(header, "general.size_label", size_label(tensors))
     count = header.pair_of.get("general.parameter_count")
     if count is not None and count.value_type in INTEGER_TYPES:
         n_parameters = sum(math.prod(tensor.dims) for tensor in tensors)
-        value = encode_value(count.value_type, n_parameters, header.byte_order)
-        yield make_pair(count.key, count.value_type, value, header.byte_order)
+        fits = n_parameters < 256 ** SCALAR_WIDTHS[count.value_type] // 2
+        kind = count.value_type if fits else ValueType.UINT64
+        value = encode_value(kind, n_parameters, header.byte_order)
+        yield make_pair(count.key, kind, value, header.byte_order)
 
 
 def size_label(tensors: Sequence[TensorInfo]) -> str:

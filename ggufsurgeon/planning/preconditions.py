@@ -12,14 +12,14 @@ def check_is_whole_model(file: GgufFile) -> None:
     kind = header.get("general.type")
     if kind not in (None, "model"):
         raise RefusedError(f"{file.path} is of type {kind!r}, not a model: it has no layer path")
-    if header.architecture is None:
-        raise MalformedFileError(str(file.path), "the key general.architecture is missing")
     n_shards = header.get("split.count")
     if isinstance(n_shards, int) and n_shards > 1:
         raise RefusedError(
             f"{file.path} is one of {n_shards} shards; this version reads single files",
             hint="Join the shards first: llama-gguf-split --merge FIRST-SHARD JOINED.gguf",
         )
+    if header.architecture is None:
+        raise MalformedFileError(str(file.path), "the key general.architecture is missing")
     if "general.tensor_extra.name" in header.pair_of:
         raise RefusedError(
             f"{file.path} lists tensors by name in general.tensor_extra.name, "

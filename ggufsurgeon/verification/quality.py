@@ -20,6 +20,8 @@ from ggufsurgeon.llama.context import Context, opened_context
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.progress import UNWATCHED, Progress
 
+MAX_SEQUENCES = 256
+"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 ROWS_AT_ONCE = 64
 """Logit rows turned into probabilities in one step; bounds the memory for big vocabularies."""
 
@@ -60,10 +62,10 @@ def measure_perplexity(
     model, MalformedFileError when the model cannot run or its logits are no numbers.
     """
     tokens, n_chunks = _chunk(model, text, settings)
-    n_seq = max(1, settings.n_batch // settings.n_ctx)
+    n_seq = min(max(1, settings.n_batch // settings.n_ctx), n_chunks, MAX_SEQUENCES)
     n_batch = min(settings.n_batch, n_seq * settings.n_ctx)
     losses: list[npt.NDArray[np.float64]] = []
-    progress.begin(f"perplexity of {model.path.name}", n_chunks, "chunks")
+    progress.begin(model.path.name, n_chunks, "chunks")
     start = time.perf_counter()
     with opened_context(model, n_seq * settings.n_ctx, n_batch, n_seq) as context:
         for first in range(0, n_chunks, n_seq):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -27,15 +28,17 @@ from ggufsurgeon.verification.structure import (
 )
 
 PROMPT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n"
+NATIVE_BYTE_ORDER = "<" if sys.byteorder == "little" else ">"
 N_GENERATED = 16
 """Tokens of the short generation."""
 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What llama.cpp made of a file. Text needs a tokenizer: without one there is none."""
+    """What llama.cpp made of a file, and of a text, unless there is a reason that it cannot."""
 
     n_blocks: int
+    no_text: str
     generation: Generation | None
     perplexity: Perplexity | None
 
@@ -46,7 +49,7 @@ class Verification:
 
     patched: Path
     source: Path
-    layer_path: LayerPath
+    layer_path: str
     checks: tuple[Check, ...]
     source_run: ModelRun | None = None
     patched_run: ModelRun | None = None
@@ -71,11 +74,18 @@ def verify_patched(
     Raises UsageError when `patched` does not say which layer path it has, MalformedFileError
     when that is none over `source`.
     """
-    path, made_from = _claim(patched, source)
-    checks = list(_structure_checks(patched, source, path, made_from, progress))
-    outcome = partial(Verification, patched.path, source.path, path)
+    made_from, claimed = _claim(patched, source)
+    outcome = partial(Verification, patched.path, source.path, claimed)
+    if made_from != source.header_sha256:
+        detail = "the patched file was made from another file: the header's SHA-256 differs"
+        return outcome((Check("source", False, detail),))
+    path = _path_over(claimed, patched, source)
+    checks = list(_structure_checks(patched, source, path, progress))
     if any(check.ok is False for check in checks):
         return outcome((*checks, Check("runs", None, "not tried: the structure is wrong")))
+    if source.header.byte_order != NATIVE_BYTE_ORDER:
+        detail = "not tried: llama.cpp reads files of this machine's byte order alone"
+        return outcome((*checks, Check("runs", None, detail)))
     try:
         runs = [_run(file, settings, options, progress) for file in (source, patched)]
     except MissingExtraError as error:
@@ -85,35 +95,42 @@ def verify_patched(
     return outcome(tuple(checks), source_run, patched_run)
 
 
-def _claim(patched: GgufFile, source: GgufFile) -> tuple[LayerPath, str]:
-    """The layer path that `patched` says it has, and the SHA-256 of the header it came from."""
-    n_blocks = len(find_blocks(source))
+def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
+    """The SHA-256 of the header that `patched` says it came from, and its layer path."""
     if patched.header_sha256 == source.header_sha256:
-        return LayerPath.identity(n_blocks), source.header_sha256
+        return source.header_sha256, str(LayerPath.identity(len(find_blocks(source))))
     provenance = read_provenance(patched.header)
     if provenance is None:
+        hint = ""
+        if read_provenance(source.header) is not None:
+            hint = f"{source.path} is a patched file: are the two swapped?"
         raise UsageError(
-            f"{patched.path} does not say which layer path it has: ggufsurgeon did not write it"
+            f"{patched.path} does not say which layer path it has: ggufsurgeon did not write it",
+            hint=hint,
         )
+    return provenance.source_header_sha256, provenance.blocks
+
+
+def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
     try:
-        path = parse_layers(provenance.blocks)
-        path.check_within(n_blocks)
+        path = parse_layers(claimed)
+        path.check_within(len(find_blocks(source)))
     except UsageError as error:
         problem = f"its layer path is none over {source.path}: {error}"
         raise MalformedFileError(str(patched.path), problem) from None
-    return path, provenance.source_header_sha256
+    return path
 
 
 def _structure_checks(
-    patched: GgufFile, source: GgufFile, path: LayerPath, made_from: str, progress: Progress
+    patched: GgufFile, source: GgufFile, path: LayerPath, progress: Progress
 ) -> Iterator[Check]:
-    same = made_from == source.header_sha256
-    detail = "the header has the SHA-256 that the patched file names"
-    yield Check("source", same, detail if same else "another source: the header's SHA-256 differs")
-    if same:
-        yield check_metadata(patched, source, path)
-        yield check_tensors(patched, source, path.blocks, progress)
-        yield check_against_gguf_py(patched)
+    is_copy = patched.header_sha256 == source.header_sha256
+    named = "the headers are identical: a copy of the source"
+    detail = named if is_copy else "its header has the SHA-256 that the patched file names"
+    yield Check("source", True, detail)
+    yield check_metadata(patched, source, path)
+    yield check_tensors(patched, source, path.blocks, progress)
+    yield check_against_gguf_py(patched)
 
 
 def _run(
@@ -133,7 +150,7 @@ def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) 
         if isinstance(run, str):
             yield Check(name, False, run)
         elif run.perplexity is None:
-            yield Check(name, True, "loads; it has no tokenizer, so no text was run")
+            yield Check(name, True, f"loads; {run.no_text}, so no text was run")
         else:
             yield Check(name, True, f"loads, generates, perplexity {run.perplexity.perplexity:.4f}")
     if isinstance(patched, ModelRun):
@@ -146,11 +163,12 @@ def run_model(
 ) -> ModelRun:
     """Load a model, let it speak, and measure its perplexity on the text of this package."""
     with loaded_model(path, options) as model:
-        if not model.has_tokenizer:
-            return ModelRun(model.n_blocks, None, None)
+        if model.no_text:
+            return ModelRun(model.n_blocks, model.no_text, None, None)
         said = generate_greedily(model, PROMPT, N_GENERATED)
+        settings = replace(settings, n_ctx=min(settings.n_ctx, model.n_ctx_train))
         quality = measure_perplexity(model, shakespeare(), settings, progress)
-        return ModelRun(model.n_blocks, said, quality)
+        return ModelRun(model.n_blocks, "", said, quality)
 
 
 def shakespeare() -> bytes:

@@ -24,8 +24,8 @@ def write_new_file(
     Raises RefusedError or WriteFailedError; the destination is then as it was, and no temporary
     file is left.
     """
-    target = check_destination(plan, destination, replace=replace)
     try:
+        target = check_destination(plan, destination, replace=replace)
         with (
             opened_sources(plan.sources) as sources,
             _temporary_sibling(target) as (temporary, descriptor),
@@ -33,7 +33,7 @@ def write_new_file(
             _write(plan, sources, descriptor, progress)
             _publish(temporary, target, replace=replace)
     except OSError as error:
-        raise WriteFailedError(f"{target}: {error.strerror or error}") from error
+        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
     _sync_folder(target.parent)
     return target
 
@@ -60,8 +60,19 @@ def _temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
         try:
             yield temporary, descriptor
         finally:
-            os.close(descriptor)
+            with suppress(OSError):  # synced or given up by now
+                os.close(descriptor)
     finally:
+        try:
+            _remove(temporary)
+        except BaseException:  # a signal came in between; a second one is ignored
+            _remove(temporary)
+            raise
+
+
+def _remove(temporary: Path) -> None:
+    """What fails here must not say that writing failed."""
+    with suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 

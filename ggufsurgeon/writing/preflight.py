@@ -22,7 +22,8 @@ def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> P
         _check_existing(plan, target, status, replace=replace)
     folder = target.parent
     if not folder.is_dir():
-        raise WriteFailedError(f"{destination}: the folder {folder} does not exist")
+        problem = f"{destination}: the folder {folder} does not exist"
+        raise WriteFailedError(problem, hint="Make it first: mkdir -p.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteFailedError(f"{destination}: no permission to write into {folder}")
     _check_room(plan, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.write_plan import SourceFile
@@ -23,9 +23,15 @@ def opened_sources(sources: tuple[SourceFile, ...]) -> Iterator[list[int]]:
 
 def _open(source: SourceFile, stack: ExitStack) -> int:
     descriptor = os.open(source.path, os.O_RDONLY)
-    stack.callback(os.close, descriptor)
+    stack.callback(_close, descriptor)
     header = os.pread(descriptor, source.header_n_bytes, 0)
     same_size = os.fstat(descriptor).st_size == source.n_bytes
     if not same_size or hashlib.sha256(header).hexdigest() != source.header_sha256:
         raise WriteFailedError(f"{source.path} has changed since it was read")
     return descriptor
+
+
+def _close(descriptor: int) -> None:
+    """Of a file that was only read, so that a failure means nothing."""
+    with suppress(OSError):
+        os.close(descriptor)

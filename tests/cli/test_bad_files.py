@@ -115,7 +115,6 @@ REFUSED = [
     Bad("array", model(pair("llama.odd", ARRAY, (U32, [1, 2, 3]))), "does not know"),
     Bad("adapter", model(pair("general.type", STRING, "adapter")), "'adapter', not a model"),
     Bad("shard", model(pair("split.count", U16, 2)), "one of 2 shards"),
-    Bad("mtp", model(pair("llama.nextn_predict_layers", U32, 1)), "MTP"),
     Bad("odd-array", model(pair(HEAD_COUNT_KV, ARRAY, (U32, [1, 2]))), "2 elements for 3"),
 ]
 
@@ -187,10 +186,6 @@ def test_inspect_says_the_same(write: Write, bad: Bad) -> None:
         assert bad.says in str(error)
 
 
-TOO_LATE = "bug: api.plan and api.inspect look for blocks before they check_is_whole_model"
-
-
-@pytest.mark.xfail(strict=True, reason=TOO_LATE)
 @pytest.mark.parametrize("bad", NO_MODELS, ids=lambda bad: bad.name)
 def test_parts_and_companions_are_named_as_such(write: Write, bad: Bad) -> None:
     path = write(bad.data)
@@ -198,20 +193,17 @@ def test_parts_and_companions_are_named_as_such(write: Write, bad: Bad) -> None:
     assert bad.says in (inspect(path).refusal or "")
 
 
-@pytest.mark.xfail(strict=True, reason=TOO_LATE)
 def test_no_architecture(write: Write) -> None:
     path = write(NO_ARCHITECTURE.data)
     told(NO_ARCHITECTURE, path, MalformedFileError)
     assert NO_ARCHITECTURE.says in (inspect(path).refusal or "")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: inspect lets the UsageError of an empty path out")
 def test_a_model_without_blocks_can_be_inspected(write: Write) -> None:
     data = model(n_blocks=0, tensors=[Tensor("token_embd.weight")])
     assert inspect(write(data)).refusal
 
 
-@pytest.mark.xfail(strict=True, reason="bug: int() raises ValueError beyond 4300 digits")
 def test_a_block_number_of_any_length(write: Write) -> None:
     data = model(tensors=[*block_tensors(3), Tensor(f"blk.{'1' * 5000}.ffn.weight")])
     path = write(data)
@@ -219,7 +211,6 @@ def test_a_block_number_of_any_length(write: Write) -> None:
         patch(path, path.parent / "new.gguf", PATH)
 
 
-@pytest.mark.xfail(strict=True, reason=r"bug: \d of the tensor name pattern is not ASCII alone")
 def test_digits_that_only_python_knows(write: Write) -> None:
     tensors = [Tensor(f"blk.{n}.ffn.weight") for n in range(14)]
     path = write(model(n_blocks=14, tensors=[*tensors, Tensor("blk.1\u0663.ffn.weight")]))
@@ -227,15 +218,14 @@ def test_digits_that_only_python_knows(write: Write) -> None:
     assert inspect(path.parent / "new.gguf").refusal is None
 
 
-@pytest.mark.xfail(strict=True, reason="bug: struct.error from naming.describe_anew")
-def test_a_parameter_count_too_large_for_its_type(write: Write) -> None:
+def test_a_parameter_count_too_large_for_its_type_gets_a_wider_one(write: Write) -> None:
     tensors = [Tensor(f"blk.{n}.ffn.weight", (100,), bytes(400)) for n in range(3)]
     path = write(model(pair("general.parameter_count", U8, 255), tensors=tensors))
-    with pytest.raises(GgufSurgeonError):
-        patch(path, path.parent / "new.gguf", PATH)
+    patch(path, path.parent / "new.gguf", PATH)
+    header = inspect(path.parent / "new.gguf").file.header
+    assert header.get("general.parameter_count") == 100 * len(PATH)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: PerLayerArray compares NaN with NaN")
 def test_nan_stays_what_it_was(write: Write) -> None:
     path = write(model(pair("llama.swiglu_clamp_exp", ARRAY, (F32, [float("nan")] * 3))))
     patch(path, path.parent / "new.gguf", LayerPath.identity(3))
@@ -314,10 +304,6 @@ def test_the_program_does_not_wait_for_a_pipe(tmp_path: Path, surgeon: Run) -> N
         assert_told(done, 2, "not a regular file")
 
 
-NOT_OURS = "bug: typer checks the argument first, and answers in its own form"
-
-
-@pytest.mark.xfail(strict=True, reason=NOT_OURS)
 def test_the_program_without_permission_to_read(write: Write, tmp_path: Path) -> None:
     write(MODEL, "secret.gguf").chmod(0o000)
     done = run_powerless("patch", "secret.gguf", "new.gguf", "--window", "1:2", cwd=tmp_path)
@@ -334,7 +320,6 @@ def test_permission_is_what_was_missing(write: Write, tmp_path: Path) -> None:
     assert run_powerless(*arguments, cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.xfail(strict=True, reason=NOT_OURS)
 def test_what_is_replaced_need_not_be_readable(write: Write, tmp_path: Path) -> None:
     write(MODEL)
     write(b"old", "new.gguf").chmod(0o200)

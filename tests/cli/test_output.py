@@ -109,12 +109,7 @@ def test_an_error_about_such_a_file(write: Write, tmp_path: Path) -> None:
     [
         "inspect",
         "plan",
-        pytest.param(
-            "patch",
-            marks=pytest.mark.xfail(
-                strict=True, reason="bug: patch prints the destination without printable()"
-            ),
-        ),
+        "patch",
     ],
 )
 def test_names_of_files_too(write: Write, tmp_path: Path, command: str) -> None:
@@ -182,12 +177,7 @@ def test_the_identity_path_gives_the_identical_file(
     assert (tmp_path / "new.gguf").read_bytes() == source.read_bytes()
 
 
-BUFFERED = "bug: BrokenPipeError when standard output is flushed at exit"
-UNHANDLED = "bug: an error of standard output is shown as a traceback"
-json_of = pytest.param("--json", marks=pytest.mark.xfail(strict=True, reason=BUFFERED))
-
-
-@pytest.mark.parametrize("option", ["", json_of], ids=["text", "json"])
+@pytest.mark.parametrize("option", ["", "--json"], ids=["text", "json"])
 @pytest.mark.parametrize("command", ["inspect", "patch"])
 def test_nobody_reads_the_output(write: Write, tmp_path: Path, command: str, option: str) -> None:
     write(llama_model(3))
@@ -213,7 +203,6 @@ def into(output: int | None, command: str, *options: str, folder: Path) -> tuple
     return done.returncode, done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason=UNHANDLED)
 def test_output_into_a_full_disk(write: Write, tmp_path: Path) -> None:
     write(llama_model(3))
     with Path("/dev/full").open("wb") as full:
@@ -222,7 +211,6 @@ def test_output_into_a_full_disk(write: Write, tmp_path: Path) -> None:
     assert errors.startswith(b"error: ") and b"Traceback" not in errors
 
 
-@pytest.mark.xfail(strict=True, reason=UNHANDLED)
 def test_no_output_at_all(write: Write, tmp_path: Path) -> None:
     write(llama_model(3))
     code, errors = into(None, "patch", folder=tmp_path)
@@ -230,7 +218,6 @@ def test_no_output_at_all(write: Write, tmp_path: Path) -> None:
     assert (tmp_path / "new.gguf").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: UnicodeEncodeError where output is not UTF-8")
 def test_output_that_is_not_utf_8(write: Write, surgeon: Run) -> None:
     write(llama_model(3, pair("general.author", STRING, "日本")))
     done = surgeon("inspect", "model.gguf", env=ENVIRONMENT | {"PYTHONIOENCODING": "latin-1"})

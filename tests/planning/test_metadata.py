@@ -22,7 +22,7 @@ def test_descriptive_fields_follow() -> None:
     assert header.get("general.parameter_count") == 8 + 4 * 11 + 8
     assert header.get("general.size_label") == "0.06K"
     long = patched_header(llama_model(3), LayerPath.of([0, 2, 1] * 20))
-    assert long.get("general.name") == "Tiny (blocks 60)"
+    assert long.get("general.name") == "Tiny (60 blocks)"
 
 
 def test_size_labels_are_ggufs(stories: Path) -> None:

@@ -62,10 +62,6 @@ class Faults:
         return attempt
 
 
-def bug(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"bug: {reason}")
-
-
 @pytest.fixture
 def plan(tmp_path: Path) -> WritePlan:
     source = tmp_path / "source"
@@ -76,9 +72,9 @@ def plan(tmp_path: Path) -> WritePlan:
 @pytest.mark.parametrize(
     "calls",
     [
-        pytest.param(PREFLIGHT, id="ask", marks=bug("check_destination lets OSErrors out")),
+        pytest.param(PREFLIGHT, id="ask"),
         pytest.param(WRITING, id="write"),
-        pytest.param(TIDYING, id="tidy", marks=bug("WriteFailedError though it is published")),
+        pytest.param(TIDYING, id="tidy"),
     ],
 )
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])

@@ -25,7 +25,6 @@ from tests.writing.plans import listing, result_of, sparse_model, temporaries
 OLD = b"old"
 N_BYTES = 40 << 20
 """Of a block: writing takes about as long as starting the program."""
-LEFT_BEHIND = "bug: a signal on the way into Path.unlink leaves the temporary file"
 
 
 class Model(NamedTuple):
@@ -145,17 +144,9 @@ def run_dying(first: int, second: int, source: Path, runs: Path, *old: str) -> S
     [
         pytest.param(0, SIGKILL, [], id="killed-new"),
         pytest.param(0, SIGKILL, ["old"], id="killed-replace"),
-        pytest.param(
-            0, SIGTERM, [], id="term-new", marks=pytest.mark.xfail(strict=True, reason=LEFT_BEHIND)
-        ),
+        pytest.param(0, SIGTERM, [], id="term-new"),
         pytest.param(0, SIGINT, ["old"], id="int-replace"),
-        pytest.param(
-            SIGTERM,
-            SIGINT,
-            [],
-            id="twice",
-            marks=pytest.mark.xfail(strict=True, reason=LEFT_BEHIND),
-        ),
+        pytest.param(SIGTERM, SIGINT, [], id="twice"),
     ],
 )
 def test_hit_at_every_moment(tmp_path: Path, first: int, second: int, old: list[str]) -> None:
