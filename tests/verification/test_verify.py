@@ -79,7 +79,33 @@ def test_one_wrong_byte_is_found(stories: Path, patched: Path, name: str, end: s
 
 
 def test_another_source_is_found(patched: Path, write: Write) -> None:
-    assert "another source" in failures(patched, write(llama_model(5)))["source"]
+    assert "made from another file" in failures(patched, write(llama_model(5)))["source"]
+
+
+def test_another_source_is_told_from_a_bad_file(patched: Path, write: Write, surgeon: Run) -> None:
+    for n_blocks in (2, 5):  # with fewer blocks than the path asks for, too
+        done = surgeon("verify", patched, "--source", write(llama_model(n_blocks)))
+        assert done.returncode == 7
+        assert "was not made from" in done.stderr and "--source" in done.stderr
+
+
+def test_swapped_files_are_told(stories: Path, patched: Path, surgeon: Run) -> None:
+    done = surgeon("verify", stories, "--source", patched)
+    assert done.returncode == 2
+    assert "are the two swapped?" in done.stderr
+
+
+def test_a_source_that_does_not_run_is_not_the_patched_files_fault(
+    write: Write, surgeon: Run
+) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    source = write(llama_model(3), "source.gguf")
+    patched = source.with_name("patched.gguf")
+    api.patch(source, patched, LayerPath.of([0, 1, 1, 2]))
+    done = surgeon("verify", patched, "--source", source)
+    assert done.returncode == 7
+    assert "source.gguf does not run in llama.cpp" in done.stderr
+    assert "The structure holds" in done.stderr
 
 
 def edit(patched: Path, source: Path, old: bytes, new: bytes) -> dict[str, str]:
@@ -144,12 +170,12 @@ def test_a_file_that_names_no_path_is_a_usage_error(
 
 @pytest.mark.parametrize("blocks", ["", "0..99", "1:0..2", "x"])
 def test_a_path_that_cannot_be_is_malformed(write: Write, surgeon: Run, blocks: str) -> None:
+    source = write(llama_model(3), "source.gguf")
     claims = [
         pair("layer_path.blocks", STRING, blocks),
-        pair("layer_path.source_header_sha256", STRING, "0" * 64),
+        pair("layer_path.source_header_sha256", STRING, open_gguf(source).header_sha256),
         pair("layer_path.source_n_bytes", 10, 1),
     ]
-    source = write(llama_model(3), "source.gguf")
     done = surgeon("verify", write(gguf(llama_pairs(3, *claims))), "--source", source)
     assert done.returncode == 3
     assert "its layer path is none over" in done.stderr
