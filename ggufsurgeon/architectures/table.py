@@ -39,6 +39,8 @@ UNINDEXED_ARRAYS = frozenset(
     {
         "rope.dimension_sections",  # always 4 elements
         "classifier.output_labels",
+        "adapters.token_ids_activate",
+        "adapters.token_ids_substitute",
         "ple.layer_multipliers",
         "ple.head_offsets",
         "ple.head_vocab_sizes",
