@@ -15,7 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
 from ggufsurgeon.planning.following import follow, with_mtp
 from ggufsurgeon.planning.naming import describe_anew
-from ggufsurgeon.planning.provenance import provenance_pairs
+from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
 from ggufsurgeon.planning.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
@@ -81,18 +81,20 @@ def _follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
 
 def _changes(source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]) -> tuple[Change, ...]:
     before = source.header.pair_of
-    new_keys = [pair.key for pair in (*follows, *provenance_pairs(source, path, ()))]
-    replaced = [pair for pair in source.header.pairs if pair.key in new_keys]
-    after = (*follows, *provenance_pairs(source, path, replaced))
+    after = (*follows, *provenance_pairs(source, path, follows))
     return tuple(Change(before.get(pair.key), pair) for pair in after)
 
 
 def _new_header(
     header: Header, changes: Sequence[Change], tensors: tuple[TensorInfo, ...]
 ) -> Header:
-    """Changed pairs keep their place, new ones come last."""
+    """Changed pairs keep their place, new ones come last; what an earlier patch said goes."""
     after = {change.after.key: change.after for change in changes}
-    kept = [after.pop(pair.key, pair) for pair in header.pairs]
+    kept = [
+        after.pop(pair.key, pair)
+        for pair in header.pairs
+        if pair.key in after or not pair.key.startswith(PREFIX)
+    ]
     return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
 
 

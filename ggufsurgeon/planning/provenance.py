@@ -6,6 +6,7 @@
     layer_path.source_n_bytes         u64     size of the source file
     layer_path.replaced_pairs         u8[]    the key-value pairs of the source that were
                                               replaced, as the bytes they had, one after another
+    layer_path.added_keys             string[] keys that the source did not have, if there are any
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
 their order, repeats come last. No time and no path of the machine is written: the same input
@@ -14,7 +15,7 @@ gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -25,6 +26,7 @@ from ggufsurgeon.container.values import (
     ByteOrder,
     ValueType,
     encode_array_prefix,
+    encode_string,
     encode_value,
 )
 from ggufsurgeon.layer_path.path import LayerPath
@@ -43,12 +45,20 @@ class Provenance:
 
 
 def provenance_pairs(
-    source: GgufFile, path: LayerPath, replaced: Iterable[KeyValue]
+    source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]
 ) -> list[KeyValue]:
-    """The pairs to write. `replaced` are the source's pairs that get another value."""
+    """The pairs to write besides `follows`, which replace pairs of the source or are new."""
     order = source.header.byte_order
-    raw = b"".join(pair.raw for pair in replaced)
-    return [
+    written = {pair.key for pair in follows}
+    raw = b"".join(
+        pair.raw
+        for pair in source.header.pairs
+        if pair.key in written or pair.key.startswith(PREFIX)
+    )
+    added = [pair.key for pair in follows if pair.key not in source.header.pair_of]
+    names = b"".join(encode_string(key, order) for key in added)
+    names = encode_array_prefix(ValueType.STRING, len(added), order) + names
+    pairs = [
         _string("tool", f"ggufsurgeon {version('ggufsurgeon')}", order),
         _string("blocks", str(path), order),
         _string("source_header_sha256", source.header_sha256, order),
@@ -65,6 +75,9 @@ def provenance_pairs(
             order,
         ),
     ]
+    if added:  # gguf-py cannot read an empty array
+        pairs.append(make_pair(f"{PREFIX}added_keys", ValueType.ARRAY, names, order))
+    return pairs
 
 
 def read_provenance(header: Header) -> Provenance | None:

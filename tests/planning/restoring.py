@@ -54,12 +54,16 @@ def _pairs(header: Header) -> tuple[KeyValue, ...]:
     blob = bytes(int(str(byte)) for byte in raw)
     n_pairs = struct.pack("<4sIQQ", b"GGUF", 3, 0, _count(blob))
     replaced, _ = parse_header(n_pairs + blob, "replaced")
-    new = header.pairs
-    return tuple(
+    added = header.get("layer_path.added_keys") or []
+    assert isinstance(added, list)
+    in_place = [
         replaced.pair_of.get(pair.key, pair)
-        for pair in new
-        if pair.key in replaced.pair_of or not pair.key.startswith("layer_path.")
-    )
+        for pair in header.pairs
+        if pair.key in replaced.pair_of
+        or not (pair.key.startswith("layer_path.") or pair.key in added)
+    ]
+    gone = [pair for pair in replaced.pairs if pair.key not in header.pair_of]
+    return (*in_place, *gone)
 
 
 def _count(blob: bytes) -> int:

@@ -140,6 +140,23 @@ def test_also_through_two_patches(data: bytes, first: LayerPath, second: LayerPa
     assert restored(run(again.write_plan, once)) == once
 
 
+def test_keys_that_were_added_are_told_from_the_originals() -> None:
+    pairs = [pair("general.architecture", STRING, "gemma2"), pair("gemma2.block_count", U32, 6)]
+    data = gguf(pairs, block_tensors(6))
+    shifting, keeping = LayerPath.of([0, 0, 1, 2, 3, 4, 5]), LayerPath.of([0, 1, 0, 1, 2, 3, 4, 5])
+    once = run(plan_patch(opened(data), shifting).write_plan, data)
+    added = opened(once).header.get("layer_path.added_keys")
+    assert added == ["gemma2.attention.sliding_window_pattern"]
+    assert restored(once) == data
+    kept = run(plan_patch(opened(data), keeping).write_plan, data)
+    assert opened(kept).header.get("layer_path.added_keys") is None
+    for first in (once, kept):  # and patched once more, adding a key or not
+        n_blocks = len(shifting) if first is once else len(keeping)
+        for path in ([0, 0, *range(1, n_blocks)], [0, 1, *range(n_blocks)]):
+            again = run(plan_patch(opened(first), LayerPath.of(path)).write_plan, first)
+            assert restored(again) == first
+
+
 def test_unmoved_data_stays_one_extent() -> None:
     file = opened(llama_model(30))
     plan = plan_patch(file, LayerPath.of([*range(17), *range(10, 30)])).write_plan
