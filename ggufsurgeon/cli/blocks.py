@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +52,7 @@ def print_blocks(inspection: Inspection) -> None:
 def _reason(judgement: Judgement) -> str:
     """Why, without the numbers that differ from window to window."""
     if judgement.refusal:
-        return "".join("N" if c.isdigit() else c for c in judgement.refusal).replace("NN", "N")
+        return re.sub(r"\b\d+\b", "N", judgement.refusal)
     return "; ".join(judgement.notes)
 
 
