@@ -68,7 +68,7 @@ def find_blocks(file: GgufFile) -> Blocks:
             f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
         )
     n_mtp = file.header.get(f"{file.header.architecture}.nextn_predict_layers")
-    if not isinstance(n_mtp, int | None) or (n_mtp or 0) >= n_blocks:
+    if not isinstance(n_mtp, int | None) or not 0 <= (n_mtp or 0) < n_blocks:
         raise MalformedFileError(str(file.path), f"of {n_blocks} blocks, {n_mtp!r} are MTP blocks")
     return Blocks(tuple(tuple(found[n]) for n in range(n_blocks)), n_mtp or 0)
 

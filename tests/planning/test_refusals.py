@@ -52,6 +52,8 @@ MALFORMED = [
     Case("block 0 has no tensors", gguf(llama_pairs(3))),
     Case("block 2 is beyond it", gguf(llama_pairs(2), block_tensors(3)), [0, 1, 1]),
     Case("general.architecture is missing", gguf([], block_tensors(3))),
+    Case("of 3 blocks, 3 are MTP", llama_model(3, pair("llama.nextn_predict_layers", U32, 3))),
+    Case("of 3 blocks, -1 are MTP", llama_model(3, pair("llama.nextn_predict_layers", I32, -1))),
 ]
 
 REFUSED = [
