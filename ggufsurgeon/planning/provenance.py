@@ -49,35 +49,30 @@ def provenance_pairs(
 ) -> list[KeyValue]:
     """The pairs to write besides `follows`, which replace pairs of the source or are new."""
     order = source.header.byte_order
-    written = {pair.key for pair in follows}
-    raw = b"".join(
-        pair.raw
-        for pair in source.header.pairs
-        if pair.key in written or pair.key.startswith(PREFIX)
-    )
-    added = [pair.key for pair in follows if pair.key not in source.header.pair_of]
-    names = b"".join(encode_string(key, order) for key in added)
-    names = encode_array_prefix(ValueType.STRING, len(added), order) + names
+    size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
     pairs = [
         _string("tool", f"ggufsurgeon {version('ggufsurgeon')}", order),
         _string("blocks", str(path), order),
         _string("source_header_sha256", source.header_sha256, order),
-        make_pair(
-            f"{PREFIX}source_n_bytes",
-            ValueType.UINT64,
-            encode_value(ValueType.UINT64, source.layout.n_bytes, order),
-            order,
-        ),
-        make_pair(
-            f"{PREFIX}replaced_pairs",
-            ValueType.ARRAY,
-            encode_array_prefix(ValueType.UINT8, len(raw), order) + raw,
-            order,
-        ),
+        make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
+        _replaced_pairs(source.header, follows),
     ]
-    if added:  # gguf-py cannot read an empty array
-        pairs.append(make_pair(f"{PREFIX}added_keys", ValueType.ARRAY, names, order))
-    return pairs
+    added = [pair.key for pair in follows if pair.key not in source.header.pair_of]
+    return [*pairs, _added_keys(added, order)] if added else pairs  # gguf-py: no empty arrays
+
+
+def _replaced_pairs(header: Header, follows: Sequence[KeyValue]) -> KeyValue:
+    written = {pair.key for pair in follows}
+    replaced = (p for p in header.pairs if p.key in written or p.key.startswith(PREFIX))
+    raw = b"".join(pair.raw for pair in replaced)
+    encoded = encode_array_prefix(ValueType.UINT8, len(raw), header.byte_order) + raw
+    return make_pair(f"{PREFIX}replaced_pairs", ValueType.ARRAY, encoded, header.byte_order)
+
+
+def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
+    names = b"".join(encode_string(key, order) for key in keys)
+    encoded = encode_array_prefix(ValueType.STRING, len(keys), order) + names
+    return make_pair(f"{PREFIX}added_keys", ValueType.ARRAY, encoded, order)
 
 
 def read_provenance(header: Header) -> Provenance | None:
