@@ -28,6 +28,18 @@ def llama_cpp() -> Any:
     return bindings
 
 
+@cache
+def ggml() -> ctypes.CDLL:
+    """ggml as libllama has loaded it.
+
+    The wheel holds each library several times under different names, and opening one by its name
+    loads a second copy, whose devices and settings libllama does not see. A symbol that is looked
+    up through libllama's own handle comes from the libraries that it is linked with.
+    """
+    library = llama_cpp()._lib
+    return ctypes.CDLL(library._name, handle=library._handle)
+
+
 @cache  # the library calls it for as long as the process lives
 def _make_log_callback(bindings: Any) -> Any:
     def keep(_level: int, text: bytes, _user_data: object) -> None:
