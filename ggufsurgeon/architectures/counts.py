@@ -66,6 +66,7 @@ class SharedKvSuffix(Rule):
     """
 
     key: str = "attention.shared_kv_layers"
+    crosses = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The new count, where sharing blocks still come last and share with the same two."""

@@ -16,6 +16,7 @@ class BlockZeroStays(Rule):
     why: str
     may_repeat: bool = False
     key: str = ""
+    crosses = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""
@@ -35,6 +36,7 @@ class SharedIndexers(Rule):
     """
 
     key: str = "attention.indexer.types"
+    crosses = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""

@@ -64,6 +64,9 @@ class Rule:
 
     key: str
     """The key it is about, without the architecture's prefix; empty for none."""
+    crosses: bool = False
+    """It is about what reaches other blocks besides the residual stream, which no run of a block
+    in another place can do without."""
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """What to write so that block n computes what block path[n] computed.

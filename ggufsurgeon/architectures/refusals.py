@@ -15,6 +15,7 @@ class Refused(Rule):
 
     reason: str
     key: str = ""
+    crosses: bool = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """A refusal."""
@@ -28,6 +29,7 @@ class NotYet(Rule):
     key: str
     feature: str
     off: int = 0
+    crosses = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""

@@ -40,7 +40,7 @@ class Model:
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
         self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
         self.bos = int(lib.llama_vocab_bos(self._vocab))
-
+        self.architecture = _metadata(handle, "general.architecture")
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
 
     @property
@@ -78,6 +78,13 @@ class Model:
     def ends_generation(self, token: int) -> bool:
         """Whether `token` is an end of text or of turn."""
         return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
+
+
+def _metadata(handle: Any, key: str) -> str:
+    """A value of the header, as text; empty when there is none."""
+    buffer = ctypes.create_string_buffer(256)
+    llama_cpp().llama_model_meta_val_str(handle, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
 
 
 @contextmanager

@@ -30,6 +30,20 @@ def follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
     return [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
 
 
+def check_crossing(source: GgufFile, blocks: Blocks, path: LayerPath) -> None:
+    """Raise RefusedError when blocks of a path would miss more than the residual stream."""
+    model, whole = _model(source, blocks), with_mtp(path, blocks).blocks
+    for rule in find_architecture(source.header.architecture).rules:
+        if rule.crosses:
+            for _ in rule.follow(model, whole):
+                pass
+
+
+def has_crossing(source: GgufFile) -> bool:
+    """Whether more than the residual stream may reach other blocks of this model."""
+    return any(rule.crosses for rule in find_architecture(source.header.architecture).rules)
+
+
 def with_mtp(path: LayerPath, blocks: Blocks) -> LayerPath:
     """A path over the trunk, with the MTP blocks behind it: they must stay last."""
     tail = LayerPath.of(range(blocks.n_trunk, len(blocks)))

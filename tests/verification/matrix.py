@@ -21,16 +21,19 @@ import numpy as np
 
 from ggufsurgeon import api
 from ggufsurgeon.container.codec import parse_header
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.context import Integers, Logits, opened_context
+from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.routing.router import Router, opened_router
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
 from tests.verification.naive import patch_naively
-from tests.verification.routed import CannotRoute, Runner
 from tests.verification.variants import vary
 
 N_TOKENS = 40
 """More than the sliding windows of the headers, which are 32."""
+N_CTX = 64
 
 
 def draw_paths(n_blocks: int, n_paths: int, rng: np.random.Generator) -> Iterator[LayerPath]:
@@ -55,17 +58,17 @@ def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict
     header = vary(ROOT / f"fixtures/arch_headers/{stem}.gguf", variant, folder / "header.gguf")
     model = expand(header, folder / "model.gguf", seed)
     architecture = parse_header(header.read_bytes(), name)[0].architecture
-    with Runner(model, N_TOKENS) as runner:
-        tokens = [int(n) for n in rng.integers(0, runner.n_vocab, N_TOKENS)]
-        for path in draw_paths(runner.n_blocks, n_paths, rng):
+    with loaded_model(model, DeviceOptions()) as source, opened_router([source], N_CTX) as router:
+        tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
+        for path in draw_paths(source.n_blocks, n_paths, rng):
             print(json.dumps({"trying": name, "path": str(path)}), flush=True)
-            status, detail = judge(runner, tokens, path, model, folder / "patched.gguf", naive)
+            status, detail = judge(router, tokens, path, model, folder / "patched.gguf", naive)
             found = {"model": name, "architecture": architecture, "path": str(path)}
             yield found | {"status": status, "detail": detail}
 
 
 def judge(
-    runner: Runner, tokens: list[int], path: LayerPath, model: Path, patched: Path, naive: bool
+    router: Router, tokens: Integers, path: LayerPath, model: Path, patched: Path, naive: bool
 ) -> tuple[str, str]:
     """exact, exact on recent builds, refused, wrong, unloadable; or not compared."""
     notes: tuple[str, ...] = ()
@@ -77,20 +80,27 @@ def judge(
         except RefusedError as error:
             return "refused", str(error)
     try:
-        with Runner(patched, N_TOKENS) as written:
-            result = written.logits(tokens)
-    except AssertionError as error:
+        result = plain_logits(patched, tokens)
+    except MalformedFileError as error:
         return "unloadable", str(error)
     try:
-        routed = runner.logits(tokens, path)
-    except CannotRoute as error:
+        routed, plain = router.logits(tokens, [path, LayerPath.identity(router.n_blocks)])
+    except RefusedError as error:
         return "not compared", str(error)
     difference = float(np.abs(result - routed).max())
     if difference != 0.0:
         return "wrong", f"greatest difference {difference}"
-    if np.array_equal(routed, runner.logits(tokens)):
+    if np.array_equal(routed, plain):
         return "not compared", "the path changes nothing: a wrong file could not be told"
     return ("exact on recent builds" if notes else "exact"), ""
+
+
+def plain_logits(path: Path, tokens: Integers) -> Logits:
+    """Shape [n_tokens, n_vocab], of a model as it is."""
+    positions, sequences = np.arange(N_TOKENS, dtype=np.int32), np.zeros_like(tokens)
+    wanted = np.ones(N_TOKENS, dtype=np.bool_)
+    with loaded_model(path, DeviceOptions()) as model, opened_context(model, N_CTX, N_CTX) as context:
+        return np.array(context.decode(tokens, positions, sequences, wanted))
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Run a layer path on unmodified models, by carrying the residual stream from block to block."""

@@ -1,0 +1,37 @@
+"""Which layer paths cannot be routed: where more than the residual stream reaches other blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.model import Model
+from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.following import check_crossing, has_crossing
+
+
+class Limits:
+    """What holds for paths over these models, from their headers.
+
+    Metadata sets no limits: a block of a loaded model is what it is, wherever it runs.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self._files = [open_gguf(model.path) for model in models]
+        self._blocks = find_blocks(self._files[0])
+
+    def check(self, path: LayerPath) -> None:
+        """Raise RefusedError when routing would not be exact, UsageError for no such path."""
+        path.check_within(*(model.n_blocks for model in self._models))
+        if len(self._models) == 1:
+            check_crossing(self._files[0], self._blocks, path)
+            return
+        for model, file in zip(self._models, self._files, strict=True):
+            if has_crossing(file):
+                raise RefusedError(
+                    f"{model.path}: in {model.architecture} more than the residual stream goes "
+                    "from block to block: its blocks cannot be mixed with those of another model"
+                )

@@ -1,0 +1,159 @@
+"""Many layer paths over the same tokens: one pass each, once the states they share are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.activations import Activation, Rows
+from ggufsurgeon.llama.context import Flags, Integers, Logits
+from ggufsurgeon.llama.model import Model
+from ggufsurgeon.routing.limits import Limits
+from ggufsurgeon.routing.passes import PLAIN, Pass, Steps, last_pass, pass_to, states_needed
+from ggufsurgeon.routing.stage import INPUT, Stage, opened_stage
+from ggufsurgeon.routing.states import DEFAULT_LIMIT, StateStore
+
+N_BATCH = 512
+"""Tokens decoded at once, of all paths that ride together."""
+
+
+class _Job(NamedTuple):
+    """A pass, and after which steps the states are that it gives, by block."""
+
+    run: Pass
+    gives: dict[int, Steps]
+
+    def rides_with(self, other: _Job) -> bool:
+        """Whether they can be in one batch: of one model, and neither needs what another gives."""
+        same_model = self.run.at.source == other.run.at.source
+        return same_model and self.run.n_before == other.run.n_before
+
+
+class Router:
+    """Made by `opened_router`. States are kept from call to call while the tokens are the same."""
+
+    def __init__(
+        self, stages: Sequence[Stage], n_ctx: int, n_parallel: int, store: StateStore
+    ) -> None:
+        self._stages = stages
+        self._models = [stage.model for stage in stages]
+        self._limits = Limits(self._models)
+        self._n_ctx = n_ctx
+        self._n_parallel = n_parallel
+        self._store = store
+        self._tokens: Integers = np.empty(0, dtype=np.int32)
+
+    @property
+    def n_blocks(self) -> int:
+        """Of the first model, as the main graph runs them."""
+        return self._models[0].n_blocks
+
+    def logits(
+        self, tokens: Integers, paths: Iterable[LayerPath], wanted: Flags | None = None
+    ) -> Iterator[Logits]:
+        """For each path in turn the logits of the tokens with `wanted` (all), [n_wanted, n_vocab].
+
+        One pass over the model gives all states that single windows need; each path then costs
+        one pass, and one more for each further jump. Raises RefusedError for a path that cannot
+        be routed, UsageError for one that is not over these models or for too many tokens.
+        """
+        paths = list(paths)
+        for path in paths:
+            self._limits.check(path)
+        self._begin(tokens)
+        self._make_states(paths)
+        jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
+        wanted = np.ones(len(tokens), dtype=np.bool_) if wanted is None else wanted
+        for group in self._grouped(jobs):
+            yield from self._run(group, wanted)
+
+    def _begin(self, tokens: Integers) -> None:
+        if not 0 < len(tokens) <= self._n_ctx:
+            raise UsageError(f"{len(tokens)} tokens do not fit a context of {self._n_ctx}")
+        if not np.array_equal(tokens, self._tokens):
+            self._store.clear()
+            self._tokens = np.array(tokens, dtype=np.int32)
+
+    def _make_states(self, paths: Sequence[LayerPath]) -> None:
+        needed = [steps for path in paths for steps in states_needed(path.steps, self.n_blocks)]
+        jobs: dict[Pass, dict[int, Steps]] = {}
+        for steps in dict.fromkeys(needed):
+            if steps not in self._store:
+                run, block = (pass_to(steps), steps[-1].block) if steps else (PLAIN, INPUT)
+                jobs.setdefault(run, {})[block] = steps
+        in_order = sorted(jobs, key=lambda run: run.n_before)
+        for group in self._grouped([_Job(run, jobs[run]) for run in in_order]):
+            self._run(group, None)
+
+    def _grouped(self, jobs: Sequence[_Job]) -> Iterator[Sequence[_Job]]:
+        group: list[_Job] = []
+        for job in jobs:
+            if group and (len(group) == self._n_parallel or not job.rides_with(group[0])):
+                yield group
+                group = []
+            group.append(job)
+        if group:
+            yield group
+
+    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> list[Logits]:
+        """The logits of each job; none are computed when none are wanted."""
+        stage = self._stages[jobs[0].run.at.source]
+        stage.clear()
+        n_chunk = N_BATCH // self._n_parallel
+        logits: list[list[Logits]] = [[] for _ in jobs]
+        states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
+        for start in range(0, len(self._tokens), n_chunk):
+            chunk = slice(start, min(start + n_chunk, len(self._tokens)))
+            rows, found = self._decode(stage, jobs, chunk, wanted)
+            for n, job in enumerate(jobs):
+                logits[n].append(np.array(rows[n]))
+                for block, steps in job.gives.items():
+                    states[steps].append(np.split(found[block], len(jobs))[n])
+        for steps, parts in states.items():
+            self._store.put(steps, np.concatenate(parts))
+        return [np.concatenate(parts) for parts in logits]
+
+    def _decode(
+        self, stage: Stage, jobs: Sequence[_Job], chunk: slice, wanted: Flags | None
+    ) -> tuple[list[Logits], dict[int, Activation]]:
+        n = chunk.stop - chunk.start
+        entries: dict[int, list[Rows]] = {}
+        for place, job in enumerate(jobs):
+            for at, steps in job.run.entries():
+                values = self._store.get(steps)[chunk]
+                entries.setdefault(at, []).append(Rows(slice(place * n, place * n + n), values))
+        asked = np.zeros(n, dtype=np.bool_) if wanted is None else wanted[chunk]
+        logits, states = stage.decode(
+            tokens=np.tile(self._tokens[chunk], len(jobs)),
+            positions=np.tile(np.arange(chunk.start, chunk.stop, dtype=np.int32), len(jobs)),
+            sequences=np.repeat(np.arange(len(jobs), dtype=np.int32), n),
+            wanted=np.tile(asked, len(jobs)),
+            entries=entries,
+            outputs={block for job in jobs for block in job.gives},
+            needs_logits=wanted is not None,
+        )
+        return np.split(logits, len(jobs)), states
+
+
+@contextmanager
+def opened_router(
+    models: Sequence[Model], n_ctx: int, n_parallel: int = 1, limit_n_bytes: int = DEFAULT_LIMIT
+) -> Iterator[Router]:
+    """Run layer paths over loaded models, of which the first has the embedding and the head.
+
+    `n_ctx` tokens at most; `n_parallel` paths ride in a batch as sequences of their own, which is
+    faster for short texts and rounds differently from one path alone. States of more than
+    `limit_n_bytes` go to a temporary file.
+    """
+    n_batch = min(N_BATCH // n_parallel, n_ctx) * n_parallel
+    with ExitStack() as stack:
+        stages = [
+            stack.enter_context(opened_stage(model, n_ctx * n_parallel, n_batch, n_parallel))
+            for model in models
+        ]
+        yield Router(stages, n_ctx, n_parallel, stack.enter_context(StateStore(limit_n_bytes)))
