@@ -1,4 +1,4 @@
-"""The verbs: inspect, plan, patch, verify, perplexity. What the command line does, as functions.
+"""The verbs, as functions: inspect, plan, patch, verify, perplexity, generate.
 
 Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user can mend.
 """
@@ -6,6 +6,7 @@ Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +23,8 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
     from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.quality import Perplexity, PerplexitySettings
     from ggufsurgeon.verification.verifier import Verification
 
@@ -131,6 +134,43 @@ def perplexity(
         options or DeviceOptions(),
         model=path,
         progress=progress,
+    )
+
+
+def generate(
+    model: PathLike,
+    prompt: str,
+    path: LayerPath | PathRequest | None = None,
+    *,
+    n_tokens: int = 128,
+    sampling: Sampling | None = None,
+    options: DeviceOptions | None = None,
+    hear: Callable[[str], object] | None = None,
+) -> Speech:
+    """What `model` says after `prompt` along a layer path, routed: no file is written.
+
+    `hear` is called with each piece of text as it comes. The model runs in a child process.
+    """
+    from ggufsurgeon.llama.child import run_in_child
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.routing.speaking import speak
+
+    file = open_gguf(model)
+    n_trunk = find_blocks(file).n_trunk
+    if not isinstance(path, LayerPath):
+        path = path.resolve(n_trunk) if path else LayerPath.identity(n_trunk)
+    path.check_within(n_trunk)
+    return run_in_child(
+        speak,
+        file.path,
+        path,
+        prompt.encode("utf-8", "surrogateescape"),
+        n_tokens,
+        sampling or Sampling(),
+        options or DeviceOptions(),
+        model=file.path,
+        hear=hear,
     )
 
 

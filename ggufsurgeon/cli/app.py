@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
@@ -28,7 +29,7 @@ app = typer.Typer(
     "5 write failed (destination as it was), 7 verification failed, "
     "8 an optional dependency is missing.",
 )
-for command in (inspect, plan, patch, verify, perplexity):
+for command in (inspect, plan, patch, verify, perplexity, generate):
     app.command()(command)
 
 

@@ -30,13 +30,13 @@ class OutputError(GgufSurgeonError):
     state = "What the command was to write is written; only the printed result is lost."
 
 
-def print_text(text: str) -> None:
+def print_text(text: str, end: str = "\n") -> None:
     """A line to standard output, which may be closed, full, a pipe that nobody reads, or ASCII."""
     if sys.stdout is None:
         return
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
         sys.stdout.flush()
     except OSError as error:
         # Python flushes once more at its end, and must not fail then.
@@ -44,6 +44,16 @@ def print_text(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + signal.SIGPIPE)
         raise OutputError(f"the result cannot be printed: {error.strerror}") from None
+
+
+def print_piece(text: str) -> None:
+    """A piece of what a model says, as it comes; lines and tabs stay."""
+    print_text("".join(c if c in "\n\t" else printable(c) for c in text), end="")
+
+
+def print_note(message: str) -> None:
+    """A word about how it went, on standard error."""
+    print(printable(message), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -82,7 +82,7 @@ class Taps:
         overwrites: Overwrites | None = None,
         stop_after: str = "",
     ) -> None:
-        """Say what the next decode, of tokens [n_tokens] with logits `wanted`, reads and overwrites.
+        """Say what the next decode reads and overwrites; `wanted` are its flags, [n_tokens].
 
         After the node `stop_after` nothing more is computed, and the logits mean nothing.
         """
@@ -147,9 +147,7 @@ class Taps:
             ctypes.c_void_p(address), pointer, ctypes.c_size_t(0), ctypes.c_size_t(whole.nbytes)
         )
 
-    def _present(
-        self, tokens: slice, values: Activation, n_rows: int
-    ) -> tuple[slice, Activation]:
+    def _present(self, tokens: slice, values: Activation, n_rows: int) -> tuple[slice, Activation]:
         """Where they are in a node that may have wanted tokens alone, as the last block's has."""
         if n_rows == len(self._wanted):
             return tokens, values

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
 from ggufsurgeon.progress import UNWATCHED, Progress
@@ -22,10 +22,21 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 T = TypeVar("T")
 
 
+class Reporter(Progress, Protocol):
+    """What a job is given to tell how far it is, and what it has so far."""
+
+    def say(self, text: str) -> None:
+        """Pass on a piece of the result, as it comes."""
+
+
 def run_in_child(
-    job: Callable[..., T], *arguments: Any, model: Path, progress: Progress = UNWATCHED
+    job: Callable[..., T],
+    *arguments: Any,
+    model: Path,
+    progress: Progress = UNWATCHED,
+    hear: Callable[[str], object] | None = None,
 ) -> T:
-    """`job(*arguments, progress)`, in a child process.
+    """`job(*arguments, reporter)`, in a child process; `hear` is called with what it says.
 
     `job` is a function of a module. Raises what the job raises, and MalformedFileError, naming
     `model`, when the process dies.
@@ -35,7 +46,7 @@ def run_in_child(
         try:
             pickle.dump((job, arguments), process.stdin)
             process.stdin.close()
-            kind, value = _listen(process.stdout, progress)
+            kind, value = _listen(process.stdout, progress, hear)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             raise _death(process.wait(), errors, str(model)) from None
         finally:
@@ -56,13 +67,18 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _listen(messages: IO[bytes], progress: Progress) -> tuple[str, Any]:
+def _listen(
+    messages: IO[bytes], progress: Progress, hear: Callable[[str], object] | None
+) -> tuple[str, Any]:
     while True:
         kind, value = pickle.load(messages)
         if kind == "begin":
             progress.begin(*value)
         elif kind == "advance":
             progress.advance(*value)
+        elif kind == "say":
+            if hear is not None:
+                hear(value)
         else:
             return kind, value
 
@@ -92,6 +108,9 @@ class _Messages:
 
     def advance(self, n: int, note: str = "") -> None:
         self.send("advance", (n, note))
+
+    def say(self, text: str) -> None:
+        self.send("say", text)
 
 
 def _serve() -> None:

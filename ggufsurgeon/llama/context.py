@@ -61,6 +61,10 @@ class Context:
         logits = lib.llama_get_logits(self._handle)
         return np.ctypeslib.as_array(logits, shape=(n_wanted, self._model.n_vocab))
 
+    def sample(self, sampler: Any) -> int:
+        """The token that a chain of samplers draws by the last logits of the last decode."""
+        return int(llama_cpp().llama_sampler_sample(sampler, self._handle, -1))
+
 
 def _pointer(values: npt.NDArray[Any], kind: Any) -> Any:
     """To values that outlive the call."""

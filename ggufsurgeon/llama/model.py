@@ -41,6 +41,8 @@ class Model:
         self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
         self.bos = int(lib.llama_vocab_bos(self._vocab))
         self.architecture = _metadata(handle, "general.architecture")
+        self.n_swa = int(lib.llama_model_n_swa(handle))
+        """Tokens of the sliding window; 0 for none."""
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
 
     @property

@@ -22,6 +22,8 @@ class Limits:
         self._models = models
         self._files = [open_gguf(model.path) for model in models]
         self._blocks = find_blocks(self._files[0])
+        self.crossing = has_crossing(self._files[0])
+        """Whether more than the residual stream may reach later blocks."""
 
     def check(self, path: LayerPath) -> None:
         """Raise RefusedError when routing would not be exact, UsageError for no such path."""

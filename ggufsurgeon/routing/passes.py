@@ -29,21 +29,25 @@ class Pass:
         """How many passes must have run."""
         return 0 if self == PLAIN else 1 + sum(1 for _ in starts(self.before))
 
-    def entries(self) -> Iterator[tuple[int, Steps]]:
+    def entries(self, crossing: bool) -> Iterator[tuple[int, Steps]]:
         """Blocks of this pass's model, and after which steps the state in front of them is.
 
-        Besides `at` these are the starts of earlier runs over earlier blocks of the same model:
-        blocks before `at` then compute what they did on the path, so that what reaches a later
-        block besides the residual stream (shared KV, shared top-k) is right too.
+        With `crossing`, more than the residual stream reaches later blocks (shared KV, shared
+        top-k): then each block before `at` computes what it did when it last ran on the path.
         """
-        first = self.at.block
+        if crossing:
+            yield from self._as_last_run()
         if self != PLAIN:
-            yield first, self.before
-        for step, before in reversed(list(starts(self.before))):
-            if step.source == self.at.source and step.block < first:
-                first = step.block
-                if before or step != BlockRef(0, 0):
-                    yield first, before
+            yield self.at.block, self.before
+
+    def _as_last_run(self) -> Iterator[tuple[int, Steps]]:
+        places = {step: place for place, step in enumerate(self.before)}
+        place_before = -1
+        for block in range(self.at.block):
+            place = places.get(BlockRef(self.at.source, block))
+            if place is not None and place != place_before + 1:
+                yield block, self.before[:place]
+            place_before = -2 if place is None else place
 
 
 PLAIN = Pass((), BlockRef(0, 0))
@@ -58,7 +62,9 @@ def starts(steps: Steps) -> Iterator[tuple[BlockRef, Steps]]:
 
 
 def pass_to(steps: Steps) -> Pass:
-    """The pass at whose end the state after `steps`, of which there are some, can be read."""
+    """The pass in which the state after `steps` can be read."""
+    if not steps:
+        return PLAIN
     step, before = list(starts(steps))[-1]
     return Pass(before, step)
 
@@ -70,10 +76,9 @@ def last_pass(steps: Steps, n_blocks: int) -> Pass:
     return Pass(steps, BlockRef(0, n_blocks))
 
 
-def states_needed(steps: Steps, n_blocks: int) -> list[Steps]:
-    """The states that the logits need, each behind those that it needs itself."""
-    needed = [before for _, before in starts(steps)]
-    if steps[-1] != BlockRef(0, n_blocks - 1):
-        needed.append(steps)
-    plain_start = steps[0] == BlockRef(0, 0)
-    return [state for state in needed if state or not plain_start]
+def states_needed(last: Pass, crossing: bool) -> list[Steps]:
+    """The states that a pass needs, each behind those that it needs itself."""
+    needed: list[Steps] = []
+    for _, steps in last.entries(crossing):
+        needed += [*states_needed(pass_to(steps), crossing), steps]
+    return list(dict.fromkeys(needed))

@@ -14,7 +14,7 @@ from ggufsurgeon.llama.activations import Activation, Rows
 from ggufsurgeon.llama.context import Flags, Integers, Logits
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.limits import Limits
-from ggufsurgeon.routing.passes import PLAIN, Pass, Steps, last_pass, pass_to, states_needed
+from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
 from ggufsurgeon.routing.stage import INPUT, Stage, opened_stage
 from ggufsurgeon.routing.states import DEFAULT_LIMIT, StateStore
 
@@ -66,8 +66,8 @@ class Router:
         for path in paths:
             self._limits.check(path)
         self._begin(tokens)
-        self._make_states(paths)
         jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
+        self._make_states([job.run for job in jobs])
         wanted = np.ones(len(tokens), dtype=np.bool_) if wanted is None else wanted
         for group in self._grouped(jobs):
             yield from self._run(group, wanted)
@@ -79,13 +79,13 @@ class Router:
             self._store.clear()
             self._tokens = np.array(tokens, dtype=np.int32)
 
-    def _make_states(self, paths: Sequence[LayerPath]) -> None:
-        needed = [steps for path in paths for steps in states_needed(path.steps, self.n_blocks)]
+    def _make_states(self, runs: Sequence[Pass]) -> None:
+        needed = [steps for run in runs for steps in states_needed(run, self._limits.crossing)]
         jobs: dict[Pass, dict[int, Steps]] = {}
         for steps in dict.fromkeys(needed):
             if steps not in self._store:
-                run, block = (pass_to(steps), steps[-1].block) if steps else (PLAIN, INPUT)
-                jobs.setdefault(run, {})[block] = steps
+                block = steps[-1].block if steps else INPUT
+                jobs.setdefault(pass_to(steps), {})[block] = steps
         in_order = sorted(jobs, key=lambda run: run.n_before)
         for group in self._grouped([_Job(run, jobs[run]) for run in in_order]):
             self._run(group, None)
@@ -124,7 +124,7 @@ class Router:
         n = chunk.stop - chunk.start
         entries: dict[int, list[Rows]] = {}
         for place, job in enumerate(jobs):
-            for at, steps in job.run.entries():
+            for at, steps in job.run.entries(self._limits.crossing):
                 values = self._store.get(steps)[chunk]
                 entries.setdefault(at, []).append(Rows(slice(place * n, place * n + n), values))
         asked = np.zeros(n, dtype=np.bool_) if wanted is None else wanted[chunk]

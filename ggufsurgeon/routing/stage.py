@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,10 @@ class Stage:
             if len(state) != len(tokens):
                 raise RefusedError(f"{names[block]} holds {len(state)} of {len(tokens)} tokens")
         return logits, states
+
+    def sample(self, sampler: Any) -> int:
+        """The next token, by the last logits of the last decode."""
+        return self._context.sample(sampler)
 
     def _name(self, block: int) -> str:
         if block != INPUT:

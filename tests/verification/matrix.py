@@ -99,7 +99,10 @@ def plain_logits(path: Path, tokens: Integers) -> Logits:
     """Shape [n_tokens, n_vocab], of a model as it is."""
     positions, sequences = np.arange(N_TOKENS, dtype=np.int32), np.zeros_like(tokens)
     wanted = np.ones(N_TOKENS, dtype=np.bool_)
-    with loaded_model(path, DeviceOptions()) as model, opened_context(model, N_CTX, N_CTX) as context:
+    with (
+        loaded_model(path, DeviceOptions()) as model,
+        opened_context(model, N_CTX, N_CTX) as context,
+    ):
         return np.array(context.decode(tokens, positions, sequences, wanted))
 
 

@@ -1,0 +1,73 @@
+"""`ggufsurgeon generate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ggufsurgeon import api
+from ggufsurgeon.cli.options import (
+    Drops,
+    GpuLayers,
+    Json,
+    Layers,
+    Source,
+    TensorSplit,
+    Threads,
+    Times,
+    Windows,
+    device_options,
+    path_request,
+)
+from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
+
+
+def generate(
+    model: Source,
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="The text to go on with.", show_default=False)
+    ],
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    n_tokens: Annotated[int, typer.Option("--tokens", min=1, help="At most so many tokens.")] = 128,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, help="0 takes the likeliest token.")
+    ] = 0.0,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Of the likeliest so many.")] = 40,
+    top_p: Annotated[
+        float, typer.Option("--top-p", min=0, max=1, help="Of the likeliest with this share.")
+    ] = 0.95,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 2, help="The same gives the same.")
+    ] = 0,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Let a model go on with a text along a layer path, without writing a file."""
+    from ggufsurgeon.llama.sampling import Sampling
+
+    asked = bool(window or drop or times is not None or layers is not None)
+    result = api.generate(
+        model,
+        prompt,
+        path_request(window, times, drop, layers) if asked else None,
+        n_tokens=n_tokens,
+        sampling=Sampling(temperature, top_k, top_p, seed),
+        options=device_options(n_gpu_layers, tensor_split, threads),
+        hear=None if json else print_piece,
+    )
+    if json:
+        print_json(asdict(result))
+        return
+    print_text("")
+    print_note(
+        f"{result.n_tokens} tokens along {result.layer_path}, "
+        f"{result.tokens_per_second:.1f} tokens/s, "
+        f"the first after {result.seconds_to_first:.1f} s"
+    )

@@ -1,0 +1,126 @@
+"""Generation along a layer path: a context for each pass, all fed token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.activations import Activation, Rows
+from ggufsurgeon.llama.context import Integers, Logits
+from ggufsurgeon.llama.model import Model
+from ggufsurgeon.llama.sampling import Sampling, opened_sampler
+from ggufsurgeon.routing.limits import Limits
+from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
+from ggufsurgeon.routing.stage import INPUT, Stage, opened_stage
+
+N_BATCH = 512
+"""Tokens of the prompt decoded at once."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A pass with the context it runs in."""
+
+    stage: Stage
+    entries: Mapping[int, Steps]
+    gives: Mapping[int, Steps]
+    """The states that others need of it, by block."""
+    is_last: bool
+
+
+class Chain:
+    """One path, ready to run on. Made by `opened_chain`."""
+
+    def __init__(self, links: Sequence[_Link]) -> None:
+        self._links = links
+        self._n_past = 0
+
+    def decode(self, tokens: Integers) -> Logits:
+        """Run tokens, shape [n_tokens], behind those before; the logits of the last, [n_vocab].
+
+        Raises MalformedFileError when they are not finite numbers.
+        """
+        logits: Logits = np.empty(0, dtype=np.float32)
+        for start in range(0, len(tokens), N_BATCH):
+            batch = tokens[start : start + N_BATCH]
+            states: dict[Steps, Activation] = {}
+            for link in self._links:
+                logits = self._run(link, batch, states)
+            self._n_past += len(batch)
+        if not np.isfinite(logits).all():
+            path = str(self._links[-1].stage.model.path)
+            raise MalformedFileError(path, "its logits are not finite numbers")
+        return logits
+
+    def _run(self, link: _Link, tokens: Integers, states: dict[Steps, Activation]) -> Logits:
+        n = len(tokens)
+        logits, found = link.stage.decode(
+            tokens=tokens,
+            positions=np.arange(self._n_past, self._n_past + n, dtype=np.int32),
+            sequences=np.zeros(n, dtype=np.int32),
+            wanted=(np.arange(n) == n - 1) & link.is_last,
+            entries={at: [Rows(slice(0, n), states[s])] for at, s in link.entries.items()},
+            outputs=link.gives.keys(),
+            needs_logits=link.is_last,
+        )
+        states.update({steps: found[block] for block, steps in link.gives.items()})
+        return logits[-1] if link.is_last else logits
+
+    def sample(self, sampler: Any) -> int:
+        """The next token, by the logits of the last decode."""
+        return self._links[-1].stage.sample(sampler)
+
+
+@contextmanager
+def opened_chain(models: Sequence[Model], path: LayerPath, n_ctx: int) -> Iterator[Chain]:
+    """Contexts of `n_ctx` tokens for every pass of a path over loaded models.
+
+    Raises RefusedError for a path that cannot be routed.
+    """
+    limits = Limits(models)
+    limits.check(path)
+    last = last_pass(path.steps, models[0].n_blocks)
+    gives: dict[Pass, dict[int, Steps]] = {}
+    for steps in states_needed(last, limits.crossing):
+        gives.setdefault(pass_to(steps), {})[steps[-1].block if steps else INPUT] = steps
+    with ExitStack() as stack:
+        links = []
+        for run in [*gives, last]:
+            stage = opened_stage(models[run.at.source], n_ctx, min(n_ctx, N_BATCH))
+            entries = dict(run.entries(limits.crossing))
+            link = _Link(stack.enter_context(stage), entries, gives.get(run, {}), run == last)
+            links.append(link)
+        yield Chain(links)
+
+
+def generate(
+    models: Sequence[Model],
+    path: LayerPath,
+    tokens: Integers,
+    n_tokens: int,
+    sampling: Sampling | None = None,
+) -> Iterator[int]:
+    """Up to `n_tokens` tokens after `tokens`, until one ends the text.
+
+    Raises RefusedError for a path that cannot be routed, UsageError without tokens,
+    MalformedFileError when the logits are not finite numbers.
+    """
+    if len(tokens) == 0:
+        raise UsageError("the prompt has no tokens, and this model adds none: write something")
+    with (
+        opened_chain(models, path, len(tokens) + n_tokens) as chain,
+        opened_sampler(sampling or Sampling()) as sampler,
+    ):
+        for _ in range(n_tokens):
+            chain.decode(tokens)
+            token = chain.sample(sampler)
+            if models[0].ends_generation(token):
+                return
+            yield token
+            tokens = np.array([token], dtype=np.int32)

@@ -1,0 +1,42 @@
+"""A layer path over loaded models, to ask for logits or to let it speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.context import Flags, Integers, Logits
+from ggufsurgeon.llama.model import Model
+from ggufsurgeon.llama.sampling import Sampling
+from ggufsurgeon.routing.generation import generate
+from ggufsurgeon.routing.limits import Limits
+from ggufsurgeon.routing.router import opened_router
+
+
+class Route:
+    """One path. Use a router for many paths over the same tokens: they share their states."""
+
+    def __init__(self, models: Sequence[Model], path: LayerPath) -> None:
+        self._models = models
+        self._path = path
+        Limits(models).check(path)
+
+    def logits(self, tokens: Integers, wanted: Flags | None = None) -> Logits:
+        """The logits of the tokens with `wanted` (all), float32 [n_wanted, n_vocab]."""
+        with opened_router(self._models, len(tokens)) as router:
+            return next(router.logits(tokens, [self._path], wanted))
+
+    def generate(
+        self, tokens: Integers, n_tokens: int, sampling: Sampling | None = None
+    ) -> Iterator[int]:
+        """Up to `n_tokens` tokens after `tokens`, until one ends the text."""
+        return generate(self._models, self._path, tokens, n_tokens, sampling)
+
+
+def route(models: Model | Sequence[Model], path: LayerPath) -> Route:
+    """`path` over one loaded model or several; the first has the embedding and the head.
+
+    Raises RefusedError when routing would not be exact, UsageError when the path is not one
+    over these models.
+    """
+    return Route([models] if isinstance(models, Model) else models, path)

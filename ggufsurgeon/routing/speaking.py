@@ -1,0 +1,64 @@
+"""From a prompt to text, along a layer path: a job for a child process."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.child import Reporter
+from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.llama.sampling import Sampling
+from ggufsurgeon.routing.route import route
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a model said, and how fast."""
+
+    layer_path: str
+    text: str
+    n_prompt: int
+    n_tokens: int
+    seconds_to_first: float
+    """Making the contexts, running the prompt and drawing the first token."""
+    tokens_per_second: float
+    """Of the tokens after the first; 0 when there are none."""
+
+
+def speak(
+    path: Path,
+    layer_path: LayerPath,
+    prompt: bytes,
+    n_tokens: int,
+    sampling: Sampling,
+    options: DeviceOptions,
+    reporter: Reporter,
+) -> Speech:
+    """Up to `n_tokens` tokens after the prompt; each piece of text is said as it comes.
+
+    Raises UsageError for a model that does not go on with texts.
+    """
+    with loaded_model(path, options) as model:
+        if model.no_text:
+            raise UsageError(f"{path} cannot go on with a text: {model.no_text}")
+        tokens = model.tokenize(prompt)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text, times = "", [time.perf_counter()]
+        for token in route(model, layer_path).generate(tokens, n_tokens, sampling):
+            piece = decoder.decode(model.text_of(token))
+            reporter.say(piece)
+            text += piece
+            times.append(time.perf_counter())
+    return Speech(str(layer_path), text, len(tokens), len(times) - 1, *_speed(times))
+
+
+def _speed(times: list[float]) -> tuple[float, float]:
+    """Seconds to the first token, and tokens per second behind it."""
+    if len(times) < 2:
+        return 0.0, 0.0
+    rest = times[-1] - times[1]
+    return times[1] - times[0], (len(times) - 2) / rest if rest else 0.0
