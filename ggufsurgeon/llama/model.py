@@ -36,6 +36,7 @@ class Model:
         self.options = options
         self._vocab = lib.llama_model_get_vocab(handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.n_embd = int(lib.llama_model_n_embd(handle))
         self.n_blocks = int(lib.llama_model_n_layer(handle))
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
         self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))

@@ -37,3 +37,16 @@ class Limits:
                     f"{model.path}: in {model.architecture} more than the residual stream goes "
                     "from block to block: its blocks cannot be mixed with those of another model"
                 )
+            self._check_shapes(model)
+
+    def _check_shapes(self, model: Model) -> None:
+        first = self._models[0]
+        for what, ours, theirs in (
+            ("the residual stream", first.n_embd, model.n_embd),
+            ("the vocabulary", first.n_vocab, model.n_vocab),
+        ):
+            if ours != theirs:
+                raise RefusedError(
+                    f"{what} has {ours} dimensions in {first.path} and {theirs} in {model.path}: "
+                    "their blocks cannot be mixed"
+                )

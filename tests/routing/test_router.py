@@ -1,0 +1,179 @@
+"""Routed = written, to the bit, for paths of every shape, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ggufsurgeon import api
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.notations import parse_layers, repeat_windows
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.context import Integers
+from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.routing.route import route
+from ggufsurgeon.routing.router import opened_router
+from ggufsurgeon.routing.stage import Stage
+from tests.conftest import ROOT
+from tests.routing.conftest import Written
+from tests.verification.expanding import expand
+
+TRIANGLE = [repeat_windows(5, [(i, j)]) for i in range(5) for j in range(i + 1, 6)]
+OTHERS = ["0..4", "4", "0..3", "2", "4,3,2,1,0", "0,0,1,4,4", "1..2,0,4,3", "2,1..2,1,0", "1..4"]
+
+
+@pytest.fixture
+def n_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each batch that is run."""
+    counted: list[int] = []
+    decode = Stage.decode
+
+    def counting(self: Stage, *arguments: object, **named: object) -> object:
+        counted.append(1)
+        return decode(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Stage, "decode", counting)
+    return counted
+
+
+def test_every_window_in_one_pass_each(
+    model: Model, tokens: Integers, written: Written, n_decodes: list[int]
+) -> None:
+    with opened_router([model], len(tokens)) as router:
+        for path, routed in zip(TRIANGLE, router.logits(tokens, TRIANGLE), strict=True):
+            assert np.array_equal(routed, written(path, tokens)), str(path)
+    assert len(n_decodes) == 1 + len(TRIANGLE)
+
+
+@pytest.mark.parametrize("layers", OTHERS)
+def test_other_paths(model: Model, tokens: Integers, written: Written, layers: str) -> None:
+    path = parse_layers(layers)
+    assert np.array_equal(route(model, path).logits(tokens), written(path, tokens))
+
+
+def test_a_path_that_extends_another_reuses_its_states(
+    model: Model, tokens: Integers, n_decodes: list[int]
+) -> None:
+    with opened_router([model], len(tokens)) as router:
+        list(router.logits(tokens, [parse_layers("0..3,2..3,1..4")]))
+        assert len(n_decodes) == 3
+        list(router.logits(tokens, [parse_layers("0..3,2..3,0..4")]))
+        assert len(n_decodes) == 4
+        list(router.logits(tokens[::-1].copy(), [parse_layers("0..3,2..3,0..4")]))
+        assert len(n_decodes) == 7, "other tokens have other states"
+
+
+def test_states_beyond_the_limit_go_to_a_file(model: Model, tokens: Integers) -> None:
+    one_state = tokens.size * 64 * 4
+    paths = [*TRIANGLE, *map(parse_layers, OTHERS)]
+    with opened_router([model], 40) as router:
+        kept = list(router.logits(tokens, paths))
+    for limit in (0, 2 * one_state):
+        with opened_router([model], 40, limit_n_bytes=limit) as router:
+            for one, other in zip(kept, router.logits(tokens, paths), strict=True):
+                assert np.array_equal(one, other)
+
+
+def test_paths_that_ride_together(model: Model, tokens: Integers, n_decodes: list[int]) -> None:
+    paths = [*TRIANGLE, *map(parse_layers, OTHERS)]
+    with opened_router([model], 40) as router:
+        alone = list(router.logits(tokens, paths))
+    n_alone = len(n_decodes)
+    with opened_router([model], 40, n_parallel=5) as router:
+        for one, other in zip(alone, router.logits(tokens, paths), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+    assert len(n_decodes) - n_alone < n_alone / 2
+
+
+def test_tokens_beyond_a_batch(model: Model, written: Written) -> None:
+    tokens = np.random.default_rng(1).integers(0, model.n_vocab, 700).astype(np.int32)
+    for layers in ("0..3,1..4", "0..3", "1..4,4,0"):
+        path = parse_layers(layers)
+        assert np.array_equal(route(model, path).logits(tokens), written(path, tokens)[:700])
+
+
+def test_logits_only_where_wanted(model: Model, tokens: Integers) -> None:
+    wanted = np.arange(len(tokens)) % 7 == 3
+    for layers in ("0..3,1..4", "0..3", "4,3"):
+        all_rows = route(model, parse_layers(layers)).logits(tokens)
+        some = route(model, parse_layers(layers)).logits(tokens, wanted)
+        np.testing.assert_allclose(some, all_rows[wanted], atol=1e-4)
+
+
+def test_blocks_of_two_models_in_turn(
+    model: Model, stories: Path, tokens: Integers, written: Written, tmp_path: Path
+) -> None:
+    """The second has the blocks of the first in reverse: block k is the first's 4 - k."""
+    reverse = tmp_path / "reverse.gguf"
+    api.patch(stories, reverse, parse_layers("4,3,2,1,0"))
+    with loaded_model(reverse, DeviceOptions()) as other:
+        for mixed, same in (("0..1,1:2,1:1,0:4", "0..4"), ("1:4,1..2,1:1..2,1:0", "0..3,2,4")):
+            routed = route([model, other], parse_layers(mixed)).logits(tokens)
+            assert np.array_equal(routed, written(parse_layers(same), tokens)), mixed
+
+
+def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_path: Path) -> None:
+    narrow = ROOT / "fixtures/arch_headers/llama-dense.gguf"
+    with (
+        loaded_model(expand(narrow, tmp_path / "narrow.gguf", 0), DeviceOptions()) as other,
+        pytest.raises(RefusedError, match=r"residual stream has 64 dimensions in .* and 256 in"),
+    ):
+        route([model, other], parse_layers("0..2,1:3,4")).logits(tokens)
+
+
+@pytest.mark.parametrize(
+    ("header", "layers", "says"),
+    [
+        ("talkie-dense", "0..3,0..7", "later blocks of talkie read what feeds block 0"),
+        ("hrm_text-dense", "0..3,2..5", "two stacks"),
+        ("hy_v4-moe", "0..4,3..7", "top-k"),
+    ],
+)
+def test_what_cannot_be_routed_is_refused(
+    tmp_path: Path, header: str, layers: str, says: str
+) -> None:
+    path = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "model.gguf", 0)
+    with loaded_model(path, DeviceOptions()) as model:
+        tokens = np.arange(40, dtype=np.int32) % model.n_vocab
+        with pytest.raises(RefusedError, match=says):
+            route(model, parse_layers(layers)).logits(tokens)
+
+
+def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:
+    """minimax-01's decay goes by index in a file; a loaded block keeps its own."""
+    header = ROOT / "fixtures/arch_headers/minimax-01-moe.gguf"
+    path = expand(header, tmp_path / "model.gguf", 0)
+    with pytest.raises(RefusedError):
+        api.plan(path, parse_layers("0..3,2..7"))
+    with loaded_model(path, DeviceOptions()) as model:
+        tokens = np.arange(40, dtype=np.int32) % model.n_vocab
+        plain, routed = (
+            route(model, parse_layers(layers)).logits(tokens) for layers in ("0..7", "0..3,2..7")
+        )
+    assert np.isfinite(routed).all() and not np.array_equal(plain, routed)
+
+
+def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
+    with pytest.raises(UsageError, match="no block 5"):
+        route(model, LayerPath.of([0, 5]))
+    with pytest.raises(UsageError, match="no source 1"):
+        route(model, parse_layers("0..2,1:3"))
+    with opened_router([model], 16) as router, pytest.raises(UsageError, match="do not fit"):
+        next(router.logits(tokens, [LayerPath.identity(5)]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_thousand_passes_take_no_more_memory_than_a_hundred() -> None:
+    command = [sys.executable, "-m", "tests.routing.thousand"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    after_100, after_1000 = map(int, done.stdout.split())
+    assert after_1000 - after_100 < 2_000, "kB"
