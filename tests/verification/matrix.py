@@ -78,17 +78,17 @@ def judge(
             return "refused", str(error)
     try:
         with Runner(patched, N_TOKENS) as written:
-            result = written.logits(tokens)
+            result = written.results(tokens)
     except AssertionError as error:
         return "unloadable", str(error)
     try:
-        routed = runner.logits(tokens, path)
+        routed = runner.results(tokens, path)
     except CannotRoute as error:
         return "not compared", str(error)
     difference = float(np.abs(result - routed).max())
     if difference != 0.0:
         return "wrong", f"greatest difference {difference}"
-    if np.array_equal(routed, runner.logits(tokens)):
+    if np.array_equal(routed, runner.results(tokens)):
         return "not compared", "the path changes nothing: a wrong file could not be told"
     return ("exact on recent builds" if notes else "exact"), ""
 

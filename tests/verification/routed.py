@@ -2,7 +2,7 @@
 
 The residual stream is kept when a run of consecutive blocks ends (the node `l_out-b`) and put
 in place of what feeds the first block of the next run: the output of the block before it, or for
-block 0 whatever it reads.
+block 0 whatever it reads. Graphs of encoders name few of these nodes: see entrances.py.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.library import llama_cpp
+from tests.verification.entrances import Entrances, sources
 
-Logits = npt.NDArray[np.float32]
+Results = npt.NDArray[np.float32]
 
 
 def ggml_base() -> ctypes.CDLL:
@@ -61,10 +63,6 @@ INPUTS = {
 FIRST_INPUT_FEEDS_MORE = ("talkie",)
 """Architectures in which later blocks read the embedding again."""
 
-SRC_OFFSET = 152
-"""Of `src` in `struct ggml_tensor` (ggml/include/ggml.h)."""
-
-
 class Taps:
     """Nodes to read and to overwrite while a graph is computed."""
 
@@ -74,10 +72,12 @@ class Taps:
         self.wanted = ""
         self.overwrite: dict[str, Any] = {}
         self.input_of_block_0 = ""
+        self.entrances = Entrances(self.lib)
 
     def __call__(self, tensor: int, ask: bool, _user_data: object) -> bool:
         name = self.lib.ggml_get_name(tensor).decode()
         if ask:
+            self.entrances.note(tensor)
             if not self.input_of_block_0 and name.endswith("-0"):
                 self.input_of_block_0 = self._first_activation(tensor)
             return name == self.wanted or name in self.overwrite
@@ -93,9 +93,8 @@ class Taps:
 
     def _first_activation(self, tensor: int) -> str:
         """The first source of a node that is no weight."""
-        for at in range(tensor + SRC_OFFSET, tensor + SRC_OFFSET + 16, 8):
-            source = ctypes.c_void_p.from_address(at).value
-            name = self.lib.ggml_get_name(source).decode() if source else ""
+        for source in sources(tensor):
+            name = self.lib.ggml_get_name(source).decode()
             if name and not name.endswith(".weight"):
                 return str(name)
         return ""
@@ -106,7 +105,7 @@ class CannotRoute(Exception):
 
 
 class Runner:
-    """A loaded model, its logits along any layer path, for every token of one prompt."""
+    """A loaded model, and what it makes of every token of one prompt along any layer path."""
 
     def __init__(self, path: Path, n_tokens: int) -> None:
         lib = llama_cpp()
@@ -119,6 +118,7 @@ class Runner:
         self.n_tokens = n_tokens
         header, _ = parse_header(path.read_bytes(), str(path))
         self.architecture = str(header.architecture)
+        self.is_encoder = ARCHITECTURES[self.architecture].is_encoder
         self.residual = RESIDUALS.get(self.architecture, "l_out")
         self.taps.input_of_block_0 = INPUTS.get(self.architecture, "")
         self._callback = lib.ggml_backend_sched_eval_callback(self.taps)
@@ -129,8 +129,11 @@ class Runner:
     def __exit__(self, *_: object) -> None:
         llama_cpp().llama_model_free(self.model)
 
-    def logits(self, tokens: list[int], path: LayerPath | None = None) -> Logits:
-        """Shape [n_tokens, n_vocab]."""
+    def results(self, tokens: list[int], path: LayerPath | None = None) -> Results:
+        """Logits, of shape [n_tokens, n_vocab]; an encoder's embeddings, [n_tokens, n_embd]."""
+        if self.is_encoder and not self.taps.entrances.of_block:
+            self._pass(tokens, {}, "-")
+            self.taps.input_of_block_0 = self.taps.entrances.of_block[0]
         last_block = self.n_blocks - 1
         runs = [(first.block, last.block) for first, last in path.runs()] if path else []
         runs = runs or [(0, last_block)]
@@ -148,6 +151,8 @@ class Runner:
         return result
 
     def _output(self, block: int) -> str:
+        if self.is_encoder:
+            return self.taps.entrances.after(block)
         return f"{self.residual}-{block}"
 
     def _input_of_block_0(self, tokens: list[int]) -> bytes:
@@ -162,15 +167,17 @@ class Runner:
         data: bytes = self.taps.read[name]
         return data
 
-    def _pass(self, tokens: list[int], overwrite: dict[str, Any], wanted: str) -> Logits:
+    def _pass(self, tokens: list[int], overwrite: dict[str, Any], wanted: str) -> Results:
         self.taps.overwrite, self.taps.wanted = overwrite, wanted
         return self._decode(tokens)
 
-    def _decode(self, tokens: list[int]) -> Logits:
+    def _decode(self, tokens: list[int]) -> Results:
         lib = llama_cpp()
         params = lib.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = max(self.n_tokens, 32)
         params.cb_eval = self._callback
+        params.embeddings = self.is_encoder
+        params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE  # an embedding for every token
         context = lib.llama_init_from_model(self.model, params)
         assert context, "no context"
         batch = lib.llama_batch_init(len(tokens), 0, 1)
@@ -179,9 +186,16 @@ class Runner:
             batch.token[n], batch.pos[n], batch.logits[n] = token, n, True
             batch.n_seq_id[n], batch.seq_id[n][0] = 1, 0
         try:
-            assert lib.llama_decode(context, batch) == 0
-            pointer = lib.llama_get_logits(context)
-            return np.array(np.ctypeslib.as_array(pointer, (len(tokens), self.n_vocab)))
+            run = lib.llama_encode if self.is_encoder else lib.llama_decode
+            assert run(context, batch) == 0
+            return np.array(self._results(context, len(tokens)))
         finally:
             lib.llama_batch_free(batch)
             lib.llama_free(context)
+
+    def _results(self, context: Any, n_tokens: int) -> Results:
+        lib = llama_cpp()
+        if self.is_encoder:
+            n_embd = lib.llama_model_n_embd_out(self.model)
+            return np.ctypeslib.as_array(lib.llama_get_embeddings(context), (n_tokens, n_embd))
+        return np.ctypeslib.as_array(lib.llama_get_logits(context), (n_tokens, self.n_vocab))
