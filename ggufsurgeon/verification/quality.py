@@ -85,6 +85,8 @@ def _chunk(
 ) -> tuple[npt.NDArray[np.int32], int]:
     """Tokens of shape [n_chunks, n_ctx], and n_chunks."""
     n_ctx = settings.n_ctx
+    if model.no_text:
+        raise UsageError(f"{model.path} cannot be measured on text: {model.no_text}")
     if model.adds_eos:
         raise UsageError(f"{model.path} ends every text with EOS; its perplexity is not defined")
     tokens = model.tokenize(text)

@@ -63,21 +63,24 @@ INPUTS = {
 FIRST_INPUT_FEEDS_MORE = ("talkie",)
 """Architectures in which later blocks read the embedding again."""
 
+
 class Taps:
     """Nodes to read and to overwrite while a graph is computed."""
 
-    def __init__(self) -> None:
+    def __init__(self, finds_entrances: bool) -> None:
         self.lib = ggml_base()
         self.read: dict[str, Any] = {}
         self.wanted = ""
         self.overwrite: dict[str, Any] = {}
         self.input_of_block_0 = ""
         self.entrances = Entrances(self.lib)
+        self.finds_entrances = finds_entrances
 
     def __call__(self, tensor: int, ask: bool, _user_data: object) -> bool:
         name = self.lib.ggml_get_name(tensor).decode()
         if ask:
-            self.entrances.note(tensor)
+            if self.finds_entrances:
+                self.entrances.note(tensor)
             if not self.input_of_block_0 and name.endswith("-0"):
                 self.input_of_block_0 = self._first_activation(tensor)
             return name == self.wanted or name in self.overwrite
@@ -109,7 +112,6 @@ class Runner:
 
     def __init__(self, path: Path, n_tokens: int) -> None:
         lib = llama_cpp()
-        self.taps = Taps()
         params = lib.llama_model_default_params()
         self.model = lib.llama_model_load_from_file(str(path).encode(), params)
         assert self.model, f"llama.cpp does not load {path}"
@@ -119,6 +121,7 @@ class Runner:
         header, _ = parse_header(path.read_bytes(), str(path))
         self.architecture = str(header.architecture)
         self.is_encoder = ARCHITECTURES[self.architecture].is_encoder
+        self.taps = Taps(finds_entrances=self.is_encoder)
         self.residual = RESIDUALS.get(self.architecture, "l_out")
         self.taps.input_of_block_0 = INPUTS.get(self.architecture, "")
         self._callback = lib.ggml_backend_sched_eval_callback(self.taps)
