@@ -63,7 +63,8 @@ class SlidingWindow(Rule):
         if any(kinds) and not any(wanted):
             raise RefusedError(
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "
-                "that has a window and no block that uses it (src/llama-model.cpp:2807)"
+                "that has a window and no block that uses it (src/llama-model.cpp:2807; "
+                "of an encoder, src/llama-graph.cpp:461)"
             )
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):
