@@ -5,6 +5,7 @@
     kinds.py      kinds of block, by array, by period or by index alone
     counts.py     counts of blocks: all, a prefix, a suffix, and counts that select other maths
     crossing.py   what reaches other blocks besides the residual stream
+    tensors.py    tensors that only some blocks have
     refusals.py   what is refused, whatever the path
     table.py      who has which rules
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ggufsurgeon.architectures.arrays import reindexed
-from ggufsurgeon.architectures.model import NEEDS_RECENT, Edit, Model, Rule, flags_edit
+from ggufsurgeon.architectures.model import (
+    NEEDS_RECENT,
+    Edit,
+    Model,
+    Rule,
+    flags_edit,
+    scalar_edit,
+)
+from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import RefusedError
 
 Window: TypeAlias = Literal["always", "if_set", "unless_zero"]
@@ -35,6 +43,9 @@ class SlidingWindow(Rule):
     """Built in; None where llama.cpp asks for the array."""
     dense_first: bool = False
     read: Window = "always"
+    needs_global: bool = False
+    """llama.cpp aborts where every block has a window: without a KV cache it fills the mask of the
+    others, which is then in no memory (src/llama-graph.cpp:451)."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -43,10 +54,17 @@ class SlidingWindow(Rule):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
+        if self.needs_global and all(wanted):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp aborts on an "
+                "encoder in which every block has one",
+                hint=f"Keep one of blocks {[n for n, has_one in enumerate(kinds) if not has_one]}.",
+            )
         if any(kinds) and not any(wanted):
             raise RefusedError(
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "
-                "that has a window and no block that uses it (src/llama-model.cpp:2807)"
+                "that has a window and no block that uses it (src/llama-model.cpp:2807; "
+                "of an encoder, src/llama-graph.cpp:461)"
             )
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):
@@ -215,3 +233,41 @@ class FixedPeriod(Rule):
             return n_trunk
         period = model.number(self.period_key, self.period) if self.period_key else self.period
         return max(period, 1)
+
+
+@dataclass(frozen=True)
+class MoeEvery(Rule):
+    """Blocks 1, 1 + n, 1 + 2n and so on are MoE; none are where n is 0 or 1.
+
+    src/models/nomic-bert-moe.cpp:37, src/models/bert.cpp:165. A block of the wrong kind does not
+    load.
+    """
+
+    key: str = "moe_every_n_layers"
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing where the number still fits, else one that does."""
+        before = model.number(self.key)
+        kinds = self._kinds(before, model.n_blocks)
+        wanted = [kinds[block] for block in path]
+        fitting = (
+            n for n in (before, *range(len(path) + 1)) if self._kinds(n, len(path)) == wanted
+        )
+        after = next(fitting, None)
+        if after is None:
+            moe = [position for position, is_moe in enumerate(wanted) if is_moe]
+            raise RefusedError(
+                f"blocks {moe} would be MoE, and {model.key(self.key)} can only say that block 1 "
+                "and every so many behind it are",
+                hint=f"Windows whose length is a multiple of {before} keep it.",
+            )
+        if after != before:
+            yield scalar_edit(model, self.key, ValueType.UINT32, after)
+
+    def label(self, model: Model, block: int) -> str:
+        """`MoE`, for a block that is."""
+        return "MoE" if self._kinds(model.number(self.key), block + 1)[block] else ""
+
+    @staticmethod
+    def _kinds(every: int, n_blocks: int) -> list[bool]:
+        return [every > 1 and n % every == 1 for n in range(n_blocks)]

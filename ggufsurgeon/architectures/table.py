@@ -18,9 +18,16 @@ from ggufsurgeon.architectures.counts import (
     SharedKvSuffix,
 )
 from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
-from ggufsurgeon.architectures.kinds import FixedPeriod, HybridKinds, RecurrentLayers, SlidingWindow
+from ggufsurgeon.architectures.kinds import (
+    FixedPeriod,
+    HybridKinds,
+    MoeEvery,
+    RecurrentLayers,
+    SlidingWindow,
+)
 from ggufsurgeon.architectures.model import Rule
 from ggufsurgeon.architectures.refusals import NotYet, Refused
+from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
 from ggufsurgeon.errors import RefusedError
 
 GENERAL_RULES: tuple[Rule, ...] = (
@@ -64,7 +71,6 @@ DEEPSTACK = PerLayerArray("deepstack_mapping", may_be_longer=True)
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
 COMPRESS_RATIOS = PerLayerArray("attention.compress_ratios", may_be_longer=True, keeps_values=True)
 NO_ROPE = "NoPE"
-ENCODER = Refused("an encoder, whose result this version has no way to prove")
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
 
 
@@ -75,6 +81,8 @@ class Architecture:
     name: str
     graph: str
     own_rules: tuple[Rule, ...] = ()
+    is_encoder: bool = False
+    """Its graph ends in embeddings: it has no logits, and predicts no text."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -106,8 +114,9 @@ _ROWS = (
     Architecture("granitemoe", "granite-moe.cpp"),
     Architecture("pangu-embedded", "pangu-embed.cpp"),
     # By reading alone: no model of these has been run.
-    *_plain("bitnet", "chameleon", "llama-embed", "plm", "rwkv6qwen2"),
+    *_plain("bitnet", "chameleon", "plm", "rwkv6qwen2"),
     Architecture("graniteswitch", "granite-switch.cpp"),
+    Architecture("llama-embed", "llama-embed.cpp", is_encoder=True),
     # More arrays with one element a block.
     Architecture("granite", "granite.cpp", (DEEPSTACK,)),
     Architecture(
@@ -278,6 +287,33 @@ _ROWS = (
         )
         for name in ("rwkv7", "arwkv7")
     ),
+    # Encoders.
+    *(
+        Architecture(name, f"{name}.cpp", is_encoder=True)
+        for name in ("bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "neo-bert", "nomic-bert")
+    ),
+    Architecture("nomic-bert-moe", "nomic-bert-moe.cpp", (MoeEvery(),), is_encoder=True),
+    Architecture(
+        "modern-bert",
+        "modern-bert.cpp",
+        (
+            SlidingWindow(3, dense_first=True, read="if_set", needs_global=True),
+            OnlyBlockZeroMayLack("attn_norm.weight"),
+        ),
+        is_encoder=True,
+    ),
+    Architecture(
+        "gemma-embedding",
+        "gemma-embedding.cpp",
+        (SlidingWindow(6, needs_global=True),),
+        is_encoder=True,
+    ),
+    Architecture(
+        "t5encoder",
+        "t5.cpp",
+        (BorrowedFromBlockZero("enc.blk.{}.attn_rel_b.weight"),),
+        is_encoder=True,
+    ),
     # Refused while a feature is on.
     Architecture(
         "kimi-k3",
@@ -299,14 +335,6 @@ _ROWS = (
         (NotYet("rescale_every_n_layers", "weights scaled by the index of their block"),),
     ),
     # No exact file exists, or this version could not prove it.
-    *(
-        Architecture(name, f"{name}.cpp", (ENCODER,))
-        for name in ("bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert")
-    ),
-    *(
-        Architecture(name, f"{name}.cpp", (ENCODER,))
-        for name in ("nomic-bert", "nomic-bert-moe", "gemma-embedding", "t5encoder")
-    ),
     *(
         Architecture(name, f"{name}.cpp", (DRAFT,))
         for name in ("dflash", "eagle3", "gemma4-assistant")

@@ -20,7 +20,8 @@ from ggufsurgeon.cli.terminal import print_json, print_table, watched
 from ggufsurgeon.errors import VerificationError
 
 if TYPE_CHECKING:
-    from ggufsurgeon.verification.verifier import ModelRun, Verification
+    from ggufsurgeon.verification.quality import Perplexity
+    from ggufsurgeon.verification.verifier import Verification
 
 N_CHUNKS = 8
 
@@ -83,7 +84,11 @@ def _print(outcome: Verification) -> None:
         [(check.name, MARKS[check.ok], check.detail) for check in outcome.checks],
     )
     runs = (("source", outcome.source_run), ("patched", outcome.patched_run))
-    rows = [row for name, run in runs if run for row in [_run_row(name, run)]]
+    rows = [
+        (name, str(run.n_blocks), _figure(run.perplexity), repr(run.generation.text))
+        for name, run in runs
+        if run and run.perplexity and run.generation
+    ]
     if rows:
         print_table(
             "Shakespeare, as llama.cpp runs it",
@@ -92,10 +97,8 @@ def _print(outcome: Verification) -> None:
         )
 
 
-def _run_row(name: str, run: ModelRun) -> tuple[str, str, str, str]:
-    quality, said = run.perplexity, run.generation
-    figure = f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.4f}" if quality else "-"
-    return name, str(run.n_blocks), figure, repr(said.text) if said else "-"
+def _figure(quality: Perplexity) -> str:
+    return f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.4f}"
 
 
 def _raise_unless_proven(outcome: Verification) -> None:

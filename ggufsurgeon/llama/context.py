@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,28 @@ from ggufsurgeon.llama.model import Model
 
 Integers: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
-Logits: TypeAlias = npt.NDArray[np.float32]
+Results: TypeAlias = npt.NDArray[np.float32]
+"""Logits, shape [n, n_vocab], or embeddings of an encoder, [n, n_embd]."""
+
+
+WITHOUT_FLASH_ATTENTION = ("plm",)
+"""Architectures on which llama.cpp ends the process with it (src/models/plm.cpp:131)."""
+
+
+class Batch(NamedTuple):
+    """Tokens to run, their places in their sequences, and which give results; all [n_tokens]."""
+
+    tokens: Integers
+    positions: Integers
+    sequences: Integers
+    wanted: Flags
+
+    @classmethod
+    def of(cls, tokens: Integers, wanted: Flags | None = None) -> Batch:
+        """One sequence from its beginning."""
+        n = len(tokens)
+        wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
+        return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
 
 
 class Context:
@@ -33,43 +54,49 @@ class Context:
         if self._memory:
             llama_cpp().llama_memory_clear(self._memory, True)
 
-    def decode(
-        self, tokens: Integers, positions: Integers, sequences: Integers, wanted: Flags
-    ) -> Logits:
-        """Run a batch; all arrays have shape [n_tokens].
+    def decode(self, batch: Batch) -> Results:
+        """Run a batch.
 
-        Returns the logits of the tokens with `wanted`, in order, shape [n_wanted, n_vocab]: a
-        view that holds until the next call. Raises MalformedFileError when llama.cpp fails.
+        Returns the logits of the tokens with `wanted`, in order, shape [n_wanted, n_vocab], or
+        of an encoder their embeddings, [n_wanted, n_embd]: a view that holds until the next call.
+        Raises MalformedFileError when llama.cpp fails.
         """
-        lib = llama_cpp()
-        ones = np.ones_like(tokens)
-        pointers = sequences.ctypes.data + 4 * np.arange(len(tokens), dtype=np.uintp)
-        batch = lib.llama_batch()
-        batch.n_tokens = len(tokens)
-        batch.token = _pointer(tokens, ctypes.c_int32)
-        batch.pos = _pointer(positions, ctypes.c_int32)
-        batch.n_seq_id = _pointer(ones, ctypes.c_int32)
-        batch.seq_id = _pointer(pointers, ctypes.POINTER(ctypes.c_int32))
-        batch.logits = _pointer(wanted, ctypes.c_int8)
-        status = lib.llama_decode(self._handle, batch)
+        lib, model = llama_cpp(), self._model
+        run = lib.llama_encode if model.is_encoder else lib.llama_decode
+        native, _kept = _native(batch)
+        status = run(self._handle, native)
         if status != 0:
             problem = f"llama.cpp failed to run it (status {status}): {last_errors()}"
-            raise MalformedFileError(str(self._model.path), problem)
-        n_wanted = int(wanted.sum())
-        if n_wanted == 0:
-            return np.empty((0, self._model.n_vocab), dtype=np.float32)
-        logits = lib.llama_get_logits(self._handle)
-        return np.ctypeslib.as_array(logits, shape=(n_wanted, self._model.n_vocab))
+            raise MalformedFileError(str(model.path), problem)
+        shape = (int(batch.wanted.sum()), model.n_results)
+        if shape[0] == 0:
+            return np.empty(shape, dtype=np.float32)
+        results = lib.llama_get_embeddings if model.is_encoder else lib.llama_get_logits
+        return np.ctypeslib.as_array(results(self._handle), shape)
 
     def sample(self, sampler: Any) -> int:
         """The token that a chain of samplers draws by the last logits of the last decode."""
         return int(llama_cpp().llama_sampler_sample(sampler, self._handle, -1))
 
 
-def _pointer(values: npt.NDArray[Any], kind: Any) -> Any:
-    """To values that outlive the call."""
-    assert values.flags.c_contiguous
-    return ctypes.cast(values.ctypes.data, ctypes.POINTER(kind))
+def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
+    """A `llama_batch`, and what must live as long as it does."""
+    ones = np.ones_like(batch.tokens)
+    sequences = np.ascontiguousarray(batch.sequences)
+    pointers = sequences.ctypes.data + 4 * np.arange(len(sequences), dtype=np.uintp)
+    arrays = (
+        np.ascontiguousarray(batch.tokens),
+        np.ascontiguousarray(batch.positions),
+        ones,
+        pointers,
+        np.ascontiguousarray(batch.wanted),
+    )
+    native = llama_cpp().llama_batch()
+    native.n_tokens = len(ones)
+    for field, array in zip(("token", "pos", "n_seq_id", "seq_id", "logits"), arrays, strict=True):
+        kind = type(getattr(native, field))
+        setattr(native, field, ctypes.cast(array.ctypes.data, kind))
+    return native, (*arrays, sequences)
 
 
 @contextmanager
@@ -85,6 +112,11 @@ def opened_context(
     params.n_ctx, params.n_batch, params.n_seq_max = n_ctx, n_batch, n_seq_max
     if taps is not None:
         params.n_ubatch, params.cb_eval = n_batch, taps.callback
+    if model.is_encoder:  # its tokens see each other, so they run at once, and none are pooled
+        params.n_ubatch, params.embeddings = n_batch, True
+        params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
+    if model.architecture in WITHOUT_FLASH_ATTENTION:
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     if model.options.n_threads is not None:
         params.n_threads = params.n_threads_batch = model.options.n_threads
     handle = lib.llama_init_from_model(model.handle, params)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.llama.library import last_errors, llama_cpp
 
@@ -45,14 +46,29 @@ class Model:
         self.n_swa = int(lib.llama_model_n_swa(handle))
         """Tokens of the sliding window; 0 for none."""
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+        self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it makes embeddings, and has no logits. llama.cpp's API does not tell."""
+        row = ARCHITECTURES.get(self.architecture)
+        return row is not None and row.is_encoder
+
+    @property
+    def n_results(self) -> int:
+        """Numbers that a token gets: logits, or dimensions of an encoder's embedding."""
+        if self.is_encoder:
+            return int(llama_cpp().llama_model_n_embd_out(self.handle))
+        return self.n_vocab
 
     @property
     def no_text(self) -> str:
         """Why this model cannot predict the next token of a text; empty when it can."""
-        lib = llama_cpp()
-        if lib.llama_vocab_type(self._vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
+        if not self.has_tokenizer:
             return "it has no tokenizer"
-        if lib.llama_model_is_diffusion(self.handle):
+        if self.is_encoder:
+            return "it is an encoder, which makes embeddings and does not predict the next token"
+        if llama_cpp().llama_model_is_diffusion(self.handle):
             return "it is a diffusion model, which does not predict the next token"
         return ""
 
@@ -62,8 +78,8 @@ class Model:
         Special tokens in the text are plain text, as in llama-perplexity. Raises UsageError
         when the model has no tokenizer.
         """
-        if self.no_text:
-            raise UsageError(f"{self.path} cannot be measured on text: {self.no_text}")
+        if not self.has_tokenizer:
+            raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
         lib = llama_cpp()
         room = len(text) + 2  # a token stands for a byte at least; BOS and EOS come on top
         tokens = (lib.llama_token * room)()

@@ -12,8 +12,9 @@ from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.planning.preconditions import check_is_whole_model
 
-_NAME = re.compile(r"blk\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
-"""Anchored: `enc.blk.0` and `v.blk.0` are not blocks of the main graph."""
+_NAME = re.compile(r"((?:enc\.)?blk)\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
+"""Anchored: `v.blk.0` is not a block of the main graph. `enc.blk.0` is one in t5encoder
+(src/llama-arch.cpp:613-622) and in t5, which is refused."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Blocks:
 def block_of(name: str) -> int | None:
     """The block that a tensor belongs to, or None."""
     match = _NAME.fullmatch(name)
-    return int(match[1]) if match else None
+    return int(match[2]) if match else None
 
 
 def renumber(name: str, block: int) -> str:
     """The name of the same tensor in another block."""
     match = _NAME.fullmatch(name)
     assert match is not None, name
-    return f"blk.{block}.{match[2]}"
+    return f"{match[1]}.{block}.{match[3]}"
 
 
 def find_blocks(file: GgufFile) -> Blocks:

@@ -12,7 +12,7 @@ import numpy as np
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Integers, Logits
+from ggufsurgeon.llama.context import Batch, Integers, Results
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.llama.sampling import Sampling, opened_sampler
 from ggufsurgeon.routing.limits import Limits
@@ -41,12 +41,12 @@ class Chain:
         self._links = links
         self._n_past = 0
 
-    def decode(self, tokens: Integers) -> Logits:
+    def decode(self, tokens: Integers) -> Results:
         """Run tokens, shape [n_tokens], behind those before; the logits of the last, [n_vocab].
 
         Raises MalformedFileError when they are not finite numbers.
         """
-        logits: Logits = np.empty(0, dtype=np.float32)
+        logits: Results = np.empty(0, dtype=np.float32)
         for start in range(0, len(tokens), N_BATCH):
             batch = tokens[start : start + N_BATCH]
             states: dict[Steps, Activation] = {}
@@ -58,17 +58,16 @@ class Chain:
             raise MalformedFileError(path, "its logits are not finite numbers")
         return logits
 
-    def _run(self, link: _Link, tokens: Integers, states: dict[Steps, Activation]) -> Logits:
+    def _run(self, link: _Link, tokens: Integers, states: dict[Steps, Activation]) -> Results:
         n = len(tokens)
-        logits, found = link.stage.decode(
-            tokens=tokens,
+        batch = Batch(
+            tokens,
             positions=np.arange(self._n_past, self._n_past + n, dtype=np.int32),
             sequences=np.zeros(n, dtype=np.int32),
             wanted=(np.arange(n) == n - 1) & link.is_last,
-            entries={at: [Rows(slice(0, n), states[s])] for at, s in link.entries.items()},
-            outputs=link.gives.keys(),
-            needs_logits=link.is_last,
         )
+        entries = {at: [Rows(slice(0, n), states[s])] for at, s in link.entries.items()}
+        logits, found = link.stage.decode(batch, entries, link.gives.keys(), link.is_last)
         states.update({steps: found[block] for block, steps in link.gives.items()})
         return logits[-1] if link.is_last else logits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Flags, Integers, Logits
+from ggufsurgeon.llama.context import Flags, Integers, Results
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.llama.sampling import Sampling
 from ggufsurgeon.routing.generation import generate
@@ -21,7 +21,7 @@ class Route:
         self._path = path
         Limits(models).check(path)
 
-    def logits(self, tokens: Integers, wanted: Flags | None = None) -> Logits:
+    def logits(self, tokens: Integers, wanted: Flags | None = None) -> Results:
         """The logits of the tokens with `wanted` (all), float32 [n_wanted, n_vocab]."""
         with opened_router(self._models, len(tokens)) as router:
             return next(router.logits(tokens, [self._path], wanted))

@@ -11,7 +11,7 @@ import numpy as np
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Flags, Integers, Logits
+from ggufsurgeon.llama.context import Batch, Flags, Integers, Results
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
@@ -38,12 +38,18 @@ class Router:
     """Made by `opened_router`. States are kept from call to call while the tokens are the same."""
 
     def __init__(
-        self, stages: Sequence[Stage], n_ctx: int, n_parallel: int, store: StateStore
+        self,
+        stages: Sequence[Stage],
+        n_ctx: int,
+        n_chunk: int,
+        n_parallel: int,
+        store: StateStore,
     ) -> None:
         self._stages = stages
         self._models = [stage.model for stage in stages]
         self._limits = Limits(self._models)
         self._n_ctx = n_ctx
+        self._n_chunk = n_chunk
         self._n_parallel = n_parallel
         self._store = store
         self._tokens: Integers = np.empty(0, dtype=np.int32)
@@ -55,7 +61,7 @@ class Router:
 
     def logits(
         self, tokens: Integers, paths: Iterable[LayerPath], wanted: Flags | None = None
-    ) -> Iterator[Logits]:
+    ) -> Iterator[Results]:
         """For each path in turn the logits of the tokens with `wanted` (all), [n_wanted, n_vocab].
 
         One pass over the model gives all states that single windows need; each path then costs
@@ -100,15 +106,14 @@ class Router:
         if group:
             yield group
 
-    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> list[Logits]:
+    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> list[Results]:
         """The logits of each job; none are computed when none are wanted."""
         stage = self._stages[jobs[0].run.at.source]
         stage.clear()
-        n_chunk = N_BATCH // self._n_parallel
-        logits: list[list[Logits]] = [[] for _ in jobs]
+        logits: list[list[Results]] = [[] for _ in jobs]
         states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
-        for start in range(0, len(self._tokens), n_chunk):
-            chunk = slice(start, min(start + n_chunk, len(self._tokens)))
+        for start in range(0, len(self._tokens), self._n_chunk):
+            chunk = slice(start, min(start + self._n_chunk, len(self._tokens)))
             rows, found = self._decode(stage, jobs, chunk, wanted)
             for n, job in enumerate(jobs):
                 logits[n].append(np.array(rows[n]))
@@ -120,7 +125,7 @@ class Router:
 
     def _decode(
         self, stage: Stage, jobs: Sequence[_Job], chunk: slice, wanted: Flags | None
-    ) -> tuple[list[Logits], dict[int, Activation]]:
+    ) -> tuple[list[Results], dict[int, Activation]]:
         n = chunk.stop - chunk.start
         entries: dict[int, list[Rows]] = {}
         for place, job in enumerate(jobs):
@@ -128,16 +133,15 @@ class Router:
                 values = self._store.get(steps)[chunk]
                 entries.setdefault(at, []).append(Rows(slice(place * n, place * n + n), values))
         asked = np.zeros(n, dtype=np.bool_) if wanted is None else wanted[chunk]
-        logits, states = stage.decode(
+        batch = Batch(
             tokens=np.tile(self._tokens[chunk], len(jobs)),
             positions=np.tile(np.arange(chunk.start, chunk.stop, dtype=np.int32), len(jobs)),
             sequences=np.repeat(np.arange(len(jobs), dtype=np.int32), n),
             wanted=np.tile(asked, len(jobs)),
-            entries=entries,
-            outputs={block for job in jobs for block in job.gives},
-            needs_logits=wanted is not None,
         )
-        return np.split(logits, len(jobs)), states
+        outputs = {block for job in jobs for block in job.gives}
+        results, states = stage.decode(batch, entries, outputs, wanted is not None)
+        return np.split(results, len(jobs)), states
 
 
 @contextmanager
@@ -150,10 +154,13 @@ def opened_router(
     faster for short texts and rounds differently from one path alone. States of more than
     `limit_n_bytes` go to a temporary file.
     """
-    n_batch = min(N_BATCH // n_parallel, n_ctx) * n_parallel
+    # The tokens of an encoder see each other, so they must run at once.
+    n_chunk = n_ctx if models[0].is_encoder else min(N_BATCH // n_parallel, n_ctx)
+    n_batch = n_chunk * n_parallel
     with ExitStack() as stack:
         stages = [
             stack.enter_context(opened_stage(model, n_ctx * n_parallel, n_batch, n_parallel))
             for model in models
         ]
-        yield Router(stages, n_ctx, n_parallel, stack.enter_context(StateStore(limit_n_bytes)))
+        store = stack.enter_context(StateStore(limit_n_bytes))
+        yield Router(stages, n_ctx, n_chunk, n_parallel, store)

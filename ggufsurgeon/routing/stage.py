@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from ggufsurgeon.architectures.residual import ResidualNodes, residual_nodes
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.llama.activations import Activation, Overwrites, Rows, Taps
-from ggufsurgeon.llama.context import Context, Flags, Integers, Logits, opened_context
+from ggufsurgeon.llama.activations import Activation, Rows, Taps
+from ggufsurgeon.llama.context import Batch, Context, Results, opened_context
+from ggufsurgeon.llama.entrances import Entrances
 from ggufsurgeon.llama.model import Model
 
 INPUT = -1
@@ -26,6 +27,8 @@ class Stage:
         self._nodes = nodes
         self._context = context
         self._taps = taps
+        self._entrances: dict[int, Entrances] = {}
+        """By the number of tokens in a batch: names of some nodes count the nodes before them."""
 
     def clear(self) -> None:
         """Forget all sequences."""
@@ -33,55 +36,74 @@ class Stage:
 
     def decode(
         self,
-        tokens: Integers,
-        positions: Integers,
-        sequences: Integers,
-        wanted: Flags,
-        entries: Mapping[int, Iterable[Rows]],
+        batch: Batch,
+        entries: Mapping[int, Sequence[Rows]],
         outputs: Collection[int],
-        needs_logits: bool,
-    ) -> tuple[Logits, dict[int, Activation]]:
+        needs_results: bool,
+    ) -> tuple[Results, dict[int, Activation]]:
         """Run a batch with what feeds the blocks of `entries` overwritten.
 
-        Returns the logits, and the states behind the blocks of `outputs`, shape [n_tokens, ...].
-        When no logits are needed, nothing behind the last output is computed.
+        Returns the results, and the states behind the blocks of `outputs`, shape [n_tokens, ...].
+        When no results are needed, nothing behind the last output is computed.
         """
-        overwrites: Overwrites = {self._name(at - 1): list(rows) for at, rows in entries.items()}
-        names = {block: self._name(block) for block in outputs}
-        last = "" if needs_logits or not names else names[max(names)]
-        wanted = np.ones_like(wanted) if self.model.n_blocks - 1 in names else wanted
-        self._taps.prepare(wanted, frozenset(names.values()), overwrites, last)
-        logits = self._context.decode(tokens, positions, sequences, wanted)
+        if self.model.n_blocks - 1 in outputs:  # it computes wanted tokens alone
+            batch = batch._replace(wanted=np.ones_like(batch.wanted))
+        overwrites = {self._name(at - 1, batch): rows for at, rows in entries.items()}
+        overwrites |= self._kept(batch) if 0 in entries else {}
+        names = {block: self._name(block, batch) for block in outputs}
+        last = "" if needs_results or not names else names[max(names)]
+        self._taps.prepare(batch.wanted, frozenset(names.values()), overwrites, last)
+        results = self._context.decode(batch)
         found = self._taps.take()
-        states = {block: found[name] for block, name in names.items()}
-        for block, state in states.items():
-            if len(state) != len(tokens):
-                raise RefusedError(f"{names[block]} holds {len(state)} of {len(tokens)} tokens")
-        return logits, states
+        return results, {block: self._whole(found[name], batch) for block, name in names.items()}
 
     def sample(self, sampler: Any) -> int:
         """The next token, by the last logits of the last decode."""
         return self._context.sample(sampler)
 
-    def _name(self, block: int) -> str:
-        if block != INPUT:
+    def _whole(self, state: Activation, batch: Batch) -> Activation:
+        if len(state) != len(batch.tokens):
+            raise RefusedError(
+                f"{self.model.path}: {self.model.architecture} drops tokens before its last block, "
+                "so what leaves the others is not known"
+            )
+        return state
+
+    def _name(self, block: int, batch: Batch) -> str:
+        """The node that holds the output of a block, or feeds block 0."""
+        if block != INPUT and self._nodes.output:
             return f"{self._nodes.output}-{block}"
-        if self._nodes.first_input_feeds_more:
+        if block == INPUT and self._nodes.first_input_feeds_more:
             raise RefusedError(
                 f"{self.model.path}: later blocks of {self.model.architecture} read what feeds "
                 "block 0 too, so no other block can run in front of it without a file"
             )
-        return self._nodes.first_input or self._taps.first_input or self._find_first_input()
+        if block == INPUT and self._nodes.first_input:
+            return self._nodes.first_input
+        n_tokens = len(batch.tokens)
+        if n_tokens not in self._entrances:
+            entrances = Entrances()
+            self._observe(batch, entrances)
+            self._entrances[n_tokens] = entrances
+        return self._entrances[n_tokens].before(block + 1)
 
-    def _find_first_input(self) -> str:
-        one = np.zeros(1, dtype=np.int32)
-        self._taps.prepare(np.ones(1, dtype=np.bool_))
-        self._context.decode(one, one, one, np.ones(1, dtype=np.bool_))
-        self._taps.take()
-        self._context.clear()
-        if not self._taps.first_input:
-            raise RefusedError(f"{self.model.path}: what feeds block 0 was not found in its graph")
-        return self._taps.first_input
+    def _kept(self, batch: Batch) -> dict[str, list[Rows]]:
+        """What is made of what feeds block 0, as it is when nothing is overwritten."""
+        if not self._nodes.kept:
+            return {}
+        found = self._observe(batch, Entrances(), self._nodes.kept)
+        return {name: [Rows(slice(0, len(state)), state)] for name, state in found.items()}
+
+    def _observe(self, batch: Batch, entrances: Entrances, *nodes: str) -> dict[str, Activation]:
+        """Run a batch in a context of its own; the nodes read, of those that there are."""
+        n = len(batch.tokens)
+        taps = Taps(self._nodes.token_dim, entrances)
+        taps.prepare(batch.wanted, nodes)
+        batch = batch._replace(positions=batch.positions - batch.positions.min())
+        n_sequences = int(batch.sequences.max()) + 1
+        with opened_context(self.model, n * n_sequences, n, n_sequences, taps) as context:
+            context.decode(batch)
+        return taps.found
 
 
 @contextmanager

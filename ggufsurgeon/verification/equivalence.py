@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Flags, Integers, Logits
+from ggufsurgeon.llama.context import Flags, Integers, Results
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.router import N_BATCH, opened_router
 
@@ -54,7 +54,7 @@ def equivalence_prompt(model: Model, text: bytes) -> Integers:
     return np.resize(model.tokenize(text), n_tokens)
 
 
-def routed_logits(model: Model, path: LayerPath, tokens: Integers) -> Logits:
+def routed_logits(model: Model, path: LayerPath, tokens: Integers) -> Results:
     """The logits of the last batch of tokens along a path, shape [n_compared, n_vocab].
 
     Raises RefusedError when the path cannot be routed.
@@ -63,7 +63,7 @@ def routed_logits(model: Model, path: LayerPath, tokens: Integers) -> Logits:
         return next(router.logits(tokens, [path], _last_batch(tokens)))
 
 
-def written_logits(model: Model, tokens: Integers) -> Logits:
+def written_logits(model: Model, tokens: Integers) -> Results:
     """The same of a model as it is."""
     return routed_logits(model, LayerPath.identity(model.n_blocks), tokens)
 
@@ -74,8 +74,8 @@ def _last_batch(tokens: Integers) -> Flags:
     return np.arange(len(tokens)) >= first
 
 
-def compare(routed: Logits, written: Logits, n_prompt: int, is_exact: bool) -> Equivalence:
-    """Logits of shape [n, n_vocab]; `is_exact` where both were computed by a CPU."""
+def compare(routed: Results, written: Results, n_prompt: int, is_exact: bool) -> Equivalence:
+    """Results of shape [n, n_vocab]; `is_exact` where both were computed by a CPU."""
     difference = max(_differences(routed, written), default=0.0)
     kl = float(np.mean(list(_divergences(routed, written))))
     close = difference == 0.0 if is_exact else kl <= TOLERATED_MEAN_KL
@@ -83,20 +83,20 @@ def compare(routed: Logits, written: Logits, n_prompt: int, is_exact: bool) -> E
     return Equivalence(ok, difference, kl, len(routed), n_prompt)
 
 
-def _differences(routed: Logits, written: Logits) -> Iterator[float]:
+def _differences(routed: Results, written: Results) -> Iterator[float]:
     for one, other in zip(routed, written, strict=True):
         # Equal infinities, as masked logits are, are no difference; NaN is one.
         different = one != other
         yield float(np.abs(one[different] - other[different]).max(initial=0.0))
 
 
-def _divergences(routed: Logits, written: Logits) -> Iterator[float]:
+def _divergences(routed: Results, written: Results) -> Iterator[float]:
     for start in range(0, len(routed), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         p, q = _log_softmax(routed[part]), _log_softmax(written[part])
         yield from np.sum(np.exp(p) * (p - q), axis=1, where=p > -np.inf)
 
 
-def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
+def _log_softmax(logits: Results) -> npt.NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

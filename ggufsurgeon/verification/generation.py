@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ggufsurgeon.errors import MalformedFileError
-from ggufsurgeon.llama.context import opened_context
+from ggufsurgeon.llama.context import Batch, opened_context
 from ggufsurgeon.llama.model import Model
 
 
@@ -31,9 +31,9 @@ def generate_greedily(model: Model, prompt: bytes, n_tokens: int) -> Generation:
         position = 0
         while len(said) < n_tokens:
             positions = np.arange(position, position + len(tokens), dtype=np.int32)
-            wanted = np.zeros(len(tokens), dtype=np.bool_)
-            wanted[-1] = True
-            logits = context.decode(tokens, positions, np.zeros_like(tokens), wanted)[0]
+            wanted = np.arange(len(tokens)) == len(tokens) - 1
+            batch = Batch(tokens, positions, np.zeros_like(tokens), wanted)
+            logits = context.decode(batch)[0]
             if not np.isfinite(logits).all():
                 raise MalformedFileError(str(model.path), "its logits are not finite numbers")
             position += len(tokens)

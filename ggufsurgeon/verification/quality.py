@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import MalformedFileError, UsageError
-from ggufsurgeon.llama.context import Context, opened_context
+from ggufsurgeon.llama.context import Batch, Context, opened_context
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.progress import UNWATCHED, Progress
 
@@ -85,6 +85,8 @@ def _chunk(
 ) -> tuple[npt.NDArray[np.int32], int]:
     """Tokens of shape [n_chunks, n_ctx], and n_chunks."""
     n_ctx = settings.n_ctx
+    if model.no_text:
+        raise UsageError(f"{model.path} cannot be measured on text: {model.no_text}")
     if model.adds_eos:
         raise UsageError(f"{model.path} ends every text with EOS; its perplexity is not defined")
     tokens = model.tokenize(text)
@@ -109,12 +111,13 @@ def _chunk_losses(
     losses: list[list[npt.NDArray[np.float64]]] = [[] for _ in range(n_seq)]
     for start in range(0, n_ctx, n_batch):
         positions = np.arange(start, min(start + n_batch, n_ctx), dtype=np.int32)
-        logits = context.decode(
+        batch = Batch(
             tokens=inputs[:, positions].reshape(-1),
             positions=np.tile(positions, n_seq),
             sequences=np.repeat(np.arange(n_seq, dtype=np.int32), len(positions)),
             wanted=np.tile(positions >= first_scored, n_seq),
         )
+        logits = context.decode(batch)
         scored = positions[(positions >= first_scored) & (positions < n_ctx - 1)]
         rows = logits.reshape(n_seq, -1, model.n_vocab)[:, : len(scored)]
         for sequence in range(n_seq):

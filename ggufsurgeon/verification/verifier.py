@@ -19,6 +19,7 @@ from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.verification.checks import Check
+from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.generation import Generation, generate_greedily
 from ggufsurgeon.verification.quality import Perplexity, PerplexitySettings, measure_perplexity
 from ggufsurgeon.verification.structure import (
@@ -35,12 +36,16 @@ N_GENERATED = 16
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What llama.cpp made of a file, and of a text, unless there is a reason that it cannot."""
+    """What llama.cpp made of a file, and of a text: an encoder embeds it, others go on with it.
+
+    Neither where there is a reason.
+    """
 
     n_blocks: int
     no_text: str
     generation: Generation | None
     perplexity: Perplexity | None
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,9 @@ def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) 
     for name, run in (("source runs", source), ("patched runs", patched)):
         if isinstance(run, str):
             yield Check(name, False, run)
+        elif run.embedding is not None:
+            what = f"{run.embedding.n_tokens} tokens in {run.embedding.n_embd} dimensions"
+            yield Check(name, True, f"loads, embeds {what}")
         elif run.perplexity is None:
             yield Check(name, True, f"loads; {run.no_text}, so no text was run")
         else:
@@ -161,10 +169,15 @@ def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) 
 def run_model(
     path: Path, settings: PerplexitySettings, options: DeviceOptions, progress: Progress
 ) -> ModelRun:
-    """Load a model, let it speak, and measure its perplexity on the text of this package."""
+    """Load a model, let it speak, and measure its perplexity on the text of this package.
+
+    An encoder embeds the beginning of that text instead.
+    """
     with loaded_model(path, options) as model:
         if model.no_text:
-            return ModelRun(model.n_blocks, model.no_text, None, None)
+            is_embedder = model.is_encoder and model.has_tokenizer
+            embedding = embed_text(model, PROMPT) if is_embedder else None
+            return ModelRun(model.n_blocks, model.no_text, None, None, embedding)
         said = generate_greedily(model, PROMPT, N_GENERATED)
         settings = replace(settings, n_ctx=min(settings.n_ctx, model.n_ctx_train))
         quality = measure_perplexity(model, shakespeare(), settings, progress)

@@ -14,10 +14,10 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.llama.context import Integers, Logits, opened_context
+from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
 
-Written: TypeAlias = Callable[[LayerPath, Integers], Logits]
+Written: TypeAlias = Callable[[LayerPath, Integers], Results]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def tokens(model: Model) -> Integers:
 def written(stories: Path, tmp_path: Path) -> Written:
     """The logits of all tokens, by the file that `patch` writes."""
 
-    def logits(path: LayerPath, tokens: Integers) -> Logits:
+    def logits(path: LayerPath, tokens: Integers) -> Results:
         patched = tmp_path / "patched.gguf"
         api.patch(stories, patched, path, replace=True)
         return plain_logits(patched, tokens)
@@ -43,9 +43,8 @@ def written(stories: Path, tmp_path: Path) -> Written:
     return logits
 
 
-def plain_logits(path: Path, tokens: Integers) -> Logits:
+def plain_logits(path: Path, tokens: Integers) -> Results:
     """Without any of the code under test: no taps, and llama.cpp's own micro-batches."""
     n = len(tokens)
-    positions, sequences = np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
     with loaded_model(path, DeviceOptions()) as model, opened_context(model, n, n) as context:
-        return np.array(context.decode(tokens, positions, sequences, np.ones(n, dtype=np.bool_)))
+        return np.array(context.decode(Batch.of(tokens)))

@@ -23,7 +23,7 @@ from ggufsurgeon import api
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Integers, Logits, opened_context
+from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.routing.router import Router, opened_router
 from tests.conftest import ROOT
@@ -80,7 +80,7 @@ def judge(
         except RefusedError as error:
             return "refused", str(error)
     try:
-        result = plain_logits(patched, tokens)
+        result = plain_results(patched, tokens)
     except MalformedFileError as error:
         return "unloadable", str(error)
     try:
@@ -95,15 +95,13 @@ def judge(
     return ("exact on recent builds" if notes else "exact"), ""
 
 
-def plain_logits(path: Path, tokens: Integers) -> Logits:
-    """Shape [n_tokens, n_vocab], of a model as it is."""
-    positions, sequences = np.arange(N_TOKENS, dtype=np.int32), np.zeros_like(tokens)
-    wanted = np.ones(N_TOKENS, dtype=np.bool_)
+def plain_results(path: Path, tokens: Integers) -> Results:
+    """Of a model as it is: logits, or embeddings of an encoder."""
     with (
         loaded_model(path, DeviceOptions()) as model,
         opened_context(model, N_CTX, N_CTX) as context,
     ):
-        return np.array(context.decode(tokens, positions, sequences, wanted))
+        return np.array(context.decode(Batch.of(tokens)))
 
 
 def main() -> None:

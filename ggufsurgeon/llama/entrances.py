@@ -1,0 +1,47 @@
+"""Where the residual stream enters each block, found in the graph instead of by name.
+
+It is what a block's first weight is applied to; where that is a norm's, what was normalized.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ggufsurgeon.llama.tensor import name_of, sources
+
+_WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\..+")
+_OUTPUT_NORM = re.compile(rb"(?:enc\.)?output_norm\.weight")
+_NORM = re.compile(rb"norm(?:-\d+)?")
+"""Nodes of `build_norm` before their weight (src/llama-graph.cpp:1615)."""
+
+
+class Entrances:
+    """Names of the nodes that enter each block of a graph, noted while it is walked in order."""
+
+    def __init__(self) -> None:
+        self._of_block: dict[int, str] = {}
+        self._of_output_norm = "result_embd_pooled"
+        """Where there is no such norm, the last block's output is the result."""
+
+    def note(self, node: int) -> None:
+        """Look at the next node."""
+        names = {name_of(source): source for source in list(sources(node))[:2]}
+        for name in names:
+            match = _WEIGHT_OF_BLOCK.fullmatch(name)
+            others = [source for other, source in names.items() if other != name]
+            if match and others:
+                self._of_block.setdefault(int(match[1]), _before_norm(others[0]))
+            elif others and _OUTPUT_NORM.fullmatch(name):
+                self._of_output_norm = _before_norm(others[0])
+
+    def before(self, block: int) -> str:
+        """The node that feeds `block`, or the output when there is no such block."""
+        return self._of_block.get(block, self._of_output_norm)
+
+    def __bool__(self) -> bool:
+        return bool(self._of_block)
+
+
+def _before_norm(node: int) -> str:
+    is_norm = _NORM.fullmatch(name_of(node))
+    return name_of(next(sources(node)) if is_norm else node).decode()

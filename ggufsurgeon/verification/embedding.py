@@ -1,0 +1,32 @@
+"""The embeddings of a short text: an encoder not only loads, it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.llama.context import Batch, opened_context
+from ggufsurgeon.llama.model import Model
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What an encoder made of a text: so many vectors of so many numbers."""
+
+    n_tokens: int
+    n_embd: int
+
+
+def embed_text(model: Model, text: bytes) -> Embedding:
+    """Run an encoder on as much of `text` as it was trained for.
+
+    Raises MalformedFileError when the embeddings are not finite numbers.
+    """
+    tokens = model.tokenize(text)[: model.n_ctx_train]
+    with opened_context(model, len(tokens), n_batch=len(tokens)) as context:
+        embeddings = context.decode(Batch.of(tokens))
+        if not np.isfinite(embeddings).all():
+            raise MalformedFileError(str(model.path), "its embeddings are not finite numbers")
+        return Embedding(*embeddings.shape)
