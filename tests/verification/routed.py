@@ -55,8 +55,19 @@ INPUTS = {
     "hy_v4": "hc_init",
     "olmo2": "embd",
     "qwen4exp": "hc_init",
+    "rwkv6": "node_22",
+    "step35": "attn_norm_in-0",
 }
-"""Nodes that feed block 0, where it is not the first source of the first node named `...-0`."""
+"""Nodes that feed block 0, where it is not the first source of the first node named `...-0`.
+
+rwkv6 norms its embeddings under block 0's name, and ggml names the result by its place.
+"""
+
+RENAMED = {"step35": ("attn_norm_in", "h_nextn")}
+"""What block b + 1 calls the output of block b, and what the end calls that of the last block."""
+
+WITHOUT_FLASH_ATTENTION = ("plm",)
+"""llama.cpp ends the process on prompts with it: the values come flat (src/models/plm.cpp:131)."""
 
 FIRST_INPUT_FEEDS_MORE = ("talkie",)
 """Architectures in which later blocks read the embedding again."""
@@ -148,7 +159,10 @@ class Runner:
         return result
 
     def _output(self, block: int) -> str:
-        return f"{self.residual}-{block}"
+        if self.architecture not in RENAMED:
+            return f"{self.residual}-{block}"
+        name, last = RENAMED[self.architecture]
+        return last if block == self.n_blocks - 1 else f"{name}-{block + 1}"
 
     def _input_of_block_0(self, tokens: list[int]) -> bytes:
         self._pass(tokens, {}, "-")  # finds its name
@@ -171,6 +185,8 @@ class Runner:
         params = lib.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = max(self.n_tokens, 32)
         params.cb_eval = self._callback
+        if self.architecture in WITHOUT_FLASH_ATTENTION:
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         context = lib.llama_init_from_model(self.model, params)
         assert context, "no context"
         batch = lib.llama_batch_init(len(tokens), 0, 1)
