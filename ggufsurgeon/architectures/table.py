@@ -155,7 +155,7 @@ _ROWS = (
         "gemma4",
         "gemma4.cpp",
         (
-            SlidingWindow(None),
+            SlidingWindow(None, needs_global=True),
             SharedKvSuffix(),
             NotYet("embedding_length_per_layer_input", "all blocks' embeddings in one tensor"),
         ),

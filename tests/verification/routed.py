@@ -2,7 +2,7 @@
 
 The residual stream is kept when a run of consecutive blocks ends (the node `l_out-b`) and put
 in place of what feeds the first block of the next run: the output of the block before it, or for
-block 0 whatever it reads.
+block 0 whatever it reads. So is what else of a block others read, for blocks that do not run.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ rwkv6 norms its embeddings under block 0's name, and ggml names the result by it
 RENAMED = {"step35": ("attn_norm_in", "h_nextn")}
 """What block b + 1 calls the output of block b, and what the end calls that of the last block."""
 
+CROSSING = {"gemma4": ("Kcur_pos", "Vcur_normed")}
+"""Nodes of a block that later blocks read besides its output: those that it ran with last."""
+
 WITHOUT_FLASH_ATTENTION = ("plm",)
 """llama.cpp ends the process on prompts with it: the values come flat (src/models/plm.cpp:131)."""
 
@@ -82,7 +85,7 @@ class Taps:
     def __init__(self) -> None:
         self.lib = ggml_base()
         self.read: dict[str, Any] = {}
-        self.wanted = ""
+        self.wanted: tuple[str, ...] = ()
         self.overwrite: dict[str, Any] = {}
         self.input_of_block_0 = ""
 
@@ -91,12 +94,12 @@ class Taps:
         if ask:
             if not self.input_of_block_0 and name.endswith("-0"):
                 self.input_of_block_0 = self._first_activation(tensor)
-            return name == self.wanted or name in self.overwrite
+            return name in self.wanted or name in self.overwrite
         n_bytes = self.lib.ggml_nbytes(tensor)
         if name in self.overwrite:
             assert len(self.overwrite[name]) == n_bytes, name
             self.lib.ggml_backend_tensor_set(tensor, self.overwrite[name], 0, n_bytes)
-        if name == self.wanted:
+        if name in self.wanted:
             data = ctypes.create_string_buffer(n_bytes)
             self.lib.ggml_backend_tensor_get(tensor, data, 0, n_bytes)
             self.read[name] = data.raw
@@ -150,10 +153,15 @@ class Runner:
             raise CannotRoute("what feeds block 0 feeds other blocks too")
         state = self._input_of_block_0(tokens) if runs[0][0] else None
         result = np.empty(0, dtype=np.float32)
+        crossing: dict[str, bytes] = {}
         for first, last in runs:
             before = self._output(first - 1) if first else self.taps.input_of_block_0
-            result = self._pass(tokens, {before: state} if state else {}, self._output(last))
+            own = self._crossing(first, last)
+            others = {name: data for name, data in crossing.items() if name not in own}
+            overwrite = others | ({before: state} if state else {})
+            result = self._pass(tokens, overwrite, self._output(last), *own)
             state = self._read(self._output(last))
+            crossing |= {name: self.taps.read[name] for name in own if name in self.taps.read}
         if runs[-1][1] != last_block:
             result = self._pass(tokens, {self._output(last_block): state}, "-")
         return result
@@ -163,6 +171,10 @@ class Runner:
             return f"{self.residual}-{block}"
         name, last = RENAMED[self.architecture]
         return last if block == self.n_blocks - 1 else f"{name}-{block + 1}"
+
+    def _crossing(self, first: int, last: int) -> list[str]:
+        kinds = CROSSING.get(self.architecture, ())
+        return [f"{kind}-{block}" for kind in kinds for block in range(first, last + 1)]
 
     def _input_of_block_0(self, tokens: list[int]) -> bytes:
         self._pass(tokens, {}, "-")  # finds its name
@@ -176,7 +188,7 @@ class Runner:
         data: bytes = self.taps.read[name]
         return data
 
-    def _pass(self, tokens: list[int], overwrite: dict[str, Any], wanted: str) -> Logits:
+    def _pass(self, tokens: list[int], overwrite: dict[str, Any], *wanted: str) -> Logits:
         self.taps.overwrite, self.taps.wanted = overwrite, wanted
         return self._decode(tokens)
 
