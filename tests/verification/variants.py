@@ -16,7 +16,7 @@ PATTERN = "attention.sliding_window_pattern"
 
 
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with a variant such as `period=3`, `set=key:3` or `blocks=46`, or none."""
+    """Write the header at `source` with a variant: none, `period=3`, `set=key:3`, `blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
     kind, _, value = variant.partition("=")
     if kind == "period":
