@@ -105,8 +105,7 @@ _ROWS = (
     *_plain("starcoder2", "talkie", "xverse"),
     Architecture("granitemoe", "granite-moe.cpp"),
     Architecture("pangu-embedded", "pangu-embed.cpp"),
-    *_plain("bitnet", "chameleon", "plm", "rwkv6qwen2"),
-    *_plain("llama-embed"),  # by reading alone: no model of it has been run
+    *_plain("bitnet", "chameleon", "llama-embed", "plm", "rwkv6qwen2"),
     Architecture("graniteswitch", "granite-switch.cpp"),
     # More arrays with one element a block.
     Architecture("granite", "granite.cpp", (DEEPSTACK,)),

@@ -40,10 +40,8 @@ VARIANTS = [
 """Periods that the headers do not have, absent keys, counts that select other maths, shared KV,
 and residuals that are halved at every so many blocks."""
 
-UNTRIED = {"llama-embed"}
-"""Patched by reading alone: no model of them has been run."""
-NOT_COMPARED = {"talkie"}
-"""Where routing in these tests cannot jump to block 0."""
+NOT_COMPARED = {"talkie", "llama-embed"}
+"""Routing in these tests cannot jump to block 0 of the one, and the other has no logits."""
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +62,18 @@ def test_nearly_all_is_compared(lines: list[Line]) -> None:
     assert left_out <= NOT_COMPARED
 
 
-def test_each_architecture_is_run_or_named_or_refused() -> None:
+def test_each_architecture_is_run_or_refused() -> None:
     run = {parse_header(path.read_bytes(), path.name)[0].architecture for path in HEADERS}
     refused = {
         name
         for name, row in ARCHITECTURES.items()
         if any(isinstance(rule, Refused) for rule in row.own_rules)
     }
-    assert ARCHITECTURES.keys() - run - refused == UNTRIED
+    assert ARCHITECTURES.keys() - run <= refused
 
 
 def test_the_readme_names_every_architecture() -> None:
     text = (ROOT / "README.md").read_text()
     section = text[text.index("## Architectures") : text.index("## Python")]
-    words = set(re.split(r"[\s,.*]+", section))
+    words = set(re.split(r"[\s,.]+", section))
     assert ARCHITECTURES.keys() <= words
-    assert {name for name in ARCHITECTURES if f"*{name}*" in section} == UNTRIED
