@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.architectures.kinds import per_block
 from ggufsurgeon.architectures.model import Edit, Model, Rule, scalar_edit
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import RefusedError
@@ -61,22 +62,21 @@ class PrefixCount(Rule):
 class SharedKvSuffix(Rule):
     """The last blocks have no KV of their own and use that of the last blocks that do.
 
-    Those must be one with a sliding window and one without (src/models/gemma4.cpp:8-11,
-    src/llama-model.cpp:2779-2789).
+    Those with a sliding window use the last but one owner's, the others the last owner's
+    (src/models/gemma4.cpp:8-11, src/llama-model.cpp:2779-2789).
     """
 
     key: str = "attention.shared_kv_layers"
     crosses = True
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
-        """The new count, where sharing blocks still come last and share with the same two."""
+        """The new count, where sharing blocks still come last and share with the same ones."""
         before = model.number(self.key)
         start = model.n_trunk - before
         trunk = model.trunk(path)
         after = sum(block >= start for block in trunk)
-        owners = trunk[: len(trunk) - after]
-        owners_last = max(owners, default=start) < start
-        if before and not (owners_last and tuple(owners[-2:]) == (start - 2, start - 1)):
+        first_sharing = len(trunk) - after
+        if before and not self._is_kept(model, trunk[:first_sharing], trunk[first_sharing:]):
             raise RefusedError(
                 f"blocks {start} to {model.n_trunk - 1} use the KV of blocks {start - 2} and "
                 f"{start - 1}, and in this path they would use another's",
@@ -84,6 +84,19 @@ class SharedKvSuffix(Rule):
             )
         if after != before:
             yield scalar_edit(model, self.key, ValueType.UINT32, after)
+
+    def _is_kept(self, model: Model, owners: Sequence[int], sharing: Sequence[int]) -> bool:
+        """With a window they use the last but one owner's, without one the last one's.
+
+        There must be two of them, whether they are used or not (src/llama-model.cpp:2782).
+        """
+        start = model.n_trunk - model.number(self.key)
+        slides = per_block(model, "attention.sliding_window_pattern")
+        back = {2 if any(slides[block : block + 1]) else 1 for block in sharing}
+        if len(owners) < 2 or max(owners) >= start:
+            return False
+        backwards = list(reversed(owners))  # each must be where it runs last
+        return all(start - n in owners and backwards.index(start - n) == n - 1 for n in back)
 
     def label(self, model: Model, block: int) -> str:
         """`shared KV`, for the last blocks."""

@@ -44,8 +44,9 @@ class SlidingWindow(Rule):
     dense_first: bool = False
     read: Window = "always"
     needs_global: bool = False
-    """llama.cpp aborts where every block has a window: without a KV cache it fills the mask of the
-    others, which is then in no memory (src/llama-graph.cpp:451)."""
+    """llama.cpp does not load a model in which every block has a window where a tensor of the others
+    would be left over (gemma4's `rope_freqs`, src/models/gemma4.cpp:94-98), and aborts on such an
+    encoder, whose mask for the others is then in no memory (src/llama-graph.cpp:451)."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -54,17 +55,16 @@ class SlidingWindow(Rule):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
-        if self.needs_global and all(wanted):
-            raise RefusedError(
-                "no block without a sliding window would be left, and llama.cpp aborts on an "
-                "encoder in which every block has one",
-                hint=f"Keep one of blocks {[n for n, has_one in enumerate(kinds) if not has_one]}.",
-            )
         if any(kinds) and not any(wanted):
             raise RefusedError(
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "
                 "that has a window and no block that uses it (src/llama-model.cpp:2807; "
                 "of an encoder, src/llama-graph.cpp:461)"
+            )
+        if self.needs_global and all(wanted) and not all(kinds):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp does not run that",
+                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
             )
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):

@@ -113,7 +113,6 @@ _ROWS = (
     *_plain("starcoder2", "talkie", "xverse"),
     Architecture("granitemoe", "granite-moe.cpp"),
     Architecture("pangu-embedded", "pangu-embed.cpp"),
-    # By reading alone: no model of these has been run.
     *_plain("bitnet", "chameleon", "plm", "rwkv6qwen2"),
     Architecture("graniteswitch", "granite-switch.cpp"),
     Architecture("llama-embed", "llama-embed.cpp", is_encoder=True),
@@ -164,7 +163,7 @@ _ROWS = (
         "gemma4",
         "gemma4.cpp",
         (
-            SlidingWindow(None),
+            SlidingWindow(None, needs_global=True),
             SharedKvSuffix(),
             NotYet("embedding_length_per_layer_input", "all blocks' embeddings in one tensor"),
         ),

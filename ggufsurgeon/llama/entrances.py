@@ -9,7 +9,7 @@ import re
 
 from ggufsurgeon.llama.tensor import name_of, sources
 
-_WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\..+")
+_WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\.\S+")
 _OUTPUT_NORM = re.compile(rb"(?:enc\.)?output_norm\.weight")
 _NORM = re.compile(rb"norm(?:-\d+)?")
 """Nodes of `build_norm` before their weight (src/llama-graph.cpp:1615)."""
@@ -43,5 +43,14 @@ class Entrances:
 
 
 def _before_norm(node: int) -> str:
-    is_norm = _NORM.fullmatch(name_of(node))
-    return name_of(next(sources(node)) if is_norm else node).decode()
+    node = _before_reshaping(node)
+    if _NORM.fullmatch(name_of(node)):
+        node = _before_reshaping(next(sources(node)))
+    return name_of(node).decode()
+
+
+def _before_reshaping(node: int) -> int:
+    """The same values under a name of their own."""
+    while name_of(node).endswith(b"(reshaped)"):
+        node = next(sources(node))
+    return node

@@ -48,6 +48,8 @@ class Stage:
         """
         if self.model.n_blocks - 1 in outputs:  # it computes wanted tokens alone
             batch = batch._replace(wanted=np.ones_like(batch.wanted))
+        elif not needs_results:  # some graphs abort where nothing is wanted
+            batch = batch._replace(wanted=np.arange(len(batch.tokens)) == 0)
         overwrites = {self._name(at - 1, batch): rows for at, rows in entries.items()}
         overwrites |= self._kept(batch) if 0 in entries else {}
         names = {block: self._name(block, batch) for block in outputs}
@@ -55,6 +57,7 @@ class Stage:
         self._taps.prepare(batch.wanted, frozenset(names.values()), overwrites, last)
         results = self._context.decode(batch)
         found = self._taps.take()
+        results = results if needs_results else results[:0]
         return results, {block: self._whole(found[name], batch) for block, name in names.items()}
 
     def sample(self, sampler: Any) -> int:

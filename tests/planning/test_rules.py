@@ -86,6 +86,24 @@ def test_blocks_that_share_kv_share_the_same() -> None:
             edits(SharedKvSuffix(), of, path)
 
 
+def test_kv_that_no_block_shares_any_more_is_free() -> None:
+    slides = pair(f"any.{SlidingWindow.key}", ARRAY, (BOOL, [1, 0, 1, 1, 0, 1, 1, 0]))
+    of = model(8, pair("any.attention.shared_kv_layers", U32, 3), slides)
+    for good, n_sharing in (([2, 1], 0), ([0, 3, 2, 5, 6], 2), ([1, 4, 7], 1)):
+        found = edits(SharedKvSuffix(), of, good)
+        assert found == {"any.attention.shared_kv_layers": n_sharing}
+    for bad in ([0, 3, 2, 7], [0, 2, 3, 5], [4, 7], [4], [0, 3, 4, 5, 0], [1, 3, 3, 5]):
+        with pytest.raises(RefusedError, match="use the KV of blocks 3 and 4"):
+            edits(SharedKvSuffix(), of, bad)
+
+
+def test_a_global_block_stays_where_llama_cpp_needs_one() -> None:
+    of = model(4, pair(f"any.{SlidingWindow.key}", ARRAY, (BOOL, [1, 0, 1, 0])))
+    assert edits(SlidingWindow(None, needs_global=True), of, [0, 3]) != {}
+    with pytest.raises(RefusedError, match="no block without a sliding window"):
+        edits(SlidingWindow(None, needs_global=True), of, [2, 0])
+
+
 def test_shared_indexers_keep_theirs() -> None:
     of = model(6, pair("any.attention.indexer.types", ARRAY, (U32, [1, 0, 0, 1, 0, 1])))
     for good in (window(6, 0, 3), window(6, 3, 5), [0, 2, 3, 4, 5]):

@@ -37,27 +37,14 @@ VARIANTS = [
     "baichuan-dense@blocks=32",
     "command-r-dense@blocks=63",
     "llama-dense@blocks=80",
+    *(f"gemma4-dense@set=attention.shared_kv_layers:{n}" for n in (3, 6)),
+    "rwkv6-dense@set=rescale_every_n_layers:3",
 ]
-"""Periods that the headers do not have, absent keys, and counts that select other maths."""
+"""Periods that the headers do not have, absent keys, counts that select other maths, shared KV,
+and residuals that are halved at every so many blocks."""
 
-UNTRIED = {
-    "apertus",
-    "arwkv7",
-    "bitnet",
-    "chameleon",
-    "deepseek2-ocr",
-    "gemma4",
-    "graniteswitch",
-    "llama-embed",
-    "plm",
-    "rwkv6",
-    "rwkv6qwen2",
-    "rwkv7",
-    "step35",
-}
-"""Patched by reading alone: llama.cpp's test writes no model of them."""
 NOT_COMPARED = {"talkie"}
-"""Where routing in these tests cannot jump to block 0."""
+"""Routing in these tests cannot jump to block 0 of the one, and the other has no logits."""
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +65,18 @@ def test_nearly_all_is_compared(lines: list[Line]) -> None:
     assert left_out <= NOT_COMPARED
 
 
-def test_each_architecture_is_run_or_named_or_refused() -> None:
+def test_each_architecture_is_run_or_refused() -> None:
     run = {parse_header(path.read_bytes(), path.name)[0].architecture for path in HEADERS}
     refused = {
         name
         for name, row in ARCHITECTURES.items()
         if any(isinstance(rule, Refused) for rule in row.own_rules)
     }
-    assert ARCHITECTURES.keys() - run - refused == UNTRIED
+    assert ARCHITECTURES.keys() - run <= refused
 
 
 def test_the_readme_names_every_architecture() -> None:
     text = (ROOT / "README.md").read_text()
     section = text[text.index("## Architectures") : text.index("## Python")]
-    words = set(re.split(r"[\s,.*]+", section))
+    words = set(re.split(r"[\s,.]+", section))
     assert ARCHITECTURES.keys() <= words
-    assert {name for name in ARCHITECTURES if f"*{name}*" in section} == UNTRIED

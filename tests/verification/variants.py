@@ -16,12 +16,14 @@ PATTERN = "attention.sliding_window_pattern"
 
 
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with a variant: ``, `period=3`, `absent` or `blocks=46`."""
+    """Write the header at `source` with a variant: none, `period=3`, `set=key:3`, `blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
     kind, _, value = variant.partition("=")
     if kind == "period":
-        period = struct.pack("<I", int(value))
-        header = _without(header, PATTERN, make_pair(_key(header), ValueType.UINT32, period, "<"))
+        header = _with_number(header, PATTERN, int(value))
+    elif kind == "set":
+        suffix, _, number = value.partition(":")
+        header = _with_number(header, suffix, int(number))
     elif kind == "absent":
         header = _without(header, value or PATTERN)
     elif kind == "blocks":
@@ -31,8 +33,9 @@ def vary(source: Path, variant: str, destination: Path) -> Path:
     return destination
 
 
-def _key(header: Header) -> str:
-    return f"{header.architecture}.{PATTERN}"
+def _with_number(header: Header, suffix: str, value: int) -> Header:
+    key = f"{header.architecture}.{suffix}"
+    return _without(header, suffix, make_pair(key, ValueType.UINT32, struct.pack("<I", value), "<"))
 
 
 def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
