@@ -21,6 +21,7 @@ from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, HybridKinds, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Rule
 from ggufsurgeon.architectures.refusals import NotYet, Refused
+from ggufsurgeon.architectures.slices import PerLayerSlices
 from ggufsurgeon.errors import RefusedError
 
 GENERAL_RULES: tuple[Rule, ...] = (
@@ -63,6 +64,9 @@ IMAGE_FEATURES = NotYet("n_deepstack_layers", "image features added behind its f
 DEEPSTACK = PerLayerArray("deepstack_mapping", may_be_longer=True)
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
 COMPRESS_RATIOS = PerLayerArray("attention.compress_ratios", may_be_longer=True, keeps_values=True)
+PER_LAYER_EMBEDDINGS = PerLayerSlices(
+    {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
+)
 NO_ROPE = "NoPE"
 ENCODER = Refused("an encoder, whose result this version has no way to prove")
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
@@ -85,6 +89,12 @@ class Architecture:
     def known_arrays(self) -> frozenset[str]:
         """Keys, without prefix, of the arrays that may be in a file."""
         return UNINDEXED_ARRAYS | UNREAD_ARRAYS | {rule.key for rule in self.rules}
+
+    @property
+    def sliced_dims(self) -> Mapping[str, int]:
+        """Tensors that hold a slice for each block of the trunk, and in which dimension."""
+        rules = (rule for rule in self.own_rules if isinstance(rule, PerLayerSlices))
+        return {name: dim for rule in rules for name, dim in rule.dims.items()}
 
 
 def _plain(*names: str) -> tuple[Architecture, ...]:
@@ -154,10 +164,19 @@ _ROWS = (
     Architecture(
         "gemma4",
         "gemma4.cpp",
+        (SlidingWindow(None), SharedKvSuffix(), PER_LAYER_EMBEDDINGS),
+    ),
+    Architecture(
+        "gemma3n",
+        "gemma3n.cpp",  # 7, 217; all others use the KV of blocks 18 and 19, llama-model.cpp:2785
         (
-            SlidingWindow(None),
-            SharedKvSuffix(),
-            NotYet("embedding_length_per_layer_input", "all blocks' embeddings in one tensor"),
+            SlidingWindow(5),
+            PrefixStays(
+                "by their index alone the first 10 are sparse, and the first 20 own their KV, "
+                "of which all others use the last two",
+                n=20,
+            ),
+            PER_LAYER_EMBEDDINGS,
         ),
     ),
     Architecture(
@@ -313,16 +332,6 @@ _ROWS = (
     ),
     Architecture("clip", "clip.cpp", (Refused("a projector of images or sound, not a model"),)),
     Architecture("gptj", "models.h", (Refused("llama.cpp has no implementation of it"),)),
-    Architecture(
-        "gemma3n",
-        "gemma3n.cpp",
-        (
-            Refused(
-                "its first 20 blocks own their KV and its first 10 are sparse, which llama.cpp "
-                "knows by index alone, and two tensors hold rows of all blocks"
-            ),
-        ),
-    ),
     Architecture(
         "hrm_text",
         "hrm-text.cpp",

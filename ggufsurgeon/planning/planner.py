@@ -16,6 +16,7 @@ from ggufsurgeon.planning.blocks import Blocks, find_blocks
 from ggufsurgeon.planning.following import follow, with_mtp
 from ggufsurgeon.planning.naming import describe_anew
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs
+from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
 from ggufsurgeon.planning.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
@@ -55,7 +56,7 @@ def plan_patch(source: GgufFile, path: LayerPath) -> PatchPlan:
     path = with_mtp(path, blocks)
     if path == LayerPath.identity(len(blocks)):
         return PatchPlan(source, path, len(blocks), (), (), _verbatim(source))
-    chosen = choose_tensors(source, blocks, path.blocks)
+    chosen = reslice(source, blocks, choose_tensors(source, blocks, path.blocks), path.blocks)
     tensors = place_tensors(source, chosen)
     follows = [edit.pair for edit in edits]
     follows += describe_anew(source.header, tensors, path)

@@ -7,9 +7,7 @@ tensors into blocks, and the rules, which the tests hold against llama.cpp itsel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
@@ -19,8 +17,8 @@ from ggufsurgeon.planning.following import follow
 from ggufsurgeon.planning.provenance import PREFIX
 from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.verification.checks import Check
+from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
 
-CHUNK_N_BYTES = 4 << 20
 MAY_CHANGE = frozenset({"general.name", "general.size_label", "general.parameter_count"})
 """Descriptive keys: they do not reach the computation."""
 
@@ -57,7 +55,10 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
 def check_tensors(
     patched: GgufFile, source: GgufFile, path: Sequence[int], progress: Progress = UNWATCHED
 ) -> Check:
-    """Every tensor has the shape, the type and, byte for byte, the data of its source block."""
+    """Every tensor has the shape, the type and, byte for byte, the data of its source block.
+
+    A tensor with a slice for each block has the slices of the path, in every row.
+    """
     origins = {tensor.name: index for index, tensor in enumerate(source.header.tensors)}
     expected = _expected_tensors(source, path)
     found = {tensor.name: index for index, tensor in enumerate(patched.header.tensors)}
@@ -65,11 +66,12 @@ def check_tensors(
         odd = sorted(found.keys() ^ expected.keys())
         return Check("tensors", False, f"missing or left over: {', '.join(odd[:5])}")
     pairs = [(index, origins[expected[name]]) for name, index in found.items()]
-    n_bytes = sum(source.layout.tensor_n_bytes[origin] for _, origin in pairs)
+    n_bytes = sum(patched.layout.tensor_n_bytes[index] for index, _ in pairs)
     progress.begin("comparing", n_bytes, "bytes")
     with patched.path.open("rb", buffering=0) as new, source.path.open("rb", buffering=0) as old:
-        comparison = _Comparison(patched, new.fileno(), source, old.fileno(), progress)
-        wrong = [patched.header.tensors[i].name for i, o in pairs if not comparison.same(i, o)]
+        files = OpenFiles(patched, new.fileno(), source, old.fileno(), progress)
+        same = SameTensor(files, path)
+        wrong = [patched.header.tensors[i].name for i, o in pairs if not same(i, o)]
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
     return Check("tensors", True, f"{len(found)} tensors, {n_bytes:,} bytes identical")
@@ -84,33 +86,6 @@ def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
             name = header.tensors[index].name
             expected[renumber(name, position)] = name
     return expected
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Tensors of two open files."""
-
-    patched: GgufFile
-    patched_descriptor: int
-    source: GgufFile
-    source_descriptor: int
-    progress: Progress
-
-    def same(self, index: int, origin: int) -> bool:
-        """Whether tensor `index` of the patched file equals tensor `origin` of the source."""
-        new, old = self.patched.header.tensors[index], self.source.header.tensors[origin]
-        if (new.dims, new.type_id) != (old.dims, old.type_id):
-            return False
-        n_left = self.source.layout.tensor_n_bytes[origin]
-        at, origin_at = self.patched.offset_in_file(index), self.source.offset_in_file(origin)
-        while n_left:
-            n = min(CHUNK_N_BYTES, n_left)
-            piece = os.pread(self.patched_descriptor, n, at)
-            if len(piece) != n or piece != os.pread(self.source_descriptor, n, origin_at):
-                return False
-            at, origin_at, n_left = at + n, origin_at + n, n_left - n
-            self.progress.advance(n)
-        return True
 
 
 def check_against_gguf_py(patched: GgufFile) -> Check:
