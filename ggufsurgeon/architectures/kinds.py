@@ -35,6 +35,8 @@ class SlidingWindow(Rule):
     """Built in; None where llama.cpp asks for the array."""
     dense_first: bool = False
     read: Window = "always"
+    needs_global: bool = False
+    """llama.cpp loads no model without a global block."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -43,6 +45,11 @@ class SlidingWindow(Rule):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
+        if self.needs_global and not all(kinds) and all(wanted):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp does not load such "
+                f"a {model.header.architecture}"
+            )
         if any(kinds) and not any(wanted):
             raise RefusedError(
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "

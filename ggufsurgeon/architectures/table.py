@@ -163,8 +163,8 @@ _ROWS = (
     ),
     Architecture(
         "gemma4",
-        "gemma4.cpp",
-        (SlidingWindow(None), SharedKvSuffix(), PER_LAYER_EMBEDDINGS),
+        "gemma4.cpp",  # rope_freqs.weight is the first global block's, 94-97
+        (SlidingWindow(None, needs_global=True), SharedKvSuffix(), PER_LAYER_EMBEDDINGS),
     ),
     Architecture(
         "gemma3n",
