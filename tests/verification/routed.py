@@ -58,6 +58,9 @@ INPUTS = {
 }
 """Nodes that feed block 0, where it is not the first source of the first node named `...-0`."""
 
+KEPT = {"gemma4": "inp_per_layer"}
+"""Nodes made of what feeds block 0, which stay as they are when something else is put there."""
+
 FIRST_INPUT_FEEDS_MORE = ("talkie",)
 """Architectures in which later blocks read the embedding again."""
 
@@ -137,15 +140,23 @@ class Runner:
         jumps_to_0 = any(first == 0 for first, _ in runs[1:])
         if (jumps_to_0 or runs[0][0]) and self.architecture in FIRST_INPUT_FEEDS_MORE:
             raise CannotRoute("what feeds block 0 feeds other blocks too")
+        kept = self._kept(tokens)
         state = self._input_of_block_0(tokens) if runs[0][0] else None
         result = np.empty(0, dtype=np.float32)
         for first, last in runs:
             before = self._output(first - 1) if first else self.taps.input_of_block_0
-            result = self._pass(tokens, {before: state} if state else {}, self._output(last))
+            result = self._pass(tokens, {before: state} | kept if state else {}, self._output(last))
             state = self._read(self._output(last))
         if runs[-1][1] != last_block:
             result = self._pass(tokens, {self._output(last_block): state}, "-")
         return result
+
+    def _kept(self, tokens: list[int]) -> dict[str, bytes]:
+        name = KEPT.get(self.architecture)
+        if name is None:
+            return {}
+        self._pass(tokens, {}, name)
+        return {name: self.taps.read[name]} if name in self.taps.read else {}
 
     def _output(self, block: int) -> str:
         return f"{self.residual}-{block}"
