@@ -27,7 +27,7 @@ class Slicing:
 class PerLayerSlices(Rule):
     """Tensors outside the blocks with a dimension of so many elements for each of the trunk.
 
-    The slices of the blocks follow one another (src/models/gemma4.cpp:55-56, 333, 487, 519).
+    The slices of the blocks follow one another (src/models/gemma4.cpp:59-60, 376, 482, 517).
     """
 
     dims: Mapping[str, int]

@@ -24,7 +24,8 @@ def gather(copier: Copier, source: int, span: GatherSpan) -> None:
 
 def _gathered(source: int, span: GatherSpan) -> Iterator[memoryview]:
     """The bytes of a span, some rows at a time."""
-    n_at_once = copying.BUFFER_N_BYTES // max(span.row_n_bytes, 1)
+    widest = max(span.row_n_bytes, span.n_bytes // max(span.n_rows, 1), 1)
+    n_at_once = max(1, copying.BUFFER_N_BYTES // widest)
     for row in range(0, span.n_rows, n_at_once):
         n_rows = min(n_at_once, span.n_rows - row)
         offset = span.offset_in_file + row * span.row_n_bytes
