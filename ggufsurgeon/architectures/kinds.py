@@ -36,7 +36,8 @@ class SlidingWindow(Rule):
     dense_first: bool = False
     read: Window = "always"
     needs_global: bool = False
-    """llama.cpp loads no model without a global block."""
+    """llama.cpp does not load a model in which every block has a window: a tensor of the others
+    would be left over (gemma4's `rope_freqs`, src/models/gemma4.cpp:94-98)."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -45,15 +46,15 @@ class SlidingWindow(Rule):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
-        if self.needs_global and not all(kinds) and all(wanted):
-            raise RefusedError(
-                "no block without a sliding window would be left, and llama.cpp does not load such "
-                f"a {model.header.architecture}"
-            )
         if any(kinds) and not any(wanted):
             raise RefusedError(
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "
                 "that has a window and no block that uses it (src/llama-model.cpp:2807)"
+            )
+        if self.needs_global and all(wanted) and not all(kinds):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp does not load that",
+                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
             )
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):

@@ -51,14 +51,6 @@ def test_mtp_blocks_have_no_window_and_come_last() -> None:
     }
 
 
-def test_a_global_block_remains_where_one_must() -> None:
-    of = model(4, pair("any.attention.sliding_window_pattern", ARRAY, (BOOL, [1, 0, 1, 0])))
-    assert edits(SlidingWindow(None), of, [0, 2])
-    assert edits(SlidingWindow(None, needs_global=True), of, [2, 3])
-    with pytest.raises(RefusedError, match="no block without a sliding window"):
-        edits(SlidingWindow(None, needs_global=True), of, [0, 2])
-
-
 def test_a_stale_array_is_read_as_llama_cpp_does() -> None:
     short = model(4, pair("any.attention.sliding_window_pattern", ARRAY, (BOOL, [1, 0])))
     found = edits(SlidingWindow(None), short, [0, 1, 0, 1, 2, 3])
