@@ -62,7 +62,19 @@ class GatherSpan:
         return self.n_rows * sum(piece.n_bytes for piece in self.pieces)
 
 
-Span: TypeAlias = "CopySpan | GatherSpan | ZeroSpan"
+@dataclass(frozen=True)
+class ScaleSpan:
+    """Numbers of `sources[source]`, each multiplied by `factor` and rounded once."""
+
+    source: int
+    offset_in_file: int
+    n_bytes: int
+    dtype: str
+    """Their type and byte order, as numpy spells it."""
+    factor: float
+
+
+Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ZeroSpan"
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class WritePlan:
         }
 
 
-_KINDS = {CopySpan: "copy", GatherSpan: "gather", ZeroSpan: "zeros"}
+_KINDS = {CopySpan: "copy", GatherSpan: "gather", ScaleSpan: "scale", ZeroSpan: "zeros"}
 
 
 def _span_as_json(span: Span) -> dict[str, Any]:

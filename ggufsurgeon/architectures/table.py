@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ggufsurgeon.architectures.arrays import OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.compensation import QueryScale
 from ggufsurgeon.architectures.counts import (
     BlockCount,
     CountSelectsMaths,
@@ -68,6 +69,7 @@ PER_LAYER_EMBEDDINGS = PerLayerSlices(
     {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
 )
 NO_ROPE = "NoPE"
+QUANTIZED = "the weights that could make up for it are quantized: scaling them is not exact"
 ENCODER = Refused("an encoder, whose result this version has no way to prove")
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
 
@@ -151,14 +153,19 @@ _ROWS = (
     Architecture(
         "gemma2",
         "gemma2.cpp",
-        (SlidingWindow(2), CountSelectsMaths((46,), "the query scale of gemma2-27B")),
+        (
+            SlidingWindow(2),
+            CountSelectsMaths(
+                (46,), "another query scale, as of gemma2-27B", beyond_weights=QUANTIZED
+            ),
+        ),
     ),
     Architecture(
         "gemma3",
         "gemma3.cpp",
         (
             SlidingWindow(6, read="if_set"),
-            CountSelectsMaths((62,), "the query scale of gemma3-27B"),
+            QueryScale((62,), "another query scale, as of gemma3-27B"),
         ),
     ),
     Architecture(
@@ -286,7 +293,9 @@ _ROWS = (
         "baichuan", "baichuan.cpp", (CountSelectsMaths((32, 40), "another position encoding"),)
     ),
     Architecture(
-        "minicpm3", "minicpm3.cpp", (CountSelectsMaths((), "another residual scale", every=True),)
+        "minicpm3",
+        "minicpm3.cpp",
+        (CountSelectsMaths((), "another residual scale", every=True, beyond_weights=QUANTIZED),),
     ),
     # Block 0 reaches all others.
     *(
@@ -315,7 +324,12 @@ _ROWS = (
     Architecture(
         "rwkv6",
         "rwkv6.cpp",  # the graph halves the residual every so many blocks, 164
-        (NotYet("rescale_every_n_layers", "weights scaled by the index of their block"),),
+        (
+            NotYet(
+                "rescale_every_n_layers",
+                "weights, quantized ones among them, scaled by the index of their block",
+            ),
+        ),
     ),
     # No exact file exists, or this version could not prove it.
     *(

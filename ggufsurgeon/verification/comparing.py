@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.blocks import find_blocks, name_in_block
 from ggufsurgeon.progress import Progress
 
 CHUNK_N_BYTES = 4 << 20
@@ -46,6 +46,17 @@ class OpenFiles:
             self.progress.advance(n)
         return True
 
+    def same_products(self, at: int, source_at: int, n_bytes: int, factor: float) -> bool:
+        """Whether the numbers there, which are F32, are those of the source times `factor`."""
+        import numpy as np
+
+        dtype = f"{self.source.header.byte_order}f4"
+        new = os.pread(self.patched_descriptor, n_bytes, at)
+        old = np.frombuffer(os.pread(self.source_descriptor, n_bytes, source_at), dtype)
+        self.progress.advance(n_bytes)
+        with np.errstate(all="ignore"):
+            return new == (old.astype(np.float64) * factor).astype(dtype).tobytes()
+
     def same_slices(self, at: int, source_at: int, n_rows: int, wanted: Slices) -> bool:
         """Whether each of `n_rows` rows holds the wanted slices of the row of the source."""
         import numpy as np
@@ -69,8 +80,9 @@ class OpenFiles:
 class SameTensor:
     """Whether tensor `index` of the patched file is what the path makes of `origin`."""
 
-    def __init__(self, files: OpenFiles, path: Sequence[int]) -> None:
+    def __init__(self, files: OpenFiles, path: Sequence[int], factors: Mapping[str, float]) -> None:
         self._files = files
+        self._factors = factors
         blocks = find_blocks(files.source)
         self._n_slices = blocks.n_trunk
         self._trunk = path[: len(path) - blocks.n_mtp]
@@ -87,6 +99,10 @@ class SameTensor:
         dim = self._sliced_dims.get(old.name)
         if new.type_id != old.type_id:
             return False
+        factor = self._factors.get(name_in_block(old.name) or "")
+        if factor is not None:
+            same = self._files.same_products(at, source_at, n_bytes, factor)
+            return new.dims == old.dims and same
         if dim is None or dim >= len(old.dims):
             return new.dims == old.dims and self._files.same_bytes(at, source_at, n_bytes)
         n_along, n_left = divmod(old.dims[dim], self._n_slices)

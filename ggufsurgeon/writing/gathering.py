@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from ggufsurgeon.write_plan import GatherSpan
@@ -29,7 +28,7 @@ def _gathered(source: int, span: GatherSpan) -> Iterator[memoryview]:
     for row in range(0, span.n_rows, n_at_once):
         n_rows = min(n_at_once, span.n_rows - row)
         offset = span.offset_in_file + row * span.row_n_bytes
-        yield _take(_read_all(source, offset, n_rows * span.row_n_bytes), n_rows, span)
+        yield _take(copying.read_all(source, offset, n_rows * span.row_n_bytes), n_rows, span)
 
 
 def _take(data: bytearray, n_rows: int, span: GatherSpan) -> memoryview:
@@ -42,15 +41,3 @@ def _take(data: bytearray, n_rows: int, span: GatherSpan) -> memoryview:
         taken[:, at : at + n_bytes] = rows[:, offset : offset + n_bytes]
         at += n_bytes
     return taken.reshape(-1).data
-
-
-def _read_all(source: int, offset_in_file: int, n_bytes: int) -> bytearray:
-    """Exactly `n_bytes`, through short reads. Raises OSError when the source ends before."""
-    data = bytearray()
-    while len(data) < n_bytes:
-        found = os.pread(source, n_bytes - len(data), offset_in_file + len(data))
-        if not found:
-            at = offset_in_file + len(data)
-            raise OSError(None, f"the source ends at byte {at}; it was longer")
-        data += found
-    return data

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
 
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.planning.blocks import block_of, renumber
@@ -16,19 +17,24 @@ PATTERN = "attention.sliding_window_pattern"
 
 
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with a variant: ``, `period=3`, `absent` or `blocks=46`."""
+    """Write the header at `source` with variants: ``, `period=3`, `absent`, `heads=1,blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
-    kind, _, value = variant.partition("=")
-    if kind == "period":
-        period = struct.pack("<I", int(value))
-        header = _without(header, PATTERN, make_pair(_key(header), ValueType.UINT32, period, "<"))
-    elif kind == "absent":
-        header = _without(header, value or PATTERN)
-    elif kind == "blocks":
-        header = _widened(header, int(value))
+    for one in variant.split(","):
+        header = _varied(header, *one.partition("=")[::2])
     raw = serialize_header(header)
     destination.write_bytes(raw + bytes(pad(len(raw), header.alignment) - len(raw)))
     return destination
+
+
+def _varied(header: Header, kind: str, value: str) -> Header:
+    if kind == "period":
+        period = struct.pack("<I", int(value))
+        return _without(header, PATTERN, make_pair(_key(header), ValueType.UINT32, period, "<"))
+    if kind == "absent":
+        return _without(header, value or PATTERN)
+    if kind == "heads":
+        return _with_heads(header, int(value))
+    return _widened(header, int(value)) if kind == "blocks" else header
 
 
 def _key(header: Header) -> str:
@@ -39,6 +45,25 @@ def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
     key = f"{header.architecture}.{suffix}"
     kept = tuple(pair for pair in header.pairs if pair.key != key)
     return replace(header, pairs=(*kept, *instead))
+
+
+def _with_heads(header: Header, n_heads: int) -> Header:
+    """So many heads of queries, keys and values, each of the size that it had."""
+    for kind in ("head_count", "head_count_kv"):
+        before = header.get(f"{header.architecture}.attention.{kind}")
+        key = f"{header.architecture}.attention.{kind}"
+        count = make_pair(key, ValueType.UINT32, struct.pack("<I", n_heads), "<")
+        header = _without(header, f"attention.{kind}", count)
+    assert isinstance(before, int)
+
+    def resized(tensor: TensorInfo) -> TensorInfo:
+        name, dims = tensor.name.split(".", 2)[-1], list(tensor.dims)
+        which = {"attn_output.weight": 0, "attn_output.bias": None}.get(name, -1)
+        if re.fullmatch(r"attn_(q|k|v|output)\.(weight|bias)", name) and which is not None:
+            dims[which] = dims[which] // before * n_heads
+        return replace(tensor, dims=tuple(dims))
+
+    return _placed(replace(header, tensors=tuple(resized(t) for t in header.tensors)))
 
 
 def _widened(header: Header, n_blocks: int) -> Header:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from hypothesis import strategies as st
 
 from ggufsurgeon.write_plan import (
     CopySpan,
     GatherSpan,
     Piece,
+    ScaleSpan,
     SourceFile,
     Span,
     WritePlan,
@@ -44,9 +47,12 @@ def result_of(plan: WritePlan) -> bytes:
             pieces.append(bytes(span.n_bytes))
             continue
         data = Path(plan.sources[span.source].path).read_bytes()[span.offset_in_file :]
-        pieces.append(
-            gathered(data, span) if isinstance(span, GatherSpan) else data[: span.n_bytes]
-        )
+        if isinstance(span, GatherSpan):
+            pieces.append(gathered(data, span))
+        elif isinstance(span, ScaleSpan):
+            pieces.append(scaled(data[: span.n_bytes], span))
+        else:
+            pieces.append(data[: span.n_bytes])
     return b"".join(pieces)
 
 
@@ -59,6 +65,14 @@ def gathered(data: bytes, span: GatherSpan) -> bytes:
     )
 
 
+def scaled(data: bytes, span: ScaleSpan) -> bytes:
+    """Each number times the factor."""
+    numbers = struct.unpack(f"{span.dtype[0]}{len(data) // 4}f", data)
+    with np.errstate(all="ignore"):
+        products = [np.float64(number) * span.factor for number in numbers]
+        return np.array(products, span.dtype).tobytes()
+
+
 def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
     """Spans over sources of these sizes, empty ones and overlaps among them."""
 
@@ -69,7 +83,17 @@ def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
     which = st.integers(0, len(n_bytes) - 1)
     others = st.integers(0, 200).map(ZeroSpan)
     gathers = which.flatmap(lambda source: gather_spans(source, n_bytes[source]))
-    return st.lists(which.flatmap(copy) | gathers | others, max_size=8)
+    scales = which.flatmap(lambda source: scale_spans(source, n_bytes[source]))
+    return st.lists(which.flatmap(copy) | gathers | scales | others, max_size=8)
+
+
+@st.composite
+def scale_spans(draw: st.DrawFn, source: int, n_bytes: int) -> ScaleSpan:
+    """Single precision, in either byte order."""
+    dtype = draw(st.sampled_from(["<f4", ">f4"]))
+    n_numbers = draw(st.integers(0, n_bytes // 4))
+    offset = draw(st.integers(0, n_bytes - n_numbers * 4))
+    return ScaleSpan(source, offset, n_numbers * 4, dtype, draw(st.floats(0.1, 10)))
 
 
 @st.composite
