@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.container.codec import MAX_DIMS
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.planning.blocks import find_blocks, name_in_block
 from ggufsurgeon.progress import Progress
@@ -87,8 +88,8 @@ class SameTensor:
         self._n_slices = blocks.n_trunk
         self._trunk = path[: len(path) - blocks.n_mtp]
         is_identity = list(path) == list(range(len(blocks)))
-        dims = find_architecture(files.source.header.architecture).sliced_dims
-        self._sliced_dims = {} if is_identity else dims
+        row = ARCHITECTURES.get(files.source.header.architecture or "")
+        self._sliced_dims = {} if is_identity or row is None else row.sliced_dims
 
     def __call__(self, index: int, origin: int) -> bool:
         """Dimensions, type and data."""
@@ -96,20 +97,21 @@ class SameTensor:
         new, old = patched.header.tensors[index], source.header.tensors[origin]
         at, source_at = patched.offset_in_file(index), source.offset_in_file(origin)
         n_bytes = source.layout.tensor_n_bytes[origin]
-        dim = self._sliced_dims.get(old.name)
-        if new.type_id != old.type_id:
+        dim = self._sliced_dims.get(old.name, MAX_DIMS)
+        if new.type_id != old.type_id or new.dims != self._expected_dims(old.dims, dim):
             return False
         factor = self._factors.get(name_in_block(old.name) or "")
         if factor is not None:
-            same = self._files.same_products(at, source_at, n_bytes, factor)
-            return new.dims == old.dims and same
-        if dim is None or dim >= len(old.dims):
-            return new.dims == old.dims and self._files.same_bytes(at, source_at, n_bytes)
-        n_along, n_left = divmod(old.dims[dim], self._n_slices)
-        n_along *= len(self._trunk)
-        if n_left or new.dims != (*old.dims[:dim], n_along, *old.dims[dim + 1 :]):
-            return False
+            return self._files.same_products(at, source_at, n_bytes, factor)
+        if dim >= len(old.dims):
+            return self._files.same_bytes(at, source_at, n_bytes)
         return self._same_slices(at, source_at, n_bytes, math.prod(old.dims[dim + 1 :]))
+
+    def _expected_dims(self, dims: tuple[int, ...], dim: int) -> tuple[int, ...]:
+        if dim >= len(dims):
+            return dims
+        n_along = dims[dim] // self._n_slices * len(self._trunk)
+        return (*dims[:dim], n_along, *dims[dim + 1 :])
 
     def _same_slices(self, at: int, source_at: int, n_bytes: int, n_rows: int) -> bool:
         slice_n_bytes = n_bytes // self._n_slices // max(n_rows, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -65,7 +66,7 @@ def _wrong_scaling(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> 
 
 def _expected_factors(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> dict[str, float]:
     """What tensors of every block must have been multiplied by, if the file says that any were."""
-    if not is_scaled(patched.header):
+    if not is_scaled(patched.header) or source.header.architecture not in ARCHITECTURES:
         return {}
     blocks = find_blocks(source)
     return factors_of(source, blocks, LayerPath.of(path[: len(path) - blocks.n_mtp]))

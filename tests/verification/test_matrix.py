@@ -44,7 +44,6 @@ UNTRIED = {
     "bitnet",
     "chameleon",
     "deepseek2-ocr",
-    "gemma4",
     "graniteswitch",
     "llama-embed",
     "plm",
