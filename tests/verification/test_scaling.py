@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,12 +67,30 @@ def test_the_logits_are_the_same_within_rounding(
     assert unscaled > 2e-4
 
 
-@pytest.fixture
-def scaled(tmp_path: Path) -> tuple[Path, Path]:
-    """A source, and what is made of it."""
-    source = model(tmp_path, "heads=1,blocks=62")
-    api.patch(source, tmp_path / "scaled.gguf", AWAY, scale_weights=True)
-    return source, tmp_path / "scaled.gguf"
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 62 blocks."""
+    return model(tmp_path_factory.mktemp("source"), "heads=1,blocks=62")
+
+
+@pytest.fixture(scope="module")
+def patched(source: Path) -> Path:
+    """With 66; tests that damage it mend it again."""
+    path = source.with_name("scaled.gguf")
+    api.patch(source, path, AWAY, scale_weights=True)
+    return path
+
+
+@contextmanager
+def damaged(path: Path, at: int, content: bytes) -> Iterator[None]:
+    """Other bytes at one place of a file, for a while."""
+    with path.open("r+b", buffering=0) as file:
+        before = os.pread(file.fileno(), len(content), at)
+        os.pwrite(file.fileno(), content, at)
+        try:
+            yield
+        finally:
+            os.pwrite(file.fileno(), before, at)
 
 
 def wrong(source: Path, patched: Path) -> str:
@@ -78,8 +99,7 @@ def wrong(source: Path, patched: Path) -> str:
     return "; ".join(check.detail for check in checks if not check.ok)
 
 
-def test_verify_computes_the_products_anew(scaled: tuple[Path, Path]) -> None:
-    source, patched = scaled
+def test_verify_computes_the_products_anew(source: Path, patched: Path) -> None:
     file = open_gguf(patched)
     assert file.header.get("layer_path.scaled_tensors") == ["attn_q_norm.weight"]
     assert str(file.header.get("layer_path.scaled_by")).startswith("[0.70710678")
@@ -89,23 +109,25 @@ def test_verify_computes_the_products_anew(scaled: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", ["blk.0.attn_q_norm.weight", "blk.65.attn_q_norm.weight"])
-def test_a_wrong_product_is_found(scaled: tuple[Path, Path], name: str) -> None:
-    source, patched = scaled
-    file, data = open_gguf(patched), bytearray(patched.read_bytes())
+def test_a_wrong_product_is_found(source: Path, patched: Path, name: str) -> None:
+    file = open_gguf(patched)
     index = [tensor.name for tensor in file.header.tensors].index(name)
-    data[file.offset_in_file(index)] ^= 1  # the last bit of a number
-    patched.write_bytes(data)
-    assert wrong(source, patched) == f"differ from their source: {name}"
+    at = file.offset_in_file(index)
+    with patched.open("rb") as opened:
+        opened.seek(at)
+        last_bit = bytes([opened.read(1)[0] ^ 1])
+    with damaged(patched, at, last_bit):
+        assert wrong(source, patched) == f"differ from their source: {name}"
 
 
-def test_a_wrong_claim_is_found(scaled: tuple[Path, Path]) -> None:
-    source, patched = scaled
-    data, factor = patched.read_bytes(), struct.pack("<d", 2**-0.5)
-    assert data.count(factor) == 1
-    patched.write_bytes(data.replace(factor, struct.pack("<d", 2**-0.4)))
-    assert wrong(source, patched) == "layer_path.scaled_by is not as it should be"
-    patched.write_bytes(data.replace(b"layer_path.scaled_tensors", b"layer_path.scaled_tensorz"))
-    assert "no exact file exists" in wrong(source, patched)
+def test_a_wrong_claim_is_found(source: Path, patched: Path) -> None:
+    header = patched.read_bytes()[: open_gguf(patched).header_n_bytes]
+    factor, key = struct.pack("<d", 2**-0.5), b"layer_path.scaled_tensors"
+    assert header.count(factor) == header.count(key) == 1
+    with damaged(patched, header.index(factor), struct.pack("<d", 2**-0.4)):
+        assert wrong(source, patched) == "layer_path.scaled_by is not as it should be"
+    with damaged(patched, header.index(key), key.upper()):
+        assert "no exact file exists" in wrong(source, patched)
 
 
 def test_a_claim_without_cause_is_found(tmp_path: Path) -> None:
@@ -119,8 +141,7 @@ def test_a_claim_without_cause_is_found(tmp_path: Path) -> None:
     assert check.detail == "layer_path.scaled_tensors is not as it should be"
 
 
-def test_it_is_offered_and_told(tmp_path: Path, surgeon: Run) -> None:
-    source = model(tmp_path, "heads=1,blocks=62")
+def test_it_is_offered_and_told(source: Path, surgeon: Run) -> None:
     refused = surgeon("plan", source, "--window", "29:33")
     assert refused.returncode == 4
     assert "--scale-weights multiplies attn_q_norm.weight of every block by 0.707107" in (
@@ -131,8 +152,8 @@ def test_it_is_offered_and_told(tmp_path: Path, surgeon: Run) -> None:
     text = " ".join(told.stdout.split())
     assert "attn_q_norm.weight of every block multiplied by 0.707107" in text
     assert "not to the bit, and the original cannot be had back" in text
-    patched = surgeon("patch", source, "new.gguf", "--window", "29:33", "--scale-weights", "--json")
-    told_json = json.loads(patched.stdout)
+    planned = surgeon("plan", source, "--window", "29:33", "--scale-weights", "--json")
+    told_json = json.loads(planned.stdout)
     scales = [span for span in told_json["write_plan"]["spans"] if span["kind"] == "scale"]
     assert len(scales) == 66 and scales[0]["factor"] == pytest.approx(2**-0.5)
     assert "0.707107" in told_json["notes"][0]
