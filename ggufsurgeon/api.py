@@ -58,12 +58,14 @@ def inspect(model: PathLike) -> Inspection:
     return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)
 
 
-def plan(source: PathLike, path: LayerPath | PathRequest) -> PatchPlan:
+def plan(
+    source: PathLike, path: LayerPath | PathRequest, *, scale_weights: bool = False
+) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
     file = open_gguf(source)
     if isinstance(path, PathRequest):
         path = path.resolve(find_blocks(file).n_trunk)
-    return plan_patch(file, path)
+    return plan_patch(file, path, scale_weights=scale_weights)
 
 
 def patch(
@@ -71,17 +73,19 @@ def patch(
     destination: PathLike,
     path: LayerPath | PathRequest,
     *,
+    scale_weights: bool = False,
     replace: bool = False,
     progress: Progress = UNWATCHED,
 ) -> PatchPlan:
     """Write the file in which the blocks of `path` run, in order.
 
     The destination is absent, as it was or complete, whatever happens; it is overwritten only
-    with `replace`.
+    with `replace`. `scale_weights` allows files that are the same within rounding alone, where
+    some weights must be multiplied; the plan's notes then say so.
     """
     from ggufsurgeon.writing.new_file import write_new_file
 
-    planned = plan(source, path)
+    planned = plan(source, path, scale_weights=scale_weights)
     write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
     return planned
 

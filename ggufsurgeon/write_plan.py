@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,43 @@ class ZeroSpan:
     n_bytes: int
 
 
-Span: TypeAlias = "CopySpan | ZeroSpan"
+class Piece(NamedTuple):
+    """A part of a row."""
+
+    offset_in_row: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class GatherSpan:
+    """Of each of `n_rows` consecutive rows of `sources[source]`, the same pieces in order."""
+
+    source: int
+    offset_in_file: int
+    n_rows: int
+    row_n_bytes: int
+    """Of a row as it is in the source."""
+    pieces: tuple[Piece, ...]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what this span writes."""
+        return self.n_rows * sum(piece.n_bytes for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class ScaleSpan:
+    """Numbers of `sources[source]`, each multiplied by `factor` and rounded once."""
+
+    source: int
+    offset_in_file: int
+    n_bytes: int
+    dtype: str
+    """Their type and byte order, as numpy spells it."""
+    factor: float
+
+
+Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ZeroSpan"
 
 
 @dataclass(frozen=True)
@@ -67,9 +103,11 @@ class WritePlan:
         }
 
 
+_KINDS = {CopySpan: "copy", GatherSpan: "gather", ScaleSpan: "scale", ZeroSpan: "zeros"}
+
+
 def _span_as_json(span: Span) -> dict[str, Any]:
-    kind = "copy" if isinstance(span, CopySpan) else "zeros"
-    return {"kind": kind, **vars(span)}
+    return {"kind": _KINDS[type(span)], **vars(span), "n_bytes": span.n_bytes}
 
 
 def coalesce(spans: Iterable[Span]) -> tuple[Span, ...]:

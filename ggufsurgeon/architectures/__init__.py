@@ -4,7 +4,9 @@
     arrays.py     one element a block
     kinds.py      kinds of block, by array, by period or by index alone
     counts.py     counts of blocks: all, a prefix, a suffix, and counts that select other maths
+    compensation.py  what weights can make up for
     crossing.py   what reaches other blocks besides the residual stream
+    slices.py     tensors that hold a slice for each block
     tensors.py    tensors that only some blocks have
     refusals.py   what is refused, whatever the path
     table.py      who has which rules

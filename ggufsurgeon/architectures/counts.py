@@ -116,6 +116,8 @@ class CountSelectsMaths(Rule):
     """Each count for itself."""
     reorderable: bool = True
     """Whether blocks of a model with such a count may at least change places."""
+    beyond_weights: str = ""
+    """Why weights cannot make up for it."""
     key: str = ""
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -129,6 +131,7 @@ class CountSelectsMaths(Rule):
             raise RefusedError(
                 f"with {after} blocks where the model has {before}, llama.cpp would use "
                 f"{self.effect}: it decides that by the number of blocks alone"
+                + (f", and {self.beyond_weights}" if self.beyond_weights else "")
             )
         yield from ()
 

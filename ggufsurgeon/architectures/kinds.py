@@ -44,7 +44,7 @@ class SlidingWindow(Rule):
     dense_first: bool = False
     read: Window = "always"
     needs_global: bool = False
-    """llama.cpp does not load a model in which every block has a window where a tensor of the others
+    """llama.cpp does not load a model in which every block has a window where a tensor of others
     would be left over (gemma4's `rope_freqs`, src/models/gemma4.cpp:94-98), and aborts on such an
     encoder, whose mask for the others is then in no memory (src/llama-graph.cpp:451)."""
     key: str = "attention.sliding_window_pattern"
@@ -64,6 +64,11 @@ class SlidingWindow(Rule):
         if self.needs_global and all(wanted) and not all(kinds):
             raise RefusedError(
                 "no block without a sliding window would be left, and llama.cpp does not run that",
+                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
+            )
+        if self.needs_global and all(wanted) and not all(kinds):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp does not load that",
                 hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
             )
         pair = model.pair(self.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.codec import make_pair
@@ -26,6 +26,8 @@ class Model:
     header: Header
     n_blocks: int
     n_mtp: int
+    scale_weights: bool = False
+    """The user asked for weights to be scaled where nothing else makes a path possible."""
 
     @property
     def n_trunk(self) -> int:
@@ -75,6 +77,13 @@ class Rule:
         metadata does that. Nothing is yielded for what may stay as it is.
         """
         raise NotImplementedError
+
+    def factors(self, model: Model, path: Sequence[int]) -> Mapping[str, float]:
+        """What to multiply F32 tensors of every block by, where the user asks for it.
+
+        By their name within the block.
+        """
+        return {}
 
     def label(self, model: Model, block: int) -> str:
         """What this rule says of the kind of a block, in a word or two; empty for nothing."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ggufsurgeon.architectures.arrays import OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.compensation import QueryScale
 from ggufsurgeon.architectures.counts import (
     BlockCount,
     CountSelectsMaths,
@@ -17,7 +18,7 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import (
     FixedPeriod,
     HybridKinds,
@@ -27,6 +28,7 @@ from ggufsurgeon.architectures.kinds import (
 )
 from ggufsurgeon.architectures.model import Rule
 from ggufsurgeon.architectures.refusals import NotYet, Refused
+from ggufsurgeon.architectures.slices import PerLayerSlices
 from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
 from ggufsurgeon.errors import RefusedError
 
@@ -70,7 +72,11 @@ IMAGE_FEATURES = NotYet("n_deepstack_layers", "image features added behind its f
 DEEPSTACK = PerLayerArray("deepstack_mapping", may_be_longer=True)
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
 COMPRESS_RATIOS = PerLayerArray("attention.compress_ratios", may_be_longer=True, keeps_values=True)
+PER_LAYER_EMBEDDINGS = PerLayerSlices(
+    {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
+)
 NO_ROPE = "NoPE"
+QUANTIZED = "the weights that could make up for it are quantized: scaling them is not exact"
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
 
 
@@ -93,6 +99,12 @@ class Architecture:
     def known_arrays(self) -> frozenset[str]:
         """Keys, without prefix, of the arrays that may be in a file."""
         return UNINDEXED_ARRAYS | UNREAD_ARRAYS | {rule.key for rule in self.rules}
+
+    @property
+    def sliced_dims(self) -> Mapping[str, int]:
+        """Tensors that hold a slice for each block of the trunk, and in which dimension."""
+        rules = (rule for rule in self.own_rules if isinstance(rule, PerLayerSlices))
+        return {name: dim for rule in rules for name, dim in rule.dims.items()}
 
 
 def _plain(*names: str) -> tuple[Architecture, ...]:
@@ -149,23 +161,37 @@ _ROWS = (
     Architecture(
         "gemma2",
         "gemma2.cpp",
-        (SlidingWindow(2), CountSelectsMaths((46,), "the query scale of gemma2-27B")),
+        (
+            SlidingWindow(2),
+            CountSelectsMaths(
+                (46,), "another query scale, as of gemma2-27B", beyond_weights=QUANTIZED
+            ),
+        ),
     ),
     Architecture(
         "gemma3",
         "gemma3.cpp",
         (
             SlidingWindow(6, read="if_set"),
-            CountSelectsMaths((62,), "the query scale of gemma3-27B"),
+            QueryScale((62,), "another query scale, as of gemma3-27B"),
         ),
     ),
     Architecture(
         "gemma4",
-        "gemma4.cpp",
+        "gemma4.cpp",  # rope_freqs.weight is the first global block's, 94-97
+        (SlidingWindow(None, needs_global=True), SharedKvSuffix(), PER_LAYER_EMBEDDINGS),
+    ),
+    Architecture(
+        "gemma3n",
+        "gemma3n.cpp",  # 7, 217; all others use the KV of blocks 18 and 19, llama-model.cpp:2785
         (
-            SlidingWindow(None, needs_global=True),
-            SharedKvSuffix(),
-            NotYet("embedding_length_per_layer_input", "all blocks' embeddings in one tensor"),
+            SlidingWindow(5),
+            PrefixStays(
+                "by their index alone the first 10 are sparse, and the first 20 own their KV, "
+                "of which all others use the last two",
+                n=20,
+            ),
+            PER_LAYER_EMBEDDINGS,
         ),
     ),
     Architecture(
@@ -275,14 +301,16 @@ _ROWS = (
         "baichuan", "baichuan.cpp", (CountSelectsMaths((32, 40), "another position encoding"),)
     ),
     Architecture(
-        "minicpm3", "minicpm3.cpp", (CountSelectsMaths((), "another residual scale", every=True),)
+        "minicpm3",
+        "minicpm3.cpp",
+        (CountSelectsMaths((), "another residual scale", every=True, beyond_weights=QUANTIZED),),
     ),
     # Block 0 reaches all others.
     *(
         Architecture(
             name,
             f"{name}.cpp",
-            (BlockZeroStays("its values are mixed into those of all other blocks"),),
+            (PrefixStays("its values are mixed into those of all other blocks", n=1),),
         )
         for name in ("rwkv7", "arwkv7")
     ),
@@ -331,7 +359,12 @@ _ROWS = (
     Architecture(
         "rwkv6",
         "rwkv6.cpp",  # the graph halves the residual every so many blocks, 164
-        (NotYet("rescale_every_n_layers", "weights scaled by the index of their block"),),
+        (
+            NotYet(
+                "rescale_every_n_layers",
+                "weights, quantized ones among them, scaled by the index of their block",
+            ),
+        ),
     ),
     # No exact file exists, or this version could not prove it.
     *(
@@ -340,16 +373,6 @@ _ROWS = (
     ),
     Architecture("clip", "clip.cpp", (Refused("a projector of images or sound, not a model"),)),
     Architecture("gptj", "models.h", (Refused("llama.cpp has no implementation of it"),)),
-    Architecture(
-        "gemma3n",
-        "gemma3n.cpp",
-        (
-            Refused(
-                "its first 20 blocks own their KV and its first 10 are sparse, which llama.cpp "
-                "knows by index alone, and two tensors hold rows of all blocks"
-            ),
-        ),
-    ),
     Architecture(
         "hrm_text",
         "hrm-text.cpp",

@@ -43,6 +43,14 @@ Layers: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--layers", metavar="PATH", help='The whole path: "0..6,4..29", inclusive.'),
 ]
+ScaleWeights: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--scale-weights",
+        help="Where nothing else makes the path possible, multiply weights by a factor: the same "
+        "within rounding, not to the bit, and the original cannot be had back.",
+    ),
+]
 GpuLayers: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--n-gpu-layers", metavar="N", min=-1, help="Blocks to keep on GPUs; -1: all."),

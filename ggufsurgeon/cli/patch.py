@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.options import Drops, Json, Layers, Source, Times, Windows, path_request
+from ggufsurgeon.cli.options import (
+    Drops,
+    Json,
+    Layers,
+    ScaleWeights,
+    Source,
+    Times,
+    Windows,
+    path_request,
+)
 from ggufsurgeon.cli.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 
@@ -23,6 +32,7 @@ def patch(
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
+    scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
     ] = False,
@@ -31,7 +41,14 @@ def patch(
     """Write the GGUF in which the blocks of a layer path run, in order. SOURCE is only read."""
     request = path_request(window, times, drop, layers)
     with watched() as progress:
-        planned = api.patch(source, destination, request, replace=replace, progress=progress)
+        planned = api.patch(
+            source,
+            destination,
+            request,
+            scale_weights=scale_weights,
+            replace=replace,
+            progress=progress,
+        )
     if json:
         print_json({"destination": str(destination), **plan_as_json(planned)})
     else:

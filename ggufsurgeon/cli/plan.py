@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.options import Drops, Json, Layers, Source, Times, Windows, path_request
+from ggufsurgeon.cli.options import (
+    Drops,
+    Json,
+    Layers,
+    ScaleWeights,
+    Source,
+    Times,
+    Windows,
+    path_request,
+)
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.planning.planner import Change, PatchPlan
@@ -17,10 +26,12 @@ def plan(
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
+    scale_weights: ScaleWeights = False,
     json: Json = False,
 ) -> None:
     """Show what `patch` would write, and what it would cost. Writes nothing."""
-    planned = api.plan(source, path_request(window, times, drop, layers))
+    request = path_request(window, times, drop, layers)
+    planned = api.plan(source, request, scale_weights=scale_weights)
     if json:
         print_json(plan_as_json(planned))
     else:
@@ -37,6 +48,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
             "before": planned.source.layout.n_bytes,
             "after": planned.write_plan.n_bytes,
         },
+        "notes": list(planned.notes),
         "changes": {change.after.key: _change_as_json(change) for change in planned.changes},
         "write_plan": planned.write_plan.as_json(),
     }

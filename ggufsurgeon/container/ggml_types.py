@@ -23,6 +23,11 @@ def _table() -> Mapping[int, TypeSize]:
     return {int(kind): TypeSize(kind.name, *size) for kind, size in GGML_QUANT_SIZES.items()}
 
 
+def type_size(type_id: int) -> TypeSize | None:
+    """Name and sizes of a type; None when gguf does not know it."""
+    return _table().get(type_id)
+
+
 def type_name(type_id: int) -> str:
     """ggml's name of a type, or `type-N` for one that gguf does not know."""
     known = _table().get(type_id)

@@ -22,6 +22,10 @@ Activation: TypeAlias = npt.NDArray[np.float32]
 """Shape [n_tokens, ...]: tokens first, whichever axis they are in llama.cpp."""
 
 
+WHOLE = slice(None)
+"""In place of tokens: the whole node as it was read, which may be made of other things."""
+
+
 class Rows(NamedTuple):
     """New values for some tokens of a batch."""
 
@@ -120,7 +124,7 @@ class Taps:
 
     def _present(self, tokens: slice, values: Activation, n_rows: int) -> tuple[slice, Activation]:
         """Where they are in a node that may have wanted tokens alone, as the last block's has."""
-        if n_rows == len(self._wanted):
+        if tokens == WHOLE or n_rows == len(self._wanted):
             return tokens, values
         wanted = self._wanted[tokens]
         first = int(self._wanted[: tokens.start].sum())

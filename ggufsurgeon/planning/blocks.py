@@ -40,6 +40,12 @@ def block_of(name: str) -> int | None:
     return int(match[2]) if match else None
 
 
+def name_in_block(name: str) -> str | None:
+    """The name of a tensor within its block, `attn_q.weight`; None when it is in none."""
+    match = _NAME.fullmatch(name)
+    return match[3] if match else None
+
+
 def renumber(name: str, block: int) -> str:
     """The name of the same tensor in another block."""
     match = _NAME.fullmatch(name)

@@ -14,10 +14,13 @@ MAX_BLOCKS = 512
 """`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
 
 
-def follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
+def follow(
+    source: GgufFile, blocks: Blocks, path: LayerPath, *, scale_weights: bool = False
+) -> list[Edit]:
     """The pairs to write so that every block of a path over the trunk computes what it did.
 
-    Raises RefusedError where no metadata does that, or what would is not known.
+    With `scale_weights` some may need `factors_of` besides. Raises RefusedError where no metadata
+    does that, or what would is not known.
     """
     architecture = find_architecture(source.header.architecture)
     check_arrays_known(source.header, architecture.known_arrays)
@@ -26,7 +29,7 @@ def follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
         raise RefusedError(
             f"the layer path has {len(whole)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
         )
-    model = _model(source, blocks)
+    model = _model(source, blocks, scale_weights)
     return [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
 
 
@@ -44,6 +47,15 @@ def has_crossing(source: GgufFile) -> bool:
     return any(rule.crosses for rule in find_architecture(source.header.architecture).rules)
 
 
+def factors_of(source: GgufFile, blocks: Blocks, path: LayerPath) -> dict[str, float]:
+    """What to multiply F32 tensors of every block by, by their name within it: `scale_weights`."""
+    model, whole = _model(source, blocks), with_mtp(path, blocks)
+    found: dict[str, float] = {}
+    for rule in find_architecture(source.header.architecture).rules:
+        found |= rule.factors(model, whole.blocks)
+    return found
+
+
 def with_mtp(path: LayerPath, blocks: Blocks) -> LayerPath:
     """A path over the trunk, with the MTP blocks behind it: they must stay last."""
     tail = LayerPath.of(range(blocks.n_trunk, len(blocks)))
@@ -59,5 +71,5 @@ def label_blocks(source: GgufFile, blocks: Blocks) -> list[str]:
     return trunk + ["MTP"] * blocks.n_mtp
 
 
-def _model(source: GgufFile, blocks: Blocks) -> Model:
-    return Model(source.header, len(blocks), blocks.n_mtp)
+def _model(source: GgufFile, blocks: Blocks, scale_weights: bool = False) -> Model:
+    return Model(source.header, len(blocks), blocks.n_mtp, scale_weights)

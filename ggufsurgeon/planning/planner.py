@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Edit
@@ -13,9 +13,11 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
-from ggufsurgeon.planning.following import follow, with_mtp
+from ggufsurgeon.planning.following import factors_of, follow, with_mtp
 from ggufsurgeon.planning.naming import describe_anew
-from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs
+from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
+from ggufsurgeon.planning.scaling import scale, scaling_notes
+from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
 from ggufsurgeon.planning.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
@@ -42,35 +44,38 @@ class PatchPlan:
     write_plan: WritePlan
 
 
-def plan_patch(source: GgufFile, path: LayerPath) -> PatchPlan:
+def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
-    The identity path gives the identical file. Raises RefusedError when no exact file exists
-    or its rules are not known, UsageError when the path is not one over this model, and
-    MalformedFileError when the model is not whole.
+    The identity path gives the identical file. `scale_weights` allows paths on which tensors must
+    be multiplied by a factor to compute the same, within rounding. Raises RefusedError when no
+    exact file exists or its rules are not known, UsageError when the path is not one over this
+    model, and MalformedFileError when the model is not whole.
     """
     blocks = find_blocks(source)
     path.check_within(blocks.n_trunk)
-    edits = _follow(source, blocks, path)
+    edits = _follow(source, blocks, path, scale_weights)
+    factors = factors_of(source, blocks, path) if scale_weights else {}
     path = with_mtp(path, blocks)
     if path == LayerPath.identity(len(blocks)):
         return PatchPlan(source, path, len(blocks), (), (), _verbatim(source))
-    chosen = choose_tensors(source, blocks, path.blocks)
+    chosen = reslice(source, blocks, choose_tensors(source, blocks, path.blocks), path.blocks)
+    chosen = scale(source, chosen, factors)
     tensors = place_tensors(source, chosen)
     follows = [edit.pair for edit in edits]
     follows += describe_anew(source.header, tensors, path)
-    changes = _changes(source, path, follows)
+    changes = _changes(source, path, follows, factors)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(source, chosen)))
     write_plan = WritePlan((_source_file(source),), header, spans)
-    notes = tuple(dict.fromkeys(edit.note for edit in edits if edit.note))
+    notes = (*dict.fromkeys(edit.note for edit in edits if edit.note), *scaling_notes(factors))
     return PatchPlan(source, path, len(blocks), notes, changes, write_plan)
 
 
-def _follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
+def _follow(source: GgufFile, blocks: Blocks, path: LayerPath, scale_weights: bool) -> list[Edit]:
     try:
-        return follow(source, blocks, path)
+        return follow(source, blocks, path, scale_weights=scale_weights)
     except RefusedError as error:
         nearest = nearest_windows(source, blocks, path)
         if nearest:
@@ -79,9 +84,12 @@ def _follow(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Edit]:
         raise
 
 
-def _changes(source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]) -> tuple[Change, ...]:
+def _changes(
+    source: GgufFile, path: LayerPath, follows: Sequence[KeyValue], factors: Mapping[str, float]
+) -> tuple[Change, ...]:
     before = source.header.pair_of
-    after = (*follows, *provenance_pairs(source, path, follows))
+    scaled = scaling_pairs(factors, source.header.byte_order)
+    after = (*follows, *provenance_pairs(source, path, follows), *scaled)
     return tuple(Change(before.get(pair.key), pair) for pair in after)
 
 

@@ -7,6 +7,9 @@
     layer_path.replaced_pairs         u8[]    the key-value pairs of the source that were
                                               replaced, as the bytes they had, one after another
     layer_path.added_keys             string[] keys that the source did not have, if there are any
+    layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
+                                              their names within it, if there are any
+    layer_path.scaled_by              f64[]   by what; the original cannot be had back then
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
 their order, repeats come last. No time and no path of the machine is written: the same input
@@ -15,7 +18,7 @@ gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -33,6 +36,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 PREFIX = "layer_path."
 """Not `ggufsurgeon.`: another project writes `ggufsurgeon.padding`."""
+
+SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,34 @@ def _replaced_pairs(header: Header, follows: Sequence[KeyValue]) -> KeyValue:
     written = {pair.key for pair in follows}
     replaced = (p for p in header.pairs if p.key in written or p.key.startswith(PREFIX))
     raw = b"".join(pair.raw for pair in replaced)
-    encoded = encode_array_prefix(ValueType.UINT8, len(raw), header.byte_order) + raw
-    return make_pair(f"{PREFIX}replaced_pairs", ValueType.ARRAY, encoded, header.byte_order)
+    return _array("replaced_pairs", ValueType.UINT8, len(raw), raw, header.byte_order)
 
 
 def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
     names = b"".join(encode_string(key, order) for key in keys)
-    encoded = encode_array_prefix(ValueType.STRING, len(keys), order) + names
-    return make_pair(f"{PREFIX}added_keys", ValueType.ARRAY, encoded, order)
+    return _array("added_keys", ValueType.STRING, len(keys), names, order)
+
+
+def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyValue]:
+    """The pairs that say which tensors of every block were multiplied by what; none for none."""
+    if not factors:
+        return []
+    names = b"".join(encode_string(name, order) for name in factors)
+    numbers = b"".join(encode_value(ValueType.FLOAT64, n, order) for n in factors.values())
+    return [
+        _array("scaled_tensors", ValueType.STRING, len(factors), names, order),
+        _array("scaled_by", ValueType.FLOAT64, len(factors), numbers, order),
+    ]
+
+
+def _array(key: str, kind: ValueType, count: int, elements: bytes, order: ByteOrder) -> KeyValue:
+    encoded = encode_array_prefix(kind, count, order) + elements
+    return make_pair(PREFIX + key, ValueType.ARRAY, encoded, order)
+
+
+def is_scaled(header: Header) -> bool:
+    """Whether the file says that tensors of it were multiplied."""
+    return SCALING_KEYS[0] in header.pair_of
 
 
 def read_provenance(header: Header) -> Provenance | None:

@@ -27,6 +27,10 @@ class OutputTensor:
 
     name: str
     source_tensor: int
+    dims: tuple[int, ...] | None = None
+    """Where they are not those of the source tensor."""
+    spans: tuple[Span, ...] | None = None
+    """Where its data is not that of the source tensor."""
 
 
 def choose_tensors(file: GgufFile, blocks: Blocks, path: Sequence[int]) -> list[OutputTensor]:
@@ -63,22 +67,34 @@ def place_tensors(file: GgufFile, tensors: Sequence[OutputTensor]) -> tuple[Tens
     offset = 0
     for tensor in tensors:
         info = file.header.tensors[tensor.source_tensor]
-        placed.append(replace(info, name=tensor.name, offset_in_data=offset))
-        n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
+        dims = info.dims if tensor.dims is None else tensor.dims
+        placed.append(replace(info, name=tensor.name, dims=dims, offset_in_data=offset))
+        n_bytes = sum(span.n_bytes for span in _data(file, tensor))
         offset = pad(offset + n_bytes, file.header.alignment)
     return tuple(placed)
+
+
+def _data(file: GgufFile, tensor: OutputTensor) -> tuple[Span, ...]:
+    if tensor.spans is not None:
+        return tensor.spans
+    n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
+    return (CopySpan(0, file.offset_in_file(tensor.source_tensor), n_bytes),)
 
 
 def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span]:
     """The data section, with whatever follows it in the source behind it."""
     layout = file.layout
     for tensor in tensors:
-        offset = file.offset_in_file(tensor.source_tensor)
-        n_bytes = layout.tensor_n_bytes[tensor.source_tensor]
-        n_padded = pad(n_bytes, file.header.alignment)
-        n_there = min(n_padded, layout.n_bytes - offset)  # a file may end before its last padding
-        yield CopySpan(0, offset, n_there)
-        yield ZeroSpan(n_padded - n_there)
+        data = _data(file, tensor)
+        yield from data
+        n_bytes = sum(span.n_bytes for span in data)
+        n_padding = pad(n_bytes, file.header.alignment) - n_bytes
+        end = file.offset_in_file(tensor.source_tensor) + n_bytes
+        # The padding of the source, so that most of the file stays one extent; a file may end
+        # before its last padding.
+        n_there = min(n_padding, layout.n_bytes - end) if tensor.spans is None else 0
+        yield CopySpan(0, end, n_there)
+        yield ZeroSpan(n_padding - n_there)
     data_end = layout.data_start + layout.data_n_bytes
     if layout.n_bytes > data_end:
         yield CopySpan(0, data_end, layout.n_bytes - data_end)

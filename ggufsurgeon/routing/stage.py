@@ -10,7 +10,7 @@ import numpy as np
 
 from ggufsurgeon.architectures.residual import ResidualNodes, residual_nodes
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.llama.activations import Activation, Rows, Taps
+from ggufsurgeon.llama.activations import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.llama.context import Batch, Context, Results, opened_context
 from ggufsurgeon.llama.entrances import Entrances
 from ggufsurgeon.llama.model import Model
@@ -95,7 +95,7 @@ class Stage:
         if not self._nodes.kept:
             return {}
         found = self._observe(batch, Entrances(), self._nodes.kept)
-        return {name: [Rows(slice(0, len(state)), state)] for name, state in found.items()}
+        return {name: [Rows(WHOLE, state)] for name, state in found.items()}
 
     def _observe(self, batch: Batch, entrances: Entrances, *nodes: str) -> dict[str, Activation]:
         """Run a batch in a context of its own; the nodes read, of those that there are."""

@@ -7,20 +7,19 @@ tensors into blocks, and the rules, which the tests hold against llama.cpp itsel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import block_of, find_blocks, renumber
-from ggufsurgeon.planning.following import follow
-from ggufsurgeon.planning.provenance import PREFIX
+from ggufsurgeon.planning.following import factors_of, follow
+from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.verification.checks import Check
+from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
 
-CHUNK_N_BYTES = 4 << 20
 MAY_CHANGE = frozenset({"general.name", "general.size_label", "general.parameter_count"})
 """Descriptive keys: they do not reach the computation."""
 
@@ -37,12 +36,13 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
     blocks = find_blocks(source)
     trunk = LayerPath(path.steps[: len(path) - blocks.n_mtp])
     try:
-        follows = {edit.pair.key: edit.pair for edit in follow(source, blocks, trunk)}
+        edits = follow(source, blocks, trunk, scale_weights=is_scaled(patched.header))
     except RefusedError as error:
         yield f"no exact file exists: {error}"
         return
-    expected = {**source.header.pair_of, **follows}
     after = patched.header.pair_of
+    yield from _wrong_scaling(patched, source, path.blocks)
+    expected = {**source.header.pair_of, **{edit.pair.key: edit.pair for edit in edits}}
     for key in expected.keys() - after.keys():
         yield f"{key} is missing"
     for key, pair in after.items():
@@ -54,10 +54,32 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
             yield f"{key} is not as it should be"
 
 
+def _wrong_scaling(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Iterator[str]:
+    """Of the keys that say what was multiplied by what."""
+    factors = _expected_factors(patched, source, path)
+    expected = {p.key: p.raw for p in scaling_pairs(factors, source.header.byte_order)}
+    for key in SCALING_KEYS:
+        pair = patched.header.pair_of.get(key)
+        if expected.get(key) != (pair.raw if pair else None):
+            yield f"{key} is not as it should be"
+
+
+def _expected_factors(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> dict[str, float]:
+    """What tensors of every block must have been multiplied by, if the file says that any were."""
+    if not is_scaled(patched.header) or source.header.architecture not in ARCHITECTURES:
+        return {}
+    blocks = find_blocks(source)
+    return factors_of(source, blocks, LayerPath.of(path[: len(path) - blocks.n_mtp]))
+
+
 def check_tensors(
     patched: GgufFile, source: GgufFile, path: Sequence[int], progress: Progress = UNWATCHED
 ) -> Check:
-    """Every tensor has the shape, the type and, byte for byte, the data of its source block."""
+    """Every tensor has the shape, the type and, byte for byte, the data of its source block.
+
+    A tensor with a slice for each block has the slices of the path, in every row. One that the
+    file says was multiplied has the products.
+    """
     origins = {tensor.name: index for index, tensor in enumerate(source.header.tensors)}
     expected = _expected_tensors(source, path)
     found = {tensor.name: index for index, tensor in enumerate(patched.header.tensors)}
@@ -65,14 +87,17 @@ def check_tensors(
         odd = sorted(found.keys() ^ expected.keys())
         return Check("tensors", False, f"missing or left over: {', '.join(odd[:5])}")
     pairs = [(index, origins[expected[name]]) for name, index in found.items()]
-    n_bytes = sum(source.layout.tensor_n_bytes[origin] for _, origin in pairs)
+    n_bytes = sum(patched.layout.tensor_n_bytes[index] for index, _ in pairs)
     progress.begin("comparing", n_bytes, "bytes")
     with patched.path.open("rb", buffering=0) as new, source.path.open("rb", buffering=0) as old:
-        comparison = _Comparison(patched, new.fileno(), source, old.fileno(), progress)
-        wrong = [patched.header.tensors[i].name for i, o in pairs if not comparison.same(i, o)]
+        files = OpenFiles(patched, new.fileno(), source, old.fileno(), progress)
+        factors = _expected_factors(patched, source, path)
+        same = SameTensor(files, path, factors)
+        wrong = [patched.header.tensors[i].name for i, o in pairs if not same(i, o)]
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
-    return Check("tensors", True, f"{len(found)} tensors, {n_bytes:,} bytes identical")
+    products = "".join(f", {name} times {factor:.6g}" for name, factor in factors.items())
+    return Check("tensors", True, f"{len(found)} tensors, {n_bytes:,} bytes identical{products}")
 
 
 def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
@@ -84,33 +109,6 @@ def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
             name = header.tensors[index].name
             expected[renumber(name, position)] = name
     return expected
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Tensors of two open files."""
-
-    patched: GgufFile
-    patched_descriptor: int
-    source: GgufFile
-    source_descriptor: int
-    progress: Progress
-
-    def same(self, index: int, origin: int) -> bool:
-        """Whether tensor `index` of the patched file equals tensor `origin` of the source."""
-        new, old = self.patched.header.tensors[index], self.source.header.tensors[origin]
-        if (new.dims, new.type_id) != (old.dims, old.type_id):
-            return False
-        n_left = self.source.layout.tensor_n_bytes[origin]
-        at, origin_at = self.patched.offset_in_file(index), self.source.offset_in_file(origin)
-        while n_left:
-            n = min(CHUNK_N_BYTES, n_left)
-            piece = os.pread(self.patched_descriptor, n, at)
-            if len(piece) != n or piece != os.pread(self.source_descriptor, n, origin_at):
-                return False
-            at, origin_at, n_left = at + n, origin_at + n, n_left - n
-            self.progress.advance(n)
-        return True
 
 
 def check_against_gguf_py(patched: GgufFile) -> Check:

@@ -93,6 +93,18 @@ def copy_through_buffer(destination: int, source: int, offset_in_file: int, n_by
     return len(data)
 
 
+def read_all(source: int, offset_in_file: int, n_bytes: int) -> bytearray:
+    """Exactly `n_bytes`, through short reads. Raises OSError when the source ends before."""
+    data = bytearray()
+    while len(data) < n_bytes:
+        found = os.pread(source, n_bytes - len(data), offset_in_file + len(data))
+        if not found:
+            at = offset_in_file + len(data)
+            raise OSError(None, f"the source ends at byte {at}; it was longer")
+        data += found
+    return data
+
+
 def write_all(destination: int, data: bytes | memoryview) -> None:
     """Write through short writes."""
     left = memoryview(data)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.progress import UNWATCHED, Progress
-from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, WritePlan
 from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.gathering import gather
 from ggufsurgeon.writing.preflight import check_destination
+from ggufsurgeon.writing.scaling import scale
 from ggufsurgeon.writing.sources import opened_sources
 
 
@@ -45,6 +47,10 @@ def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progr
     for span in plan.spans:
         if isinstance(span, CopySpan):
             copier.copy(sources[span.source], span.offset_in_file, span.n_bytes)
+        elif isinstance(span, GatherSpan):
+            gather(copier, sources[span.source], span)
+        elif isinstance(span, ScaleSpan):
+            scale(copier, sources[span.source], span)
         else:
             copier.write_zeros(span.n_bytes)
     copier.finish()

@@ -10,7 +10,8 @@ from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.write_plan import CopySpan, GatherSpan, WritePlan
+from tests.writing.plans import gathered
 
 
 def opened(data: bytes) -> GgufFile:
@@ -24,9 +25,12 @@ def run(plan: WritePlan, data: bytes) -> bytes:
     """What writing makes of a plan, in memory."""
     pieces = [plan.header]
     for span in plan.spans:
-        is_copy = isinstance(span, CopySpan)
-        start = span.offset_in_file if isinstance(span, CopySpan) else 0
-        pieces.append(data[start : start + span.n_bytes] if is_copy else bytes(span.n_bytes))
+        if isinstance(span, GatherSpan):
+            pieces.append(gathered(data[span.offset_in_file :], span))
+        elif isinstance(span, CopySpan):
+            pieces.append(data[span.offset_in_file :][: span.n_bytes])
+        else:
+            pieces.append(bytes(span.n_bytes))
     return b"".join(pieces)
 
 

@@ -5,12 +5,17 @@ Shares no code with planning: it shows that what a patched file says is enough.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import replace
 
 from ggufsurgeon.container.codec import parse_header, serialize_header
+from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+
+SLICED_DIMS = {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
+"""Tensors with a slice for each block, and in which dimension."""
 
 
 def restored(data: bytes) -> bytes:
@@ -19,33 +24,57 @@ def restored(data: bytes) -> bytes:
     alignment = header.alignment
     data_start = -(-n_bytes // alignment) * alignment
     first = _first_positions(str(header.get("layer_path.blocks")))
-    kept = [t for t in header.tensors if _block(t) is None or _block(t) in first]
-    tensors = tuple(replace(t, name=_rename(t, first)) for t in kept)
-    original = serialize_header(Header(header.version, header.byte_order, _pairs(header), tensors))
-    padding = bytes(-len(original) % alignment)
-    return _join(data, original + padding, data_start, header, kept)
+    offsets = [t.offset_in_data for t in header.tensors] + [_data_end(header)]
+    tensors, body = [], b""
+    for tensor, start, end in zip(header.tensors, offsets, offsets[1:], strict=False):
+        if _block(tensor) is None or _block(tensor) in first:
+            content = data[data_start + start : data_start + end]
+            dims, content = _original(header, tensor, content, first)
+            name = _rename(tensor, first)
+            tensors.append(replace(tensor, name=name, dims=dims, offset_in_data=len(body)))
+            body += content
+    pairs = _pairs(header)
+    original = serialize_header(Header(header.version, header.byte_order, pairs, tuple(tensors)))
+    return _join(data, original + bytes(-len(original) % alignment) + body, header)
 
 
-def _join(
-    data: bytes, start: bytes, data_start: int, header: Header, kept: list[TensorInfo]
-) -> bytes:
-    """Kept tensors come first and were not moved; what followed the data is at the end."""
+def _join(data: bytes, start: bytes, header: Header) -> bytes:
+    """What followed the data is at the end."""
     n_bytes = header.get("layer_path.source_n_bytes")
     assert isinstance(n_bytes, int)
-    offsets = [t.offset_in_data for t in header.tensors] + [_data_end(data, header)]
-    n_kept = offsets[len(kept)]
-    body = data[data_start : data_start + n_kept]
-    n_tail = n_bytes - len(start) - n_kept
-    return (start + body + (data[len(data) - n_tail :] if n_tail > 0 else b""))[:n_bytes]
+    n_tail = n_bytes - len(start)
+    return (start + (data[len(data) - n_tail :] if n_tail > 0 else b""))[:n_bytes]
 
 
-def _data_end(data: bytes, header: Header) -> int:
+def _original(
+    header: Header, tensor: TensorInfo, content: bytes, first: dict[int, int]
+) -> tuple[tuple[int, ...], bytes]:
+    """Dimensions and padded data of a tensor that is no repeat."""
+    dim = SLICED_DIMS.get(tensor.name)
+    if dim is None:
+        return tensor.dims, content
+    n_before, n_after = len(first), header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_after, int)
+    n_along = tensor.dims[dim] // n_after * n_before
+    n_rows = math.prod(tensor.dims[dim + 1 :])
+    n_bytes = tensor_n_bytes(tensor.dims, tensor.type_id)
+    assert n_bytes is not None
+    row_n_bytes = n_bytes // n_rows
+    rows = [content[row * row_n_bytes :][:row_n_bytes] for row in range(n_rows)]
+    width = row_n_bytes // n_after
+    position_of = {block: position for position, block in first.items()}
+    restored = b"".join(
+        row[position_of[block] * width :][:width] for row in rows for block in range(n_before)
+    )
+    dims = (*tensor.dims[:dim], n_along, *tensor.dims[dim + 1 :])
+    return dims, restored + bytes(-len(restored) % header.alignment)
+
+
+def _data_end(header: Header) -> int:
     last = header.tensors[-1]
-    n_elements = 1
-    for dim in last.dims:
-        n_elements *= dim
-    alignment = header.alignment
-    return -(-(last.offset_in_data + 4 * n_elements) // alignment) * alignment
+    n_bytes = tensor_n_bytes(last.dims, last.type_id)
+    assert n_bytes is not None
+    return -(-(last.offset_in_data + n_bytes) // header.alignment) * header.alignment
 
 
 def _pairs(header: Header) -> tuple[KeyValue, ...]:

@@ -25,6 +25,7 @@ from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import Router, opened_router
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
@@ -34,6 +35,9 @@ from tests.verification.variants import vary
 N_TOKENS = 40
 """More than the sliding windows of the headers, which are 32."""
 N_CTX = 64
+
+FIRST_STAY = {"gemma3n": 20}
+"""Blocks that must stay the first ones: the paths are drawn over those behind them."""
 
 
 def draw_paths(n_blocks: int, n_paths: int, rng: np.random.Generator) -> Iterator[LayerPath]:
@@ -60,7 +64,9 @@ def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict
     architecture = parse_header(header.read_bytes(), name)[0].architecture
     with loaded_model(model, DeviceOptions()) as source, opened_router([source], N_CTX) as router:
         tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
-        for path in draw_paths(source.n_blocks, n_paths, rng):
+        n_first = FIRST_STAY.get(str(architecture), 0)
+        for drawn in draw_paths(source.n_blocks - n_first, n_paths, rng):
+            path = LayerPath.of([*range(n_first), *(n_first + b for b in drawn.blocks)])
             print(json.dumps({"trying": name, "path": str(path)}), flush=True)
             status, detail = judge(router, tokens, path, model, folder / "patched.gguf", naive)
             found = {"model": name, "architecture": architecture, "path": str(path)}
@@ -102,6 +108,12 @@ def plain_results(path: Path, tokens: Integers) -> Results:
         opened_context(model, N_CTX, N_CTX) as context,
     ):
         return np.array(context.decode(Batch.of(tokens)))
+
+
+def routed_results(path: Path, layer_path: LayerPath, tokens: Integers) -> Results:
+    """Along a path on the unmodified model."""
+    with loaded_model(path, DeviceOptions()) as model:
+        return route(model, layer_path).logits(tokens)
 
 
 def main() -> None:

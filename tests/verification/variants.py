@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
 
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.planning.blocks import block_of, renumber
@@ -16,18 +17,10 @@ PATTERN = "attention.sliding_window_pattern"
 
 
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with a variant: none, `period=3`, `set=key:3`, `blocks=46`."""
+    """Write the header at `source` with variants: `period=3`, `set=key:3`, `heads=1,blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
-    kind, _, value = variant.partition("=")
-    if kind == "period":
-        header = _with_number(header, PATTERN, int(value))
-    elif kind == "set":
-        suffix, _, number = value.partition(":")
-        header = _with_number(header, suffix, int(number))
-    elif kind == "absent":
-        header = _without(header, value or PATTERN)
-    elif kind == "blocks":
-        header = _widened(header, int(value))
+    for one in variant.split(","):
+        header = _varied(header, *one.partition("=")[::2])
     raw = serialize_header(header)
     destination.write_bytes(raw + bytes(pad(len(raw), header.alignment) - len(raw)))
     return destination
@@ -38,10 +31,42 @@ def _with_number(header: Header, suffix: str, value: int) -> Header:
     return _without(header, suffix, make_pair(key, ValueType.UINT32, struct.pack("<I", value), "<"))
 
 
+def _varied(header: Header, kind: str, value: str) -> Header:
+    if kind == "period":
+        return _with_number(header, PATTERN, int(value))
+    if kind == "set":
+        suffix, _, number = value.partition(":")
+        return _with_number(header, suffix, int(number))
+    if kind == "absent":
+        return _without(header, value or PATTERN)
+    if kind == "heads":
+        return _with_heads(header, int(value))
+    return _widened(header, int(value)) if kind == "blocks" else header
+
+
 def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
     key = f"{header.architecture}.{suffix}"
     kept = tuple(pair for pair in header.pairs if pair.key != key)
     return replace(header, pairs=(*kept, *instead))
+
+
+def _with_heads(header: Header, n_heads: int) -> Header:
+    """So many heads of queries, keys and values, each of the size that it had."""
+    for kind in ("head_count", "head_count_kv"):
+        before = header.get(f"{header.architecture}.attention.{kind}")
+        key = f"{header.architecture}.attention.{kind}"
+        count = make_pair(key, ValueType.UINT32, struct.pack("<I", n_heads), "<")
+        header = _without(header, f"attention.{kind}", count)
+    assert isinstance(before, int)
+
+    def resized(tensor: TensorInfo) -> TensorInfo:
+        name, dims = tensor.name.split(".", 2)[-1], list(tensor.dims)
+        which = {"attn_output.weight": 0, "attn_output.bias": None}.get(name, -1)
+        if re.fullmatch(r"attn_(q|k|v|output)\.(weight|bias)", name) and which is not None:
+            dims[which] = dims[which] // before * n_heads
+        return replace(tensor, dims=tuple(dims))
+
+    return _placed(replace(header, tensors=tuple(resized(t) for t in header.tensors)))
 
 
 def _widened(header: Header, n_blocks: int) -> Header:

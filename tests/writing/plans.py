@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from hypothesis import strategies as st
 
-from ggufsurgeon.write_plan import CopySpan, SourceFile, Span, WritePlan, ZeroSpan
+from ggufsurgeon.write_plan import (
+    CopySpan,
+    GatherSpan,
+    Piece,
+    ScaleSpan,
+    SourceFile,
+    Span,
+    WritePlan,
+    ZeroSpan,
+)
 from tests.builders import Tensor, gguf, llama_pairs
 
 MARK_N_BYTES = 32
@@ -34,10 +45,32 @@ def result_of(plan: WritePlan) -> bytes:
     for span in plan.spans:
         if isinstance(span, ZeroSpan):
             pieces.append(bytes(span.n_bytes))
+            continue
+        data = Path(plan.sources[span.source].path).read_bytes()[span.offset_in_file :]
+        if isinstance(span, GatherSpan):
+            pieces.append(gathered(data, span))
+        elif isinstance(span, ScaleSpan):
+            pieces.append(scaled(data[: span.n_bytes], span))
         else:
-            data = Path(plan.sources[span.source].path).read_bytes()
-            pieces.append(data[span.offset_in_file : span.offset_in_file + span.n_bytes])
+            pieces.append(data[: span.n_bytes])
     return b"".join(pieces)
+
+
+def gathered(data: bytes, span: GatherSpan) -> bytes:
+    """What a span takes of `data`, in which its first row comes first."""
+    return b"".join(
+        data[row * span.row_n_bytes + offset :][:n_bytes]
+        for row in range(span.n_rows)
+        for offset, n_bytes in span.pieces
+    )
+
+
+def scaled(data: bytes, span: ScaleSpan) -> bytes:
+    """Each number times the factor."""
+    numbers = struct.unpack(f"{span.dtype[0]}{len(data) // 4}f", data)
+    with np.errstate(all="ignore"):
+        products = [np.float64(number) * span.factor for number in numbers]
+        return np.array(products, span.dtype).tobytes()
 
 
 def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
@@ -47,8 +80,31 @@ def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
         ends = st.tuples(*[st.integers(0, n_bytes[source])] * 2).map(sorted)
         return ends.map(lambda at: CopySpan(source, at[0], at[1] - at[0]))
 
-    copies = st.integers(0, len(n_bytes) - 1).flatmap(copy)
-    return st.lists(copies | st.integers(0, 200).map(ZeroSpan), max_size=8)
+    which = st.integers(0, len(n_bytes) - 1)
+    others = st.integers(0, 200).map(ZeroSpan)
+    gathers = which.flatmap(lambda source: gather_spans(source, n_bytes[source]))
+    scales = which.flatmap(lambda source: scale_spans(source, n_bytes[source]))
+    return st.lists(which.flatmap(copy) | gathers | scales | others, max_size=8)
+
+
+@st.composite
+def scale_spans(draw: st.DrawFn, source: int, n_bytes: int) -> ScaleSpan:
+    """Single precision, in either byte order."""
+    dtype = draw(st.sampled_from(["<f4", ">f4"]))
+    n_numbers = draw(st.integers(0, n_bytes // 4))
+    offset = draw(st.integers(0, n_bytes - n_numbers * 4))
+    return ScaleSpan(source, offset, n_numbers * 4, dtype, draw(st.floats(0.1, 10)))
+
+
+@st.composite
+def gather_spans(draw: st.DrawFn, source: int, n_bytes: int) -> GatherSpan:
+    """Any pieces, in any order, of rows that lie within so many bytes."""
+    row_n_bytes = draw(st.integers(1, n_bytes))
+    n_rows = draw(st.integers(0, n_bytes // row_n_bytes))
+    offset = draw(st.integers(0, n_bytes - n_rows * row_n_bytes))
+    ends = st.tuples(*[st.integers(0, row_n_bytes)] * 2).map(sorted)
+    pieces = draw(st.lists(ends.map(lambda at: Piece(at[0], at[1] - at[0])), max_size=4))
+    return GatherSpan(source, offset, n_rows, row_n_bytes, tuple(pieces))
 
 
 def sparse_model(path: Path, n_blocks: int, block_n_bytes: int) -> Path:

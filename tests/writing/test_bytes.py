@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ggufsurgeon.api import plan as plan_patch
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import UNWATCHED
-from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
+from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Copier, Road
 from ggufsurgeon.writing.new_file import write_new_file
@@ -38,11 +38,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @st.composite
-def any_plan(draw: st.DrawFn) -> tuple[bytes, list[CopySpan | ZeroSpan]]:
+def any_plan(draw: st.DrawFn) -> tuple[bytes, list[Span]]:
     return draw(st.binary(max_size=100)), draw(spans(SIZES))
 
 
-Parts = tuple[bytes, "list[CopySpan | ZeroSpan]"]
+Parts = tuple[bytes, "list[Span]"]
 
 
 def over(folder: Path, parts: Parts) -> WritePlan:

@@ -1,0 +1,42 @@
+"""Tensors of blocks that are multiplied by a factor, where the user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.planning.blocks import name_in_block
+from ggufsurgeon.planning.tensors import OutputTensor
+from ggufsurgeon.write_plan import ScaleSpan
+
+
+def scale(
+    file: GgufFile, tensors: Sequence[OutputTensor], factors: Mapping[str, float]
+) -> list[OutputTensor]:
+    """`tensors`, those with a factor for their name within their block multiplied by it.
+
+    They must be F32.
+    """
+    return [
+        _scaled(file, tensor, factors.get(name_in_block(tensor.name) or "")) for tensor in tensors
+    ]
+
+
+def _scaled(file: GgufFile, tensor: OutputTensor, factor: float | None) -> OutputTensor:
+    if factor is None:
+        return tensor
+    offset = file.offset_in_file(tensor.source_tensor)
+    n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
+    span = ScaleSpan(0, offset, n_bytes, f"{file.header.byte_order}f4", factor)
+    return replace(tensor, spans=(span,))
+
+
+def scaling_notes(factors: Mapping[str, float]) -> list[str]:
+    """What the user should know of a file with scaled tensors."""
+    return [
+        f"has {name} of every block multiplied by {factor:.6g}, because llama.cpp scales by "
+        "another number with so many blocks: it computes the same within rounding, not to the "
+        "bit, and the original cannot be had back from it"
+        for name, factor in factors.items()
+    ]

@@ -1,0 +1,60 @@
+"""Tensors that hold a slice for each block: what they become on a layer path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ggufsurgeon.architectures.slices import Slicing, slicing_of
+from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.planning.blocks import Blocks
+from ggufsurgeon.planning.tensors import OutputTensor
+from ggufsurgeon.write_plan import CopySpan, GatherSpan, Piece, Span
+
+
+def reslice(
+    file: GgufFile, blocks: Blocks, tensors: Sequence[OutputTensor], path: Sequence[int]
+) -> list[OutputTensor]:
+    """`tensors`, those with a slice for each block with the slices of `path` instead.
+
+    `path` covers all blocks of the new model; MTP blocks have no slices.
+    """
+    trunk = path[: len(path) - blocks.n_mtp]
+    dims = find_architecture(file.header.architecture).sliced_dims
+    return [
+        _resliced(file, tensor, dims[tensor.name], blocks.n_trunk, trunk)
+        if tensor.name in dims
+        else tensor
+        for tensor in tensors
+    ]
+
+
+def _resliced(
+    file: GgufFile, tensor: OutputTensor, dim: int, n_slices: int, trunk: Sequence[int]
+) -> OutputTensor:
+    info = file.header.tensors[tensor.source_tensor]
+    slicing = slicing_of(info, dim, n_slices)
+    dims = (*info.dims[:dim], slicing.slice_n_elements * len(trunk), *info.dims[dim + 1 :])
+    offset = file.offset_in_file(tensor.source_tensor)
+    return replace(tensor, dims=dims, spans=tuple(slice_spans(offset, slicing, trunk)))
+
+
+def slice_spans(offset_in_file: int, slicing: Slicing, blocks: Sequence[int]) -> Iterator[Span]:
+    """The slices of `blocks`, in every row. One row is so many copies."""
+    pieces = tuple(_runs(slicing.slice_n_bytes, blocks))
+    if slicing.n_rows == 1:
+        for piece in pieces:
+            yield CopySpan(0, offset_in_file + piece.offset_in_row, piece.n_bytes)
+    else:
+        row_n_bytes = slicing.n_slices * slicing.slice_n_bytes
+        yield GatherSpan(0, offset_in_file, slicing.n_rows, row_n_bytes, pieces)
+
+
+def _runs(slice_n_bytes: int, blocks: Sequence[int]) -> Iterator[Piece]:
+    """A piece of a row for each run of consecutive blocks."""
+    start = 0
+    for n in range(1, len(blocks) + 1):
+        if n == len(blocks) or blocks[n] != blocks[n - 1] + 1:
+            yield Piece(blocks[start] * slice_n_bytes, (n - start) * slice_n_bytes)
+            start = n

@@ -1,0 +1,125 @@
+"""Is a tensor of one file what it should be of a tensor of another?"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.container.codec import MAX_DIMS
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.planning.blocks import find_blocks, name_in_block
+from ggufsurgeon.progress import Progress
+
+CHUNK_N_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What a row holds in the source, and which of that it must hold in the patched file."""
+
+    n_slices: int
+    slice_n_bytes: int
+    blocks: Sequence[int]
+
+
+@dataclass(frozen=True)
+class OpenFiles:
+    """A patched file and its source."""
+
+    patched: GgufFile
+    patched_descriptor: int
+    source: GgufFile
+    source_descriptor: int
+    progress: Progress
+
+    def same_bytes(self, at: int, source_at: int, n_bytes: int) -> bool:
+        """Whether the files have the same bytes there."""
+        end = at + n_bytes
+        while at < end:
+            n = min(CHUNK_N_BYTES, end - at)
+            piece = os.pread(self.patched_descriptor, n, at)
+            if len(piece) != n or piece != os.pread(self.source_descriptor, n, source_at):
+                return False
+            at, source_at = at + n, source_at + n
+            self.progress.advance(n)
+        return True
+
+    def same_products(self, at: int, source_at: int, n_bytes: int, factor: float) -> bool:
+        """Whether the numbers there, which are F32, are those of the source times `factor`."""
+        import numpy as np
+
+        dtype = f"{self.source.header.byte_order}f4"
+        new = os.pread(self.patched_descriptor, n_bytes, at)
+        old = np.frombuffer(os.pread(self.source_descriptor, n_bytes, source_at), dtype)
+        self.progress.advance(n_bytes)
+        with np.errstate(all="ignore"):
+            return new == (old.astype(np.float64) * factor).astype(dtype).tobytes()
+
+    def same_slices(self, at: int, source_at: int, n_rows: int, wanted: Slices) -> bool:
+        """Whether each of `n_rows` rows holds the wanted slices of the row of the source."""
+        import numpy as np
+
+        blocks, width = list(wanted.blocks), wanted.slice_n_bytes
+        n_new, n_old = len(blocks) * width, wanted.n_slices * width
+        n_at_once = max(1, CHUNK_N_BYTES // max(n_new, n_old, 1))
+        for row in range(0, n_rows, n_at_once):
+            n = min(n_at_once, n_rows - row)
+            new = os.pread(self.patched_descriptor, n * n_new, at + row * n_new)
+            old = os.pread(self.source_descriptor, n * n_old, source_at + row * n_old)
+            if len(new) != n * n_new or len(old) != n * n_old:
+                return False
+            slices = np.frombuffer(old, np.uint8).reshape(n, wanted.n_slices, width)
+            if slices[:, blocks].tobytes() != new:
+                return False
+            self.progress.advance(len(new))
+        return True
+
+
+class SameTensor:
+    """Whether tensor `index` of the patched file is what the path makes of `origin`."""
+
+    def __init__(self, files: OpenFiles, path: Sequence[int], factors: Mapping[str, float]) -> None:
+        self._files = files
+        self._factors = factors
+        blocks = find_blocks(files.source)
+        self._n_slices = blocks.n_trunk
+        self._trunk = path[: len(path) - blocks.n_mtp]
+        is_identity = list(path) == list(range(len(blocks)))
+        row = ARCHITECTURES.get(files.source.header.architecture or "")
+        self._sliced_dims = {} if is_identity or row is None else row.sliced_dims
+
+    def __call__(self, index: int, origin: int) -> bool:
+        """Dimensions, type and data."""
+        patched, source = self._files.patched, self._files.source
+        new, old = patched.header.tensors[index], source.header.tensors[origin]
+        at, source_at = patched.offset_in_file(index), source.offset_in_file(origin)
+        n_bytes = source.layout.tensor_n_bytes[origin]
+        dim = self._sliced_dims.get(old.name, MAX_DIMS)
+        if new.type_id != old.type_id or new.dims != self._expected_dims(old.dims, dim):
+            return False
+        factor = self._factors.get(name_in_block(old.name) or "")
+        if factor is not None:
+            return self._files.same_products(at, source_at, n_bytes, factor)
+        if dim >= len(old.dims):
+            return self._files.same_bytes(at, source_at, n_bytes)
+        return self._same_slices(at, source_at, n_bytes, math.prod(old.dims[dim + 1 :]))
+
+    def _expected_dims(self, dims: tuple[int, ...], dim: int) -> tuple[int, ...]:
+        if dim >= len(dims):
+            return dims
+        n_along = dims[dim] // self._n_slices * len(self._trunk)
+        return (*dims[:dim], n_along, *dims[dim + 1 :])
+
+    def _same_slices(self, at: int, source_at: int, n_bytes: int, n_rows: int) -> bool:
+        slice_n_bytes = n_bytes // self._n_slices // max(n_rows, 1)
+        if n_rows > 1:
+            wanted = Slices(self._n_slices, slice_n_bytes, self._trunk)
+            return self._files.same_slices(at, source_at, n_rows, wanted)
+        starts = (
+            (at + n * slice_n_bytes, source_at + block * slice_n_bytes)
+            for n, block in enumerate(self._trunk)
+        )
+        return all(self._files.same_bytes(*start, slice_n_bytes) for start in starts)
