@@ -44,7 +44,7 @@ class QueryScale(CountSelectsMaths):
     def factors(self, model: Model, path: Sequence[int]) -> Mapping[str, float]:
         """What the norm of the queries is to be multiplied by."""
         factor = self._factor(model, path)
-        return {} if factor in (None, 1) else {self.tensor: factor or 1}
+        return {} if factor is None or factor == 1 else {self.tensor: factor}
 
     def _factor(self, model: Model, path: Sequence[int]) -> float | None:
         """The scale that the model has over the one that it would have; None if unknown."""

@@ -12,7 +12,8 @@
     layer_path.scaled_by              f64[]   by what; the original cannot be had back then
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
-their order, repeats come last. No time and no path of the machine is written: the same input
+their order, repeats come last; a tensor with a slice for each block holds the original slices
+where their blocks run first. No time and no path of the machine is written: the same input
 gives the same bytes.
 """
 
