@@ -14,6 +14,9 @@ Window: TypeAlias = Literal["always", "if_set", "unless_zero"]
 """When something is in force: always, if `attention.sliding_window` is above zero, or unless it
 is there and zero."""
 
+HEAD_SIZES = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+"""Keys that may be told anew for blocks with a window, as `..._swa`."""
+
 
 def has_window(model: Model, read: Window) -> bool:
     """Whether something that is in force then is in force for this model."""
@@ -35,6 +38,8 @@ class SlidingWindow(Rule):
     """Built in; None where llama.cpp asks for the array."""
     dense_first: bool = False
     read: Window = "always"
+    own_sizes: tuple[str, ...] = ()
+    """Those of `HEAD_SIZES` that each block takes by its own kind, not by block 0's."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -48,6 +53,8 @@ class SlidingWindow(Rule):
                 "no block with a sliding window would be left, and llama.cpp aborts on a model "
                 "that has a window and no block that uses it (src/llama-model.cpp:2807)"
             )
+        if wanted[0] != kinds[0]:
+            self._check_sizes(model, path[0])
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):
             if len(pair.value) >= model.n_blocks:
@@ -64,6 +71,18 @@ class SlidingWindow(Rule):
         if not has_window(model, self.read):
             return ""
         return "sliding" if self.kinds(model)[block] else "global"
+
+    def _check_sizes(self, model: Model, block: int) -> None:
+        """Refuse another kind of block 0 where llama.cpp takes its sizes for all blocks."""
+        for suffix in HEAD_SIZES:
+            windowed, plain = model.pair(f"{suffix}_swa"), model.pair(suffix)
+            differs = windowed is not None and (plain is None or windowed.value != plain.value)
+            if differs and suffix not in self.own_sizes:
+                raise RefusedError(
+                    f"block {block} would become block 0, and one of the two has a sliding window: "
+                    f"{suffix} depends on that, and llama.cpp takes block 0's for other blocks too",
+                    hint="Paths that begin with block 0 work.",
+                )
 
     def kinds(self, model: Model) -> list[bool]:
         """Which blocks have a window. What an array lacks is dense."""

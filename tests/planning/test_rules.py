@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from ggufsurgeon.architectures.arrays import PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
 from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
+from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import RefusedError
@@ -125,6 +127,42 @@ def test_the_residual_scale_is_written_in_single_precision() -> None:
     assert found == {"any.residual_scale": float(expected)}
     assert edits(ResidualScale(), model(40, pair("any.residual_scale", F32, 1.0)), [0]) == {}
     assert math.isfinite(float(expected))
+
+
+def test_sizes_derived_from_block_0_are_written_out() -> None:
+    heads = pair("any.attention.head_count", ARRAY, (U32, [4, 2, 4, 0]))
+    kv = pair("any.attention.head_count_kv", ARRAY, (U32, [2, 2, 0, 0]))
+    of = model(4, heads, kv, pair("any.embedding_length", U32, 64))
+    assert edits(HeadCounts(), of, [0, 1, 1]) == {"any.attention.head_count": [4, 2, 2]}
+    assert edits(HeadCounts(), of, [1, 0]) == {
+        "any.attention.key_length": 16,
+        "any.attention.value_length": 16,
+        "any.rope.dimension_count": 16,
+        "any.attention.head_count": [2, 4],
+    }
+    known = model(4, heads, kv, pair("any.attention.key_length", U32, 8))
+    assert edits(HeadCounts(), known, [1, 0])["any.rope.dimension_count"] == 8
+    with pytest.raises(RefusedError, match="has 0 heads, where block 0 has 4"):
+        edits(HeadCounts(), of, [3, 0])
+    recurrent = edits(HeadCounts(unread_without_kv=True), of, [3, 1])
+    assert recurrent == {"any.attention.head_count": [4, 2]}
+
+
+def test_an_element_that_all_blocks_read_stays_first() -> None:
+    of = model(3, pair("any.feed_forward_length", ARRAY, (U32, [5, 6, 7])))
+    found = edits(PerLayerArray("feed_forward_length", reads="first"), of, [2, 1, 0])
+    assert found == {"any.feed_forward_length": [5, 6, 5]}
+    with pytest.raises(RefusedError, match="is 5 for block 0 and 7 for block 2, which would"):
+        edits(PerLayerArray("feed_forward_length", reads="both"), of, [2, 1, 0])
+
+
+def test_another_kind_of_block_0_is_refused_where_its_sizes_are_all_blocks() -> None:
+    rope = (pair("any.rope.dimension_count", U32, 8), pair("any.rope.dimension_count_swa", U32, 4))
+    of = model(6, *rope)
+    assert edits(SlidingWindow(3), of, [1, 2, 0])
+    with pytest.raises(RefusedError, match="block 2 would become block 0, and one of the two"):
+        edits(SlidingWindow(3), of, [2, 0, 1])
+    assert edits(SlidingWindow(3, own_sizes=("rope.dimension_count",)), of, [2, 0, 1])
 
 
 def test_mtp_blocks_follow_the_path() -> None:

@@ -34,8 +34,19 @@ VARIANTS = [
     "baichuan-dense@blocks=32",
     "command-r-dense@blocks=63",
     "llama-dense@blocks=80",
+    "llama-dense@unread=attention.head_count",
+    "gemma2-dense@unread=attention.head_count",
+    "llama-dense@unread=feed_forward_length",
+    "qwen3moe-moe@unread=expert_feed_forward_length",
+    *(f"{stem}@narrow=ffn" for stem in ("deci-dense", "openelm-dense", "plamo3-dense")),
+    *(f"{stem}@narrow=heads" for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")),
+    *(
+        f"{stem}@set=rope.dimension_count_swa:40"
+        for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")
+    ),
 ]
-"""Periods that the headers do not have, absent keys, and counts that select other maths."""
+"""Periods that the headers do not have, absent keys, counts that select other maths, arrays of
+which all but the first element are wrong, blocks of other sizes, and other RoPE with a window."""
 
 UNTRIED = {
     "apertus",

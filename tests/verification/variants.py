@@ -1,4 +1,4 @@
-"""Headers changed: other periods, absent keys, other numbers of blocks."""
+"""Headers changed: other periods, absent keys, other numbers of blocks, blocks of other sizes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,104 @@ from pathlib import Path
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.container.values import ValueType, encode_array_prefix, take_elements
 from ggufsurgeon.planning.blocks import block_of, renumber
 
 PATTERN = "attention.sliding_window_pattern"
 
 
+NARROWED = {
+    "attn_q.weight": 1,
+    "attn_q.bias": 0,
+    "attn_k.weight": 1,
+    "attn_k.bias": 0,
+    "attn_v.weight": 1,
+    "attn_v.bias": 0,
+    "attn_qkv.weight": 1,
+    "attn_gate.weight": 1,
+    "attn_output.weight": 0,
+    "attn_sinks.weight": 0,
+}
+"""Tensors whose size is in proportion to the number of heads, and in which dimension."""
+NARROWED_FFN = {
+    "ffn_gate.weight": 1,
+    "ffn_gate.bias": 0,
+    "ffn_up.weight": 1,
+    "ffn_up.bias": 0,
+    "ffn_down.weight": 0,
+}
+HEAD_SIZES = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+
+
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with a variant: ``, `period=3`, `absent` or `blocks=46`."""
+    """Write the header at `source` with a variant, such as ``, `period=3` or `blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
     kind, _, value = variant.partition("=")
     if kind == "period":
-        period = struct.pack("<I", int(value))
-        header = _without(header, PATTERN, make_pair(_key(header), ValueType.UINT32, period, "<"))
+        header = _with_number(header, PATTERN, int(value))
     elif kind == "absent":
         header = _without(header, value or PATTERN)
     elif kind == "blocks":
         header = _widened(header, int(value))
+    elif kind == "set":
+        suffix, _, number = value.partition(":")
+        header = _with_number(header, suffix, int(number))
+    elif kind == "unread":
+        header = _with_unread_elements(header, value)
+    elif kind == "narrow":
+        header = _narrowed(header, ffn=value == "ffn")
     raw = serialize_header(header)
     destination.write_bytes(raw + bytes(pad(len(raw), header.alignment) - len(raw)))
     return destination
 
 
-def _key(header: Header) -> str:
-    return f"{header.architecture}.{PATTERN}"
+def _with_number(header: Header, suffix: str, value: int) -> Header:
+    key = f"{header.architecture}.{suffix}"
+    return _without(header, suffix, make_pair(key, ValueType.UINT32, struct.pack("<I", value), "<"))
+
+
+def _with_array(header: Header, suffix: str, values: list[int]) -> Header:
+    key = f"{header.architecture}.{suffix}"
+    encoded = encode_array_prefix(ValueType.UINT32, len(values), "<")
+    encoded += struct.pack(f"<{len(values)}I", *values)
+    return _without(header, suffix, make_pair(key, ValueType.ARRAY, encoded, "<"))
+
+
+def _per_block(header: Header, suffix: str) -> list[int]:
+    value = header.get(f"{header.architecture}.{suffix}")
+    n_blocks = header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_blocks, int)
+    values = value if isinstance(value, list) else [value] * n_blocks
+    return [int(str(n)) for n in values]
+
+
+def _with_unread_elements(header: Header, suffix: str) -> Header:
+    """An array whose first element is right and whose others are not."""
+    first, *rest = _per_block(header, suffix)
+    return _with_array(header, suffix, [first, *(n + 1 + block for block, n in enumerate(rest))])
+
+
+def _narrowed(header: Header, ffn: bool) -> Header:
+    """Every second block has half the heads, and half the FFN; no key tells the size of a head."""
+    axes = NARROWED | NARROWED_FFN if ffn else NARROWED
+    tensors = []
+    for tensor in header.tensors:
+        block = block_of(tensor.name)
+        axis = axes.get(tensor.name.partition(".")[2].partition(".")[2])
+        if block is not None and block % 2 and axis is not None:
+            dims = list(tensor.dims)
+            dims[axis] //= 2
+            tensor = replace(tensor, dims=tuple(dims))
+        tensors.append(tensor)
+    header = replace(header, tensors=tuple(tensors))
+    for suffix in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
+        if ffn or suffix != "feed_forward_length":
+            whole = _per_block(header, suffix)
+            narrow = [n // 2 if block % 2 else n for block, n in enumerate(whole)]
+            header = _with_array(header, suffix, narrow)
+    for suffix in HEAD_SIZES:
+        header = _without(_without(header, suffix), f"{suffix}_swa")
+    return _placed(header)
 
 
 def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
@@ -59,8 +133,6 @@ def _wider(pair: KeyValue, header: Header, n_before: int, n_blocks: int) -> KeyV
     is_own = pair.key.startswith(f"{header.architecture}.")
     if not is_own or not isinstance(pair.value, list) or len(pair.value) != n_before:
         return pair
-    from ggufsurgeon.container.values import take_elements
-
     indices = [n % n_before for n in range(n_blocks)]
     return make_pair(
         pair.key, pair.value_type, take_elements(pair.raw, pair.value_at, "<", indices), "<"
