@@ -10,19 +10,27 @@ from ggufsurgeon.errors import RefusedError
 
 
 @dataclass(frozen=True)
-class BlockZeroStays(Rule):
-    """Block 0 is special, and must stay block 0 and be no other."""
+class PrefixStays(Rule):
+    """The first blocks are special: they stay the first ones, and run nowhere else.
+
+    They are the first `n`, or as many as the key `n_key` says.
+    """
 
     why: str
-    may_repeat: bool = False
+    n: int = 0
+    n_key: str = ""
     key: str = ""
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""
-        if path[0] != 0 or (not self.may_repeat and 0 in path[1:]):
+        n = min(self.n or model.number(self.n_key), model.n_trunk)
+        trunk = list(model.trunk(path))
+        if trunk[:n] != list(range(n)) or min(trunk[n:], default=n) < n:
+            first = "block 0" if n == 1 else f"blocks 0 to {n - 1}"
+            order = "come first and run once" if n == 1 else "come first, in order, and run once"
             raise RefusedError(
-                f"block 0 must come first and run once: {self.why}",
-                hint=f"Windows inside 1:{model.n_trunk} work.",
+                f"{first} must {order}: {self.why}",
+                hint=f"Windows inside {n}:{model.n_trunk} work." if n < model.n_trunk else "",
             )
         yield from ()
 

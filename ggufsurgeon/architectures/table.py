@@ -17,7 +17,7 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import (
     HEAD_SIZES,
     FixedPeriod,
@@ -311,7 +311,7 @@ _ROWS = (
         Architecture(
             name,
             f"{name}.cpp",
-            (BlockZeroStays("its values are mixed into those of all other blocks"),),
+            (PrefixStays("its values are mixed into those of all other blocks", n=1),),
         )
         for name in ("rwkv7", "arwkv7")
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from ggufsurgeon.architectures.arrays import PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
-from ggufsurgeon.architectures.crossing import BlockZeroStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
 from ggufsurgeon.architectures.sizes import HeadCounts
@@ -105,10 +105,28 @@ def test_kinds_by_index_alone() -> None:
 
 
 def test_block_0_stays() -> None:
-    assert edits(BlockZeroStays("why"), model(4), [0, 1, 2, 1, 2, 3]) == {}
+    rule = PrefixStays("why", n=1)
+    assert edits(rule, model(4), [0, 1, 2, 1, 2, 3]) == {}
     for path in ([1, 2, 3], [0, 1, 0, 2]):
-        with pytest.raises(RefusedError, match="must come first and run once: why"):
-            edits(BlockZeroStays("why"), model(4), path)
+        with pytest.raises(RefusedError, match="block 0 must come first and run once: why"):
+            edits(rule, model(4), path)
+
+
+@pytest.mark.parametrize("rule", [PrefixStays("why", n=3), PrefixStays("why", n_key="n_first")])
+def test_the_first_blocks_stay(rule: PrefixStays) -> None:
+    of = model(6, pair("any.n_first", U32, 3), n_mtp=1)
+    for good in ([0, 1, 2, 5], [0, 1, 2, 4, 3, 3, 5]):
+        assert edits(rule, of, good) == {}
+    for bad in ([0, 1, 3, 4, 5], [0, 2, 1, 3, 5], [0, 1, 2, 3, 1, 5], [0, 1, 5], [0, 1, 1, 2, 5]):
+        with pytest.raises(RefusedError, match="blocks 0 to 2 must come first, in order") as caught:
+            edits(rule, of, bad)
+        assert caught.value.hint == "Windows inside 3:5 work."
+
+
+def test_no_first_blocks_or_none_behind_them() -> None:
+    assert edits(PrefixStays("why", n_key="n_first"), model(3), [2, 2, 0]) == {}
+    with pytest.raises(RefusedError, match="blocks 0 to 2 must come first"):
+        edits(PrefixStays("why", n=20), model(3), [0, 1, 2, 2])
 
 
 def test_a_lite_model_says_so_in_another_length() -> None:
