@@ -119,6 +119,49 @@ class OneBlockList(Rule):
             yield Edit(make_pair(pair.key, pair.value_type, encoded, order))
 
 
+@dataclass(frozen=True)
+class ImageStreams(PerLayerArray):
+    """Which stream of image features is added to a block's input; below zero: none.
+
+    Never added to block 0's, which is fed the first stream itself. How many different streams there
+    are is the width of what a projector delivers (src/models/granite.cpp:12-31,149-160).
+    """
+
+    key: str = "deepstack_mapping"
+    may_be_longer: bool = True
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """The array, in which what block 0 says stays first, and its repeats have no stream."""
+        pair = self.array(model)
+        if pair is None or not isinstance(pair.value, list):
+            return
+        streams = [_signed(int(str(value))) for value in pair.value]
+        if path[0] and streams[path[0]] >= 0:
+            raise RefusedError(
+                f"block {path[0]} would become block 0, and image features are added to its input: "
+                "llama.cpp adds none to block 0's",
+                hint="Paths that begin with block 0 work.",
+            )
+        after = [streams[0], *(streams[block] if block else -1 for block in path[1:])]
+        lost = {stream for stream in streams if stream >= 0} - set(after)
+        if lost:
+            raise RefusedError(
+                f"no block would be left that image features {min(lost)} are added to, and the "
+                "model's projector would no longer fit",
+                hint=f"Keep a block of each stream in {pair.key}.",
+            )
+        if after != streams[: model.n_blocks] or len(path) != model.n_blocks:
+            order, kind = pair.byte_order, ValueType.INT32
+            encoded = encode_array_prefix(kind, len(after), order)
+            encoded += b"".join(encode_value(kind, stream, order) for stream in after)
+            yield Edit(make_pair(pair.key, ValueType.ARRAY, encoded, order))
+
+
+def _signed(value: int) -> int:
+    """As llama.cpp reads any 32-bit integer here."""
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
 def reindexed(pair: KeyValue, blocks: Sequence[int]) -> KeyValue:
     """An array whose element n is element `blocks[n]` of `pair`; types and odd booleans stay."""
     taken = take_elements(pair.raw, pair.value_at, pair.byte_order, blocks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ggufsurgeon.architectures.arrays import OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.arrays import ImageStreams, OneBlockList, PerLayerArray
 from ggufsurgeon.architectures.counts import (
     BlockCount,
     CountSelectsMaths,
@@ -75,8 +75,8 @@ OWN_FFN = (PerLayerArray("feed_forward_length"),)
 BOTH_HEADS = (PerLayerArray("attention.head_count", reads="both"),)
 BOTH_FFN = (PerLayerArray("feed_forward_length", reads="both"),)
 DENSE_FIRST = PrefixCount("leading_dense_block_count", "dense")
-IMAGE_FEATURES = NotYet("n_deepstack_layers", "image features added behind its first blocks")
-DEEPSTACK = PerLayerArray("deepstack_mapping", may_be_longer=True)
+IMAGE_FEATURES = PrefixStays("image features are added behind them", n_key="n_deepstack_layers")
+DEEPSTACK = ImageStreams()
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
 COMPRESS_RATIOS = PerLayerArray("attention.compress_ratios", may_be_longer=True, keeps_values=True)
 NO_ROPE = "NoPE"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ggufsurgeon.architectures.arrays import PerLayerArray
+from ggufsurgeon.architectures.arrays import ImageStreams, PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
 from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
@@ -21,7 +21,18 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.windows import judge_windows
-from tests.builders import ARRAY, BOOL, F32, STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.builders import (
+    ARRAY,
+    BOOL,
+    F32,
+    I32,
+    STRING,
+    U32,
+    block_tensors,
+    gguf,
+    llama_model,
+    pair,
+)
 from tests.planning.memory import opened, patched_header
 
 
@@ -172,6 +183,18 @@ def test_an_element_that_all_blocks_read_stays_first() -> None:
     assert found == {"any.feed_forward_length": [5, 6, 5]}
     with pytest.raises(RefusedError, match="is 5 for block 0 and 7 for block 2, which would"):
         edits(PerLayerArray("feed_forward_length", reads="both"), of, [2, 1, 0])
+
+
+def test_streams_of_image_features_follow_their_blocks() -> None:
+    streams = [0, -1, 1, -1, 2]
+    of = model(5, pair("any.deepstack_mapping", ARRAY, (I32, streams)))
+    found = edits(ImageStreams(), of, [0, 1, 2, 0, 1, 2, 3, 4])
+    assert found == {"any.deepstack_mapping": [0, -1, 1, -1, -1, 1, -1, 2]}
+    assert edits(ImageStreams(), of, [1, 2, 4])["any.deepstack_mapping"] == [0, 1, 2]
+    with pytest.raises(RefusedError, match="block 2 would become block 0, and image features"):
+        edits(ImageStreams(), of, [2, 3, 4])
+    with pytest.raises(RefusedError, match="no block would be left that image features 2 are"):
+        edits(ImageStreams(), of, [0, 1, 2, 3])
 
 
 def test_another_kind_of_block_0_is_refused_where_its_sizes_are_all_blocks() -> None:

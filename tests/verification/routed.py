@@ -173,11 +173,7 @@ class Runner:
         params.cb_eval = self._callback
         context = lib.llama_init_from_model(self.model, params)
         assert context, "no context"
-        batch = lib.llama_batch_init(len(tokens), 0, 1)
-        batch.n_tokens = len(tokens)
-        for n, token in enumerate(tokens):
-            batch.token[n], batch.pos[n], batch.logits[n] = token, n, True
-            batch.n_seq_id[n], batch.seq_id[n][0] = 1, 0
+        batch = self._batch(tokens)
         try:
             assert lib.llama_decode(context, batch) == 0
             pointer = lib.llama_get_logits(context)
@@ -185,3 +181,11 @@ class Runner:
         finally:
             lib.llama_batch_free(batch)
             lib.llama_free(context)
+
+    def _batch(self, tokens: list[int]) -> Any:
+        batch = llama_cpp().llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for n, token in enumerate(tokens):
+            batch.token[n], batch.pos[n], batch.logits[n] = token, n, True
+            batch.n_seq_id[n], batch.seq_id[n][0] = 1, 0
+        return batch

@@ -44,9 +44,11 @@ VARIANTS = [
         f"{stem}@set=rope.dimension_count_swa:40"
         for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")
     ),
+    "qwen3vl-dense@set=n_deepstack_layers:3",
 ]
 """Periods that the headers do not have, absent keys, counts that select other maths, arrays of
-which all but the first element are wrong, blocks of other sizes, and other RoPE with a window."""
+which all but the first element are wrong, blocks of other sizes, other RoPE with a window, and
+image features behind the first blocks."""
 
 UNTRIED = {
     "apertus",

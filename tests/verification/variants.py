@@ -51,6 +51,9 @@ def vary(source: Path, variant: str, destination: Path) -> Path:
     elif kind == "set":
         suffix, _, number = value.partition(":")
         header = _with_number(header, suffix, int(number))
+    elif kind == "array":
+        suffix, _, numbers = value.partition(":")
+        header = _with_array(header, suffix, [int(number) for number in numbers.split(",")])
     elif kind == "unread":
         header = _with_unread_elements(header, value)
     elif kind == "narrow":
@@ -67,8 +70,8 @@ def _with_number(header: Header, suffix: str, value: int) -> Header:
 
 def _with_array(header: Header, suffix: str, values: list[int]) -> Header:
     key = f"{header.architecture}.{suffix}"
-    encoded = encode_array_prefix(ValueType.UINT32, len(values), "<")
-    encoded += struct.pack(f"<{len(values)}I", *values)
+    encoded = encode_array_prefix(ValueType.INT32, len(values), "<")
+    encoded += struct.pack(f"<{len(values)}i", *values)
     return _without(header, suffix, make_pair(key, ValueType.ARRAY, encoded, "<"))
 
 
