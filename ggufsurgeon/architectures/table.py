@@ -17,7 +17,7 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
 from ggufsurgeon.architectures.kinds import (
     HEAD_SIZES,
     FixedPeriod,
@@ -271,6 +271,9 @@ _ROWS = (
         ),
     ),
     # Recurrent blocks among attention blocks.
+    Architecture(
+        "kimi-k3", "kimi-k3.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST, ResidualCheckpoints())
+    ),
     Architecture("jamba", "jamba.cpp", (HybridKinds(), *OWN_KV)),
     Architecture("lfm2", "lfm2.cpp", (HybridKinds(), *OWN_KV)),
     Architecture("lfm2moe", "lfm2moe.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST)),
@@ -316,16 +319,6 @@ _ROWS = (
         for name in ("rwkv7", "arwkv7")
     ),
     # Refused while a feature is on.
-    Architecture(
-        "kimi-k3",
-        "kimi-k3.cpp",  # later blocks attend over checkpoints of the residual, 273-306
-        (
-            HybridKinds(),
-            *OWN_KV,
-            DENSE_FIRST,
-            NotYet("attn_res.block_size", "blocks that restart the residual at every so many"),
-        ),
-    ),
     Architecture(
         "nanbeige",
         "nanbeige.cpp",  # replays all blocks num_loops times (13-31), each with its own cache

@@ -9,7 +9,7 @@ import pytest
 
 from ggufsurgeon.architectures.arrays import ImageStreams, PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
-from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
 from ggufsurgeon.architectures.sizes import HeadCounts
@@ -183,6 +183,18 @@ def test_an_element_that_all_blocks_read_stays_first() -> None:
     assert found == {"any.feed_forward_length": [5, 6, 5]}
     with pytest.raises(RefusedError, match="is 5 for block 0 and 7 for block 2, which would"):
         edits(PerLayerArray("feed_forward_length", reads="both"), of, [2, 1, 0])
+
+
+def test_blocks_behind_the_last_checkpoint_of_the_residual_may_change() -> None:
+    of = model(8, pair("any.attn_res.block_size", U32, 5))
+    for good in (window(8, 6, 8), [0, 1, 2, 3, 4, 5, 7, 6], [0, 1, 2, 3, 4, 5]):
+        assert edits(ResidualCheckpoints(), of, good) == {}
+    for bad in (window(8, 5, 6), [0, 1, 2, 3, 4, 6, 7], [0, 1, 2, 3, 4]):
+        with pytest.raises(RefusedError, match="blocks 0 to 5 must come first"):
+            edits(ResidualCheckpoints(), of, bad)
+    with pytest.raises(RefusedError, match="with 11 blocks the residual would be put by once more"):
+        edits(ResidualCheckpoints(), of, [*range(6), 6, 7, 6, 7, 7])
+    assert edits(ResidualCheckpoints(), model(8), window(8, 0, 8)) == {}
 
 
 def test_streams_of_image_features_follow_their_blocks() -> None:

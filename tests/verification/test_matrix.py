@@ -45,10 +45,11 @@ VARIANTS = [
         for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")
     ),
     "qwen3vl-dense@set=n_deepstack_layers:3",
+    "kimi-k3-moe@set=attn_res.block_size:5",
 ]
 """Periods that the headers do not have, absent keys, counts that select other maths, arrays of
 which all but the first element are wrong, blocks of other sizes, other RoPE with a window, and
-image features behind the first blocks."""
+image features behind the first blocks, and checkpoints of the residual."""
 
 UNTRIED = {
     "apertus",
