@@ -302,7 +302,7 @@ _ROWS = (
         "command-r.cpp",
         (CountSelectsMaths((64,), "norms of queries and keys or none", or_more=True),),
     ),
-    Architecture("minicpm", "minicpm.cpp", (ResidualScale(),)),
+    Architecture("minicpm", "minicpm.cpp", (ResidualScale(), *BOTH_HEADS)),
     Architecture(
         "baichuan", "baichuan.cpp", (CountSelectsMaths((32, 40), "another position encoding"),)
     ),

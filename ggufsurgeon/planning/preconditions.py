@@ -20,8 +20,3 @@ def check_is_whole_model(file: GgufFile) -> None:
         )
     if header.architecture is None:
         raise MalformedFileError(str(file.path), "the key general.architecture is missing")
-    if "general.tensor_extra.name" in header.pair_of:
-        raise RefusedError(
-            f"{file.path} lists tensors by name in general.tensor_extra.name, "
-            "which this version does not rename"
-        )

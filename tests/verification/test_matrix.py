@@ -46,10 +46,11 @@ VARIANTS = [
     ),
     "qwen3vl-dense@set=n_deepstack_layers:3",
     "kimi-k3-moe@set=attn_res.block_size:5",
+    "llama-dense@extra",
 ]
 """Periods that the headers do not have, absent keys, counts that select other maths, arrays of
 which all but the first element are wrong, blocks of other sizes, other RoPE with a window, and
-image features behind the first blocks, and checkpoints of the residual."""
+image features behind the first blocks, checkpoints of the residual, and tensors listed by name."""
 
 UNTRIED = {
     "apertus",

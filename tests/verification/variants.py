@@ -9,7 +9,12 @@ from pathlib import Path
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.values import ValueType, encode_array_prefix, take_elements
+from ggufsurgeon.container.values import (
+    ValueType,
+    encode_array_prefix,
+    encode_string,
+    take_elements,
+)
 from ggufsurgeon.planning.blocks import block_of, renumber
 
 PATTERN = "attention.sliding_window_pattern"
@@ -54,6 +59,8 @@ def vary(source: Path, variant: str, destination: Path) -> Path:
     elif kind == "array":
         suffix, _, numbers = value.partition(":")
         header = _with_array(header, suffix, [int(number) for number in numbers.split(",")])
+    elif kind == "extra":
+        header = _with_tensor_extra(header)
     elif kind == "unread":
         header = _with_unread_elements(header, value)
     elif kind == "narrow":
@@ -81,6 +88,22 @@ def _per_block(header: Header, suffix: str) -> list[int]:
     assert isinstance(n_blocks, int)
     values = value if isinstance(value, list) else [value] * n_blocks
     return [int(str(n)) for n in values]
+
+
+def _with_tensor_extra(header: Header) -> Header:
+    """Every tensor listed, in `general.tensor_extra.*`, every second one for 4-bit activations."""
+    names = b"".join(encode_string(tensor.name, "<") for tensor in header.tensors)
+    n = len(header.tensors)
+    flags = bytes(index % 2 for index in range(n))
+    lists = {
+        "name": encode_array_prefix(ValueType.STRING, n, "<") + names,
+        "prec_a4": encode_array_prefix(ValueType.BOOL, n, "<") + flags,
+    }
+    pairs = (
+        make_pair(f"general.tensor_extra.{key}", ValueType.ARRAY, value, "<")
+        for key, value in lists.items()
+    )
+    return replace(header, pairs=(*header.pairs, *pairs))
 
 
 def _with_unread_elements(header: Header, suffix: str) -> Header:
