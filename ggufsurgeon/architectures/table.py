@@ -65,6 +65,19 @@ UNREAD_ARRAYS = frozenset(
 )
 """Arrays that some architectures read by layer, and those without a rule for them never."""
 
+NEEDS_MTP_TENSORS = frozenset(
+    {
+        *("bailingmoe2", "exaone-moe", "exaone4", "glm4", "glm5-next"),
+        *("nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next"),
+    }
+)
+"""They load no file that counts MTP blocks and lacks their tensors: `TENSOR_SKIP` alone asks for
+them all the same (src/llama-model-loader.cpp:1155-1186). All others leave MTP blocks out, or have
+`trunk_only` (src/models/glm4-moe.cpp:34-39)."""
+
+MTP_BY_TENSOR = frozenset({"deepseek4"})
+"""They count MTP blocks only if the first of them is there (src/models/deepseek4.cpp:20-26)."""
+
 # Which arrays' elements a graph reads: each block's own, or block 0's, or both.
 OWN_ROPE = ("rope.dimension_count",)
 OWN_KV = (PerLayerArray("attention.head_count_kv"),)

@@ -15,7 +15,7 @@ from ggufsurgeon.architectures.model import Model, Rule
 from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import find_blocks
@@ -28,9 +28,11 @@ from tests.builders import (
     I32,
     STRING,
     U32,
+    Tensor,
     block_tensors,
     gguf,
     llama_model,
+    llama_pairs,
     pair,
 )
 from tests.planning.memory import opened, patched_header
@@ -224,6 +226,38 @@ def test_mtp_blocks_follow_the_path() -> None:
     header = patched_header(data, LayerPath.of([0, 1, 1, 2]))
     assert header.get("layer_path.blocks") == "0..1,1..3"
     assert header.get("llama.block_count") == 5
+
+
+def trunk_only(architecture: str) -> bytes:
+    pairs = [pair("general.architecture", STRING, architecture)]
+    pairs += [pair(f"{architecture}.block_count", U32, 5)]
+    pairs += [pair(f"{architecture}.nextn_predict_layers", U32, 2)]
+    return gguf(pairs, block_tensors(3))
+
+
+def test_mtp_blocks_may_have_no_tensors_where_llama_cpp_loads_that() -> None:
+    assert find_blocks(opened(trunk_only("glm4moe"))).of_block[3:] == ((), ())
+    header = patched_header(trunk_only("glm4moe"), LayerPath.of([0, 1, 2, 1, 2]))
+    assert header.get("glm4moe.block_count") == 7
+    assert header.get("glm4moe.nextn_predict_layers") == 2
+    assert max(str(tensor.name) for tensor in header.tensors if "blk" in tensor.name)[:5] == "blk.4"
+    with pytest.raises(MalformedFileError, match="block 3 has no tensors"):
+        find_blocks(opened(trunk_only("qwen35")))
+
+
+def test_mtp_blocks_that_llama_cpp_does_not_count_are_blocks() -> None:
+    pairs = [pair("general.architecture", STRING, "deepseek4")]
+    pairs += [pair("deepseek4.block_count", U32, 3)]
+    pairs += [pair("deepseek4.nextn_predict_layers", U32, 1)]
+    assert find_blocks(opened(gguf(pairs, block_tensors(3)))).n_trunk == 3
+    probe = Tensor("blk.2.nextn.eh_proj.weight")
+    assert find_blocks(opened(gguf(pairs, [*block_tensors(3), probe]))).n_trunk == 2
+
+
+def test_mtp_blocks_alone_are_no_model() -> None:
+    pairs = [*llama_pairs(5), pair("llama.nextn_predict_layers", U32, 2)]
+    with pytest.raises(RefusedError, match="holds the MTP blocks of a model alone"):
+        find_blocks(opened(gguf(pairs, block_tensors(5, skip=[0, 1, 2]))))
 
 
 def test_a_refusal_names_the_nearest_windows_that_work() -> None:

@@ -47,10 +47,14 @@ VARIANTS = [
     "qwen3vl-dense@set=n_deepstack_layers:3",
     "kimi-k3-moe@set=attn_res.block_size:5",
     "llama-dense@extra",
+    "glm4moe-moe@trunk=2",
+    "mimo2-moe@trunk=1",
+    "deepseek4-moe@set=nextn_predict_layers:1",
 ]
 """Periods that the headers do not have, absent keys, counts that select other maths, arrays of
-which all but the first element are wrong, blocks of other sizes, other RoPE with a window, and
-image features behind the first blocks, checkpoints of the residual, and tensors listed by name."""
+which all but the first element are wrong, blocks of other sizes, other RoPE with a window, image
+features behind the first blocks, checkpoints of the residual, tensors listed by name, and MTP
+blocks without tensors."""
 
 UNTRIED = {
     "apertus",

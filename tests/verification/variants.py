@@ -59,6 +59,8 @@ def vary(source: Path, variant: str, destination: Path) -> Path:
     elif kind == "array":
         suffix, _, numbers = value.partition(":")
         header = _with_array(header, suffix, [int(number) for number in numbers.split(",")])
+    elif kind == "trunk":
+        header = _without_mtp_tensors(header, int(value))
     elif kind == "extra":
         header = _with_tensor_extra(header)
     elif kind == "unread":
@@ -88,6 +90,15 @@ def _per_block(header: Header, suffix: str) -> list[int]:
     assert isinstance(n_blocks, int)
     values = value if isinstance(value, list) else [value] * n_blocks
     return [int(str(n)) for n in values]
+
+
+def _without_mtp_tensors(header: Header, n_mtp: int) -> Header:
+    """The last blocks are counted as MTP blocks, and their tensors are not there."""
+    n_blocks = header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_blocks, int)
+    kept = [t for t in header.tensors if (block_of(t.name) or 0) < n_blocks - n_mtp]
+    header = _with_number(header, "nextn_predict_layers", n_mtp)
+    return _placed(replace(header, tensors=tuple(kept)))
 
 
 def _with_tensor_extra(header: Header) -> Header:
