@@ -9,6 +9,7 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.preconditions import OF_ARCHITECTURE, OF_TYPE
 from tests.builders import (
     ARRAY,
     BOOL,
@@ -36,6 +37,14 @@ class Case(NamedTuple):
     says: str
     data: bytes
     path: list[int] = REPEAT
+
+
+def of_type(kind: str) -> bytes:
+    return llama_model(3, pair("general.type", STRING, kind))
+
+
+def of_architecture(name: str) -> bytes:
+    return gguf([pair("general.architecture", STRING, name)], [Tensor("direction.1")])
 
 
 def listing(names: list[str], prec_a4: list[int]) -> bytes:
@@ -67,7 +76,19 @@ MALFORMED = [
 
 REFUSED = [
     Case("'unheard' is not in this version's table", gguf(UNHEARD, block_tensors(3))),
-    Case("'adapter', not a model", llama_model(3, pair("general.type", STRING, "adapter"))),
+    Case("an adapter .LoRA. for the blocks", of_type("adapter")),
+    Case("an importance matrix for the weights", gguf([pair("general.type", STRING, "imatrix")])),
+    Case("a projector of images or sound", of_type("mmproj")),
+    Case("a projector of images or sound", of_architecture("clip")),
+    Case("a set of control vectors", of_architecture("controlvector")),
+    Case("a draft of another model", of_architecture("eagle3")),
+    Case("a draft of another model", of_architecture("dflash")),
+    Case("a draft of another model", of_architecture("gemma4-assistant")),
+    Case("'odd', not a model", of_type("odd")),
+    Case(
+        "a vocabulary alone",
+        gguf(llama_pairs(3, pair("tokenizer.ggml.model", STRING, "llama"))),
+    ),
     Case("one of 2 shards", llama_model(3, pair("split.count", U16, 2))),
     Case("name is not a list of strings", array("general.tensor_extra.name", 1)),
     Case("prec_a4 is not an array of 1", listing(["blk.1.ffn.weight"], [1, 0])),
@@ -87,6 +108,15 @@ def check(kind: type[GgufSurgeonError], case: Case) -> None:
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.says)
 def test_what_is_not_whole_is_malformed(case: Case) -> None:
     check(MalformedFileError, case)
+
+
+@pytest.mark.parametrize(
+    "data", [of_type(name) for name in OF_TYPE] + [of_architecture(n) for n in OF_ARCHITECTURE]
+)
+def test_a_companion_file_is_told_what_to_do_instead(data: bytes) -> None:
+    with pytest.raises(RefusedError) as caught:
+        plan_patch(opened(data), LayerPath.of([0]))
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.says)
