@@ -1,6 +1,8 @@
 """Which rules each architecture of llama.cpp has. One that is not here is refused by name.
 
-`graph` is the file under llama.cpp's `src/models` in which that was read.
+Read in llama.cpp of 2026-10-01, as llama-cpp-python 0.3.36 has it. `graph` is the file of the graph
+under `src/models`; numbers in comments are lines of it. The lines where the keys are read are in
+sources.py.
 """
 
 from __future__ import annotations

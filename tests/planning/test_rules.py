@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints,
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
 from ggufsurgeon.architectures.sizes import HeadCounts
+from ggufsurgeon.architectures.sources import SOURCES
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
@@ -277,3 +279,10 @@ def test_a_refusal_names_the_nearest_windows_that_work() -> None:
 
 def test_every_architecture_of_llama_cpp_is_in_the_table() -> None:
     assert len(ARCHITECTURES) == 153
+
+
+def test_every_architecture_has_a_source() -> None:
+    assert SOURCES.keys() == ARCHITECTURES.keys()
+    for name, source in SOURCES.items():
+        match = re.fullmatch(r"(?:\.\./)?[a-z0-9-]+\.cpp:(\d+)-(\d+)", source)
+        assert match is not None and int(match[1]) <= int(match[2]), (name, source)
