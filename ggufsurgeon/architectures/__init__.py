@@ -9,7 +9,9 @@
     slices.py     tensors that hold a slice for each block
     tensors.py    tensors that only some blocks have
     refusals.py   what is refused, whatever the path
+    sizes.py      sizes of heads, derived from block 0
     table.py      who has which rules
+    sources.py    where each was read
 
 Facts are read from llama.cpp of 2026-10-01 (the copy in llama-cpp-python 0.3.36); `file:line`
 references are to that tree.

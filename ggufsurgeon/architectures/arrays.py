@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.codec import make_pair
@@ -18,6 +19,10 @@ from ggufsurgeon.container.values import (
 )
 from ggufsurgeon.errors import RefusedError
 
+Readers: TypeAlias = Literal["own", "first", "both"]
+"""Which elements llama.cpp reads: each block its own, the first for all blocks, or now the one
+and now the other."""
+
 
 @dataclass(frozen=True)
 class PerLayerArray(Rule):
@@ -31,9 +36,8 @@ class PerLayerArray(Rule):
     """It has no elements for MTP blocks."""
     prefixed: bool = True
     """Its key begins with the architecture's name."""
-    sizes_block_0: bool = False
-    """llama.cpp takes block 0's for the whole model (src/llama-model.cpp:1435-1471,
-    src/llama-graph.cpp:1460-1480), so the new block 0 must have the same."""
+    reads: Readers = "own"
+    """`n_head()` is `n_head(0)` (src/llama-hparams.h), so many graphs read the first for all."""
     keeps_values: bool = False
     """llama.cpp aborts where a value that the model had occurs no more."""
     may_be_longer: bool = False
@@ -41,34 +45,44 @@ class PerLayerArray(Rule):
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The array, re-indexed by the path, its elements byte for byte."""
-        pair = model.pair(self.key) if self.prefixed else model.header.pair_of.get(self.key)
-        if pair is None or not isinstance(pair.value, list):
+        pair = self.array(model)
+        if pair is None:
             return
         blocks = model.trunk(path) if self.trunk_only else path
-        self._check(pair, pair.value, model, blocks)
-        follows = reindexed(pair, blocks)
+        self._check(pair, model, blocks)
+        follows = reindexed(pair, (0, *blocks[1:]) if self.reads == "first" else blocks)
         if follows.raw != pair.raw:
             yield Edit(follows)
 
-    def _check(
-        self, pair: KeyValue, values: Sequence[object], model: Model, blocks: Sequence[int]
-    ) -> None:
-        n_expected = model.n_trunk if self.trunk_only else model.n_blocks
+    def array(self, model: Model) -> KeyValue | None:
+        """The pair when it is an array, or RefusedError when that has not one element a block."""
+        pair = model.pair(self.key) if self.prefixed else model.header.pair_of.get(self.key)
+        if pair is None or not isinstance(pair.value, list):
+            return None
+        n_expected = self._n_expected(model)
+        n_found = len(pair.value)
         element_type, _ = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
-        fits = len(values) == n_expected or (self.may_be_longer and len(values) > n_expected)
+        fits = n_found == n_expected or (self.may_be_longer and n_found > n_expected)
         if not fits or element_type not in SCALAR_WIDTHS:
             raise RefusedError(
-                f"{pair.key} has {len(values)} elements for {n_expected} blocks: "
+                f"{pair.key} has {n_found} elements for {n_expected} blocks: "
                 "llama.cpp does not load such a file, and which block each belongs to is unclear"
             )
-        lost = {repr(v) for v in values[:n_expected]} - {repr(values[block]) for block in blocks}
+        return pair
+
+    def _n_expected(self, model: Model) -> int:
+        return model.n_trunk if self.trunk_only else model.n_blocks
+
+    def _check(self, pair: KeyValue, model: Model, blocks: Sequence[int]) -> None:
+        values = pair.value[: self._n_expected(model)] if isinstance(pair.value, list) else []
+        lost = {repr(value) for value in values} - {repr(values[block]) for block in blocks}
         if self.keeps_values and lost:
             raise RefusedError(
                 f"no block with {', '.join(sorted(lost))} in {pair.key} would be left, "
                 "and llama.cpp aborts on such a model",
-                hint=f"Keep a block of each value: {list(values[:n_expected])}.",
+                hint=f"Keep a block of each value: {values}.",
             )
-        if self.sizes_block_0 and repr(values[blocks[0]]) != repr(values[0]):
+        if self.reads == "both" and repr(values[blocks[0]]) != repr(values[0]):
             raise RefusedError(
                 f"{pair.key} is {values[0]!r} for block 0 and {values[blocks[0]]!r} for block "
                 f"{blocks[0]}, which would become block 0: llama.cpp takes sizes for the whole "
@@ -103,6 +117,49 @@ class OneBlockList(Rule):
         if places != pair.value:
             encoded = encode_array_prefix(kind, 1, order) + encode_value(kind, places[0], order)
             yield Edit(make_pair(pair.key, pair.value_type, encoded, order))
+
+
+@dataclass(frozen=True)
+class ImageStreams(PerLayerArray):
+    """Which stream of image features is added to a block's input; below zero: none.
+
+    Never added to block 0's, which is fed the first stream itself. How many different streams there
+    are is the width of what a projector delivers (src/models/granite.cpp:12-31,149-160).
+    """
+
+    key: str = "deepstack_mapping"
+    may_be_longer: bool = True
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """The array, in which what block 0 says stays first, and its repeats have no stream."""
+        pair = self.array(model)
+        if pair is None or not isinstance(pair.value, list):
+            return
+        streams = [_signed(int(str(value))) for value in pair.value]
+        if path[0] and streams[path[0]] >= 0:
+            raise RefusedError(
+                f"block {path[0]} would become block 0, and image features are added to its input: "
+                "llama.cpp adds none to block 0's",
+                hint="Paths that begin with block 0 work.",
+            )
+        after = [streams[0], *(streams[block] if block else -1 for block in path[1:])]
+        lost = {stream for stream in streams if stream >= 0} - set(after)
+        if lost:
+            raise RefusedError(
+                f"no block would be left that image features {min(lost)} are added to, and the "
+                "model's projector would no longer fit",
+                hint=f"Keep a block of each stream in {pair.key}.",
+            )
+        if after != streams[: model.n_blocks] or len(path) != model.n_blocks:
+            order, kind = pair.byte_order, ValueType.INT32
+            encoded = encode_array_prefix(kind, len(after), order)
+            encoded += b"".join(encode_value(kind, stream, order) for stream in after)
+            yield Edit(make_pair(pair.key, ValueType.ARRAY, encoded, order))
+
+
+def _signed(value: int) -> int:
+    """As llama.cpp reads any 32-bit integer here."""
+    return value - (1 << 32) if value >= 1 << 31 else value
 
 
 def reindexed(pair: KeyValue, blocks: Sequence[int]) -> KeyValue:

@@ -37,6 +37,33 @@ class PrefixStays(Rule):
 
 
 @dataclass(frozen=True)
+class ResidualCheckpoints(Rule):
+    """Every so many blocks the residual is put by and begun anew; later blocks attend over those.
+
+    src/models/kimi-k3.cpp:277-327. Blocks behind the last checkpoint all see the same ones, so
+    those may change, as long as no checkpoint more is made.
+    """
+
+    key: str = "attn_res.block_size"
+    crosses = True
+
+    def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
+        """Nothing, or a refusal."""
+        every = model.number(self.key)
+        if not every:
+            return
+        last = (model.n_trunk - 1) // every * every
+        why = f"at every {every} blocks the residual is put by, and later blocks attend over that"
+        yield from PrefixStays(why, n=last + 1).follow(model, path)
+        n_after, end = len(model.trunk(path)), last + every
+        if n_after > end:
+            raise RefusedError(
+                f"with {n_after} blocks the residual would be put by once more, at block {end}",
+                hint=f"Paths of up to {end} blocks work.",
+            )
+
+
+@dataclass(frozen=True)
 class SharedIndexers(Rule):
     """Some blocks take the top-k of the full indexer that ran last (src/models/glm-dsa.cpp:243).
 

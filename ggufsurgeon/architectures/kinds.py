@@ -22,6 +22,9 @@ Window: TypeAlias = Literal["always", "if_set", "unless_zero"]
 """When something is in force: always, if `attention.sliding_window` is above zero, or unless it
 is there and zero."""
 
+HEAD_SIZES = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+"""Keys that may be told anew for blocks with a window, as `..._swa`."""
+
 
 def has_window(model: Model, read: Window) -> bool:
     """Whether something that is in force then is in force for this model."""
@@ -47,6 +50,8 @@ class SlidingWindow(Rule):
     """llama.cpp does not load a model in which every block has a window where a tensor of others
     would be left over (gemma4's `rope_freqs`, src/models/gemma4.cpp:94-98), and aborts on such an
     encoder, whose mask for the others is then in no memory (src/llama-graph.cpp:451)."""
+    own_sizes: tuple[str, ...] = ()
+    """Those of `HEAD_SIZES` that each block takes by its own kind, not by block 0's."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
@@ -55,22 +60,9 @@ class SlidingWindow(Rule):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
-        if any(kinds) and not any(wanted):
-            raise RefusedError(
-                "no block with a sliding window would be left, and llama.cpp aborts on a model "
-                "that has a window and no block that uses it (src/llama-model.cpp:2807; "
-                "of an encoder, src/llama-graph.cpp:461)"
-            )
-        if self.needs_global and all(wanted) and not all(kinds):
-            raise RefusedError(
-                "no block without a sliding window would be left, and llama.cpp does not run that",
-                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
-            )
-        if self.needs_global and all(wanted) and not all(kinds):
-            raise RefusedError(
-                "no block without a sliding window would be left, and llama.cpp does not load that",
-                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
-            )
+        self._check_remaining(kinds, wanted)
+        if wanted[0] != kinds[0]:
+            self._check_sizes(model, path[0])
         pair = model.pair(self.key)
         if pair is not None and isinstance(pair.value, list):
             if len(pair.value) >= model.n_blocks:
@@ -87,6 +79,32 @@ class SlidingWindow(Rule):
         if not has_window(model, self.read):
             return ""
         return "sliding" if self.kinds(model)[block] else "global"
+
+    def _check_remaining(self, kinds: Sequence[bool], wanted: Sequence[bool]) -> None:
+        """Refuse models without a kind of block that llama.cpp cannot do without."""
+        if any(kinds) and not any(wanted):
+            raise RefusedError(
+                "no block with a sliding window would be left, and llama.cpp aborts on a model "
+                "that has a window and no block that uses it (src/llama-model.cpp:2807; "
+                "of an encoder, src/llama-graph.cpp:461)"
+            )
+        if self.needs_global and all(wanted) and not all(kinds):
+            raise RefusedError(
+                "no block without a sliding window would be left, and llama.cpp does not run that",
+                hint=f"Keep one of blocks {[n for n, slides in enumerate(kinds) if not slides]}.",
+            )
+
+    def _check_sizes(self, model: Model, block: int) -> None:
+        """Refuse another kind of block 0 where llama.cpp takes its sizes for all blocks."""
+        for suffix in HEAD_SIZES:
+            windowed, plain = model.pair(f"{suffix}_swa"), model.pair(suffix)
+            differs = windowed is not None and (plain is None or windowed.value != plain.value)
+            if differs and suffix not in self.own_sizes:
+                raise RefusedError(
+                    f"block {block} would become block 0, and one of the two has a sliding window: "
+                    f"{suffix} depends on that, and llama.cpp takes block 0's for other blocks too",
+                    hint="Paths that begin with block 0 work.",
+                )
 
     def kinds(self, model: Model) -> list[bool]:
         """Which blocks have a window. What an array lacks is dense."""

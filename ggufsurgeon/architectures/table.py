@@ -1,6 +1,8 @@
 """Which rules each architecture of llama.cpp has. One that is not here is refused by name.
 
-`graph` is the file under llama.cpp's `src/models` in which that was read.
+Read in llama.cpp of 2026-10-01, as llama-cpp-python 0.3.36 has it. `graph` is the file of the graph
+under `src/models`; numbers in comments are lines of it. The lines where the keys are read are in
+sources.py.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ggufsurgeon.architectures.arrays import OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.arrays import ImageStreams, OneBlockList, PerLayerArray
 from ggufsurgeon.architectures.compensation import QueryScale
 from ggufsurgeon.architectures.counts import (
     BlockCount,
@@ -18,8 +20,9 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
 from ggufsurgeon.architectures.kinds import (
+    HEAD_SIZES,
     FixedPeriod,
     HybridKinds,
     MoeEvery,
@@ -28,21 +31,22 @@ from ggufsurgeon.architectures.kinds import (
 )
 from ggufsurgeon.architectures.model import Rule
 from ggufsurgeon.architectures.refusals import NotYet, Refused
+from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.slices import PerLayerSlices
 from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
 from ggufsurgeon.errors import RefusedError
 
 GENERAL_RULES: tuple[Rule, ...] = (
     BlockCount(),
-    PerLayerArray("attention.head_count", sizes_block_0=True),  # src/llama-model.cpp:1396
-    PerLayerArray("attention.head_count_kv", sizes_block_0=True),  # src/llama-model.cpp:1404
-    PerLayerArray("feed_forward_length", sizes_block_0=True),  # src/llama-model.cpp:1395
-    PerLayerArray("expert_used_count", sizes_block_0=True),  # src/llama-model.cpp:1333
-    PerLayerArray("expert_feed_forward_length", sizes_block_0=True),
+    PerLayerArray("attention.head_count", reads="first"),  # src/llama-model.cpp:1396
+    PerLayerArray("attention.head_count_kv", reads="both"),  # src/llama-model.cpp:1404
+    PerLayerArray("feed_forward_length", reads="first"),  # src/llama-model.cpp:1395
+    PerLayerArray("expert_used_count", reads="both"),  # src/llama-model.cpp:1333
+    PerLayerArray("expert_feed_forward_length", reads="first"),
     PerLayerArray("swiglu_clamp_exp"),
     PerLayerArray("swiglu_clamp_shexp"),
 )
-"""Rules of every architecture."""
+"""Rules of every architecture; its own rule about the same key replaces one."""
 
 UNINDEXED_ARRAYS = frozenset(
     {
@@ -67,9 +71,31 @@ UNREAD_ARRAYS = frozenset(
 )
 """Arrays that some architectures read by layer, and those without a rule for them never."""
 
+NEEDS_MTP_TENSORS = frozenset(
+    {
+        *("bailingmoe2", "exaone-moe", "exaone4", "glm4", "glm5-next"),
+        *("nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next"),
+    }
+)
+"""They load no file that counts MTP blocks and lacks their tensors: `TENSOR_SKIP` alone asks for
+them all the same (src/llama-model-loader.cpp:1155-1186). All others leave MTP blocks out, or have
+`trunk_only` (src/models/glm4-moe.cpp:34-39)."""
+
+MTP_BY_TENSOR = frozenset({"deepseek4"})
+"""They count MTP blocks only if the first of them is there (src/models/deepseek4.cpp:20-26)."""
+
+# Which arrays' elements a graph reads: each block's own, or block 0's, or both.
+OWN_ROPE = ("rope.dimension_count",)
+OWN_KV = (PerLayerArray("attention.head_count_kv"),)
+OWN_HEADS = (HeadCounts(), *OWN_KV)
+OWN_HEADS_IF_KV = (HeadCounts(unread_without_kv=True), *OWN_KV)
+OWN_EXPERTS = (PerLayerArray("expert_feed_forward_length"),)
+OWN_FFN = (PerLayerArray("feed_forward_length"),)
+BOTH_HEADS = (PerLayerArray("attention.head_count", reads="both"),)
+BOTH_FFN = (PerLayerArray("feed_forward_length", reads="both"),)
 DENSE_FIRST = PrefixCount("leading_dense_block_count", "dense")
-IMAGE_FEATURES = NotYet("n_deepstack_layers", "image features added behind its first blocks")
-DEEPSTACK = PerLayerArray("deepstack_mapping", may_be_longer=True)
+IMAGE_FEATURES = PrefixStays("image features are added behind them", n_key="n_deepstack_layers")
+DEEPSTACK = ImageStreams()
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
 COMPRESS_RATIOS = PerLayerArray("attention.compress_ratios", may_be_longer=True, keeps_values=True)
 PER_LAYER_EMBEDDINGS = PerLayerSlices(
@@ -93,7 +119,8 @@ class Architecture:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """All its rules, in the order in which they are applied."""
-        return GENERAL_RULES + self.own_rules
+        own_keys = {rule.key for rule in self.own_rules}
+        return (*(rule for rule in GENERAL_RULES if rule.key not in own_keys), *self.own_rules)
 
     @property
     def known_arrays(self) -> frozenset[str]:
@@ -115,21 +142,25 @@ def _plain(*names: str) -> tuple[Architecture, ...]:
 _ROWS = (
     # Nothing but the general arrays depends on the layer index.
     *_plain("arcee", "arctic", "bailingmoe", "bloom", "chatglm", "codeshell", "cogvlm", "dbrx"),
-    *_plain("deci", "dream", "ernie4_5", "exaone", "falcon", "falcon-h1", "gemma", "glm4", "gpt2"),
-    *_plain("gptneox", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3"),
+    *_plain("dream", "ernie4_5", "exaone", "falcon", "falcon-h1", "gemma", "glm4", "gpt2"),
+    *_plain("gptneox", "grok", "grovemoe", "hunyuan-dense", "hunyuan_vl", "hy_v3"),
     *_plain("internlm2", "jais", "jais2", "llada", "llada-moe", "llama"),
     *_plain("maincoder", "mamba", "mamba2", "minimax-m2", "mistral3", "mpt", "nemotron", "olmo"),
-    *_plain("olmoe", "openelm", "orion", "paddleocr", "phi2", "phi3", "phimoe", "plamo"),
+    *_plain("olmoe", "orion", "paddleocr", "phi2", "phi3", "phimoe", "plamo"),
     *_plain("pockettts", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "refact"),
     *_plain("rnd1", "seed_oss", "stablelm", "starcoder"),
     *_plain("starcoder2", "talkie", "xverse"),
-    Architecture("granitemoe", "granite-moe.cpp"),
     Architecture("pangu-embedded", "pangu-embed.cpp"),
     *_plain("bitnet", "chameleon", "plm", "rwkv6qwen2"),
     Architecture("graniteswitch", "granite-switch.cpp"),
     Architecture("llama-embed", "llama-embed.cpp", is_encoder=True),
     # More arrays with one element a block.
-    Architecture("granite", "granite.cpp", (DEEPSTACK,)),
+    Architecture("granite", "granite.cpp", (DEEPSTACK, *BOTH_HEADS)),
+    Architecture("granitemoe", "granite-moe.cpp", BOTH_HEADS),
+    Architecture("graniteswitch", "granite-switch.cpp", BOTH_HEADS),
+    Architecture("deci", "deci.cpp", (*OWN_HEADS, *OWN_FFN)),
+    Architecture("openelm", "openelm.cpp", (*OWN_HEADS, *OWN_FFN)),
+    Architecture("hunyuan-moe", "hunyuan-moe.cpp", BOTH_FFN),
     Architecture(
         "apertus",
         "apertus.cpp",  # keys without a prefix, src/llama-arch.cpp:428-431
@@ -144,11 +175,11 @@ _ROWS = (
     Architecture("muse-glimmer", "muse-glimmer.cpp", (SlidingWindow(4),)),
     Architecture("mellum", "mellum.cpp", (SlidingWindow(4, read="if_set"),)),
     Architecture("olmo2", "olmo2.cpp", (SlidingWindow(4, read="if_set"),)),
-    Architecture("plamo3", "plamo3.cpp", (SlidingWindow(8, read="if_set"),)),
+    Architecture("plamo3", "plamo3.cpp", (SlidingWindow(8, read="if_set"), *OWN_HEADS, *OWN_FFN)),
     Architecture("maple", "maple.cpp", (SlidingWindow(None),)),
-    Architecture("mimo2", "mimo2.cpp", (SlidingWindow(None),)),
-    Architecture("spark2_5", "spark2-5.cpp", (SlidingWindow(None),)),
-    Architecture("step35", "step35.cpp", (SlidingWindow(None),)),
+    Architecture("mimo2", "mimo2.cpp", (SlidingWindow(None), *OWN_HEADS)),
+    Architecture("spark2_5", "spark2-5.cpp", (SlidingWindow(None, own_sizes=OWN_ROPE), *OWN_HEADS)),
+    Architecture("step35", "step35.cpp", (SlidingWindow(None, own_sizes=OWN_ROPE), *OWN_HEADS)),
     Architecture(
         "granite_swa",
         "granite-swa.cpp",
@@ -156,6 +187,7 @@ _ROWS = (
             SlidingWindow(None),
             PerLayerArray("attention.rope_pattern", may_be_longer=True),
             DEEPSTACK,
+            *BOTH_HEADS,
         ),
     ),
     Architecture(
@@ -179,7 +211,13 @@ _ROWS = (
     Architecture(
         "gemma4",
         "gemma4.cpp",  # rope_freqs.weight is the first global block's, 94-97
-        (SlidingWindow(None, needs_global=True), SharedKvSuffix(), PER_LAYER_EMBEDDINGS),
+        (
+            SlidingWindow(None, needs_global=True, own_sizes=HEAD_SIZES),
+            *OWN_HEADS,
+            *OWN_FFN,
+            SharedKvSuffix(),
+            PER_LAYER_EMBEDDINGS,
+        ),
     ),
     Architecture(
         "gemma3n",
@@ -223,7 +261,7 @@ _ROWS = (
     Architecture(
         "laguna",
         "laguna.cpp",
-        (SlidingWindow(4, dense_first=True, read="if_set"), DENSE_FIRST),
+        (SlidingWindow(4, dense_first=True, read="if_set"), DENSE_FIRST, *OWN_HEADS),
     ),
     Architecture(
         "deepseek4",
@@ -233,15 +271,25 @@ _ROWS = (
     # Top-k that blocks share.
     Architecture("glm-dsa", "glm-dsa.cpp", (DENSE_FIRST, SharedIndexers(), INDEXER_TYPES)),
     Architecture(
-        "glm5-next", "glm5-next.cpp", (HybridKinds(), DENSE_FIRST, SharedIndexers(), INDEXER_TYPES)
+        "glm5-next",
+        "glm5-next.cpp",
+        (
+            HybridKinds(),
+            *OWN_KV,
+            *OWN_EXPERTS,
+            DENSE_FIRST,
+            SharedIndexers(),
+            INDEXER_TYPES,
+        ),
     ),
     Architecture("hy_v4", "hy-v4.cpp", (DENSE_FIRST, SharedIndexers(), INDEXER_TYPES)),
     Architecture(
         "dots3note",
         "dots3note.cpp",
         (
-            SlidingWindow(None),
+            SlidingWindow(None, own_sizes=HEAD_SIZES[:2]),  # its widths are those of MLA, 82-84
             DENSE_FIRST,
+            *OWN_HEADS,
             SharedIndexers(),
             PerLayerArray("attention.indexer.types", may_be_longer=True),
         ),
@@ -272,19 +320,26 @@ _ROWS = (
         ),
     ),
     # Recurrent blocks among attention blocks.
-    Architecture("jamba", "jamba.cpp", (HybridKinds(),)),
-    Architecture("lfm2", "lfm2.cpp", (HybridKinds(),)),
-    Architecture("lfm2moe", "lfm2moe.cpp", (HybridKinds(), DENSE_FIRST)),
-    Architecture("plamo2", "plamo2.cpp", (HybridKinds(),)),
-    Architecture("granitehybrid", "granite-hybrid.cpp", (HybridKinds(),)),
-    Architecture("nemotron_h", "nemotron-h.cpp", (HybridKinds(has_ffn_blocks=True),)),
-    Architecture("nemotron_h_moe", "nemotron-h-moe.cpp", (HybridKinds(has_ffn_blocks=True),)),
-    Architecture("kimi-linear", "kimi-linear.cpp", (HybridKinds(), DENSE_FIRST)),
-    Architecture("bailingmoe3", "bailingmoe3.cpp", (HybridKinds(), DENSE_FIRST)),
-    *(
-        Architecture(name, f"{name}.cpp", (RecurrentLayers(4),))
-        for name in ("qwen3next", "qwen35", "qwen35moe")
+    Architecture(
+        "kimi-k3", "kimi-k3.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST, ResidualCheckpoints())
     ),
+    Architecture("jamba", "jamba.cpp", (HybridKinds(), *OWN_KV)),
+    Architecture("lfm2", "lfm2.cpp", (HybridKinds(), *OWN_KV)),
+    Architecture("lfm2moe", "lfm2moe.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST)),
+    Architecture("plamo2", "plamo2.cpp", (HybridKinds(), *OWN_HEADS_IF_KV)),
+    Architecture("granitehybrid", "granite-hybrid.cpp", (HybridKinds(), *OWN_HEADS_IF_KV)),
+    *(
+        Architecture(
+            name,
+            f"{name.replace('_', '-')}.cpp",  # the MTP graph reads expert_used_count of block 0
+            (HybridKinds(has_ffn_blocks=True), *OWN_HEADS_IF_KV, *OWN_FFN, *OWN_EXPERTS),
+        )
+        for name in ("nemotron_h", "nemotron_h_moe")
+    ),
+    Architecture("kimi-linear", "kimi-linear.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST)),
+    Architecture("bailingmoe3", "bailingmoe3.cpp", (HybridKinds(), *OWN_KV, DENSE_FIRST)),
+    *(Architecture(name, f"{name}.cpp", (RecurrentLayers(4),)) for name in ("qwen35", "qwen35moe")),
+    Architecture("qwen3next", "qwen3next.cpp", (RecurrentLayers(4), *BOTH_FFN)),
     Architecture(
         "qwen4exp",
         "qwen4exp.cpp",
@@ -296,7 +351,7 @@ _ROWS = (
         "command-r.cpp",
         (CountSelectsMaths((64,), "norms of queries and keys or none", or_more=True),),
     ),
-    Architecture("minicpm", "minicpm.cpp", (ResidualScale(),)),
+    Architecture("minicpm", "minicpm.cpp", (ResidualScale(), *BOTH_HEADS)),
     Architecture(
         "baichuan", "baichuan.cpp", (CountSelectsMaths((32, 40), "another position encoding"),)
     ),
@@ -342,15 +397,6 @@ _ROWS = (
         is_encoder=True,
     ),
     # Refused while a feature is on.
-    Architecture(
-        "kimi-k3",
-        "kimi-k3.cpp",  # later blocks attend over checkpoints of the residual, 273-306
-        (
-            HybridKinds(),
-            DENSE_FIRST,
-            NotYet("attn_res.block_size", "blocks that restart the residual at every so many"),
-        ),
-    ),
     Architecture(
         "nanbeige",
         "nanbeige.cpp",  # replays all blocks num_loops times (13-31), each with its own cache

@@ -11,6 +11,7 @@ import struct
 from typing import TypeAlias
 
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.other_formats import hint_of_format
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     SCALAR_WIDTHS,
@@ -76,8 +77,8 @@ class _Cursor:
         self.at = 0
         self.byte_order: ByteOrder = "<"
 
-    def fail(self, problem: str, offset: int) -> MalformedFileError:
-        return MalformedFileError(self.path, problem, offset=offset)
+    def fail(self, problem: str, offset: int, hint: str = "") -> MalformedFileError:
+        return MalformedFileError(self.path, problem, offset=offset, hint=hint)
 
     def expect_room(self, count: int, width: int, what: str) -> None:
         n_left = len(self.data) - self.at
@@ -104,7 +105,8 @@ class _Cursor:
 def _parse_preamble(cursor: _Cursor) -> tuple[int, int, int]:
     magic = cursor.data[: len(MAGIC)]
     if magic != MAGIC:
-        raise cursor.fail(f"not a GGUF file: expected {MAGIC!r}, found {magic!r}", 0)
+        problem = f"not a GGUF file: expected {MAGIC!r}, found {magic!r}"
+        raise cursor.fail(problem, 0, hint=hint_of_format(cursor.data))
     cursor.skip(len(MAGIC), "magic")
     version = cursor.integer(4, "the version")
     if version & 0xFFFF == 0:  # gguf.cpp's test: a small number, read the wrong way round

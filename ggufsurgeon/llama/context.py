@@ -84,7 +84,7 @@ def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
     ones = np.ones_like(batch.tokens)
     sequences = np.ascontiguousarray(batch.sequences)
     pointers = sequences.ctypes.data + 4 * np.arange(len(sequences), dtype=np.uintp)
-    arrays = (
+    arrays: tuple[npt.NDArray[Any], ...] = (
         np.ascontiguousarray(batch.tokens),
         np.ascontiguousarray(batch.positions),
         ones,

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.architectures.table import MTP_BY_TENSOR, NEEDS_MTP_TENSORS
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.values import ValueType
-from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.planning.preconditions import check_is_whole_model
 
 _NAME = re.compile(r"((?:enc\.)?blk)\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
@@ -54,7 +55,7 @@ def renumber(name: str, block: int) -> str:
 
 
 def find_blocks(file: GgufFile) -> Blocks:
-    """Group the tensors by block.
+    """Group the tensors by block. MTP blocks may have none, where llama.cpp loads that.
 
     Raises RefusedError when the file is not one whole model, MalformedFileError when
     block_count is absent or is not what the tensors say.
@@ -66,7 +67,24 @@ def find_blocks(file: GgufFile) -> Blocks:
         block = block_of(tensor.name)
         if block is not None:
             found.setdefault(block, []).append(index)
-    missing = [n for n in range(min(n_blocks, max(found, default=0) + 2)) if n not in found]
+    n_mtp = _n_mtp(file, n_blocks)
+    if found and min(found) >= n_blocks - n_mtp:
+        raise RefusedError(
+            f"{file.path} holds the MTP blocks of a model alone, and not the blocks that a layer "
+            "path is about",
+            hint="Patch the file that has them; this one then no longer fits it.",
+        )
+    lacks_mtp = max(found, default=0) == n_blocks - n_mtp - 1 and _loads_without_mtp(file, n_mtp)
+    _check_complete(file, found, n_blocks, n_mtp if lacks_mtp else 0)
+    return Blocks(tuple(tuple(found.get(n, ())) for n in range(n_blocks)), n_mtp)
+
+
+def _check_complete(
+    file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_absent: int
+) -> None:
+    """All blocks have tensors but for the last `n_absent`, and there are no others."""
+    n_expected = n_blocks - n_absent
+    missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
     beyond = [n for n in sorted(found) if n >= n_blocks]
     if missing or beyond:
         problem = "has no tensors" if missing else "is beyond it"
@@ -74,10 +92,21 @@ def find_blocks(file: GgufFile) -> Blocks:
             str(file.path),
             f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
         )
+
+
+def _n_mtp(file: GgufFile, n_blocks: int) -> int:
     n_mtp = file.header.get(f"{file.header.architecture}.nextn_predict_layers")
     if not isinstance(n_mtp, int | None) or not 0 <= (n_mtp or 0) < n_blocks:
         raise MalformedFileError(str(file.path), f"of {n_blocks} blocks, {n_mtp!r} are MTP blocks")
-    return Blocks(tuple(tuple(found[n]) for n in range(n_blocks)), n_mtp or 0)
+    if file.header.architecture in MTP_BY_TENSOR and n_mtp:
+        probe = f"blk.{n_blocks - n_mtp}.nextn.eh_proj.weight"
+        return n_mtp if any(tensor.name == probe for tensor in file.header.tensors) else 0
+    return n_mtp or 0
+
+
+def _loads_without_mtp(file: GgufFile, n_mtp: int) -> bool:
+    n_tensors = len(file.header.tensors)  # a number that lies must not cost memory
+    return 0 < n_mtp < n_tensors and file.header.architecture not in NEEDS_MTP_TENSORS
 
 
 def _block_count(file: GgufFile) -> int:

@@ -9,6 +9,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import Blocks
+from ggufsurgeon.planning.tensor_extra import follow_tensor_names
 
 MAX_BLOCKS = 512
 """`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
@@ -30,7 +31,8 @@ def follow(
             f"the layer path has {len(whole)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
         )
     model = _model(source, blocks, scale_weights)
-    return [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
+    edits = [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
+    return [*edits, *follow_tensor_names(source.header, whole.blocks)]
 
 
 def check_crossing(source: GgufFile, blocks: Blocks, path: LayerPath) -> None:

@@ -113,7 +113,7 @@ REFUSED = [
         "'odd' is not in this version's table",
     ),
     Bad("array", model(pair("llama.odd", ARRAY, (U32, [1, 2, 3]))), "does not know"),
-    Bad("adapter", model(pair("general.type", STRING, "adapter")), "'adapter', not a model"),
+    Bad("adapter", model(pair("general.type", STRING, "adapter")), "an adapter (LoRA)"),
     Bad("shard", model(pair("split.count", U16, 2)), "one of 2 shards"),
     Bad("odd-array", model(pair(HEAD_COUNT_KV, ARRAY, (U32, [1, 2]))), "2 elements for 3"),
 ]
@@ -128,7 +128,7 @@ NO_MODELS = [
             [*llama_pairs(3)[:1], pair("general.type", STRING, "adapter")],
             [Tensor("blk.0.attn_q.weight.lora_a"), Tensor("blk.0.attn_q.weight.lora_b")],
         ),
-        "'adapter', not a model",
+        "an adapter (LoRA)",
     ),
     Bad(
         "mmproj",
@@ -136,7 +136,7 @@ NO_MODELS = [
             [pair("general.architecture", STRING, "clip"), pair("general.type", STRING, "mmproj")],
             [Tensor("v.blk.0.attn_q.weight")],
         ),
-        "'mmproj', not a model",
+        "a projector of images",
     ),
 ]
 """As they are found in the wild: with no whole set of blocks."""

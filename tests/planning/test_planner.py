@@ -44,6 +44,10 @@ def models(draw: st.DrawFn) -> bytes:
         more.append(pair("llama.attention.head_count_kv", ARRAY, (kv_heads, [1, *heads[1:]])))
     if draw(st.booleans()):
         more.append(pair("general.size_label", STRING, "1K"))
+    listed = [f"blk.{n}.ffn.weight" for n in draw(st.sets(st.integers(0, N_BLOCKS - 1)))]
+    if listed:
+        more.append(pair("general.tensor_extra.name", ARRAY, (STRING, listed)))
+        more.append(pair("general.tensor_extra.prec_a4", ARRAY, (BOOL, [0] * len(listed))))
     tensors = draw(st.permutations(block_tensors(N_BLOCKS)))
     data = gguf(llama_pairs(N_BLOCKS, *more), tensors, alignment=alignment)
     end = draw(st.sampled_from(["padded", "bare", "trailing"]))

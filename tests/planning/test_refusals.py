@@ -9,8 +9,10 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.preconditions import OF_ARCHITECTURE, OF_TYPE
 from tests.builders import (
     ARRAY,
+    BOOL,
     I32,
     STRING,
     U16,
@@ -37,6 +39,22 @@ class Case(NamedTuple):
     path: list[int] = REPEAT
 
 
+def of_type(kind: str) -> bytes:
+    return llama_model(3, pair("general.type", STRING, kind))
+
+
+def of_architecture(name: str) -> bytes:
+    return gguf([pair("general.architecture", STRING, name)], [Tensor("direction.1")])
+
+
+def listing(names: list[str], prec_a4: list[int]) -> bytes:
+    return llama_model(
+        3,
+        pair("general.tensor_extra.name", ARRAY, (STRING, names)),
+        pair("general.tensor_extra.prec_a4", ARRAY, (BOOL, prec_a4)),
+    )
+
+
 def array(key: str, *items: int) -> bytes:
     return llama_model(3, pair(key, ARRAY, (U32, list(items))))
 
@@ -58,15 +76,25 @@ MALFORMED = [
 
 REFUSED = [
     Case("'unheard' is not in this version's table", gguf(UNHEARD, block_tensors(3))),
-    Case("'adapter', not a model", llama_model(3, pair("general.type", STRING, "adapter"))),
-    Case("one of 2 shards", llama_model(3, pair("split.count", U16, 2))),
+    Case("an adapter .LoRA. for the blocks", of_type("adapter")),
+    Case("an importance matrix for the weights", gguf([pair("general.type", STRING, "imatrix")])),
+    Case("a projector of images or sound", of_type("mmproj")),
+    Case("a projector of images or sound", of_architecture("clip")),
+    Case("a set of control vectors", of_architecture("controlvector")),
+    Case("a draft of another model", of_architecture("eagle3")),
+    Case("a draft of another model", of_architecture("dflash")),
+    Case("a draft of another model", of_architecture("gemma4-assistant")),
+    Case("'odd', not a model", of_type("odd")),
     Case(
-        "tensor_extra",
-        llama_model(3, pair("general.tensor_extra.name", ARRAY, (STRING, ["blk.0.ffn.weight"]))),
+        "a vocabulary alone",
+        gguf(llama_pairs(3, pair("tokenizer.ggml.model", STRING, "llama"))),
     ),
+    Case("one of 2 shards", llama_model(3, pair("split.count", U16, 2))),
+    Case("name is not a list of strings", array("general.tensor_extra.name", 1)),
+    Case("prec_a4 is not an array of 1", listing(["blk.1.ffn.weight"], [1, 0])),
     Case("does not know", array("llama.odd", 1, 2, 3)),
     Case("2 elements for 3 blocks", array("llama.attention.head_count", 1, 2)),
-    Case("would become block 0", array("llama.attention.head_count", 1, 2, 1), [1, 2]),
+    Case("would become block 0", array("llama.attention.head_count_kv", 1, 2, 1), [1, 2]),
     Case("llama.cpp aborts beyond 512", llama_model(3), [0] * 513),
     Case("more than 63 bytes", gguf(llama_pairs(1), [Tensor(f"blk.0.{'x' * 57}")]), [0] * 11),
 ]
@@ -82,9 +110,32 @@ def test_what_is_not_whole_is_malformed(case: Case) -> None:
     check(MalformedFileError, case)
 
 
+@pytest.mark.parametrize(
+    "data", [of_type(name) for name in OF_TYPE] + [of_architecture(n) for n in OF_ARCHITECTURE]
+)
+def test_a_companion_file_is_told_what_to_do_instead(data: bytes) -> None:
+    with pytest.raises(RefusedError) as caught:
+        plan_patch(opened(data), LayerPath.of([0]))
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.says)
 def test_what_cannot_be_exact_is_refused(case: Case) -> None:
     check(RefusedError, case)
+
+
+def test_tensors_listed_by_name_follow_the_path_with_what_is_said_of_them() -> None:
+    names = ["output_norm.weight", "blk.2.ffn.weight", "blk.1.ffn.weight", "blk.0.ffn.weight"]
+    data = listing(names, [1, 0, 1, 1])
+    header = patched_header(data, LayerPath.of([1, 2, 1]))
+    assert header.get("general.tensor_extra.name") == [
+        "output_norm.weight",
+        "blk.1.ffn.weight",
+        "blk.0.ffn.weight",
+        "blk.2.ffn.weight",
+    ]
+    assert header.get("general.tensor_extra.prec_a4") == [True, False, True, True]
+    assert {tensor.name for tensor in header.tensors} >= set(names[:3])
 
 
 def test_what_is_known_to_be_no_array_of_blocks_stays() -> None:

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
+from ggufsurgeon.architectures.arrays import ImageStreams, PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
-from ggufsurgeon.architectures.crossing import PrefixStays, SharedIndexers
+from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
 from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
+from ggufsurgeon.architectures.sizes import HeadCounts
+from ggufsurgeon.architectures.sources import SOURCES
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.windows import judge_windows
-from tests.builders import ARRAY, BOOL, F32, STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.builders import (
+    ARRAY,
+    BOOL,
+    F32,
+    I32,
+    STRING,
+    U32,
+    Tensor,
+    block_tensors,
+    gguf,
+    llama_model,
+    llama_pairs,
+    pair,
+)
 from tests.planning.memory import opened, patched_header
 
 
@@ -163,12 +180,104 @@ def test_the_residual_scale_is_written_in_single_precision() -> None:
     assert math.isfinite(float(expected))
 
 
+def test_sizes_derived_from_block_0_are_written_out() -> None:
+    heads = pair("any.attention.head_count", ARRAY, (U32, [4, 2, 4, 0]))
+    kv = pair("any.attention.head_count_kv", ARRAY, (U32, [2, 2, 0, 0]))
+    of = model(4, heads, kv, pair("any.embedding_length", U32, 64))
+    assert edits(HeadCounts(), of, [0, 1, 1]) == {"any.attention.head_count": [4, 2, 2]}
+    assert edits(HeadCounts(), of, [1, 0]) == {
+        "any.attention.key_length": 16,
+        "any.attention.value_length": 16,
+        "any.rope.dimension_count": 16,
+        "any.attention.head_count": [2, 4],
+    }
+    known = model(4, heads, kv, pair("any.attention.key_length", U32, 8))
+    assert edits(HeadCounts(), known, [1, 0])["any.rope.dimension_count"] == 8
+    with pytest.raises(RefusedError, match="has 0 heads, where block 0 has 4"):
+        edits(HeadCounts(), of, [3, 0])
+    recurrent = edits(HeadCounts(unread_without_kv=True), of, [3, 1])
+    assert recurrent == {"any.attention.head_count": [4, 2]}
+
+
+def test_an_element_that_all_blocks_read_stays_first() -> None:
+    of = model(3, pair("any.feed_forward_length", ARRAY, (U32, [5, 6, 7])))
+    found = edits(PerLayerArray("feed_forward_length", reads="first"), of, [2, 1, 0])
+    assert found == {"any.feed_forward_length": [5, 6, 5]}
+    with pytest.raises(RefusedError, match="is 5 for block 0 and 7 for block 2, which would"):
+        edits(PerLayerArray("feed_forward_length", reads="both"), of, [2, 1, 0])
+
+
+def test_blocks_behind_the_last_checkpoint_of_the_residual_may_change() -> None:
+    of = model(8, pair("any.attn_res.block_size", U32, 5))
+    for good in (window(8, 6, 8), [0, 1, 2, 3, 4, 5, 7, 6], [0, 1, 2, 3, 4, 5]):
+        assert edits(ResidualCheckpoints(), of, good) == {}
+    for bad in (window(8, 5, 6), [0, 1, 2, 3, 4, 6, 7], [0, 1, 2, 3, 4]):
+        with pytest.raises(RefusedError, match="blocks 0 to 5 must come first"):
+            edits(ResidualCheckpoints(), of, bad)
+    with pytest.raises(RefusedError, match="with 11 blocks the residual would be put by once more"):
+        edits(ResidualCheckpoints(), of, [*range(6), 6, 7, 6, 7, 7])
+    assert edits(ResidualCheckpoints(), model(8), window(8, 0, 8)) == {}
+
+
+def test_streams_of_image_features_follow_their_blocks() -> None:
+    streams = [0, -1, 1, -1, 2]
+    of = model(5, pair("any.deepstack_mapping", ARRAY, (I32, streams)))
+    found = edits(ImageStreams(), of, [0, 1, 2, 0, 1, 2, 3, 4])
+    assert found == {"any.deepstack_mapping": [0, -1, 1, -1, -1, 1, -1, 2]}
+    assert edits(ImageStreams(), of, [1, 2, 4])["any.deepstack_mapping"] == [0, 1, 2]
+    with pytest.raises(RefusedError, match="block 2 would become block 0, and image features"):
+        edits(ImageStreams(), of, [2, 3, 4])
+    with pytest.raises(RefusedError, match="no block would be left that image features 2 are"):
+        edits(ImageStreams(), of, [0, 1, 2, 3])
+
+
+def test_another_kind_of_block_0_is_refused_where_its_sizes_are_all_blocks() -> None:
+    rope = (pair("any.rope.dimension_count", U32, 8), pair("any.rope.dimension_count_swa", U32, 4))
+    of = model(6, *rope)
+    assert edits(SlidingWindow(3), of, [1, 2, 0])
+    with pytest.raises(RefusedError, match="block 2 would become block 0, and one of the two"):
+        edits(SlidingWindow(3), of, [2, 0, 1])
+    assert edits(SlidingWindow(3, own_sizes=("rope.dimension_count",)), of, [2, 0, 1])
+
+
 def test_mtp_blocks_follow_the_path() -> None:
     data = llama_model(4, pair("llama.nextn_predict_layers", U32, 1))
     assert find_blocks(opened(data)).n_trunk == 3
     header = patched_header(data, LayerPath.of([0, 1, 1, 2]))
     assert header.get("layer_path.blocks") == "0..1,1..3"
     assert header.get("llama.block_count") == 5
+
+
+def trunk_only(architecture: str) -> bytes:
+    pairs = [pair("general.architecture", STRING, architecture)]
+    pairs += [pair(f"{architecture}.block_count", U32, 5)]
+    pairs += [pair(f"{architecture}.nextn_predict_layers", U32, 2)]
+    return gguf(pairs, block_tensors(3))
+
+
+def test_mtp_blocks_may_have_no_tensors_where_llama_cpp_loads_that() -> None:
+    assert find_blocks(opened(trunk_only("glm4moe"))).of_block[3:] == ((), ())
+    header = patched_header(trunk_only("glm4moe"), LayerPath.of([0, 1, 2, 1, 2]))
+    assert header.get("glm4moe.block_count") == 7
+    assert header.get("glm4moe.nextn_predict_layers") == 2
+    assert max(str(tensor.name) for tensor in header.tensors if "blk" in tensor.name)[:5] == "blk.4"
+    with pytest.raises(MalformedFileError, match="block 3 has no tensors"):
+        find_blocks(opened(trunk_only("qwen35")))
+
+
+def test_mtp_blocks_that_llama_cpp_does_not_count_are_blocks() -> None:
+    pairs = [pair("general.architecture", STRING, "deepseek4")]
+    pairs += [pair("deepseek4.block_count", U32, 3)]
+    pairs += [pair("deepseek4.nextn_predict_layers", U32, 1)]
+    assert find_blocks(opened(gguf(pairs, block_tensors(3)))).n_trunk == 3
+    probe = Tensor("blk.2.nextn.eh_proj.weight")
+    assert find_blocks(opened(gguf(pairs, [*block_tensors(3), probe]))).n_trunk == 2
+
+
+def test_mtp_blocks_alone_are_no_model() -> None:
+    pairs = [*llama_pairs(5), pair("llama.nextn_predict_layers", U32, 2)]
+    with pytest.raises(RefusedError, match="holds the MTP blocks of a model alone"):
+        find_blocks(opened(gguf(pairs, block_tensors(5, skip=[0, 1, 2]))))
 
 
 def test_a_refusal_names_the_nearest_windows_that_work() -> None:
@@ -188,3 +297,10 @@ def test_a_refusal_names_the_nearest_windows_that_work() -> None:
 
 def test_every_architecture_of_llama_cpp_is_in_the_table() -> None:
     assert len(ARCHITECTURES) == 153
+
+
+def test_every_architecture_has_a_source() -> None:
+    assert SOURCES.keys() == ARCHITECTURES.keys()
+    for name, source in SOURCES.items():
+        match = re.fullmatch(r"(?:\.\./)?[a-z0-9-]+\.cpp:(\d+)-(\d+)", source)
+        assert match is not None and int(match[1]) <= int(match[2]), (name, source)

@@ -40,9 +40,27 @@ VARIANTS = [
     "llama-dense@blocks=80",
     *(f"gemma4-dense@set=attention.shared_kv_layers:{n}" for n in (3, 6)),
     "rwkv6-dense@set=rescale_every_n_layers:3",
+    "llama-dense@unread=attention.head_count",
+    "gemma2-dense@unread=attention.head_count",
+    "llama-dense@unread=feed_forward_length",
+    "qwen3moe-moe@unread=expert_feed_forward_length",
+    *(f"{stem}@narrow=ffn" for stem in ("deci-dense", "openelm-dense", "plamo3-dense")),
+    *(f"{stem}@narrow=heads" for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")),
+    *(
+        f"{stem}@set=rope.dimension_count_swa:40"
+        for stem in ("laguna-moe", "mimo2-moe", "spark2_5-dense")
+    ),
+    "qwen3vl-dense@set=n_deepstack_layers:3",
+    "kimi-k3-moe@set=attn_res.block_size:5",
+    "llama-dense@extra",
+    "glm4moe-moe@trunk=2",
+    "mimo2-moe@trunk=1",
+    "deepseek4-moe@set=nextn_predict_layers:1",
 ]
-"""Periods that the headers do not have, absent keys, counts that select other maths, shared KV,
-and residuals that are halved at every so many blocks."""
+"""Periods that the headers do not have, absent keys, counts that select other maths, arrays of
+which all but the first element are wrong, blocks of other sizes, other RoPE with a window, image
+features behind the first blocks, checkpoints of the residual, tensors listed by name, MTP blocks
+without tensors, shared KV, and residuals that are halved at every so many blocks."""
 
 NOT_COMPARED = {"talkie"}
 """Routing in these tests cannot jump to block 0 of the one, and the other has no logits."""

@@ -46,7 +46,7 @@ def test_the_logits_are_the_same_within_rounding(
     pytest.importorskip("llama_cpp", reason="needs the llama extra")
     from tests.verification.matrix import plain_results, routed_results
 
-    source = model(tmp_path, f"heads=1,blocks={n_blocks}")
+    source = model(tmp_path, f"heads=1&blocks={n_blocks}")
     planned = api.patch(source, tmp_path / "scaled.gguf", path, scale_weights=True)
     spans = [
         replace(s, factor=1.0) if isinstance(s, ScaleSpan) else s for s in planned.write_plan.spans
@@ -68,7 +68,7 @@ def test_the_logits_are_the_same_within_rounding(
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of 62 blocks."""
-    return model(tmp_path_factory.mktemp("source"), "heads=1,blocks=62")
+    return model(tmp_path_factory.mktemp("source"), "heads=1&blocks=62")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_it_is_offered_and_told(source: Path, surgeon: Run) -> None:
 
 
 def test_norms_that_are_not_float32_are_not_offered(tmp_path: Path) -> None:
-    header = vary(HEADER, "heads=1,blocks=62", tmp_path / "header.gguf")
+    header = vary(HEADER, "heads=1&blocks=62", tmp_path / "header.gguf")
     data = header.read_bytes()
     info = b"blk.7.attn_q_norm.weight" + struct.pack("<IQI", 1, 128, 0)
     header.write_bytes(data.replace(info, info[:-4] + struct.pack("<I", 26)))  # I32

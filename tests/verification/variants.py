@@ -1,25 +1,54 @@
-"""Headers changed: other periods, absent keys, other numbers of blocks."""
+"""Headers changed: other periods, absent keys, other numbers of blocks, blocks of other sizes."""
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.container.values import (
+    ValueType,
+    encode_array_prefix,
+    encode_string,
+    take_elements,
+)
 from ggufsurgeon.planning.blocks import block_of, renumber
 
 PATTERN = "attention.sliding_window_pattern"
 
 
+NARROWED = {
+    "attn_q.weight": 1,
+    "attn_q.bias": 0,
+    "attn_k.weight": 1,
+    "attn_k.bias": 0,
+    "attn_v.weight": 1,
+    "attn_v.bias": 0,
+    "attn_qkv.weight": 1,
+    "attn_gate.weight": 1,
+    "attn_output.weight": 0,
+    "attn_sinks.weight": 0,
+}
+"""Tensors whose size is in proportion to the number of heads, and in which dimension."""
+NARROWED_FFN = {
+    "ffn_gate.weight": 1,
+    "ffn_gate.bias": 0,
+    "ffn_up.weight": 1,
+    "ffn_up.bias": 0,
+    "ffn_down.weight": 0,
+}
+HEAD_SIZES = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+
+
 def vary(source: Path, variant: str, destination: Path) -> Path:
-    """Write the header at `source` with variants: `period=3`, `set=key:3`, `heads=1,blocks=46`."""
+    """Write the header at `source` with variants: `period=3`, `set=key:3`, `heads=1&blocks=46`."""
     header, _ = parse_header(source.read_bytes(), str(source))
-    for one in variant.split(","):
+    for one in variant.split("&"):
         header = _varied(header, *one.partition("=")[::2])
     raw = serialize_header(header)
     destination.write_bytes(raw + bytes(pad(len(raw), header.alignment) - len(raw)))
@@ -37,11 +66,81 @@ def _varied(header: Header, kind: str, value: str) -> Header:
     if kind == "set":
         suffix, _, number = value.partition(":")
         return _with_number(header, suffix, int(number))
+    if kind == "array":
+        suffix, _, numbers = value.partition(":")
+        return _with_array(header, suffix, [int(number) for number in numbers.split(",")])
     if kind == "absent":
         return _without(header, value or PATTERN)
-    if kind == "heads":
-        return _with_heads(header, int(value))
-    return _widened(header, int(value)) if kind == "blocks" else header
+    return VARIANTS[kind](header, value) if kind else header
+
+
+def _with_array(header: Header, suffix: str, values: list[int]) -> Header:
+    key = f"{header.architecture}.{suffix}"
+    encoded = encode_array_prefix(ValueType.INT32, len(values), "<")
+    encoded += struct.pack(f"<{len(values)}i", *values)
+    return _without(header, suffix, make_pair(key, ValueType.ARRAY, encoded, "<"))
+
+
+def _per_block(header: Header, suffix: str) -> list[int]:
+    value = header.get(f"{header.architecture}.{suffix}")
+    n_blocks = header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_blocks, int)
+    values = value if isinstance(value, list) else [value] * n_blocks
+    return [int(str(n)) for n in values]
+
+
+def _without_mtp_tensors(header: Header, n_mtp: int) -> Header:
+    """The last blocks are counted as MTP blocks, and their tensors are not there."""
+    n_blocks = header.get(f"{header.architecture}.block_count")
+    assert isinstance(n_blocks, int)
+    kept = [t for t in header.tensors if (block_of(t.name) or 0) < n_blocks - n_mtp]
+    header = _with_number(header, "nextn_predict_layers", n_mtp)
+    return _placed(replace(header, tensors=tuple(kept)))
+
+
+def _with_tensor_extra(header: Header) -> Header:
+    """Every tensor listed, in `general.tensor_extra.*`, every second one for 4-bit activations."""
+    names = b"".join(encode_string(tensor.name, "<") for tensor in header.tensors)
+    n = len(header.tensors)
+    flags = bytes(index % 2 for index in range(n))
+    lists = {
+        "name": encode_array_prefix(ValueType.STRING, n, "<") + names,
+        "prec_a4": encode_array_prefix(ValueType.BOOL, n, "<") + flags,
+    }
+    pairs = (
+        make_pair(f"general.tensor_extra.{key}", ValueType.ARRAY, value, "<")
+        for key, value in lists.items()
+    )
+    return replace(header, pairs=(*header.pairs, *pairs))
+
+
+def _with_unread_elements(header: Header, suffix: str) -> Header:
+    """An array whose first element is right and whose others are not."""
+    first, *rest = _per_block(header, suffix)
+    return _with_array(header, suffix, [first, *(n + 1 + block for block, n in enumerate(rest))])
+
+
+def _narrowed(header: Header, ffn: bool) -> Header:
+    """Every second block has half the heads, and half the FFN; no key tells the size of a head."""
+    axes = NARROWED | NARROWED_FFN if ffn else NARROWED
+    tensors = []
+    for tensor in header.tensors:
+        block = block_of(tensor.name)
+        axis = axes.get(tensor.name.partition(".")[2].partition(".")[2])
+        if block is not None and block % 2 and axis is not None:
+            dims = list(tensor.dims)
+            dims[axis] //= 2
+            tensor = replace(tensor, dims=tuple(dims))
+        tensors.append(tensor)
+    header = replace(header, tensors=tuple(tensors))
+    for suffix in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
+        if ffn or suffix != "feed_forward_length":
+            whole = _per_block(header, suffix)
+            narrow = [n // 2 if block % 2 else n for block, n in enumerate(whole)]
+            header = _with_array(header, suffix, narrow)
+    for suffix in HEAD_SIZES:
+        header = _without(_without(header, suffix), f"{suffix}_swa")
+    return _placed(header)
 
 
 def _without(header: Header, suffix: str, *instead: KeyValue) -> Header:
@@ -87,8 +186,6 @@ def _wider(pair: KeyValue, header: Header, n_before: int, n_blocks: int) -> KeyV
     is_own = pair.key.startswith(f"{header.architecture}.")
     if not is_own or not isinstance(pair.value, list) or len(pair.value) != n_before:
         return pair
-    from ggufsurgeon.container.values import take_elements
-
     indices = [n % n_before for n in range(n_blocks)]
     return make_pair(
         pair.key, pair.value_type, take_elements(pair.raw, pair.value_at, "<", indices), "<"
@@ -107,3 +204,13 @@ def _placed(header: Header) -> Header:
         placed.append(replace(tensor, offset_in_data=offset))
         offset = pad(offset + n_bytes, header.alignment)
     return replace(header, tensors=tuple(placed))
+
+
+VARIANTS: dict[str, Callable[[Header, str], Header]] = {
+    "blocks": lambda header, value: _widened(header, int(value)),
+    "heads": lambda header, value: _with_heads(header, int(value)),
+    "trunk": lambda header, value: _without_mtp_tensors(header, int(value)),
+    "extra": lambda header, _: _with_tensor_extra(header),
+    "unread": _with_unread_elements,
+    "narrow": lambda header, value: _narrowed(header, ffn=value == "ffn"),
+}
