@@ -112,7 +112,10 @@ def _notes(prediction: Prediction) -> list[str]:
 def split_advice(split: Sequence[int]) -> str:
     """Why to move the boundary between devices, in a line."""
     shares = ",".join(map(str, split))
-    return f"--tensor-split {shares} shares the bytes out; llama.cpp counts blocks, of any size"
+    return (
+        f"--tensor-split {shares} balances the bytes of the GPUs; llama.cpp itself counts blocks, "
+        "so repeats and a large output matrix move the boundary"
+    )
 
 
 def layers_text(blocks: Sequence[int], has_output: bool) -> str:

@@ -139,17 +139,19 @@ def _fits(weights: int, total: int | None, memory: int | None) -> bool | None:
 
 
 def suggest_split(model: Footprint, settings: DeviceSettings) -> tuple[int, ...] | None:
-    """Shares that give each GPU its part of the bytes; None where the given ones do already.
+    """Shares that give each GPU bytes as its memory is large, or alike where shares are alike.
 
-    llama.cpp counts layers, however large they are, and repeated blocks move the boundary.
+    llama.cpp counts layers, however large they are, so repeated blocks move the boundary. None
+    where it is right, and where nothing tells how large the GPUs are.
     """
+    shares_alike = len(set(settings.shares)) == 1
+    goals = settings.memory or (settings.shares if shares_alike else ())
     layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
     n_bytes = [n for n, where in zip(_layers(model, settings), layers, strict=True) if where != CPU]
-    if len(settings.shares) < 2 or not n_bytes:
+    if len(goals) < 2 or not n_bytes:
         return None
-    balanced = balanced_shares(n_bytes, settings.shares)
-    new = assign_layers(len(model.blocks), balanced, len(n_bytes))
-    return None if new == layers else balanced
+    balanced = balanced_shares(n_bytes, goals)
+    return None if assign_layers(len(model.blocks), balanced, len(n_bytes)) == layers else balanced
 
 
 def _layers(model: Footprint, settings: DeviceSettings) -> Iterator[int]:

@@ -167,13 +167,14 @@ def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) 
 def _suggest_split(
     patched: GgufFile, run: ModelRun, options: DeviceOptions, n_ctx: int
 ) -> tuple[int, ...] | None:
-    """As if each device were to have its share of the bytes; None on fewer than two."""
-    gpus = [use for use in run.devices if use.device != "CPU"]
-    shares = options.tensor_split or tuple(float(use.n_bytes_memory) for use in gpus)
-    if len(shares) != len(gpus) or len(gpus) < 2:
+    """One that fills the devices evenly; None where that is so, or is not known."""
+    memory = tuple(use.n_bytes_memory for use in run.devices if use.device != "CPU")
+    shares = options.tensor_split or tuple(map(float, memory))
+    if len(shares) != len(memory) or not all(memory):
         return None
     n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
-    return suggest_split(footprint_of(patched), DeviceSettings(shares, n_gpu_layers, n_ctx))
+    settings = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
+    return suggest_split(footprint_of(patched), settings)
 
 
 def run_model(

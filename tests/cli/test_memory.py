@@ -42,7 +42,24 @@ def test_a_boundary_that_moves(smollm2: Path, surgeon: Run) -> None:
     done = surgeon("plan", smollm2, "--window", "10:17", "--tensor-split", "1,1")
     assert "\n GPU 0    0..18 " in done.stdout
     assert "\n GPU 1    19..36, output " in done.stdout
-    assert "--tensor-split 21,17 shares the bytes out" in done.stdout
+    assert "--tensor-split 21,17 balances the bytes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "suggested"),
+    [
+        (["--tensor-split", "1,1"], [19, 14]),
+        (["--tensor-split", "1,1", "--memory", "1GB,3GB"], [9, 24]),
+        (["--tensor-split", "19,14", "--memory", "2GB,2GB"], None),
+        (["--tensor-split", "19,14"], None),
+        (["--tensor-split", "1"], None),
+        (["--tensor-split", "1,1", "--n-gpu-layers", "0"], None),
+    ],
+)
+def test_a_suggestion_once_taken_is_not_made_again(
+    options: list[str], suggested: list[int] | None, smollm2: Path, surgeon: Run
+) -> None:
+    assert plan(surgeon, smollm2, *options)["suggested_tensor_split"] == suggested
 
 
 @pytest.mark.parametrize(

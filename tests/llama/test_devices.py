@@ -82,14 +82,20 @@ def test_a_patched_file_is_proven_on_two_devices(
 ) -> None:
     patched = tmp_path / "patched.gguf"
     surgeon("patch", stories, patched, "--window", "0:3")
-    done = surgeon("verify", patched, "--source", stories, *on(rpc_servers, "2,1"), "--json")
+    few = ["--chunks", "1", "--ctx", "256"]
+    command = ["verify", patched, "--source", stories, *on(rpc_servers, "2,1"), *few]
+    done = surgeon(*command, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     proof = json.loads(done.stdout)
     assert proof["ok"]
     for run, n_blocks in (("source_run", 5), ("patched_run", 8)):
-        blocks = [block for use in proof[run]["devices"] for block in use["blocks"]]
-        assert blocks == list(range(n_blocks))
-    told = surgeon("verify", patched, "--source", stories, *on(rpc_servers, "2,1")).stdout
+        devices = proof[run]["devices"]
+        assert [block for use in devices for block in use["blocks"]] == list(range(n_blocks))
+        n_kv = n_blocks * 2 * 32 * 2 * 256  # K and V of 32 elements in f16
+        assert sum(use["n_bytes_kv"] for use in devices) == pytest.approx(
+            n_kv, abs=2 * MIB_ROUNDING
+        )
+    told = surgeon(*command).stdout
     assert "\nDevices\n" in told
     assert "RPC1 (127.0.0.1:" in told
 
