@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
 
@@ -94,7 +93,8 @@ def split_shares(tensor_split: str | None) -> tuple[float, ...]:
         shares = tuple(float(share) for share in tensor_split.split(","))
     except ValueError:
         shares = ()
-    if not shares or not all(0 <= share < math.inf for share in shares) or not any(shares):
+    # 0, or what 32-bit floats hold and can add up
+    if not any(shares) or not all(share == 0 or 1e-9 < share < 1e30 for share in shares):
         raise UsageError(f"--tensor-split {tensor_split!r}: expected shares, for instance 3,1")
     return shares
 

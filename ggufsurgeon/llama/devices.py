@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.llama.library import ggml, llama_cpp
@@ -13,6 +14,9 @@ from ggufsurgeon.llama.rpc_probe import ANSWER_SECONDS, NOT_A_SERVER, check_rpc_
 
 KINDS = ("CPU", "GPU", "integrated GPU", "accelerator", "meta")
 """`ggml_backend_dev_type`, ggml/include/ggml-backend.h."""
+
+MAX_SERVERS = 16
+"""`GGML_RPC_MAX_SERVERS`, ggml/include/ggml-rpc.h; as many devices has a --tensor-split."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,16 @@ def list_devices() -> tuple[Device, ...]:
 def add_rpc_servers(hosts: Sequence[str]) -> None:
     """Register the devices of the servers at `hosts`, each HOST:PORT.
 
-    Raises MissingExtraError when this llama.cpp was built without RPC, UsageError when a server
-    cannot be used. One that breaks the protocol later makes llama.cpp abort the process.
+    Those that are registered stay so. Raises MissingExtraError when this llama.cpp was built
+    without RPC, UsageError when a server cannot be used. One that breaks the protocol later
+    makes llama.cpp abort the process.
     """
     if not hosts:
         return
+    if len(set(hosts)) < len(hosts) or len(hosts) > MAX_SERVERS:
+        raise UsageError(
+            f"--rpc {','.join(hosts)}: expected up to {MAX_SERVERS} servers, each named once"
+        )
     llama_cpp()
     if not hasattr(ggml(), "ggml_backend_rpc_add_server"):
         raise MissingExtraError(
@@ -50,9 +59,13 @@ def add_rpc_servers(hosts: Sequence[str]) -> None:
             "--no-binary llama-cpp-python llama-cpp-python",
         )
     for host in hosts:
-        check_rpc_server(host)
-        registry = _add_in_time(host)
-        ggml().ggml_backend_register(ctypes.c_void_p(registry))
+        _register(host)
+
+
+@cache  # llama.cpp would list the devices of a second time too
+def _register(host: str) -> None:
+    check_rpc_server(host)
+    ggml().ggml_backend_register(ctypes.c_void_p(_add_in_time(host)))
 
 
 def _add_in_time(host: str) -> int:

@@ -98,3 +98,12 @@ def test_memory_and_split_that_disagree(stories: Path, surgeon: Run) -> None:
     done = surgeon("plan", stories, "--window", "1:3", *options)
     assert done.returncode == 2
     assert "--memory tells of 1 devices and --tensor-split of 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "split", ["1e39,1", "1e-50", "0,0", "inf", "nan,1", "-1,2", "", "1,,1", "x"]
+)
+def test_shares_that_are_none(split: str, stories: Path, surgeon: Run) -> None:
+    done = surgeon("plan", stories, "--window", "1:3", f"--tensor-split={split}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected shares, for instance 3,1" in done.stderr

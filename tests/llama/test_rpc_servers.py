@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -108,6 +109,25 @@ def assert_one_message(done: subprocess.CompletedProcess[str], says: str) -> Non
     assert says in done.stderr
     assert done.stderr.count("error:") == 1
     assert len(done.stderr.splitlines()) == 2  # the error, and what to do
+
+
+def test_a_server_named_twice(stories: Path, surgeon: Run) -> None:
+    done = run(surgeon, stories, "127.0.0.1:5,127.0.0.1:5")
+    assert done.returncode == 2
+    assert "each named once" in done.stderr
+
+
+def test_two_loads_in_a_process_share_a_device() -> None:
+    program = (
+        "import sys; from ggufsurgeon.llama.devices import add_rpc_servers, list_devices;"
+        "add_rpc_servers(sys.argv[1:]); add_rpc_servers(sys.argv[1:]);"
+        "print([device.kind for device in list_devices()])"
+    )
+    with rpc_server() as host:
+        done = subprocess.run(
+            [sys.executable, "-c", program, host], cwd=ROOT, capture_output=True, timeout=60
+        )
+    assert done.stdout == b"['CPU', 'GPU']\n", done.stderr
 
 
 def test_nobody_listens(stories: Path, surgeon: Run) -> None:
