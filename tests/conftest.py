@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.llama.serving import rpc_server
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -36,6 +39,13 @@ def wikitext() -> Path:
     if not path.exists():
         pytest.skip("wiki.test.raw is not beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def rpc_servers() -> Iterator[tuple[str, str]]:
+    """Two devices, as llama.cpp's RPC servers on loopback, each HOST:PORT."""
+    with ExitStack() as stack:
+        yield stack.enter_context(rpc_server()), stack.enter_context(rpc_server())
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
 
 import typer
 
+from ggufsurgeon.cli.terminal import print_warning
+from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.request import PathRequest
@@ -64,6 +65,11 @@ Threads: TypeAlias = Annotated[
     typer.Option("--threads", metavar="N", min=1, max=512, help="CPU threads."),
 ]
 
+Rpc: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--rpc", metavar="HOST:PORT,...", help="llama.cpp RPC servers to run on too."),
+]
+
 
 def path_request(
     windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
@@ -78,21 +84,36 @@ def path_request(
 
 
 def device_options(
-    n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None
+    n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None, rpc: str | None
 ) -> DeviceOptions:
     """Where the options ask a model to run."""
     from ggufsurgeon.llama.model import DeviceOptions
 
-    return DeviceOptions(n_gpu_layers, _shares(tensor_split), n_threads)
+    hosts = tuple(rpc.split(",")) if rpc is not None else ()
+    return DeviceOptions(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)
 
 
-def _shares(tensor_split: str | None) -> tuple[float, ...]:
+def split_shares(tensor_split: str | None) -> tuple[float, ...]:
+    """The shares of --tensor-split; none where it is not given."""
     if tensor_split is None:
         return ()
     try:
         shares = tuple(float(share) for share in tensor_split.split(","))
     except ValueError:
         shares = ()
-    if not shares or not all(0 <= share < math.inf for share in shares) or not any(shares):
+    # 0, or what 32-bit floats hold and can add up
+    if not any(shares) or not all(share == 0 or 1e-9 < share < 1e30 for share in shares):
         raise UsageError(f"--tensor-split {tensor_split!r}: expected shares, for instance 3,1")
     return shares
+
+
+def check_context(file: GgufFile, n_ctx: int) -> None:
+    """Warn of contexts longer than the model's, and refuse them where positions are learned."""
+    header = file.header
+    longest = header.get(f"{header.architecture}.context_length")
+    if not isinstance(longest, int) or n_ctx <= longest:
+        return
+    problem = f"{file.path} was made for contexts of {longest} tokens, --ctx is {n_ctx}"
+    if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
+        raise UsageError(f"{problem}; it has no positions beyond")
+    print_warning(problem)

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from ggufsurgeon import api
+from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
+    Rpc,
     Source,
     TensorSplit,
     Threads,
+    check_context,
     device_options,
 )
-from ggufsurgeon.cli.terminal import print_json, print_table, print_warning, watched
-from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.container.gguf_file import open_gguf
 
 if TYPE_CHECKING:
     from ggufsurgeon.verification.quality import Perplexity
@@ -43,17 +45,18 @@ def perplexity(
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity."""
     from ggufsurgeon.verification.quality import PerplexitySettings
 
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch)
-    options = device_options(n_gpu_layers, tensor_split, threads)
+    options = device_options(n_gpu_layers, tensor_split, threads, rpc)
     measured: list[tuple[Path, Perplexity]] = []
     for path in (model, base):
         if path is not None:
-            _check_context(open_gguf(path), ctx)
+            check_context(open_gguf(path), ctx)
     with watched() as progress:
         for path in (model, base):
             if path is not None:
@@ -65,18 +68,6 @@ def perplexity(
         _print_as_json([result for _, result in measured])
     else:
         _print(measured)
-
-
-def _check_context(file: GgufFile, n_ctx: int) -> None:
-    """Warn of contexts longer than the model's, and refuse them where positions are learned."""
-    header = file.header
-    longest = header.get(f"{header.architecture}.context_length")
-    if not isinstance(longest, int) or n_ctx <= longest:
-        return
-    problem = f"{file.path} was made for contexts of {longest} tokens, --ctx is {n_ctx}"
-    if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
-        raise UsageError(f"{problem}; it has no positions beyond")
-    print_warning(problem)
 
 
 def _print_as_json(results: list[Perplexity]) -> None:
@@ -103,3 +94,4 @@ def _print(measured: list[tuple[Path, Perplexity]]) -> None:
     ]
     columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
     print_table("Perplexity", columns, rows)
+    print_devices([(str(path), result.devices) for path, result in measured])

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Optional
+
+import typer
 
 from ggufsurgeon import api
+from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     Drops,
+    GpuLayers,
     Json,
     Layers,
     ScaleWeights,
     Source,
+    TensorSplit,
     Times,
     Windows,
+    check_context,
     path_request,
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
+from ggufsurgeon.planning.memory import predict_patch
 from ggufsurgeon.planning.planner import Change, PatchPlan
 
 
@@ -27,15 +34,30 @@ def plan(
     drop: Drops = None,
     layers: Layers = None,
     scale_weights: ScaleWeights = False,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    memory: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--memory", metavar="A,B", help="Memory of each GPU, such as 24GB,24GB."),
+    ] = None,
+    ctx: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--ctx", min=1, help="Tokens of context (4096, or the model's if fewer)."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what `patch` would write, and what it would cost. Writes nothing."""
     request = path_request(window, times, drop, layers)
     planned = api.plan(source, request, scale_weights=scale_weights)
+    if ctx is not None:
+        check_context(planned.source, ctx)
+    settings = device_settings(planned.source.header, ctx, tensor_split, n_gpu_layers, memory)
+    prediction = predict_patch(planned, settings)
     if json:
-        print_json(plan_as_json(planned))
+        print_json({**plan_as_json(planned), "memory": prediction_as_json(prediction)})
     else:
         print_plan(planned)
+        print_prediction(prediction)
 
 
 def plan_as_json(planned: PatchPlan) -> dict[str, Any]:

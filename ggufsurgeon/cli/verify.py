@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ggufsurgeon import api
+from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
+    Rpc,
     TensorSplit,
     Threads,
     device_options,
 )
-from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
 from ggufsurgeon.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ def verify(
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
@@ -55,7 +59,7 @@ def verify(
             patched,
             source,
             settings=PerplexitySettings(n_ctx=ctx, n_chunks=chunks),
-            options=device_options(n_gpu_layers, tensor_split, threads),
+            options=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )
     if json:
@@ -74,6 +78,7 @@ def _as_json(outcome: Verification) -> dict[str, Any]:
         "checks": [asdict(check) for check in outcome.checks],
         "source_run": asdict(outcome.source_run) if outcome.source_run else None,
         "patched_run": asdict(outcome.patched_run) if outcome.patched_run else None,
+        "suggested_tensor_split": outcome.suggested_split,
     }
 
 
@@ -95,6 +100,9 @@ def _print(outcome: Verification) -> None:
             ["", "blocks", "perplexity", "greedily goes on"],
             rows,
         )
+    print_devices([(name, run.devices) for name, run in runs if run])
+    if outcome.suggested_split is not None:
+        print_text(f"note: {split_advice(outcome.suggested_split)}\n")
 
 
 def _figure(quality: Perplexity) -> str:

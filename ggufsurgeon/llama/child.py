@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
-from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 from ggufsurgeon.progress import UNWATCHED, Progress
 
 T = TypeVar("T")
@@ -38,8 +38,8 @@ def run_in_child(
 ) -> T:
     """`job(*arguments, reporter)`, in a child process; `hear` is called with what it says.
 
-    `job` is a function of a module. Raises what the job raises, and MalformedFileError, naming
-    `model`, when the process dies.
+    `job` is a function of a module. Raises what the job raises, and when the process dies
+    UsageError if an RPC server is to blame, else MalformedFileError, naming `model`.
     """
     with tempfile.TemporaryFile() as errors, _start(errors) as process:
         assert process.stdin is not None and process.stdout is not None
@@ -89,6 +89,12 @@ def _death(status: int, errors: IO[bytes], model: str) -> Exception:
     if status >= 0:  # Python went down, not llama.cpp: our bug
         return RuntimeError(f"the child process exited with status {status}:\n{printed}")
     how = signal.Signals(-status).name
+    if "RPC server" in printed or "ggml-rpc.cpp" in printed:
+        lost = printed.splitlines()[-1]
+        return UsageError(
+            f"an RPC server was lost or does not speak this llama.cpp's protocol ({how}: {lost})",
+            hint="Is each server of --rpc still running, and of the same version of llama.cpp?",
+        )
     problem = f"llama.cpp ended the process that ran it ({how})"
     return MalformedFileError(model, ": ".join([problem, *printed.splitlines()[-1:]]))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -11,6 +13,7 @@ from ggufsurgeon.errors import MissingExtraError
 
 _LOG_LINES = 40
 _log: deque[str] = deque(maxlen=_LOG_LINES)
+_readers: list[Callable[[str], None]] = []
 
 
 @cache
@@ -43,9 +46,22 @@ def ggml() -> ctypes.CDLL:
 @cache  # the library calls it for as long as the process lives
 def _make_log_callback(bindings: Any) -> Any:
     def keep(_level: int, text: bytes, _user_data: object) -> None:
-        _log.append(text.decode("utf-8", "replace").rstrip("\n"))
+        line = text.decode("utf-8", "replace").rstrip("\n")
+        _log.append(line)
+        for read in _readers:
+            read(line)
 
     return bindings.llama_log_callback(keep)
+
+
+@contextmanager
+def log_read_by(read: Callable[[str], None]) -> Iterator[None]:
+    """Calls `read` with each line of llama.cpp's log, those for debugging too."""
+    _readers.append(read)
+    try:
+        yield
+    finally:
+        _readers.remove(read)
 
 
 def last_errors() -> str:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
+from ggufsurgeon.llama.devices import add_rpc_servers
 from ggufsurgeon.llama.library import last_errors, llama_cpp
 
 
@@ -25,6 +26,8 @@ class DeviceOptions:
     n_gpu_layers: int | None = None
     tensor_split: tuple[float, ...] = ()
     n_threads: int | None = None
+    rpc: tuple[str, ...] = ()
+    """RPC servers whose devices join, each HOST:PORT."""
 
 
 class Model:
@@ -108,8 +111,13 @@ def _metadata(handle: Any, key: str) -> str:
 
 @contextmanager
 def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
-    """Load the model at `path`. Raises MalformedFileError with llama.cpp's reason."""
+    """Load the model at `path`.
+
+    Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
+    or cannot be used.
+    """
     lib = llama_cpp()
+    add_rpc_servers(options.rpc)
     params = lib.llama_model_default_params()
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers
@@ -117,11 +125,25 @@ def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
         params.tensor_split = _shares(options.tensor_split)
     handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
-        raise MalformedFileError(str(path), f"llama.cpp cannot load it: {last_errors()}")
+        raise failure(path, "llama.cpp cannot load it")
     try:
         yield Model(handle, path, options)
     finally:
         lib.llama_model_free(handle)
+
+
+def failure(path: Path, problem: str) -> GgufSurgeonError:
+    """What to raise when llama.cpp has failed with the model at `path`, with its reason.
+
+    Want of memory is no fault of the file (src/llama-model.cpp:1881, src/llama-kv-cache.cpp:288).
+    """
+    reason = last_errors()
+    if "allocate" in reason:
+        return UsageError(
+            f"{path}: {problem}, for want of memory: {reason}",
+            hint="Give the device less: another --tensor-split, fewer --n-gpu-layers or tokens.",
+        )
+    return MalformedFileError(str(path), f"{problem}: {reason}")
 
 
 def _shares(split: tuple[float, ...]) -> Any:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.llama.context import Batch, Context, opened_context
+from ggufsurgeon.llama.device_use import DeviceUse
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.progress import UNWATCHED, Progress
 
@@ -48,6 +49,7 @@ class Perplexity:
     n_scored: int
     seconds: float
     tokens_per_second: float
+    devices: tuple[DeviceUse, ...] = ()
 
 
 def measure_perplexity(

@@ -14,8 +14,10 @@ from ggufsurgeon.errors import MalformedFileError, MissingExtraError, UsageError
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.child import run_in_child
+from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.verification.checks import Check
@@ -46,6 +48,7 @@ class ModelRun:
     generation: Generation | None
     perplexity: Perplexity | None
     embedding: Embedding | None = None
+    devices: tuple[DeviceUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Verification:
     patched_run: ModelRun | None = None
     missing: MissingExtraError | None = None
     """What kept the models from being run."""
+    suggested_split: tuple[int, ...] | None = None
+    """A --tensor-split that balances the patched model's bytes, where the devices are uneven."""
 
     @property
     def ok(self) -> bool:
@@ -97,7 +102,8 @@ def verify_patched(
         return outcome((*checks, Check("runs", None, str(error))), missing=error)
     checks += _run_checks(runs[0], runs[1], len(path) - find_blocks(source).n_mtp)
     source_run, patched_run = (None if isinstance(run, str) else run for run in runs)
-    return outcome(tuple(checks), source_run, patched_run)
+    split = _suggest_split(patched, patched_run, options, settings.n_ctx) if patched_run else None
+    return outcome(tuple(checks), source_run, patched_run, suggested_split=split)
 
 
 def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
@@ -166,6 +172,19 @@ def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) 
         yield Check("blocks", patched.n_blocks == n_blocks, detail)
 
 
+def _suggest_split(
+    patched: GgufFile, run: ModelRun, options: DeviceOptions, n_ctx: int
+) -> tuple[int, ...] | None:
+    """One that fills the devices evenly; None where that is so, or is not known."""
+    memory = tuple(use.n_bytes_memory for use in run.devices if use.device != "CPU")
+    shares = options.tensor_split or tuple(map(float, memory))
+    if len(shares) != len(memory) or not all(memory):
+        return None
+    n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
+    settings = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
+    return suggest_split(footprint_of(patched), settings)
+
+
 def run_model(
     path: Path, settings: PerplexitySettings, options: DeviceOptions, progress: Progress
 ) -> ModelRun:
@@ -173,6 +192,14 @@ def run_model(
 
     An encoder embeds the beginning of that text instead.
     """
+    with recorded_use() as use:
+        run = _run_loaded(path, settings, options, progress)
+    return replace(run, devices=use.devices())
+
+
+def _run_loaded(
+    path: Path, settings: PerplexitySettings, options: DeviceOptions, progress: Progress
+) -> ModelRun:
     with loaded_model(path, options) as model:
         if model.no_text:
             is_embedder = model.is_encoder and model.has_tokenizer
@@ -196,6 +223,7 @@ def measure_file(
     options: DeviceOptions,
     progress: Progress,
 ) -> Perplexity:
-    """The perplexity of the model at `path` on `text`."""
-    with loaded_model(path, options) as model:
-        return measure_perplexity(model, text, settings, progress)
+    """The perplexity of the model at `path` on `text`, and the devices that it ran on."""
+    with recorded_use() as use, loaded_model(path, options) as model:
+        measured = measure_perplexity(model, text, settings, progress)
+    return replace(measured, devices=use.devices())

@@ -152,6 +152,7 @@ def test_json_of_plan_is_what_patch_writes(write: Write, tmp_path: Path, surgeon
     for done in (planned, patched):
         assert (done.returncode, done.stderr) == (0, "")
     told = one_object(planned.stdout)
+    assert told.pop("memory")
     assert {"destination": "new.gguf", **told} == one_object(patched.stdout)
     assert told["write_plan"] == plan(source, PATCHED).write_plan.as_json()
     size = (tmp_path / "new.gguf").stat().st_size

@@ -1,0 +1,124 @@
+"""What `plan` predicts of memory: its options, and how it is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ggufsurgeon.cli.options import split_shares
+from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.memory import MARGIN, DeviceLoad, DeviceSettings, Prediction
+
+DEFAULT_CTX = 4096
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNITS |= {"KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30, "TI": 1 << 40}
+FITS = {True: "yes", False: "no", None: "not known"}
+
+
+def device_settings(
+    header: Header,
+    ctx: int | None,
+    tensor_split: str | None,
+    n_gpu_layers: int | None,
+    memory: str | None,
+) -> DeviceSettings:
+    """The devices that the options of `plan` describe; one where they say nothing."""
+    sizes = tuple(_n_bytes(size) for size in memory.split(",")) if memory is not None else ()
+    shares = split_shares(tensor_split) or tuple(map(float, sizes)) or (1.0,)
+    if sizes and len(sizes) != len(shares):
+        raise UsageError(
+            f"--memory tells of {len(sizes)} devices and --tensor-split of {len(shares)}"
+        )
+    longest = header.get(f"{header.architecture}.context_length")
+    n_ctx = min(DEFAULT_CTX, longest) if isinstance(longest, int) and longest else DEFAULT_CTX
+    return DeviceSettings(shares, -1 if n_gpu_layers is None else n_gpu_layers, ctx or n_ctx, sizes)
+
+
+def _n_bytes(size: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([KMGT]?I?)B?", size.strip().upper())
+    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
+        raise UsageError(f"--memory {size!r}: expected the size of each device, such as 24GB,24GB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction in plain types."""
+    return {
+        "n_ctx": prediction.settings.n_ctx,
+        "n_bytes_margin": MARGIN,
+        "before": [asdict(load) for load in prediction.before],
+        "after": [asdict(load) for load in prediction.after],
+        "suggested_tensor_split": prediction.suggested_split,
+    }
+
+
+def print_prediction(prediction: Prediction) -> None:
+    """A prediction as a table, and what it does not tell."""
+    settings = prediction.settings
+    print_table(
+        f"Memory, from the header alone, with a context of {settings.n_ctx} tokens",
+        _columns(settings),
+        [_row(*loads, settings) for loads in zip(prediction.after, prediction.before, strict=True)],
+    )
+    for note in _notes(prediction):
+        print_text(f"note: {note}")
+    print_text("")
+
+
+def _columns(settings: DeviceSettings) -> list[str]:
+    columns = ["device", "blocks", "weights", "KV of 1024, f16", "q8_0"]
+    columns += [f"KV of {settings.n_ctx}, f16", "state", "all", "all before"]
+    return columns + ["memory", "fits"] * bool(settings.memory)
+
+
+def _row(after: DeviceLoad, before: DeviceLoad, settings: DeviceSettings) -> list[str]:
+    cells = [
+        after.device,
+        layers_text(after.blocks, after.has_output),
+        n_bytes_text(after.n_bytes_weights),
+        *(_text(n_bytes) for n_bytes in after.n_bytes_kv_1k.values()),
+        _text(after.n_bytes_kv["f16"]),
+        _text(after.n_bytes_state),
+        _text(after.n_bytes),
+        _text(before.n_bytes),
+    ]
+    if settings.memory and after.n_bytes_memory is not None:
+        cells += [n_bytes_text(after.n_bytes_memory), FITS[after.fits]]
+    return cells
+
+
+def _text(n_bytes: int | None) -> str:
+    return "not known" if n_bytes is None else n_bytes_text(n_bytes)
+
+
+def _notes(prediction: Prediction) -> list[str]:
+    notes = ["compute buffers come on top, and are not predicted"]
+    if prediction.settings.memory:
+        notes[0] += f"; `fits` leaves {n_bytes_text(MARGIN)} of each device for them"
+    if prediction.after[0].n_bytes is None:
+        notes.append("what this architecture caches is not known to this version")
+    if prediction.has_windows:
+        notes.append("of a sliding window, only it is cached; verify and perplexity cache all")
+    if prediction.suggested_split is not None:
+        notes.append(split_advice(prediction.suggested_split))
+    return notes
+
+
+def split_advice(split: Sequence[int]) -> str:
+    """Why to move the boundary between devices, in a line."""
+    shares = ",".join(map(str, split))
+    return (
+        f"--tensor-split {shares} balances the bytes of the GPUs; llama.cpp itself counts blocks, "
+        "so repeats and a large output matrix move the boundary"
+    )
+
+
+def layers_text(blocks: Sequence[int], has_output: bool) -> str:
+    """`0..16, output`."""
+    named = [str(LayerPath.of(blocks))] if blocks else []
+    return ", ".join([*named, *["output"] * has_output]) or "-"

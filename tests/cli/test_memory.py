@@ -1,0 +1,109 @@
+"""What `plan` says of memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Run
+from tests.verification.expanding import expand
+
+
+def plan(surgeon: Run, model: Path, *options: str) -> dict[str, Any]:
+    done = surgeon("plan", model, "--window", "1:3", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    memory: dict[str, Any] = json.loads(done.stdout)["memory"]
+    return memory
+
+
+def test_one_device_holds_all_but_the_input(stories: Path, surgeon: Run) -> None:
+    memory = plan(surgeon, stories)
+    cpu, gpu = memory["after"]
+    assert (cpu["device"], cpu["blocks"], gpu["device"]) == ("CPU", [], "GPU 0")
+    assert (gpu["blocks"], gpu["has_output"]) == (list(range(7)), True)
+    assert memory["n_ctx"] == 2048  # the model's, less than 4096
+    assert gpu["fits"] is None
+
+
+def test_what_repeats_add(stories: Path, surgeon: Run) -> None:
+    memory = plan(surgeon, stories)
+    before, after = memory["before"][1], memory["after"][1]
+    n_heads, head_size, f16 = 4, 8, 2
+    kv_of_a_block = 2 * n_heads * head_size * f16 * 2048
+    assert after["n_bytes_kv"]["f16"] - before["n_bytes_kv"]["f16"] == 2 * kv_of_a_block
+    n_weights = 64 * (64 + 32 + 32 + 64 + 3 * 172 + 2)  # Q, K, V, output, FFN, norms
+    assert after["n_bytes_weights"] - before["n_bytes_weights"] == 2 * 4 * n_weights
+
+
+def test_a_boundary_that_moves(smollm2: Path, surgeon: Run) -> None:
+    done = surgeon("plan", smollm2, "--window", "10:17", "--tensor-split", "1,1")
+    assert "\n GPU 0    0..18 " in done.stdout
+    assert "\n GPU 1    19..36, output " in done.stdout
+    assert "--tensor-split 21,17 balances the bytes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "suggested"),
+    [
+        (["--tensor-split", "1,1"], [19, 14]),
+        (["--tensor-split", "1,1", "--memory", "1GB,3GB"], [9, 24]),
+        (["--tensor-split", "19,14", "--memory", "2GB,2GB"], None),
+        (["--tensor-split", "19,14"], None),
+        (["--tensor-split", "1"], None),
+        (["--tensor-split", "1,1", "--n-gpu-layers", "0"], None),
+    ],
+)
+def test_a_suggestion_once_taken_is_not_made_again(
+    options: list[str], suggested: list[int] | None, smollm2: Path, surgeon: Run
+) -> None:
+    assert plan(surgeon, smollm2, *options)["suggested_tensor_split"] == suggested
+
+
+@pytest.mark.parametrize(
+    ("memory", "fits"),
+    [("2GB,2GB", [True, True]), ("2GiB,1000MB", [True, False]), ("1GB,1.3g", [False, True])],
+)
+def test_whether_it_fits(memory: str, fits: list[bool], smollm2: Path, surgeon: Run) -> None:
+    _, *gpus = plan(surgeon, smollm2, "--memory", memory, "--tensor-split", "1,1")["after"]
+    assert [gpu["fits"] for gpu in gpus] == fits
+
+
+def test_memory_alone_is_the_split(smollm2: Path, surgeon: Run) -> None:
+    _, *gpus = plan(surgeon, smollm2, "--memory", "30GB,10GB")["after"]
+    assert [len(gpu["blocks"]) for gpu in gpus] == [25, 7]
+
+
+def test_a_cache_that_is_not_known(tmp_path: Path, surgeon: Run) -> None:
+    header = ROOT / "fixtures/arch_headers/deepseek32-moe.gguf"
+    model = expand(header, tmp_path / "model.gguf", seed=1)
+    _, gpu = plan(surgeon, model, "--memory", "4GB")["after"]
+    assert gpu["n_bytes_weights"] > 0
+    assert (gpu["n_bytes_kv"]["f16"], gpu["n_bytes"], gpu["fits"]) == (None, None, None)
+    told = surgeon("plan", model, "--window", "1:3").stdout
+    assert "what this architecture caches is not known" in told
+
+
+@pytest.mark.parametrize("option", ["24GB,x", "", "0", "-1GB", "1e9", "24GB;24GB", "24 QB", "٣GB"])
+def test_memory_that_is_none(option: str, stories: Path, surgeon: Run) -> None:
+    done = surgeon("plan", stories, "--window", "1:3", f"--memory={option}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected the size of each device, such as 24GB,24GB" in done.stderr
+
+
+def test_memory_and_split_that_disagree(stories: Path, surgeon: Run) -> None:
+    options = ["--memory", "1GB", "--tensor-split", "1,1"]
+    done = surgeon("plan", stories, "--window", "1:3", *options)
+    assert done.returncode == 2
+    assert "--memory tells of 1 devices and --tensor-split of 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "split", ["1e39,1", "1e-50", "0,0", "inf", "nan,1", "-1,2", "", "1,,1", "x"]
+)
+def test_shares_that_are_none(split: str, stories: Path, surgeon: Run) -> None:
+    done = surgeon("plan", stories, "--window", "1:3", f"--tensor-split={split}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected shares, for instance 3,1" in done.stderr

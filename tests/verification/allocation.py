@@ -1,0 +1,67 @@
+"""What `plan` predicts, and what llama.cpp says it allocated. Run as a program.
+
+    python -m tests.verification.allocation KIND MODEL ...
+
+A MODEL is the stem of a header in fixtures/arch_headers, or a file; KIND is the type of the
+cache. Prints one JSON line for each, with bytes of weights, cache and recurrent state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.llama.device_use import recorded_use
+from ggufsurgeon.llama.library import llama_cpp
+from ggufsurgeon.planning.footprint import CACHE_TYPES
+from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, predict
+from tests.conftest import ROOT
+from tests.verification.expanding import expand
+
+N_CTX = 2048
+"""More than the sliding windows of the headers and llama.cpp's batch together."""
+READ, DO_NOT_REPACK = 0, False
+"""Weights as they are in the file (`LLAMA_LOAD_MODE_NONE`), so that their buffer can be told."""
+
+
+def allocate(path: Path, kind: str) -> list[int] | None:
+    """Bytes in llama.cpp's log; None when it makes no context with such a cache."""
+    lib = llama_cpp()
+    model_params = lib.llama_model_default_params()
+    model_params.load_mode, model_params.use_extra_bufts = READ, DO_NOT_REPACK
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.swa_full = N_CTX, False
+    params.type_k = params.type_v = CACHE_TYPES[kind]
+    with recorded_use() as log:
+        model = lib.llama_model_load_from_file(os.fsencode(path), model_params)
+        context = lib.llama_init_from_model(model, params)
+    (use,) = log.devices()
+    lib.llama_free(context)
+    lib.llama_model_free(model)
+    return [use.n_bytes_weights, use.n_bytes_kv, use.n_bytes_state] if context else None
+
+
+def predicted(path: Path, kind: str) -> list[int | None]:
+    (load,) = predict(footprint_of(open_gguf(path)), DeviceSettings((), n_ctx=N_CTX))
+    return [load.n_bytes_weights, load.n_bytes_kv[kind], load.n_bytes_state]
+
+
+def main() -> None:
+    """Compare each model named on the command line."""
+    kind, *models = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in models:
+            path = Path(name)
+            if not path.suffix:
+                header = ROOT / f"fixtures/arch_headers/{name}.gguf"
+                path = expand(header, Path(folder, "model.gguf"), seed=1)
+            line = {"allocated": allocate(path, kind), "predicted": predicted(path, kind)}
+            print(json.dumps({"model": name, **line}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
