@@ -126,8 +126,8 @@ def perplexity(
     """
     from ggufsurgeon.llama.child import run_in_child
     from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.verification.model_run import measure_file
     from ggufsurgeon.verification.quality import PerplexitySettings
-    from ggufsurgeon.verification.verifier import measure_file
 
     path = open_gguf(model).path
     return run_in_child(

@@ -13,6 +13,7 @@ from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
     Layers,
+    Rpc,
     Source,
     TensorSplit,
     Threads,
@@ -47,6 +48,7 @@ def generate(
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Let a model go on with a text along a layer path, without writing a file."""
@@ -59,7 +61,7 @@ def generate(
         path_request(window, times, drop, layers) if asked else None,
         n_tokens=n_tokens,
         sampling=Sampling(temperature, top_k, top_p, seed),
-        options=device_options(n_gpu_layers, tensor_split, threads),
+        options=device_options(n_gpu_layers, tensor_split, threads, rpc),
         hear=None if json else print_piece,
     )
     if json:

@@ -23,6 +23,7 @@ from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watche
 from ggufsurgeon.errors import VerificationError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.verification.model_run import ModelRun
     from ggufsurgeon.verification.quality import Perplexity
     from ggufsurgeon.verification.verifier import Verification
 
@@ -70,15 +71,16 @@ def verify(
 
 
 def _as_json(outcome: Verification) -> dict[str, Any]:
+    runs = outcome.runs
     return {
         "ok": outcome.ok,
         "patched": str(outcome.patched),
         "source": str(outcome.source),
         "layer_path": outcome.layer_path,
         "checks": [asdict(check) for check in outcome.checks],
-        "source_run": asdict(outcome.source_run) if outcome.source_run else None,
-        "patched_run": asdict(outcome.patched_run) if outcome.patched_run else None,
-        "suggested_tensor_split": outcome.suggested_split,
+        **{f"{name}_run": asdict(run) if run else None for name, run in _runs(outcome)},
+        "equivalence": asdict(runs.equivalence) if runs.equivalence else None,
+        "suggested_tensor_split": runs.suggested_split,
     }
 
 
@@ -88,7 +90,7 @@ def _print(outcome: Verification) -> None:
         ["check", "", "detail"],
         [(check.name, MARKS[check.ok], check.detail) for check in outcome.checks],
     )
-    runs = (("source", outcome.source_run), ("patched", outcome.patched_run))
+    runs = _runs(outcome)
     rows = [
         (name, str(run.n_blocks), _figure(run.perplexity), repr(run.generation.text))
         for name, run in runs
@@ -101,8 +103,12 @@ def _print(outcome: Verification) -> None:
             rows,
         )
     print_devices([(name, run.devices) for name, run in runs if run])
-    if outcome.suggested_split is not None:
-        print_text(f"note: {split_advice(outcome.suggested_split)}\n")
+    if outcome.runs.suggested_split is not None:
+        print_text(f"note: {split_advice(outcome.runs.suggested_split)}\n")
+
+
+def _runs(outcome: Verification) -> tuple[tuple[str, ModelRun | None], ...]:
+    return ("source", outcome.runs.source), ("patched", outcome.runs.patched)
 
 
 def _figure(quality: Perplexity) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama.activations import Taps
 from ggufsurgeon.llama.library import last_errors, llama_cpp
-from ggufsurgeon.llama.model import Model
+from ggufsurgeon.llama.model import Model, failure
 
 Integers: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -121,8 +121,7 @@ def opened_context(
         params.n_threads = params.n_threads_batch = model.options.n_threads
     handle = lib.llama_init_from_model(model.handle, params)
     if not handle:
-        problem = f"llama.cpp cannot make a context of {n_ctx} tokens: {last_errors()}"
-        raise MalformedFileError(str(model.path), problem)
+        raise failure(model.path, f"llama.cpp cannot make a context of {n_ctx} tokens")
     try:
         yield Context(model, handle)
     finally:

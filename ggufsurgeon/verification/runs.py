@@ -1,0 +1,127 @@
+"""Both files in llama.cpp, one after the other: do they run, and alike where they must?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.child import run_in_child
+from ggufsurgeon.llama.context import Integers
+from ggufsurgeon.llama.model import DeviceOptions
+from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, suggest_split
+from ggufsurgeon.planning.provenance import is_scaled
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.verification.checks import Check
+from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
+from ggufsurgeon.verification.model_run import ModelRun, run_model
+from ggufsurgeon.verification.quality import PerplexitySettings
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What became of both files, as far as they were run."""
+
+    checks: tuple[Check, ...] = ()
+    source: ModelRun | None = None
+    patched: ModelRun | None = None
+    equivalence: Equivalence | None = None
+    suggested_split: tuple[int, ...] | None = None
+    """A --tensor-split that balances the patched model's bytes, where the devices are uneven."""
+
+
+NOT_RUN = Runs()
+
+
+def run_both(
+    source: GgufFile,
+    patched: GgufFile,
+    path: LayerPath,
+    settings: PerplexitySettings,
+    options: DeviceOptions,
+    progress: Progress,
+) -> Runs:
+    """The source along its trunk's part of `path`, then the patched file as it is.
+
+    Raises MissingExtraError when there is no llama.cpp.
+    """
+    trunk = LayerPath(path.steps[: len(path) - find_blocks(source).n_mtp])
+    ran = _run(source, trunk, None, settings, options, progress)
+    sample = ran[1] if isinstance(ran, tuple) else None
+    prompt = sample.prompt if isinstance(sample, Sample) else None
+    then = _run(patched, None, prompt, settings, options, progress)
+    runs = [one[0] if isinstance(one, tuple) else one for one in (ran, then)]
+    checks = list(_run_checks(runs[0], runs[1], len(trunk)))
+    equivalence = None
+    if isinstance(ran, tuple) and isinstance(then, tuple):
+        check, equivalence = _check_equivalence(ran, then, patched)
+        checks.append(check)
+    first, second = (run if isinstance(run, ModelRun) else None for run in runs)
+    split = _suggest_split(patched, second, options, settings.n_ctx) if second else None
+    return Runs(tuple(checks), first, second, equivalence, split)
+
+
+def _run(
+    file: GgufFile,
+    layer_path: LayerPath | None,
+    prompt: Integers | None,
+    settings: PerplexitySettings,
+    options: DeviceOptions,
+    progress: Progress,
+) -> tuple[ModelRun, Sample | str] | str:
+    """What became of the model in llama.cpp, or why nothing did."""
+    job = (file.path, layer_path, prompt, settings, options)
+    try:
+        return run_in_child(run_model, *job, model=file.path, progress=progress)
+    except MalformedFileError as error:
+        return str(error)
+
+
+def _check_equivalence(
+    ran: tuple[ModelRun, Sample | str], then: tuple[ModelRun, Sample | str], patched: GgufFile
+) -> tuple[Check, Equivalence | None]:
+    (source_run, routed), (patched_run, written) = ran, then
+    for sample in (routed, written):
+        if isinstance(sample, str):
+            return Check("equivalence", None, f"cannot be routed: {sample}"), None
+    assert isinstance(routed, Sample) and isinstance(written, Sample)
+    devices = {use.device for run in (source_run, patched_run) for use in run.devices}
+    found = compare(routed, written, devices == {"CPU"} and not is_scaled(patched.header))
+    what = "logits" if routed.are_logits else "embeddings"
+    detail = f"routed = written: {what} of {found.n_tokens} tokens equal to the bit"
+    if found.max_abs_diff:
+        kl = "" if found.mean_kl is None else f", mean KL divergence {found.mean_kl:.3g}"
+        detail = f"routed and written {what} differ by up to {found.max_abs_diff:.3g}{kl}"
+    return Check("equivalence", found.ok, detail), found
+
+
+def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) -> Iterator[Check]:
+    for name, run in (("source runs", source), ("patched runs", patched)):
+        if isinstance(run, str):
+            yield Check(name, False, run)
+        elif run.embedding is not None:
+            what = f"{run.embedding.n_tokens} tokens in {run.embedding.n_embd} dimensions"
+            yield Check(name, True, f"loads, embeds {what}")
+        elif run.perplexity is None:
+            yield Check(name, True, f"loads; {run.no_text}, so no text was run")
+        else:
+            yield Check(name, True, f"loads, generates, perplexity {run.perplexity.perplexity:.4f}")
+    if isinstance(patched, ModelRun):
+        detail = f"llama.cpp runs {patched.n_blocks} of {n_blocks}"
+        yield Check("blocks", patched.n_blocks == n_blocks, detail)
+
+
+def _suggest_split(
+    patched: GgufFile, run: ModelRun, options: DeviceOptions, n_ctx: int
+) -> tuple[int, ...] | None:
+    """One that fills the devices evenly; None where that is so, or is not known."""
+    memory = tuple(use.n_bytes_memory for use in run.devices if use.device != "CPU")
+    shares = options.tensor_split or tuple(map(float, memory))
+    if len(shares) != len(memory) or not all(memory):
+        return None
+    n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
+    settings = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
+    return suggest_split(footprint_of(patched), settings)

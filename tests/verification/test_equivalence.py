@@ -1,0 +1,122 @@
+"""Routed = written as a check of files, and that it finds what the structure cannot show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ggufsurgeon import api
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.layer_path.notations import parse_layers
+from tests.conftest import ROOT, Run
+from tests.verification.expanding import expand
+from tests.verification.naive import patch_naively
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
+from ggufsurgeon.verification.quality import PerplexitySettings
+from ggufsurgeon.verification.runs import run_both
+
+PATH = parse_layers("0..4,3..7")
+
+
+def sample(results: list[list[float]], are_logits: bool = True) -> Sample:
+    values = np.array(results, dtype=np.float32)
+    return Sample(np.zeros(len(values), dtype=np.int32), values, are_logits)
+
+
+def equivalence(source: Path, patched: Path) -> Equivalence:
+    files = open_gguf(source), open_gguf(patched)
+    runs = run_both(*files, PATH, PerplexitySettings(32, 1), DeviceOptions(), UNWATCHED)
+    assert runs.equivalence is not None
+    return runs.equivalence
+
+
+@pytest.mark.parametrize("stem", ["gemma3-dense", "bert-dense", "llada-dense", "qwen3next-moe"])
+def test_naive_files_are_found_where_they_are_wrong(stem: str, tmp_path: Path) -> None:
+    source = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "source.gguf", 3)
+    api.patch(source, tmp_path / "ours.gguf", PATH)
+    ours = equivalence(source, tmp_path / "ours.gguf")
+    assert ours.ok and ours.max_abs_diff == 0.0 and ours.n_tokens == 128
+    if stem == "gemma3-dense":  # the period of its windows
+        patch_naively(source, tmp_path / "naive.gguf", PATH)
+        naive = equivalence(source, tmp_path / "naive.gguf")
+        assert not naive.ok and naive.max_abs_diff > 0
+
+
+def test_the_prompt_is_longer_than_a_sliding_window(tmp_path: Path) -> None:
+    for stem, n_prompt in (("gemma3-dense", 128), ("llama-dense", 128)):
+        path = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "model.gguf", 0)
+        with loaded_model(path, DeviceOptions()) as model:
+            assert len(draw_prompt(model, b"")) == n_prompt > model.n_swa
+            for n_swa, expected in ((64, 128), (65, 640), (512, 640), (1024, 1152), (4096, 4224)):
+                model.n_swa, model.n_ctx_train = n_swa, 100_000
+                assert len(draw_prompt(model, b"")) == expected > n_swa
+            model.n_ctx_train = 700
+            assert len(draw_prompt(model, b"")) == 700
+
+
+def test_it_is_told(stories: Path, surgeon: Run, tmp_path: Path) -> None:
+    surgeon("patch", stories, "patched.gguf", "--window", "1:3")
+    done = surgeon("verify", "patched.gguf", "--source", stories, "--json")
+    told = json.loads(done.stdout)["equivalence"]
+    assert told == {
+        "ok": True,
+        "max_abs_diff": 0.0,
+        "mean_kl": 0.0,
+        "n_tokens": 128,
+        "n_prompt": 128,
+    }
+
+
+def test_what_cannot_be_routed_is_not_called_proven(surgeon: Run, tmp_path: Path) -> None:
+    source = expand(ROOT / "fixtures/arch_headers/talkie-dense.gguf", tmp_path / "source.gguf", 0)
+    surgeon("patch", source, "patched.gguf", "--window", "0:3")
+    done = surgeon("verify", "patched.gguf", "--source", source, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["ok"] and told["equivalence"] is None
+    (check,) = (check for check in told["checks"] if check["name"] == "equivalence")
+    assert check["ok"] is None and "read what feeds block 0" in check["detail"]
+
+
+def test_one_bit_is_too_much_for_a_cpu_and_not_for_others() -> None:
+    routed, written = sample([[1, 2, 3]]), sample([[1, 2, np.nextafter(3, 4, dtype=np.float32)]])
+    assert compare(routed, routed, must_be_equal=True).ok
+    assert not compare(routed, written, must_be_equal=True).ok
+    assert compare(routed, written, must_be_equal=False).ok
+    assert not compare(routed, sample([[3, 2, 1]]), must_be_equal=False).ok
+    assert not compare(sample([[1]], False), sample([[1.1]], False), must_be_equal=False).ok
+
+
+@pytest.mark.parametrize("must_be_equal", [True, False])
+@pytest.mark.parametrize("are_logits", [True, False])
+def test_what_is_no_number_equals_nothing(must_be_equal: bool, are_logits: bool) -> None:
+    for at in (0, 1):
+        rows = [[1.0, 2.0], [3.0, 4.0]]
+        rows[at][1] = float("nan")
+        for one, other in ((rows, [[1.0, 2.0], [3.0, 4.0]]), (rows, rows)):
+            samples = sample(one, are_logits), sample(other, are_logits)
+            assert not compare(*samples, must_be_equal).ok
+
+
+def test_divergence_is_that_of_the_distributions() -> None:
+    rng = np.random.default_rng(0)
+    routed, written = (rng.normal(0, 3, (20, 50)).astype(np.float32) for _ in range(2))
+    p, q = (
+        np.exp(x.astype(float)) / np.exp(x.astype(float)).sum(1)[:, None] for x in (routed, written)
+    )
+    expected = float((p * np.log(p / q)).sum(1).mean())
+    found = compare(sample(routed.tolist()), sample(written.tolist()), must_be_equal=False)
+    assert found.mean_kl == pytest.approx(expected)
+
+
+def test_tokens_that_are_masked_out_are_no_difference() -> None:
+    masked = sample([[1, -np.inf, 2]])
+    found = compare(masked, masked, must_be_equal=True)
+    assert found.ok and found.mean_kl == 0.0
