@@ -88,6 +88,7 @@ def test_a_patched_file_is_proven_on_two_devices(
     assert (done.returncode, done.stderr) == (0, "")
     proof = json.loads(done.stdout)
     assert proof["ok"]
+    assert proof["equivalence"]["max_abs_diff"] == 0.0, "RPC servers run the same kernels"
     for run, n_blocks in (("source_run", 5), ("patched_run", 8)):
         devices = proof[run]["devices"]
         assert [block for use in devices for block in use["blocks"]] == list(range(n_blocks))
