@@ -13,6 +13,8 @@ _WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\.\S+")
 _OUTPUT_NORM = re.compile(rb"(?:enc\.)?output_norm\.weight")
 _NORM = re.compile(rb"norm(?:-\d+)?")
 """Nodes of `build_norm` before their weight (src/llama-graph.cpp:1615)."""
+_COPY = re.compile(rb".+#(.+)#\d+", re.DOTALL)
+"""A node as another device gets it (ggml/src/ggml-backend.cpp:1381)."""
 
 
 class Entrances:
@@ -25,7 +27,7 @@ class Entrances:
 
     def note(self, node: int) -> None:
         """Look at the next node."""
-        names = {name_of(source): source for source in list(sources(node))[:2]}
+        names = {_own_name(source): source for source in list(sources(node))[:2]}
         for name in names:
             match = _WEIGHT_OF_BLOCK.fullmatch(name)
             others = [source for other, source in names.items() if other != name]
@@ -44,9 +46,9 @@ class Entrances:
 
 def _before_norm(node: int) -> str:
     node = _before_reshaping(node)
-    if _NORM.fullmatch(name_of(node)):
+    if _NORM.fullmatch(_own_name(node)):
         node = _before_reshaping(next(sources(node)))
-    return name_of(node).decode()
+    return _own_name(node).decode()
 
 
 def _before_reshaping(node: int) -> int:
@@ -54,3 +56,9 @@ def _before_reshaping(node: int) -> int:
     while name_of(node).endswith(b"(reshaped)"):
         node = next(sources(node))
     return node
+
+
+def _own_name(node: int) -> bytes:
+    name = name_of(node)
+    copied = _COPY.fullmatch(name)
+    return copied[1] if copied else name
