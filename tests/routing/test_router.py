@@ -20,7 +20,7 @@ from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
 from tests.conftest import ROOT
-from tests.routing.conftest import Written
+from tests.routing.conftest import Written, plain_logits
 from tests.verification.expanding import expand
 
 TRIANGLE = [repeat_windows(5, [(i, j)]) for i in range(5) for j in range(i + 1, 6)]
@@ -124,6 +124,31 @@ def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_p
         pytest.raises(RefusedError, match=r"residual stream has 64 dimensions in .* and 256 in"),
     ):
         route([model, other], parse_layers("0..2,1:3,4")).logits(tokens)
+
+
+@pytest.mark.parametrize(
+    ("header", "layers"),
+    [
+        ("gemma4_shared_kv-dense", "0,1,4,7"),
+        ("gemma4_shared_kv-dense", "0..3,2..5,6,6..7"),
+        ("gemma4_shared_kv-dense", "1..4,7,7"),
+        ("gemma4_e2b-dense", "0..2,1..5,6,6..7"),
+        ("gemma4_per_layer-dense", "3,0,7,2,1,6,5,4"),
+        ("hy_v4-moe", "0..3,2..3,3..5,4..7"),
+        ("rwkv7-dense", "0..3,2..6,5..7"),
+        ("step35-moe", "0..4,3..7"),
+    ],
+)
+def test_what_crosses_seams_besides_the_residual_stream(
+    tmp_path: Path, header: str, layers: str
+) -> None:
+    """Shared KV, shared top-k, embeddings for each block, the values of block 0."""
+    source = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "source.gguf", 2)
+    tokens = np.random.default_rng(0).integers(0, 128, 40).astype(np.int32)
+    api.patch(source, tmp_path / "patched.gguf", parse_layers(layers))
+    with loaded_model(source, DeviceOptions()) as model:
+        routed = route(model, parse_layers(layers)).logits(tokens)
+    assert np.array_equal(routed, plain_logits(tmp_path / "patched.gguf", tokens))
 
 
 @pytest.mark.parametrize(
