@@ -19,10 +19,12 @@ from ggufsurgeon.cli.options import (
     Threads,
     Times,
     Windows,
+    check_context,
     device_options,
     path_request,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
+from ggufsurgeon.container.gguf_file import open_gguf
 
 
 def generate(
@@ -54,6 +56,7 @@ def generate(
     """Let a model go on with a text along a layer path, without writing a file."""
     from ggufsurgeon.llama.sampling import Sampling
 
+    check_context(open_gguf(model), n_tokens, "--tokens")
     asked = bool(window or drop or times is not None or layers is not None)
     result = api.generate(
         model,

@@ -107,13 +107,13 @@ def split_shares(tensor_split: str | None) -> tuple[float, ...]:
     return shares
 
 
-def check_context(file: GgufFile, n_ctx: int) -> None:
+def check_context(file: GgufFile, n_ctx: int, option: str = "--ctx") -> None:
     """Warn of contexts longer than the model's, and refuse them where positions are learned."""
     header = file.header
     longest = header.get(f"{header.architecture}.context_length")
     if not isinstance(longest, int) or n_ctx <= longest:
         return
-    problem = f"{file.path} was made for contexts of {longest} tokens, --ctx is {n_ctx}"
+    problem = f"{file.path} was made for contexts of {longest} tokens, {option} is {n_ctx}"
     if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
         raise UsageError(f"{problem}; it has no positions beyond")
     print_warning(problem)
