@@ -24,8 +24,8 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
     from ggufsurgeon.routing.speaking import Speech
-    from ggufsurgeon.verification.quality import Perplexity, PerplexitySettings
     from ggufsurgeon.verification.verifier import Verification
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -100,7 +100,7 @@ def verify(
 ) -> Verification:
     """Prove that `patched` is exactly what its layer path makes of `source`."""
     from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.verification.quality import PerplexitySettings
+    from ggufsurgeon.measuring.perplexity import PerplexitySettings
     from ggufsurgeon.verification.verifier import verify_patched
 
     return verify_patched(
@@ -126,8 +126,8 @@ def perplexity(
     """
     from ggufsurgeon.llama.child import run_in_child
     from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.measuring.perplexity import PerplexitySettings
     from ggufsurgeon.verification.model_run import measure_file
-    from ggufsurgeon.verification.quality import PerplexitySettings
 
     path = open_gguf(model).path
     return run_in_child(

@@ -24,7 +24,7 @@ from ggufsurgeon.cli.terminal import print_json, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 
 if TYPE_CHECKING:
-    from ggufsurgeon.verification.quality import Perplexity
+    from ggufsurgeon.measuring.perplexity import Perplexity
 
 
 def perplexity(
@@ -49,7 +49,7 @@ def perplexity(
     json: Json = False,
 ) -> None:
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity."""
-    from ggufsurgeon.verification.quality import PerplexitySettings
+    from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch)
     options = device_options(n_gpu_layers, tensor_split, threads, rpc)

@@ -11,11 +11,11 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings, measure_perplexity
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
 from ggufsurgeon.verification.generation import Generation, generate_greedily
-from ggufsurgeon.verification.quality import Perplexity, PerplexitySettings, measure_perplexity
 
 PROMPT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n"
 N_GENERATED = 16

@@ -11,6 +11,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.child import run_in_child
 from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.llama.model import DeviceOptions
+from ggufsurgeon.measuring.perplexity import PerplexitySettings
 from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.planning.provenance import is_scaled
@@ -18,7 +19,6 @@ from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
 from ggufsurgeon.verification.model_run import ModelRun, run_model
-from ggufsurgeon.verification.quality import PerplexitySettings
 
 
 @dataclass(frozen=True)

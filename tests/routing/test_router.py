@@ -105,6 +105,18 @@ def test_logits_only_where_wanted(model: Model, tokens: Integers) -> None:
         np.testing.assert_allclose(some, all_rows[wanted], atol=1e-4)
 
 
+def test_logits_only_where_wanted_of_paths_that_ride_together(
+    model: Model, tokens: Integers
+) -> None:
+    wanted = np.arange(len(tokens)) % 7 == 3
+    paths = [parse_layers(layers) for layers in ("0..3", "4,3", "0..2", "0..4,0..3")]
+    with opened_router([model], 40) as router:
+        alone = list(router.logits(tokens, paths, wanted))
+    with opened_router([model], 40, n_parallel=4) as router:
+        for one, other in zip(alone, router.logits(tokens, paths, wanted), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
 def test_blocks_of_two_models_in_turn(
     model: Model, stories: Path, tokens: Integers, written: Written, tmp_path: Path
 ) -> None:

@@ -18,9 +18,9 @@ from tests.verification.naive import patch_naively
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.measuring.perplexity import PerplexitySettings
 from ggufsurgeon.progress import UNWATCHED
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
-from ggufsurgeon.verification.quality import PerplexitySettings
 from ggufsurgeon.verification.runs import run_both
 
 PATH = parse_layers("0..4,3..7")

@@ -17,12 +17,12 @@ from tests.conftest import ROOT
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.verification.model_run import shakespeare
-from ggufsurgeon.verification.quality import (
+from ggufsurgeon.measuring.perplexity import (
     Perplexity,
     PerplexitySettings,
-    negative_log_likelihoods,
 )
+from ggufsurgeon.measuring.softmax import negative_log_likelihoods
+from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
 Write = Callable[..., Path]

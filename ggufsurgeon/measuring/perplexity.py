@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +18,11 @@ from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.llama.context import Batch, Context, opened_context
 from ggufsurgeon.llama.device_use import DeviceUse
 from ggufsurgeon.llama.model import Model
+from ggufsurgeon.measuring.softmax import negative_log_likelihoods
 from ggufsurgeon.progress import UNWATCHED, Progress
 
 MAX_SEQUENCES = 256
 """`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
-ROWS_AT_ONCE = 64
-"""Logit rows turned into probabilities in one step; bounds the memory for big vocabularies."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +124,6 @@ def _chunk_losses(
             targets = chunks[sequence, scored + 1]
             losses[sequence] += negative_log_likelihoods(rows[sequence], targets)
     return [np.concatenate(parts) for parts in losses]
-
-
-def negative_log_likelihoods(
-    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int32]
-) -> Iterator[npt.NDArray[np.float64]]:
-    """For rows of shape [n, n_vocab] and targets [n], in pieces; float32 exp, float64 sums."""
-    for start in range(0, len(targets), ROWS_AT_ONCE):
-        rows = logits[start : start + ROWS_AT_ONCE]
-        wanted = targets[start : start + ROWS_AT_ONCE, np.newaxis]
-        highest = rows.max(axis=1, keepdims=True)
-        exponentials = np.exp(rows - highest)
-        log_sum = np.log(exponentials.sum(axis=1, dtype=np.float64))
-        at_target = np.take_along_axis(rows, wanted, axis=1) - highest
-        yield log_sum - at_target[:, 0].astype(np.float64)
 
 
 def _estimate(
