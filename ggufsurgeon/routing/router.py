@@ -75,8 +75,8 @@ class Router:
         jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
         self._make_states([job.run for job in jobs])
         wanted = np.ones(len(tokens), dtype=np.bool_) if wanted is None else wanted
-        for group in self._grouped(jobs):
-            yield from self._run(group, wanted)
+        for first in range(0, len(jobs), self._n_parallel):
+            yield from self._run(jobs[first : first + self._n_parallel], wanted)
 
     def _begin(self, tokens: Integers) -> None:
         if not 0 < len(tokens) <= self._n_ctx:

@@ -138,6 +138,15 @@ def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_p
         route([model, other], parse_layers("0..2,1:3,4")).logits(tokens)
 
 
+def test_tokens_of_an_encoder_see_each_other_beyond_a_batch(tmp_path: Path) -> None:
+    header = ROOT / "fixtures/arch_headers/eurobert-dense.gguf"
+    path = expand(header, tmp_path / "model.gguf", 0)
+    tokens = np.random.default_rng(1).integers(0, 128, 600).astype(np.int32)
+    with loaded_model(path, DeviceOptions()) as model:
+        routed = route(model, parse_layers("0..7")).logits(tokens)
+    assert np.array_equal(routed, plain_logits(path, tokens))
+
+
 @pytest.mark.parametrize(
     ("header", "layers"),
     [
