@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.codec import make_pair
@@ -61,13 +61,9 @@ class PerLayerArray(Rule):
             return None
         n_expected = self._n_expected(model)
         n_found = len(pair.value)
-        element_type, _ = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
         fits = n_found == n_expected or (self.may_be_longer and n_found > n_expected)
-        if not fits or element_type not in SCALAR_WIDTHS:
-            raise RefusedError(
-                f"{pair.key} has {n_found} elements for {n_expected} blocks: "
-                "llama.cpp does not load such a file, and which block each belongs to is unclear"
-            )
+        if not fits:
+            refuse_array(pair.key, n_found, n_expected, are_numbers=True)
         return pair
 
     def _n_expected(self, model: Model) -> int:
@@ -75,10 +71,10 @@ class PerLayerArray(Rule):
 
     def _check(self, pair: KeyValue, model: Model, blocks: Sequence[int]) -> None:
         values = pair.value[: self._n_expected(model)] if isinstance(pair.value, list) else []
-        lost = {repr(value) for value in values} - {repr(values[block]) for block in blocks}
-        if self.keeps_values and lost:
+        lost = set(values) - {values[block] for block in blocks} if self.keeps_values else set()
+        if lost:
             raise RefusedError(
-                f"no block with {', '.join(sorted(lost))} in {pair.key} would be left, "
+                f"no block with {', '.join(map(str, sorted(lost)))} in {pair.key} would be left, "
                 "and llama.cpp aborts on such a model",
                 hint=f"Keep a block of each value: {values}.",
             )
@@ -135,6 +131,8 @@ class ImageStreams(PerLayerArray):
         pair = self.array(model)
         if pair is None or not isinstance(pair.value, list):
             return
+        if not all(isinstance(value, int) for value in pair.value):
+            refuse_array(pair.key, len(pair.value), model.n_blocks, are_numbers=False)
         streams = [_signed(int(str(value))) for value in pair.value]
         if path[0] and streams[path[0]] >= 0:
             raise RefusedError(
@@ -163,9 +161,27 @@ def _signed(value: int) -> int:
 
 
 def reindexed(pair: KeyValue, blocks: Sequence[int]) -> KeyValue:
-    """An array whose element n is element `blocks[n]` of `pair`; types and odd booleans stay."""
+    """An array whose element n is element `blocks[n]` of `pair`; types and odd booleans stay.
+
+    Raises RefusedError when its elements are no numbers or it has too few.
+    """
+    element_type, n_elements = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
+    are_numbers = element_type in SCALAR_WIDTHS
+    n_needed = max(blocks, default=-1) + 1
+    if not are_numbers or n_elements < n_needed:
+        refuse_array(pair.key, n_elements, n_needed, are_numbers)
     taken = take_elements(pair.raw, pair.value_at, pair.byte_order, blocks)
     return make_pair(pair.key, pair.value_type, taken, pair.byte_order)
+
+
+def refuse_array(key: str, n_found: int, n_blocks: int, are_numbers: bool) -> NoReturn:
+    """Raise RefusedError for an array that does not have one number a block."""
+    if not are_numbers:
+        raise RefusedError(f"{key} holds something else than the numbers that llama.cpp reads")
+    raise RefusedError(
+        f"{key} has {n_found} elements for {n_blocks} blocks: which block each of them belongs to "
+        "is unclear"
+    )
 
 
 def check_arrays_known(header: Header, known: frozenset[str]) -> None:

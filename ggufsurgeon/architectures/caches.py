@@ -80,7 +80,10 @@ def block_caches(model: Model) -> tuple[BlockCache, ...] | None:
 def _is_modelled(model: Model, name: str) -> bool:
     if any(isinstance(rule, Refused) for rule in find_architecture(name).rules):
         return False
-    if any(len(per_block(model, key)) < model.n_blocks for key in PER_BLOCK):
+    try:
+        for key in PER_BLOCK:
+            per_block(model, key)
+    except RefusedError:
         return False
     loops = model.number("num_loops", 1) > 1  # nanbeige: a cache for every round
     windowed_by_count = name == "exaone4" and model.n_trunk == 64  # src/models/exaone4.cpp:4-9

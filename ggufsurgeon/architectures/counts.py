@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.architectures.kinds import per_block
+from ggufsurgeon.architectures.kinds import Window, has_window, per_block
 from ggufsurgeon.architectures.model import Edit, Model, Rule, scalar_edit
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import RefusedError
@@ -31,6 +31,8 @@ class PrefixCount(Rule):
 
     key: str
     kind: str
+    rest: str = ""
+    """What the blocks behind them are."""
     keeps_rest: bool = False
     """llama.cpp aborts on a model in which no other block is left."""
 
@@ -54,8 +56,8 @@ class PrefixCount(Rule):
             yield scalar_edit(model, self.key, ValueType.UINT32, after)
 
     def label(self, model: Model, block: int) -> str:
-        """The kind, for the first blocks."""
-        return self.kind if block < model.number(self.key) else ""
+        """The kind, for the first blocks, or what the rest is."""
+        return self.kind if block < model.number(self.key) else self.rest
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class SharedKvSuffix(Rule):
         """The new count, where sharing blocks still come last and share with the same ones."""
         before = model.number(self.key)
         start = model.n_trunk - before
+        if before and start < 2:
+            raise RefusedError(f"{model.key(self.key)} is {before}: no two blocks have own KV")
         trunk = model.trunk(path)
         after = sum(block >= start for block in trunk)
         first_sharing = len(trunk) - after
@@ -114,8 +118,8 @@ class CountSelectsMaths(Rule):
     """All counts from the first one on."""
     every: bool = False
     """Each count for itself."""
-    reorderable: bool = True
-    """Whether blocks of a model with such a count may at least change places."""
+    read: Window = "always"
+    """When the number of blocks matters at all."""
     beyond_weights: str = ""
     """Why weights cannot make up for it."""
     key: str = ""
@@ -123,11 +127,7 @@ class CountSelectsMaths(Rule):
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: both numbers must select the same."""
         before, after = model.n_trunk, len(model.trunk(path))
-        changes = self._selected(before) != self._selected(after)
-        is_fixed = (
-            not self.reorderable and self._selected(before) and list(path) != list(range(before))
-        )
-        if changes or is_fixed:
+        if has_window(model, self.read) and self._selected(before) != self._selected(after):
             raise RefusedError(
                 f"with {after} blocks where the model has {before}, llama.cpp would use "
                 f"{self.effect}: it decides that by the number of blocks alone"

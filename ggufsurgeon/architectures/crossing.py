@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.architectures.arrays import refuse_array
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.errors import RefusedError
 
@@ -31,7 +32,7 @@ class PrefixStays(Rule):
             order = "come first and run once" if n == 1 else "come first, in order, and run once"
             raise RefusedError(
                 f"{first} must {order}: {self.why}",
-                hint=f"Windows inside {n}:{model.n_trunk} work." if n < model.n_trunk else "",
+                hint=_behind(n, model.n_trunk),
             )
         yield from ()
 
@@ -63,6 +64,12 @@ class ResidualCheckpoints(Rule):
             )
 
 
+def _behind(n: int, n_blocks: int) -> str:
+    if n < n_blocks:
+        return f"Windows inside {n}:{n_blocks} work."
+    return "These are all of its blocks, so no other path works."
+
+
 @dataclass(frozen=True)
 class SharedIndexers(Rule):
     """Some blocks take the top-k of the full indexer that ran last (src/models/glm-dsa.cpp:243).
@@ -78,6 +85,8 @@ class SharedIndexers(Rule):
         pair = model.pair(self.key)
         if pair is None or not isinstance(pair.value, list):
             return
+        if len(pair.value) < model.n_trunk:
+            refuse_array(pair.key, len(pair.value), model.n_trunk, are_numbers=True)
         is_full = [bool(value) for value in pair.value]
         trunk = model.trunk(path)
         origin = {block: last_full(range(block + 1), is_full) for block in range(model.n_trunk)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ggufsurgeon.architectures.arrays import reindexed
+from ggufsurgeon.architectures.arrays import refuse_array, reindexed
 from ggufsurgeon.architectures.model import (
     NEEDS_RECENT,
     Edit,
@@ -50,13 +50,15 @@ class SlidingWindow(Rule):
     """llama.cpp does not load a model in which every block has a window where a tensor of others
     would be left over (gemma4's `rope_freqs`, src/models/gemma4.cpp:94-98), and aborts on such an
     encoder, whose mask for the others is then in no memory (src/llama-graph.cpp:451)."""
+    only_at: int = 0
+    """A number of blocks: with any other there are no windows."""
     own_sizes: tuple[str, ...] = ()
     """Those of `HEAD_SIZES` that each block takes by its own kind, not by block 0's."""
     key: str = "attention.sliding_window_pattern"
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing where the period still fits, else an array."""
-        if not has_window(model, self.read):
+        if not self._is_in_force(model):
             return
         kinds = self.kinds(model)
         wanted = [kinds[block] for block in path]
@@ -76,9 +78,12 @@ class SlidingWindow(Rule):
 
     def label(self, model: Model, block: int) -> str:
         """`sliding` or `global`."""
-        if not has_window(model, self.read):
+        if not self._is_in_force(model):
             return ""
         return "sliding" if self.kinds(model)[block] else "global"
+
+    def _is_in_force(self, model: Model) -> bool:
+        return has_window(model, self.read) and self.only_at in (0, model.n_trunk)
 
     def _check_remaining(self, kinds: Sequence[bool], wanted: Sequence[bool]) -> None:
         """Refuse models without a kind of block that llama.cpp cannot do without."""
@@ -141,10 +146,6 @@ class RecurrentLayers(Rule):
         check_kind_remains(path, recurrent, "recurrent")
         check_kind_remains(path, set(range(model.n_trunk)) - recurrent, "attention")
         if pair is not None and isinstance(pair.value, list):
-            if len(pair.value) != model.n_blocks:
-                raise RefusedError(
-                    f"{pair.key} has {len(pair.value)} elements for {model.n_blocks} blocks"
-                )
             follows = reindexed(pair, path)
             if follows.raw != pair.raw:
                 yield Edit(follows)
@@ -165,6 +166,8 @@ class RecurrentLayers(Rule):
 
     def _periodic(self, model: Model, n_blocks: int) -> list[bool]:
         interval = model.number("full_attention_interval", self.interval)
+        if interval < 1:
+            raise RefusedError(f"{model.key('full_attention_interval')} is {interval}")
         n_trunk = n_blocks - model.n_mtp
         return [(n + 1) % interval != 0 for n in range(n_trunk)] + [False] * model.n_mtp
 
@@ -183,26 +186,40 @@ class HybridKinds(Rule):
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""
-        kinds = [self.label(model, block) for block in range(model.n_blocks)]
+        kinds = self._kinds(model)
         for kind in ("attention", "recurrent"):
             check_kind_remains(path, {n for n, found in enumerate(kinds) if found == kind}, kind)
         yield from ()
 
     def label(self, model: Model, block: int) -> str:
         """`attention`, `recurrent` or `FFN`."""
-        if per_block(model, "attention.head_count_kv")[block]:
-            return "attention"
-        is_ffn = self.has_ffn_blocks and per_block(model, "feed_forward_length")[block]
-        return "FFN" if is_ffn else "recurrent"
+        return self._kinds(model)[block]
+
+    def _kinds(self, model: Model) -> list[str]:
+        sizes = zip(
+            per_block(model, "attention.head_count_kv"),
+            per_block(model, "feed_forward_length"),
+            strict=True,
+        )
+        return [
+            "attention" if n_kv else "FFN" if n_ff and self.has_ffn_blocks else "recurrent"
+            for n_kv, n_ff in sizes
+        ]
 
 
 def per_block(model: Model, suffix: str) -> list[int]:
-    """The values of a key that is an array of one a block, or one for all."""
+    """The values of a key that is an array of one a block, or one for all.
+
+    Raises RefusedError when the array has fewer than one a block, or others than integers.
+    """
     pair = model.pair(suffix)
     value = pair.value if pair is not None else 0
-    if isinstance(value, list):
-        return [int(item) for item in value if isinstance(item, int)]
-    return [int(value) if isinstance(value, int) else 0] * model.n_blocks
+    if not isinstance(value, list):
+        return [int(value) if isinstance(value, int) else 0] * model.n_blocks
+    numbers = [int(item) for item in value if isinstance(item, int)]
+    if min(len(numbers), model.n_blocks) < max(len(value), model.n_blocks):
+        refuse_array(model.key(suffix), len(value), model.n_blocks, len(numbers) == len(value))
+    return numbers
 
 
 def check_kind_remains(path: Sequence[int], blocks: set[int], kind: str) -> None:
@@ -212,6 +229,10 @@ def check_kind_remains(path: Sequence[int], blocks: set[int], kind: str) -> None
             f"no {kind} block would be left, and llama.cpp aborts on such a hybrid model",
             hint=f"Keep at least one of the {kind} blocks: {sorted(blocks)}.",
         )
+
+
+LAST = -1
+"""In place of a period: the last block alone."""
 
 
 @dataclass(frozen=True)
@@ -232,30 +253,43 @@ class FixedPeriod(Rule):
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: each block must be of the kind that it was."""
         trunk = model.trunk(path)
-        if not has_window(model, self.read) and not self.else_last:
-            return
-        before, after = self._period(model, model.n_trunk), self._period(model, len(trunk))
+        before, after = self._kinds(model, model.n_trunk), self._kinds(model, len(trunk))
         for position, block in enumerate(trunk):
-            was = (block + self.phase) % before == 0
-            if was != ((position + self.phase) % after == 0):
+            if before[block] != after[position]:
                 raise RefusedError(
                     f"block {block} would become block {position}, and llama.cpp takes a block for "
-                    f"{self.kind} by its index, every {after}: what it computes would change",
-                    hint=f"Windows whose length is a multiple of {after} keep it.",
+                    f"{self.kind} by its index{self._rule(model)}: what it computes would change",
+                    hint=self._hint(model),
                 )
         yield from ()
 
     def label(self, model: Model, block: int) -> str:
         """The kind, for a block that is of it."""
-        in_force = has_window(model, self.read) or self.else_last
-        is_of_kind = (block + self.phase) % self._period(model, model.n_trunk) == 0
-        return self.kind if in_force and is_of_kind and block < model.n_trunk else ""
+        is_of_kind = block < model.n_trunk and self._kinds(model, model.n_trunk)[block]
+        return self.kind if is_of_kind else ""
 
-    def _period(self, model: Model, n_trunk: int) -> int:
+    def _kinds(self, model: Model, n_trunk: int) -> list[bool]:
+        period = self._period(model)
+        if period == LAST:
+            return [n == n_trunk - 1 for n in range(n_trunk)]
+        return [period > 0 and (n + self.phase) % period == 0 for n in range(n_trunk)]
+
+    def _period(self, model: Model) -> int:
+        """0 where no block is of the kind."""
         if not has_window(model, self.read):
-            return n_trunk
-        period = model.number(self.period_key, self.period) if self.period_key else self.period
-        return max(period, 1)
+            return LAST if self.else_last else 0
+        return model.number(self.period_key, self.period) if self.period_key else self.period
+
+    def _rule(self, model: Model) -> str:
+        period = self._period(model)
+        return ", the last one" if period == LAST else f", every {period}"
+
+    def _hint(self, model: Model) -> str:
+        period = self._period(model)
+        if period == LAST:
+            return f"Windows inside 0:{model.n_trunk - 1} work."
+        fits = period < model.n_trunk
+        return f"Windows whose length is a multiple of {period} keep it." if fits else ""
 
 
 @dataclass(frozen=True)

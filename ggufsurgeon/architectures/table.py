@@ -93,7 +93,7 @@ OWN_EXPERTS = (PerLayerArray("expert_feed_forward_length"),)
 OWN_FFN = (PerLayerArray("feed_forward_length"),)
 BOTH_HEADS = (PerLayerArray("attention.head_count", reads="both"),)
 BOTH_FFN = (PerLayerArray("feed_forward_length", reads="both"),)
-DENSE_FIRST = PrefixCount("leading_dense_block_count", "dense")
+DENSE_FIRST = PrefixCount("leading_dense_block_count", "dense", "MoE")
 IMAGE_FEATURES = PrefixStays("image features are added behind them", n_key="n_deepstack_layers")
 DEEPSTACK = ImageStreams()
 INDEXER_TYPES = PerLayerArray("attention.indexer.types", trunk_only=True)
@@ -106,6 +106,10 @@ QUANTIZED = "the weights that could make up for it are quantized: scaling them i
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
 
 
+MAX_BLOCKS = 512
+"""`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One row: an architecture and the rules it has besides the general ones."""
@@ -113,6 +117,7 @@ class Architecture:
     name: str
     graph: str
     own_rules: tuple[Rule, ...] = ()
+    max_blocks: int = MAX_BLOCKS
     is_encoder: bool = False
     """Its graph ends in embeddings: it has no logits, and predicts no text."""
 
@@ -152,12 +157,16 @@ _ROWS = (
     *_plain("starcoder2", "talkie", "xverse"),
     Architecture("pangu-embedded", "pangu-embed.cpp"),
     *_plain("bitnet", "chameleon", "plm", "rwkv6qwen2"),
-    Architecture("graniteswitch", "granite-switch.cpp"),
     Architecture("llama-embed", "llama-embed.cpp", is_encoder=True),
     # More arrays with one element a block.
     Architecture("granite", "granite.cpp", (DEEPSTACK, *BOTH_HEADS)),
     Architecture("granitemoe", "granite-moe.cpp", BOTH_HEADS),
-    Architecture("graniteswitch", "granite-switch.cpp", BOTH_HEADS),
+    Architecture(
+        "graniteswitch",
+        "granite-switch.cpp",  # its router takes a layer of llama.cpp's, 62-68
+        BOTH_HEADS,
+        max_blocks=MAX_BLOCKS - 1,
+    ),
     Architecture("deci", "deci.cpp", (*OWN_HEADS, *OWN_FFN)),
     Architecture("openelm", "openelm.cpp", (*OWN_HEADS, *OWN_FFN)),
     Architecture("hunyuan-moe", "hunyuan-moe.cpp", BOTH_FFN),
@@ -230,15 +239,16 @@ _ROWS = (
                 n=20,
             ),
             PER_LAYER_EMBEDDINGS,
+            # Written by converters, read by nobody.
+            PerLayerArray("activation_sparsity_scale"),
         ),
     ),
     Architecture(
         "exaone4",
-        "exaone4.cpp",  # the pattern is read at 64 blocks alone, 4-12
+        "exaone4.cpp",  # 4-12, 111
         (
-            CountSelectsMaths(
-                (64,), "sliding windows and NoPE as in EXAONE 4 32B", reorderable=False
-            ),
+            CountSelectsMaths((64,), "sliding windows and NoPE as in EXAONE 4 32B"),
+            SlidingWindow(4, only_at=64),
         ),
     ),
     # A prefix of dense blocks before MoE.
@@ -254,7 +264,10 @@ _ROWS = (
     Architecture(
         "ernie4_5-moe",
         "ernie4-5-moe.cpp",
-        (DENSE_FIRST, FixedPeriod(1, 1, "MoE", period_key="interleave_moe_layer_step")),
+        (
+            replace(DENSE_FIRST, rest=""),
+            FixedPeriod(1, 1, "MoE", period_key="interleave_moe_layer_step"),
+        ),
     ),
     Architecture("cohere2moe", "cohere2moe.cpp", (SlidingWindow(4, dense_first=True), DENSE_FIRST)),
     Architecture("exaone-moe", "exaone-moe.cpp", (SlidingWindow(4), DENSE_FIRST)),
@@ -307,7 +320,8 @@ _ROWS = (
         (
             SlidingWindow(4, dense_first=True, read="if_set"),
             FixedPeriod(4, 0, NO_ROPE, read="if_set"),
-            CountSelectsMaths((4,), "RoPE in every block"),  # 106: as if there were no period
+            # 106: as if there were no period
+            CountSelectsMaths((4,), "RoPE in every block", read="if_set"),
         ),
     ),
     Architecture(

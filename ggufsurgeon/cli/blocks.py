@@ -16,6 +16,8 @@ MARKS = {"exact": "#", "exact on recent builds": "+", "refused": "."}
 WIDEST_MAP = 100
 """Blocks; a wider map fits no screen."""
 
+_NUMBERS = re.compile(r"\b(?:blocks? |with |every |has )\d+(?: (?:to|and) \d+)?|\d+ blocks")
+
 
 def status(judgement: Judgement) -> str:
     """One of the keys of MARKS."""
@@ -50,9 +52,9 @@ def print_blocks(inspection: Inspection) -> None:
 
 
 def _reason(judgement: Judgement) -> str:
-    """Why, without the numbers that differ from window to window."""
+    """Why, without the numbers of blocks, which differ from window to window."""
     if judgement.refusal:
-        return re.sub(r"\b\d+\b", "N", judgement.refusal)
+        return _NUMBERS.sub(lambda found: re.sub(r"\d+", "N", found[0]), judgement.refusal)
     return "; ".join(judgement.notes)
 
 

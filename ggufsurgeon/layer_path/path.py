@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ggufsurgeon.errors import UsageError
 
@@ -39,7 +40,7 @@ class LayerPath:
         """The compact form: inclusive runs, `0..6,4..29`; `1:0..3` names another source."""
         return ",".join(_format_run(first, last) for first, last in self.runs())
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[int, ...]:
         """Block indices, for a path over one model."""
         return tuple(step.block for step in self.steps)

@@ -11,9 +11,6 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.blocks import Blocks
 from ggufsurgeon.planning.tensor_extra import follow_tensor_names
 
-MAX_BLOCKS = 512
-"""`LLAMA_MAX_LAYERS` (src/llama-hparams.h:11); llama.cpp aborts the process beyond."""
-
 
 def follow(
     source: GgufFile, blocks: Blocks, path: LayerPath, *, scale_weights: bool = False
@@ -24,15 +21,22 @@ def follow(
     does that, or what would is not known.
     """
     architecture = find_architecture(source.header.architecture)
-    check_arrays_known(source.header, architecture.known_arrays)
     whole = with_mtp(path, blocks)
-    if len(whole) > MAX_BLOCKS:
-        raise RefusedError(
-            f"the layer path has {len(whole)} blocks; llama.cpp aborts beyond {MAX_BLOCKS}"
-        )
+    check_count(source, len(whole))
+    check_arrays_known(source.header, architecture.known_arrays)
     model = _model(source, blocks, scale_weights)
     edits = [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
     return [*edits, *follow_tensor_names(source.header, whole.blocks)]
+
+
+def check_count(source: GgufFile, n_blocks: int) -> None:
+    """Raise RefusedError when llama.cpp does not run so many blocks."""
+    longest = find_architecture(source.header.architecture).max_blocks
+    if n_blocks > longest:
+        raise RefusedError(
+            f"the layer path has {n_blocks} blocks; llama.cpp does not run more than {longest}",
+            hint="Repeat a shorter window, or fewer times.",
+        )
 
 
 def check_crossing(source: GgufFile, blocks: Blocks, path: LayerPath) -> None:

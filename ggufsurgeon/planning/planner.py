@@ -54,11 +54,12 @@ def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False
     """
     blocks = find_blocks(source)
     path.check_within(blocks.n_trunk)
+    if path == LayerPath.identity(blocks.n_trunk):
+        whole = with_mtp(path, blocks)
+        return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
     edits = _follow(source, blocks, path, scale_weights)
     factors = factors_of(source, blocks, path) if scale_weights else {}
     path = with_mtp(path, blocks)
-    if path == LayerPath.identity(len(blocks)):
-        return PatchPlan(source, path, len(blocks), (), (), _verbatim(source))
     chosen = reslice(source, blocks, choose_tensors(source, blocks, path.blocks), path.blocks)
     chosen = scale(source, chosen, factors)
     tensors = place_tensors(source, chosen)

@@ -52,6 +52,8 @@ def check_is_whole_model(file: GgufFile) -> None:
     """Raise RefusedError for files that are not one whole model."""
     header = file.header
     kind = header.get("general.type")
+    if kind is None and "adapter.type" in header.pair_of:
+        kind = "adapter"
     companion = OF_TYPE.get(str(kind)) or OF_ARCHITECTURE.get(str(header.architecture))
     if companion is not None:
         raise RefusedError(

@@ -95,7 +95,7 @@ REFUSED = [
     Case("does not know", array("llama.odd", 1, 2, 3)),
     Case("2 elements for 3 blocks", array("llama.attention.head_count", 1, 2)),
     Case("would become block 0", array("llama.attention.head_count_kv", 1, 2, 1), [1, 2]),
-    Case("llama.cpp aborts beyond 512", llama_model(3), [0] * 513),
+    Case("llama.cpp does not run more than 512", llama_model(3), [0] * 513),
     Case("more than 63 bytes", gguf(llama_pairs(1), [Tensor(f"blk.0.{'x' * 57}")]), [0] * 11),
 ]
 
