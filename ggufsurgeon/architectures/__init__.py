@@ -2,7 +2,8 @@
 
     model.py      a model as the rules see it, and the edits they answer with
     arrays.py     one element a block
-    kinds.py      kinds of block, by array, by period or by index alone
+    kinds.py      kinds of block, by an array or by a period where there is none
+    periods.py    kinds of block by their index alone
     counts.py     counts of blocks: all, a prefix, a suffix, and counts that select other maths
     compensation.py  what weights can make up for
     crossing.py   what reaches other blocks besides the residual stream

@@ -21,15 +21,9 @@ from ggufsurgeon.architectures.counts import (
     SharedKvSuffix,
 )
 from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
-from ggufsurgeon.architectures.kinds import (
-    HEAD_SIZES,
-    FixedPeriod,
-    HybridKinds,
-    MoeEvery,
-    RecurrentLayers,
-    SlidingWindow,
-)
+from ggufsurgeon.architectures.kinds import HEAD_SIZES, HybridKinds, RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Rule
+from ggufsurgeon.architectures.periods import FixedPeriod, MoeEvery
 from ggufsurgeon.architectures.refusals import NotYet, Refused
 from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.slices import PerLayerSlices

@@ -11,8 +11,9 @@ import pytest
 from ggufsurgeon.architectures.arrays import ImageStreams, PerLayerArray
 from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
 from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
-from ggufsurgeon.architectures.kinds import FixedPeriod, RecurrentLayers, SlidingWindow
+from ggufsurgeon.architectures.kinds import RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
+from ggufsurgeon.architectures.periods import FixedPeriod
 from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.sources import SOURCES
 from ggufsurgeon.architectures.table import ARCHITECTURES
