@@ -16,6 +16,8 @@ from ggufsurgeon.errors import RefusedError
 
 NO_CACHE = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 """Diffusion models (src/llama-model.cpp:2343-2360)."""
+CACHING = frozenset({"llama-embed", "t5encoder"})
+"""Encoders that have a cache all the same."""
 RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
 """No block attends (`llm_arch_is_recurrent`, src/llama-arch.cpp:1071-1083)."""
 BOTH_IN_EVERY_BLOCK = frozenset({"falcon-h1"})
@@ -68,13 +70,17 @@ def block_caches(model: Model) -> tuple[BlockCache, ...] | None:
         return None
     if not _is_modelled(model, name):
         return None
-    if name in NO_CACHE:
+    if name in NO_CACHE or (find_architecture(name).is_encoder and name not in CACHING):
         return (BlockCache(),) * model.n_blocks
     labels = [{rule.label(model, n) for rule in rules} for n in range(model.n_blocks)]
     is_hybrid = any("recurrent" in found for found in labels) or name in BOTH_IN_EVERY_BLOCK
     if is_hybrid and model.n_mtp and name not in TRUNK_FILTERED:
         return None
     return tuple(_cache_of(model, name, n, found) for n, found in enumerate(labels))
+
+
+GEMMA3N_OWN_KV = 20
+"""Its blocks behind so many use the KV of the last two of them (src/models/gemma3n.cpp:7)."""
 
 
 def _is_modelled(model: Model, name: str) -> bool:
@@ -91,7 +97,8 @@ def _is_modelled(model: Model, name: str) -> bool:
 
 
 def _cache_of(model: Model, name: str, block: int, labels: set[str]) -> BlockCache:
-    if block >= model.n_trunk or "shared KV" in labels or _is_ffn(model, name, block):
+    shares = "shared KV" in labels or (name == "gemma3n" and block >= GEMMA3N_OWN_KV)
+    if block >= model.n_trunk or shares or _is_ffn(model, name, block):
         return BlockCache()
     if name in RECURRENT or "recurrent" in labels:
         return BlockCache(n_state=_n_state(model))

@@ -72,7 +72,6 @@ def generate(
         return
     print_text("")
     print_note(
-        f"{result.n_tokens} tokens along {result.layer_path}, "
-        f"{result.tokens_per_second:.1f} tokens/s, "
-        f"the first after {result.seconds_to_first:.1f} s"
+        f"{result.n_tokens} tokens along {result.layer_path}, the first after "
+        f"{result.seconds_to_first:.1f} s, then {result.tokens_per_second:.1f} tokens/s"
     )

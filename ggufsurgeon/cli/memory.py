@@ -41,9 +41,12 @@ def device_settings(
 
 def _n_bytes(size: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([KMGT]?I?)B?", size.strip().upper())
-    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
-        raise UsageError(f"--memory {size!r}: expected the size of each device, such as 24GB,24GB")
-    return int(float(match[1]) * UNITS[match[2]])
+    n_bytes = int(float(match[1]) * UNITS[match[2]]) if match and match[2] in UNITS else 0
+    if n_bytes < 1 << 20:
+        raise UsageError(
+            f"--memory {size!r}: expected the size of each device, with its unit, such as 24GB,24GB"
+        )
+    return n_bytes
 
 
 def prediction_as_json(prediction: Prediction) -> dict[str, Any]:

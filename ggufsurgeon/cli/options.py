@@ -89,7 +89,7 @@ def device_options(
     """Where the options ask a model to run."""
     from ggufsurgeon.llama.model import DeviceOptions
 
-    hosts = tuple(rpc.split(",")) if rpc is not None else ()
+    hosts = tuple(host.strip() for host in rpc.split(",")) if rpc is not None else ()
     return DeviceOptions(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)
 
 

@@ -44,10 +44,9 @@ def run_in_child(
     with tempfile.TemporaryFile() as errors, _start(errors) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            pickle.dump((job, arguments), process.stdin)
-            process.stdin.close()
+            _send(process.stdin, (job, arguments))
             kind, value = _listen(process.stdout, progress, hear)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+        except _ChildDiedError:
             raise _death(process.wait(), errors, str(model)) from None
         finally:
             process.kill()
@@ -67,11 +66,31 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
+class _ChildDiedError(Exception):
+    """It no longer takes or gives messages; not to be taken for an error of whoever hears them."""
+
+
+def _send(stream: IO[bytes], job: object) -> None:
+    try:
+        pickle.dump(job, stream)
+        stream.close()
+    except BrokenPipeError:
+        raise _ChildDiedError from None
+
+
+def _receive(messages: IO[bytes]) -> tuple[str, Any]:
+    try:
+        kind, value = pickle.load(messages)
+    except (EOFError, pickle.UnpicklingError):
+        raise _ChildDiedError from None
+    return kind, value
+
+
 def _listen(
     messages: IO[bytes], progress: Progress, hear: Callable[[str], object] | None
 ) -> tuple[str, Any]:
     while True:
-        kind, value = pickle.load(messages)
+        kind, value = _receive(messages)
         if kind == "begin":
             progress.begin(*value)
         elif kind == "advance":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.llama.activations import Taps
 from ggufsurgeon.llama.library import last_errors, llama_cpp
 from ggufsurgeon.llama.model import Model, failure
@@ -39,6 +39,22 @@ class Batch(NamedTuple):
         n = len(tokens)
         wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
         return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
+
+
+def as_tokens(tokens: npt.ArrayLike) -> Integers:
+    """Token ids as llama.cpp reads them; raises UsageError when they are none."""
+    ids = np.asarray(tokens)
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise UsageError(f"expected token ids, integers [n_tokens], got {ids.dtype} {ids.shape}")
+    return ids.astype(np.int32)
+
+
+def as_flags(wanted: npt.ArrayLike | None, n_tokens: int) -> Flags:
+    """One flag a token, all set where there are none; raises UsageError for another number."""
+    flags = np.ones(n_tokens, dtype=np.bool_) if wanted is None else np.asarray(wanted).astype(bool)
+    if flags.shape != (n_tokens,):
+        raise UsageError(f"expected a flag for each of {n_tokens} tokens, got shape {flags.shape}")
+    return flags
 
 
 class Context:
@@ -81,15 +97,15 @@ class Context:
 
 def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
     """A `llama_batch`, and what must live as long as it does."""
-    ones = np.ones_like(batch.tokens)
-    sequences = np.ascontiguousarray(batch.sequences)
+    ones = np.ones(len(batch.tokens), dtype=np.int32)
+    sequences = np.ascontiguousarray(batch.sequences, dtype=np.int32)
     pointers = sequences.ctypes.data + 4 * np.arange(len(sequences), dtype=np.uintp)
     arrays: tuple[npt.NDArray[Any], ...] = (
-        np.ascontiguousarray(batch.tokens),
-        np.ascontiguousarray(batch.positions),
+        np.ascontiguousarray(batch.tokens, dtype=np.int32),
+        np.ascontiguousarray(batch.positions, dtype=np.int32),
         ones,
         pointers,
-        np.ascontiguousarray(batch.wanted),
+        np.ascontiguousarray(batch.wanted, dtype=np.bool_),
     )
     native = llama_cpp().llama_batch()
     native.n_tokens = len(ones)

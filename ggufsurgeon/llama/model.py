@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 from ggufsurgeon.llama.devices import add_rpc_servers
 from ggufsurgeon.llama.library import last_errors, llama_cpp
@@ -75,6 +76,16 @@ class Model:
             return "it is a diffusion model, which does not predict the next token"
         return ""
 
+    def check_context(self, n_tokens: int) -> None:
+        """Raise UsageError for a text that llama.cpp would end the process on.
+
+        Learned positions end with the context; it reads beyond them (ggml_get_rows).
+        """
+        if n_tokens > self.n_ctx_train and has_learned_positions(self.path):
+            raise UsageError(
+                f"{self.path} has positions for {self.n_ctx_train} tokens, and {n_tokens} are asked"
+            )
+
     def tokenize(self, text: bytes) -> npt.NDArray[np.int32]:
         """Tokens of `text`, shape [n_tokens], with BOS where the model adds one.
 
@@ -100,6 +111,12 @@ class Model:
     def ends_generation(self, token: int) -> bool:
         """Whether `token` is an end of text or of turn."""
         return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
+
+
+def has_learned_positions(path: Path) -> bool:
+    """Whether the model has a table of positions."""
+    names = {tensor.name for tensor in open_gguf(path).header.tensors}
+    return "position_embd.weight" in names
 
 
 def _metadata(handle: Any, key: str) -> str:
@@ -138,7 +155,7 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
     Want of memory is no fault of the file (src/llama-model.cpp:1881, src/llama-kv-cache.cpp:288).
     """
     reason = last_errors()
-    if "allocate" in reason:
+    if "alloc" in reason:
         return UsageError(
             f"{path}: {problem}, for want of memory: {reason}",
             hint="Give the device less: another --tensor-split, fewer --n-gpu-layers or tokens.",

@@ -12,7 +12,7 @@ import numpy as np
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Batch, Integers, Results
+from ggufsurgeon.llama.context import Batch, Integers, Results, as_tokens
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.llama.sampling import Sampling, opened_sampler
 from ggufsurgeon.routing.limits import Limits
@@ -110,8 +110,12 @@ def generate(
     Raises RefusedError for a path that cannot be routed, UsageError without tokens,
     MalformedFileError when the logits are not finite numbers.
     """
+    tokens = as_tokens(tokens)
+    if n_tokens < 1:
+        raise UsageError(f"{n_tokens} tokens to generate: expected at least one")
     if len(tokens) == 0:
         raise UsageError("the prompt has no tokens, and this model adds none: write something")
+    models[0].check_context(len(tokens) + n_tokens)
     with (
         opened_chain(models, path, len(tokens) + n_tokens) as chain,
         opened_sampler(sampling or Sampling()) as sampler,

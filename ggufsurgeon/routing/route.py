@@ -22,7 +22,11 @@ class Route:
         Limits(models).check(path)
 
     def logits(self, tokens: Integers, wanted: Flags | None = None) -> Results:
-        """The logits of the tokens with `wanted` (all), float32 [n_wanted, n_vocab]."""
+        """The logits of the tokens with `wanted` (all), float32 [n_wanted, n_vocab].
+
+        As `Router.logits`; raises UsageError for no tokens or too many for learned positions.
+        """
+        self._models[0].check_context(len(tokens))
         with opened_router(self._models, len(tokens)) as router:
             return next(router.logits(tokens, [self._path], wanted))
 

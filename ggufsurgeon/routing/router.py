@@ -11,7 +11,7 @@ import numpy as np
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Batch, Flags, Integers, Results
+from ggufsurgeon.llama.context import Batch, Flags, Integers, Results, as_flags, as_tokens
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
@@ -20,6 +20,8 @@ from ggufsurgeon.routing.states import DEFAULT_LIMIT, StateStore
 
 N_BATCH = 512
 """Tokens decoded at once, of all paths that ride together."""
+MAX_SEQUENCES = 256
+"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 
 
 class _Job(NamedTuple):
@@ -67,23 +69,27 @@ class Router:
         One pass over the model gives all states that single windows need; each path then costs
         one pass, and one more for each further jump. Raises RefusedError for a path that cannot
         be routed, UsageError for one that is not over these models or for too many tokens.
+
+        Where some tokens are not wanted, a path that does not end with the last block may differ
+        from its file in the last bits: there the last block computes wanted tokens alone.
         """
         paths = list(paths)
         for path in paths:
             self._limits.check(path)
-        self._begin(tokens)
+        tokens, wanted = as_tokens(tokens), as_flags(wanted, len(tokens))
         jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
-        self._make_states([job.run for job in jobs])
-        wanted = np.ones(len(tokens), dtype=np.bool_) if wanted is None else wanted
         for first in range(0, len(jobs), self._n_parallel):
-            yield from self._run(jobs[first : first + self._n_parallel], wanted)
+            together = jobs[first : first + self._n_parallel]
+            self._begin(tokens)  # another iteration may have come between
+            self._make_states([job.run for job in (jobs if first == 0 else together)])
+            yield from self._run(together, wanted)
 
     def _begin(self, tokens: Integers) -> None:
         if not 0 < len(tokens) <= self._n_ctx:
             raise UsageError(f"{len(tokens)} tokens do not fit a context of {self._n_ctx}")
         if not np.array_equal(tokens, self._tokens):
             self._store.clear()
-            self._tokens = np.array(tokens, dtype=np.int32)
+            self._tokens = tokens
 
     def _make_states(self, runs: Sequence[Pass]) -> None:
         needed = [steps for run in runs for steps in states_needed(run, self._limits.crossing)]
@@ -154,6 +160,11 @@ def opened_router(
     faster for short texts and rounds differently from one path alone. States of more than
     `limit_n_bytes` go to a temporary file.
     """
+    if not models or n_ctx < 1 or not 1 <= n_parallel <= MAX_SEQUENCES:
+        raise UsageError(
+            f"a router takes models, here {len(models)}, a context of at least one token, here "
+            f"{n_ctx}, and 1 to {MAX_SEQUENCES} paths at once, here {n_parallel}"
+        )
     # The tokens of an encoder see each other, so they must run at once.
     n_chunk = n_ctx if models[0].is_encoder else min(N_BATCH // n_parallel, n_ctx)
     n_batch = n_chunk * n_parallel

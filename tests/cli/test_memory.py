@@ -90,7 +90,7 @@ def test_a_cache_that_is_not_known(tmp_path: Path, surgeon: Run) -> None:
 def test_memory_that_is_none(option: str, stories: Path, surgeon: Run) -> None:
     done = surgeon("plan", stories, "--window", "1:3", f"--memory={option}")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected the size of each device, such as 24GB,24GB" in done.stderr
+    assert "expected the size of each device, with its unit, such as 24GB,24GB" in done.stderr
 
 
 def test_memory_and_split_that_disagree(stories: Path, surgeon: Run) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.errors import MalformedFileError, RefusedError
-from ggufsurgeon.llama.child import run_in_child
+from ggufsurgeon.llama.child import Reporter, run_in_child
 from ggufsurgeon.progress import Progress
 
 MODEL = Path("any.gguf")
@@ -95,3 +95,22 @@ def test_an_interrupted_parent_leaves_no_child() -> None:
         run_in_child(sleep, model=MODEL, progress=stop)
     states = subprocess.run(["ps", "-o", "stat=", "-p", str(stop.pid)], capture_output=True)
     assert states.stdout == b""
+
+
+def talk(n_times: int, reporter: Reporter) -> int:
+    for _ in range(n_times):
+        reporter.say("a piece of text" * 100)
+    return n_times
+
+
+@pytest.mark.parametrize("kind", [BrokenPipeError, EOFError])
+def test_what_the_listener_raises_ends_the_child(kind: type[Exception], tmp_path: Path) -> None:
+    """And is not taken for the child's death, which would be waited for."""
+
+    def hear(_: str) -> None:
+        raise kind("mine")
+
+    with pytest.raises(kind, match="mine"):
+        run_in_child(talk, 100_000, model=tmp_path, hear=hear)
+    heard: list[str] = []
+    assert run_in_child(talk, 3, model=tmp_path, hear=heard.append) == len(heard) == 3

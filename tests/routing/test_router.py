@@ -213,6 +213,50 @@ def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
         next(router.logits(tokens, [LayerPath.identity(5)]))
 
 
+def test_iterations_at_the_same_time_do_not_mix(model: Model, tokens: Integers) -> None:
+    others, paths = tokens[::-1].copy()[:30], TRIANGLE[:4]
+    with opened_router([model], 40) as router:
+        alone = list(router.logits(tokens, paths)), list(router.logits(others, paths))
+        pairs = zip(router.logits(tokens, paths), router.logits(others, paths), strict=True)
+        for n, (one, other) in enumerate(pairs):
+            assert np.array_equal(one, alone[0][n])
+            assert np.array_equal(other, alone[1][n])
+
+
+def test_masks_and_tokens_of_other_types(model: Model, tokens: Integers) -> None:
+    path = parse_layers("0..3,1..4")
+    wanted = np.arange(len(tokens)) % 3 == 0
+    expected = route(model, path).logits(tokens, wanted)
+    found = route(model, path).logits(tokens.astype(np.int64), wanted.astype(int))
+    assert np.array_equal(found, expected)
+    listed = list(route(model, path).generate([int(n) for n in tokens], 3))  # type: ignore[arg-type]
+    assert listed == list(route(model, path).generate(tokens, 3))
+    for mask in (wanted[:-1], np.ones(len(tokens) + 1, dtype=bool)):
+        with pytest.raises(UsageError, match="a flag for each of 40 tokens"):
+            route(model, path).logits(tokens, mask)
+    with pytest.raises(UsageError, match="expected token ids"):
+        route(model, path).logits(tokens.astype(float))
+
+
+@pytest.mark.parametrize(("n_ctx", "n_parallel"), [(0, 1), (64, 0), (64, 257), (64, -1)])
+def test_routers_that_are_none(model: Model, n_ctx: int, n_parallel: int) -> None:
+    with (
+        pytest.raises(UsageError, match="a router takes"),
+        opened_router([model], n_ctx, n_parallel),
+    ):
+        pass
+
+
+def test_learned_positions_end_with_the_context(tmp_path: Path) -> None:
+    path = expand(ROOT / "fixtures/arch_headers/gpt2-dense.gguf", tmp_path / "model.gguf", 0)
+    with loaded_model(path, DeviceOptions()) as model:
+        tokens = np.zeros(model.n_ctx_train + 1, dtype=np.int32)
+        with pytest.raises(UsageError, match="has positions for"):
+            route(model, parse_layers("0..7")).logits(tokens)
+        with pytest.raises(UsageError, match="has positions for"):
+            next(route(model, parse_layers("0..7")).generate(tokens[:-4], 5))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_thousand_passes_take_no_more_memory_than_a_hundred() -> None:
     command = [sys.executable, "-m", "tests.routing.thousand"]

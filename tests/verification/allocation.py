@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.llama.context import WITHOUT_FLASH_ATTENTION
 from ggufsurgeon.llama.device_use import recorded_use
 from ggufsurgeon.llama.library import llama_cpp
 from ggufsurgeon.planning.footprint import CACHE_TYPES
@@ -36,6 +37,8 @@ def allocate(path: Path, kind: str) -> list[int] | None:
     params = lib.llama_context_default_params()
     params.n_ctx, params.swa_full = N_CTX, False
     params.type_k = params.type_v = CACHE_TYPES[kind]
+    if any(path.name.startswith(f"{name}-") for name in WITHOUT_FLASH_ATTENTION):
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     with recorded_use() as log:
         model = lib.llama_model_load_from_file(os.fsencode(path), model_params)
         context = lib.llama_init_from_model(model, params)
@@ -58,7 +61,7 @@ def main() -> None:
             path = Path(name)
             if not path.suffix:
                 header = ROOT / f"fixtures/arch_headers/{name}.gguf"
-                path = expand(header, Path(folder, "model.gguf"), seed=1)
+                path = expand(header, Path(folder, f"{name}.gguf"), seed=1)
             line = {"allocated": allocate(path, kind), "predicted": predicted(path, kind)}
             print(json.dumps({"model": name, **line}), flush=True)
 
