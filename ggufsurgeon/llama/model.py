@@ -65,6 +65,17 @@ class Model:
         return self.n_vocab
 
     @property
+    def has_state(self) -> bool:
+        """Whether blocks keep a recurrent state, which sequences cannot share tokens in.
+
+        llama.cpp cannot split such batches (src/llama-memory-recurrent.cpp:445).
+        """
+        lib = llama_cpp()
+        return bool(
+            lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle)
+        )
+
+    @property
     def no_text(self) -> str:
         """Why this model cannot predict the next token of a text; empty when it can."""
         if not self.has_tokenizer:
