@@ -121,8 +121,10 @@ def _metadata(handle: Any, key: str) -> str:
 
 
 @contextmanager
-def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
-    """Load the model at `path`.
+def loaded_model(
+    path: Path, options: DeviceOptions, *, vocabulary_alone: bool = False
+) -> Iterator[Model]:
+    """Load the model at `path`, or only what reads text.
 
     Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
     or cannot be used.
@@ -130,6 +132,7 @@ def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
     lib = llama_cpp()
     add_rpc_servers(options.rpc)
     params = lib.llama_model_default_params()
+    params.vocab_only = vocabulary_alone
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers
     if options.tensor_split:
