@@ -1,4 +1,4 @@
-"""The verbs, as functions: inspect, plan, patch, verify, perplexity, generate.
+"""The verbs, as functions: inspect, plan, patch, verify, perplexity, generate, choose.
 
 Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user can mend.
 """
@@ -6,7 +6,7 @@ Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +24,7 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.measuring.choices import Choices
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.verifier import Verification
@@ -175,6 +176,48 @@ def generate(
         options or DeviceOptions(),
         model=file.path,
         hear=hear,
+    )
+
+
+def choose(
+    model: PathLike,
+    tasks: PathLike,
+    paths: Sequence[LayerPath | PathRequest] = (),
+    *,
+    task_format: str = "jsonl",
+    options: DeviceOptions | None = None,
+    progress: Progress = UNWATCHED,
+) -> tuple[Choices, ...]:
+    """The answers of `model` to the tasks of a file along each of `paths`, routed.
+
+    Without paths, the answers of the model as it is, alone. To compare with those of a path, ask
+    for the path of all its blocks too: it then runs in the same way, and rounds alike. The model
+    runs in a child process.
+    """
+    from ggufsurgeon.llama.child import run_in_child
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.measuring.choices import measure_choices
+    from ggufsurgeon.measuring.task_files import read_tasks
+    from ggufsurgeon.measuring.tasks import TaskFormat
+
+    file = open_gguf(model)
+    kind = TaskFormat(task_format)
+    read = read_tasks(Path(tasks), kind)
+    layer_paths: list[LayerPath] = []
+    if paths:
+        n_trunk = find_blocks(file).n_trunk
+        layer_paths = [p if isinstance(p, LayerPath) else p.resolve(n_trunk) for p in paths]
+    for path in layer_paths:
+        path.check_within(n_trunk)
+    return run_in_child(
+        measure_choices,
+        file.path,
+        layer_paths,
+        read,
+        kind,
+        options or DeviceOptions(),
+        model=file.path,
+        progress=progress,
     )
 
 

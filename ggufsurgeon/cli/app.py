@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ggufsurgeon.cli.choose import choose
 from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
 from ggufsurgeon.cli.patch import patch
@@ -29,7 +30,7 @@ app = typer.Typer(
     "5 write failed (destination as it was), 7 verification failed, "
     "8 an optional dependency is missing.",
 )
-for command in (inspect, plan, patch, verify, perplexity, generate):
+for command in (inspect, plan, patch, verify, perplexity, generate, choose):
     app.command()(command)
 
 

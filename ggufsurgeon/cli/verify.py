@@ -127,6 +127,11 @@ def _raise_unless_proven(outcome: Verification) -> None:
             f"{outcome.source} does not run in llama.cpp, so nothing is proven about running",
             hint="The structure holds: the file is what its layer path makes of the source.",
         )
+    if failed == ["tokenizer"]:
+        raise VerificationError(
+            f"llama.cpp reads text otherwise than SentencePiece, in {outcome.source} too",
+            hint="Patching is not to blame: the rest holds. Is the source's vocabulary whole?",
+        )
     if failed:
         raise VerificationError(
             f"{outcome.patched} does not hold what it claims: {', '.join(failed)}",

@@ -32,6 +32,8 @@ class Batch(NamedTuple):
     positions: Integers
     sequences: Integers
     wanted: Flags
+    n_sharing: Integers | None = None
+    """How many sequences a token is in, counted on from its own (one)."""
 
     @classmethod
     def of(cls, tokens: Integers, wanted: Flags | None = None) -> Batch:
@@ -39,6 +41,17 @@ class Batch(NamedTuple):
         n = len(tokens)
         wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
         return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
+
+    def part(self, piece: slice) -> Batch:
+        """Some of its tokens."""
+        n_sharing = None if self.n_sharing is None else self.n_sharing[piece]
+        return Batch(
+            self.tokens[piece],
+            self.positions[piece],
+            self.sequences[piece],
+            self.wanted[piece],
+            n_sharing,
+        )
 
 
 def as_tokens(tokens: npt.ArrayLike) -> Integers:
@@ -97,18 +110,21 @@ class Context:
 
 def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
     """A `llama_batch`, and what must live as long as it does."""
-    ones = np.ones(len(batch.tokens), dtype=np.int32)
-    sequences = np.ascontiguousarray(batch.sequences, dtype=np.int32)
-    pointers = sequences.ctypes.data + 4 * np.arange(len(sequences), dtype=np.uintp)
+    n_sharing = (
+        np.ones(len(batch.tokens), dtype=np.int32) if batch.n_sharing is None else batch.n_sharing
+    )
+    # The sequences of a token follow one another, so each begins somewhere in this row.
+    sequences = np.arange(int((batch.sequences + n_sharing).max()), dtype=np.int32)
+    pointers = sequences.ctypes.data + 4 * batch.sequences.astype(np.uintp)
     arrays: tuple[npt.NDArray[Any], ...] = (
         np.ascontiguousarray(batch.tokens, dtype=np.int32),
         np.ascontiguousarray(batch.positions, dtype=np.int32),
-        ones,
+        np.ascontiguousarray(n_sharing, dtype=np.int32),
         pointers,
         np.ascontiguousarray(batch.wanted, dtype=np.bool_),
     )
     native = llama_cpp().llama_batch()
-    native.n_tokens = len(ones)
+    native.n_tokens = len(batch.tokens)
     for field, array in zip(("token", "pos", "n_seq_id", "seq_id", "logits"), arrays, strict=True):
         kind = type(getattr(native, field))
         setattr(native, field, ctypes.cast(array.ctypes.data, kind))
@@ -117,15 +133,22 @@ def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
 
 @contextmanager
 def opened_context(
-    model: Model, n_ctx: int, n_batch: int, n_seq_max: int = 1, taps: Taps | None = None
+    model: Model,
+    n_ctx: int,
+    n_batch: int,
+    n_seq_max: int = 1,
+    taps: Taps | None = None,
+    *,
+    sharing: bool = False,
 ) -> Iterator[Context]:
     """A context of `n_ctx` tokens over all its sequences, decoding `n_batch` at once.
 
-    With taps, each decode is one micro-batch.
+    With taps, each decode is one micro-batch. With `sharing`, tokens may be in several sequences.
     """
     lib = llama_cpp()
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_seq_max = n_ctx, n_batch, n_seq_max
+    params.kv_unified = sharing
     if taps is not None:
         params.n_ubatch, params.cb_eval = n_batch, taps.callback
     if model.is_encoder:  # its tokens see each other, so they run at once, and none are pooled

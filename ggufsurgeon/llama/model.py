@@ -66,6 +66,17 @@ class Model:
         return self.n_vocab
 
     @property
+    def has_state(self) -> bool:
+        """Whether blocks keep a recurrent state, which sequences cannot share tokens in.
+
+        llama.cpp cannot split such batches (src/llama-memory-recurrent.cpp:445).
+        """
+        lib = llama_cpp()
+        return bool(
+            lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle)
+        )
+
+    @property
     def no_text(self) -> str:
         """Why this model cannot predict the next token of a text; empty when it can."""
         if not self.has_tokenizer:
@@ -127,8 +138,10 @@ def _metadata(handle: Any, key: str) -> str:
 
 
 @contextmanager
-def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
-    """Load the model at `path`.
+def loaded_model(
+    path: Path, options: DeviceOptions, *, vocabulary_alone: bool = False
+) -> Iterator[Model]:
+    """Load the model at `path`, or only what reads text.
 
     Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
     or cannot be used.
@@ -136,6 +149,7 @@ def loaded_model(path: Path, options: DeviceOptions) -> Iterator[Model]:
     lib = llama_cpp()
     add_rpc_servers(options.rpc)
     params = lib.llama_model_default_params()
+    params.vocab_only = vocabulary_alone
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers
     if options.tensor_split:

@@ -18,7 +18,8 @@ from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
-from ggufsurgeon.verification.model_run import ModelRun, run_model
+from ggufsurgeon.verification.model_run import ModelRun, run_model, shakespeare
+from ggufsurgeon.verification.tokens import check_tokens
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def run_both(
     if isinstance(ran, tuple) and isinstance(then, tuple):
         check, equivalence = _check_equivalence(ran, then, patched)
         checks.append(check)
+        checks += check_tokens(source, patched, shakespeare())
     first, second = (run if isinstance(run, ModelRun) else None for run in runs)
     split = _suggest_split(patched, second, options, settings.n_ctx) if second else None
     return Runs(tuple(checks), first, second, equivalence, split)

@@ -48,7 +48,15 @@ def test_every_command(surgeon: Run, name: str) -> None:
 
 
 def test_there_are_the_commands_that_are_promised() -> None:
-    assert set(COMMANDS) == {"inspect", "plan", "patch", "verify", "perplexity", "generate"}
+    assert set(COMMANDS) == {
+        "inspect",
+        "plan",
+        "patch",
+        "verify",
+        "perplexity",
+        "generate",
+        "choose",
+    }
     assert {"--window", "--times", "--drop", "--layers", "--json", "--replace"} <= {
         option for parameter in COMMANDS["patch"].params for option in parameter.opts
     }

@@ -1,0 +1,146 @@
+"""Which of several answers a model finds likeliest: accuracy and margin over a file of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.context import Results
+from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
+from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.measuring.answering import logits_along
+from ggufsurgeon.measuring.figures import Figure, mean_of
+from ggufsurgeon.measuring.likelihoods import log_likelihood
+from ggufsurgeon.measuring.packing import PackedTask, pack
+from ggufsurgeon.measuring.tasks import Task, TaskFormat
+from ggufsurgeon.progress import Progress
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model makes of one task; the tuples have a number for each choice."""
+
+    id: str
+    answer: int
+    log_likelihoods: tuple[float, ...]
+    """Of all scored tokens together, in nats."""
+    normalised: tuple[float, ...]
+    """The same per character of the choice, as lm-eval's acc_norm has it, in the JSONL format,
+    and per scored token, as llama-perplexity has it, in its own formats."""
+    chosen: int
+    chosen_normalised: int
+    margin: float
+    """Log-likelihood of the right choice, less that of the best other."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A model's answers, and their means."""
+
+    layer_path: str | None
+    """The path that was routed; None for the model as it is."""
+    n_tasks: int
+    accuracy: Figure
+    accuracy_normalised: Figure
+    margin: Figure
+    answers: tuple[Answer, ...]
+    devices: tuple[DeviceUse, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """Means of the differences task by task, whose errors are smaller than those of the means."""
+
+    accuracy: Figure
+    accuracy_normalised: Figure
+    margin: Figure
+
+
+def change(mine: Choices, base: Choices) -> Change:
+    """`mine` less `base`, over the same tasks."""
+    values = [(_values(a), _values(b)) for a, b in zip(mine.answers, base.answers, strict=True)]
+    differences = zip(*(np.subtract(a, b) for a, b in values), strict=True)
+    return Change(*map(mean_of, differences))
+
+
+def measure_choices(
+    path: Path,
+    layer_paths: Sequence[LayerPath],
+    tasks: Sequence[Task],
+    task_format: TaskFormat,
+    options: DeviceOptions,
+    progress: Progress,
+) -> tuple[Choices, ...]:
+    """The answers along each layer path, routed; without any, those of the model as it is.
+
+    Raises UsageError when the model is no language model or a task does not fit it,
+    RefusedError when a path cannot be routed.
+    """
+    with recorded_use() as use, loaded_model(path, options) as model:
+        packed = _pack(model, tasks, task_format)
+        progress.begin(path.name, len(tasks), "tasks")
+        answers: list[list[Answer]] = [[] for _ in range(len(layer_paths) or 1)]
+        with closing(logits_along(layer_paths, model, packed)) as logits:
+            for task, rows, found in zip(tasks, packed, logits, strict=True):
+                for n, one in enumerate(found):
+                    answers[n].append(_answer(model, task, rows, one, task_format))
+                progress.advance(1)
+    names: list[str | None] = [str(layer_path) for layer_path in layer_paths]
+    results = (_summary(name, found) for name, found in zip(names or [None], answers, strict=True))
+    return tuple(replace(result, devices=use.devices()) for result in results)
+
+
+def _pack(model: Model, tasks: Sequence[Task], task_format: TaskFormat) -> list[PackedTask]:
+    if model.no_text:
+        raise UsageError(f"{model.path} cannot choose between texts: {model.no_text}")
+    if model.adds_eos:
+        raise UsageError(f"{model.path} ends every text with EOS, so it cannot go on with one")
+    packed = [pack(model, task, task_format) for task in tasks]
+    for task, rows in zip(tasks, packed, strict=True):
+        n_tokens = int(rows.positions.max()) + 1
+        if n_tokens > model.n_ctx_train:
+            raise UsageError(
+                f"task {task.id} has {n_tokens} tokens, "
+                f"{model.path} was made for {model.n_ctx_train}"
+            )
+    return packed
+
+
+def _answer(
+    model: Model, task: Task, rows: PackedTask, logits: Results, task_format: TaskFormat
+) -> Answer:
+    sums = [log_likelihood(logits[at], targets, task_format) for at, targets in rows.readings]
+    if not np.isfinite(sums).all():
+        problem = "its logits are not finite numbers: weights or metadata are broken"
+        raise MalformedFileError(str(model.path), problem)
+    in_characters = task_format is TaskFormat.JSONL
+    lengths = map(len, task.choices if in_characters else (at for at, _ in rows.readings))
+    # llama-perplexity divides in single precision
+    exact = np.float64 if in_characters else np.float32
+    normalised = [float(exact(s) / exact(n)) for s, n in zip(sums, lengths, strict=True)]
+    others = sums[: task.answer] + sums[task.answer + 1 :]
+    return Answer(
+        task.id,
+        task.answer,
+        tuple(sums),
+        tuple(normalised),
+        int(np.argmax(sums)),
+        int(np.argmax(normalised)),
+        sums[task.answer] - max(others),
+    )
+
+
+def _summary(layer_path: str | None, answers: Sequence[Answer]) -> Choices:
+    accuracy, normalised, margin = map(mean_of, zip(*map(_values, answers), strict=True))
+    return Choices(layer_path, len(answers), accuracy, normalised, margin, tuple(answers))
+
+
+def _values(answer: Answer) -> tuple[float, float, float]:
+    right = answer.chosen == answer.answer
+    return float(right), float(answer.chosen_normalised == answer.answer), answer.margin

@@ -1,0 +1,37 @@
+"""Log-likelihoods of tokens, and as llama-perplexity rounds them, for its figures to the digit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.llama.context import Integers, Results
+from ggufsurgeon.measuring.softmax import ROWS_AT_ONCE, negative_log_likelihoods
+from ggufsurgeon.measuring.tasks import TaskFormat
+
+
+def log_likelihood(logits: Results, targets: Integers, task_format: TaskFormat) -> float:
+    """Of all targets together, in nats; logits have shape [n, n_vocab].
+
+    llama-perplexity adds probabilities one after the other in single precision, which makes each
+    token likelier: by 1e-4 with 49,152 of them (compute_logprobs, perplexity.cpp:682-712). Only
+    the first token of hellaswag's and multiple-choice's it reads more exactly (:899-904).
+    """
+    if task_format is TaskFormat.JSONL:
+        return -float(np.concatenate(list(negative_log_likelihoods(logits, targets))).sum())
+    starts = range(0, len(targets), ROWS_AT_ONCE)
+    pieces = [slice(start, start + ROWS_AT_ONCE) for start in starts]
+    values = np.concatenate([_one_by_one(logits[piece], targets[piece]) for piece in pieces])
+    if task_format is not TaskFormat.WINOGRANDE:
+        values[0] = -next(negative_log_likelihoods(logits[:1], targets[:1]))[0]
+    return float(np.add.accumulate(values)[-1])
+
+
+def _one_by_one(logits: Results, targets: Integers) -> npt.NDArray[np.float32]:
+    highest = logits.max(axis=1, keepdims=True)
+    # By way of double precision: numpy's own single precision is a unit off now and then.
+    exponentials = np.exp((logits - highest).astype(np.float64)).astype(np.float32)
+    sums = np.add.accumulate(exponentials, axis=1)[:, -1].astype(np.float64)
+    at_target = logits[np.arange(len(targets)), targets]
+    values: npt.NDArray[np.float32] = at_target - highest[:, 0] - np.log(sums).astype(np.float32)
+    return values

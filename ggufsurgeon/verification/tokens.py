@@ -1,0 +1,94 @@
+"""Is a text the same tokens to the patched file, its source, and SentencePiece?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.errors import MalformedFileError, MissingExtraError
+from ggufsurgeon.llama.child import run_in_child
+from ggufsurgeon.llama.context import Integers
+from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.verification.checks import Check
+from ggufsurgeon.verification.sentencepiece_tokens import is_sentencepiece, tokens_by_sentencepiece
+
+N_BYTES_AROUND = 20
+"""Shown of the text before and behind a difference."""
+
+
+class Tokens(NamedTuple):
+    """Of a text, without BOS and EOS: their numbers, and where each ends in it, in bytes; [n]."""
+
+    ids: Integers
+    ends: npt.NDArray[np.int64]
+
+
+def check_tokens(source: GgufFile, patched: GgufFile, text: bytes) -> Iterator[Check]:
+    """`tokens`: the files read `text` alike, in llama.cpp. `tokenizer`: SentencePiece does too.
+
+    Its vocabulary is the source's. Nothing where there is no tokenizer, and no `tokenizer` where
+    it is of another kind.
+    """
+    try:
+        before, after = (
+            run_in_child(tokens_by_llama_cpp, file.path, text, model=file.path)
+            for file in (source, patched)
+        )
+    except MalformedFileError as error:
+        yield Check("tokens", False, str(error))
+        return
+    if before is None and after is None:
+        return
+    if before is None or after is None:
+        yield Check("tokens", False, "one of the files has no tokenizer")
+        return
+    difference = first_difference(after, before.ids, text, "the source")
+    alike = f"the source's and the patched file's are the same {len(after.ids)}"
+    yield Check("tokens", not difference, difference or alike)
+    if is_sentencepiece(source.header):
+        yield _check_sentencepiece(source, after, text)
+
+
+def _check_sentencepiece(source: GgufFile, tokens: Tokens, text: bytes) -> Check:
+    job = (tokens_by_sentencepiece, str(source.path), text)
+    try:
+        reference = run_in_child(*job, model=source.path)
+    except MissingExtraError as error:
+        return Check("tokenizer", None, f"{error}; {error.hint}")
+    except MalformedFileError as error:
+        return Check("tokenizer", None, str(error))
+    difference = first_difference(tokens, reference, text, "SentencePiece")
+    alike = f"SentencePiece gives the same {len(reference)} tokens"
+    return Check("tokenizer", not difference, difference or alike)
+
+
+def tokens_by_llama_cpp(path: Path, text: bytes, _progress: Progress) -> Tokens | None:
+    """Of a file's vocabulary alone, without its weights; None when it has no tokenizer."""
+    with loaded_model(path, DeviceOptions(), vocabulary_alone=True) as model:
+        if not model.has_tokenizer:
+            return None
+        ids = model.tokenize(text)
+        ids = ids[int(model.adds_bos) : len(ids) - int(model.adds_eos)]
+        distinct, at = np.unique(ids, return_inverse=True)
+        lengths = np.array([len(model.text_of(int(token))) for token in distinct])[at]
+    # What a tokenizer puts in front of a text, a space, is not in it.
+    return Tokens(ids, np.cumsum(lengths) - max(int(lengths.sum()) - len(text), 0))
+
+
+def first_difference(found: Tokens, expected: Integers, text: bytes, by: str) -> str:
+    """Where `found` and the tokens of somebody else part, with the text there; empty: nowhere."""
+    n = min(len(found.ids), len(expected))
+    differs = np.flatnonzero(found.ids[:n] != expected[:n])
+    if not len(differs) and len(found.ids) == len(expected):
+        return ""
+    first = int(differs[0]) if len(differs) else n
+    at = int(found.ends[first - 1]) if first else 0
+    around = text[max(at - N_BYTES_AROUND, 0) : at + N_BYTES_AROUND].decode("utf-8", "replace")
+    ours, theirs = (int(ids[first]) if first < len(ids) else None for ids in (found.ids, expected))
+    return f"token {first} is {ours}, of {by} {theirs}, in {around!r} near byte {at}"
