@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROWS_A_TASK = 16
-"""Rows that a thread takes at a time."""
+"""Rows that a thread takes at a time, or more of a small vocabulary."""
 LOGITS_AT_ONCE = 1 << 17
 """What it turns into exponentials in one step: they stay in its cache."""
 
@@ -17,7 +17,8 @@ def negative_log_likelihoods(
     logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int32], pool: Executor
 ) -> npt.NDArray[np.float64]:
     """For rows of shape [n, n_vocab] and targets [n]; float32 exp, float64 sums, by `pool`."""
-    parts = [slice(start, start + ROWS_A_TASK) for start in range(0, len(targets), ROWS_A_TASK)]
+    n_rows = max(ROWS_A_TASK, LOGITS_AT_ONCE // logits.shape[1])
+    parts = [slice(start, start + n_rows) for start in range(0, len(targets), n_rows)]
     losses = pool.map(lambda part: _losses(logits[part], targets[part]), parts)
     return np.concatenate(list(losses))
 
