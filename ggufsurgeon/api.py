@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
@@ -115,30 +115,38 @@ def verify(
 
 def perplexity(
     model: PathLike,
-    text: PathLike,
+    text: PathLike | bytes,
     *,
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
+    store: PathLike | None = None,
     progress: Progress = UNWATCHED,
+    hear: Callable[[Perplexity], object] | None = None,
 ) -> Perplexity:
-    """The perplexity of `model` on the text file at `text`, as llama-perplexity measures it.
+    """The perplexity of `model` on a text, as llama-perplexity measures it.
 
-    The model runs in a child process, which llama.cpp may take down without harm to this one.
+    `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
+    themselves. The file `store` keeps what is known of each chunk, and is gone on with. `hear` is
+    called with the figures over the chunks so far, as they come. The model runs in a child
+    process, which llama.cpp may take down without harm to this one.
     """
-    from ggufsurgeon.llama.child import run_in_child
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.verification.model_run import measure_file
+    from ggufsurgeon.measuring.texts import check_text, read_texts, text_files
+    from ggufsurgeon.verification.stored_run import measure_with_store
 
-    path = open_gguf(model).path
-    return run_in_child(
-        measure_file,
-        path,
-        _read_text(Path(text)),
+    if isinstance(text, bytes):
+        check_text(text, "the text")
+    else:
+        text = read_texts(text_files(Path(text)))
+    return measure_with_store(
+        open_gguf(model),
+        text,
         settings or PerplexitySettings(),
         options or DeviceOptions(),
-        model=path,
-        progress=progress,
+        None if store is None else Path(store),
+        progress,
+        hear,
     )
 
 
@@ -219,14 +227,3 @@ def choose(
         model=file.path,
         progress=progress,
     )
-
-
-def _read_text(path: Path) -> bytes:
-    """The bytes of a text, less one newline at its end, as llama-perplexity reads it."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    if not text.strip():
-        raise UsageError(f"{path}: the text is empty")
-    return text.removesuffix(b"\n")

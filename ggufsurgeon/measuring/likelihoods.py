@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.llama.context import Integers, Results
-from ggufsurgeon.measuring.softmax import ROWS_AT_ONCE, negative_log_likelihoods
+from ggufsurgeon.measuring.softmax import losses_of
 from ggufsurgeon.measuring.tasks import TaskFormat
+
+ROWS_AT_ONCE = 64
+"""Rows turned into probabilities in one step; bounds the memory for big vocabularies."""
 
 
 def log_likelihood(logits: Results, targets: Integers, task_format: TaskFormat) -> float:
@@ -18,12 +21,12 @@ def log_likelihood(logits: Results, targets: Integers, task_format: TaskFormat) 
     the first token of hellaswag's and multiple-choice's it reads more exactly (:899-904).
     """
     if task_format is TaskFormat.JSONL:
-        return -float(np.concatenate(list(negative_log_likelihoods(logits, targets))).sum())
+        return -float(losses_of(logits, targets).sum())
     starts = range(0, len(targets), ROWS_AT_ONCE)
     pieces = [slice(start, start + ROWS_AT_ONCE) for start in starts]
     values = np.concatenate([_one_by_one(logits[piece], targets[piece]) for piece in pieces])
     if task_format is not TaskFormat.WINOGRANDE:
-        values[0] = -next(negative_log_likelihoods(logits[:1], targets[:1]))[0]
+        values[0] = -losses_of(logits[:1], targets[:1])[0]
     return float(np.add.accumulate(values)[-1])
 
 

@@ -1,0 +1,164 @@
+"""Runs that are broken off: what they print, what they keep, and how they go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ggufsurgeon import api
+from ggufsurgeon.errors import RefusedError, UsageError
+from tests.conftest import Run
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
+from ggufsurgeon.verification.model_run import shakespeare
+
+SETTINGS = PerplexitySettings(n_ctx=64, n_chunks=7, n_batch=128)
+TEXT = shakespeare()[:20_000]
+
+
+class StoppedError(Exception):
+    """What a watcher raises to break a run off."""
+
+
+def stop(_: Perplexity) -> None:
+    raise StoppedError
+
+
+def measure(model: Path, store: Path | None, **more: object) -> Perplexity:
+    return api.perplexity(model, TEXT, store=store, **({"settings": SETTINGS} | more))  # type: ignore[arg-type]
+
+
+def figures(found: Perplexity) -> tuple[object, ...]:
+    return found.perplexity, found.perplexity_error, found.chunk_losses, found.position_losses
+
+
+@pytest.mark.parametrize("torn", [b"", b'[{"sum": 12.5, "squ', b"[\x00"])
+def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, torn: bytes) -> None:
+    whole = measure(stories, None)
+    store = tmp_path / "losses.jsonl"
+    with pytest.raises(StoppedError):
+        measure(stories, store, hear=stop)
+    with store.open("ab") as file:
+        file.write(torn)
+    parts: list[Perplexity] = []
+    assert figures(measure(stories, store, hear=parts.append)) == figures(whole)
+    assert [part.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
+    assert [part.is_partial for part in parts] == [True, True, False]
+    lines = [json.loads(line) for line in store.read_text().splitlines()]
+    assert [len(line) for line in lines[1:]] == [2, 2, 2, 1]
+    again = measure(stories, store, hear=stop)
+    assert figures(again) == figures(whole)
+
+
+def test_a_store_keeps_sums_of_each_chunk(stories: Path, tmp_path: Path) -> None:
+    store = tmp_path / "losses.jsonl"
+    found = measure(stories, store)
+    lines = [json.loads(line) for line in store.read_text().splitlines()]
+    chunks = [chunk for line in lines[1:] for chunk in line]
+    assert [chunk["count"] for chunk in chunks] == [31] * 7
+    means = [chunk["sum"] / chunk["count"] for chunk in chunks]
+    assert means == pytest.approx(found.chunk_losses, rel=1e-12)
+    assert chunks[0]["squares"] == pytest.approx(sum(x * x for x in chunks[0]["losses"]))
+
+
+@pytest.mark.parametrize("what", ["model", "text", "settings"])
+def test_a_store_of_something_else_is_refused(stories: Path, tmp_path: Path, what: str) -> None:
+    store = tmp_path / "losses.jsonl"
+    measure(stories, store)
+    before = store.read_bytes()
+    other = tmp_path / "other.gguf"
+    data = bytearray(stories.read_bytes())
+    data[len(data) // 2 :] = data[len(data) // 2 :][::-1]  # the header stays as it is
+    other.write_bytes(data)
+    with pytest.raises(RefusedError, match=f"another measurement: {what}"):
+        api.perplexity(
+            other if what == "model" else stories,
+            TEXT[:-9] if what == "text" else TEXT,
+            settings=PerplexitySettings(64, 6, 128) if what == "settings" else SETTINGS,
+            store=store,
+        )
+    assert store.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"{}\n", b"hello\n", b"hello", b"[1]\n", b'{"kind": 3}\n{"losses": 4}\n']
+)
+def test_what_is_no_store_is_left_alone(stories: Path, tmp_path: Path, content: bytes) -> None:
+    store = tmp_path / "notes.txt"
+    store.write_bytes(content)
+    with pytest.raises(RefusedError, match="not a file of --store"):
+        measure(stories, store)
+    assert store.read_bytes() == content
+
+
+def test_a_broken_line_is_refused(stories: Path, tmp_path: Path) -> None:
+    store = tmp_path / "losses.jsonl"
+    measure(stories, store)
+    store.write_bytes(store.read_bytes().splitlines(keepends=True)[0] + b'{"sum": 1}\n')
+    with pytest.raises(RefusedError, match="no chunk"):
+        measure(stories, store)
+
+
+def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
+    store = tmp_path / "losses.jsonl"
+
+    def second(_: Perplexity) -> None:
+        measure(stories, store)
+
+    with pytest.raises(UsageError, match="in use"):
+        measure(stories, store, hear=second)
+
+
+def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path) -> None:
+    text = tmp_path / "long.txt"
+    text.write_bytes(shakespeare() * 20)
+    store = tmp_path / "losses.jsonl"
+    command = [sys.executable, "-m", "ggufsurgeon", "perplexity", stories, "--text", text]
+    with subprocess.Popen(
+        [str(part) for part in (*command, "--json", "--store", store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not store.exists() or store.read_bytes().count(b"\n") < 3:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted by SIGINT" in errors
+    found = json.loads(printed)
+    assert found["is_partial"]
+    assert 8 <= found["n_chunks"] < found["n_chunks_in_all"]
+    assert store.read_bytes().endswith(b"\n")
+
+
+def test_texts_of_the_command_line(stories: Path, surgeon: Run, tmp_path: Path) -> None:
+    arguments = ("perplexity", stories, "--ctx", "64", "--chunks", "3", "--json", "--text")
+    (tmp_path / "play").mkdir()
+    (tmp_path / "play/act.txt").write_bytes(TEXT)
+    from_folder = surgeon(*arguments, "play", "--details")
+    assert "act.txt" in from_folder.stderr
+    from_pipe = surgeon(*arguments, "-", input=TEXT.decode())
+    theirs, mine = (json.loads(run.stdout) for run in (from_folder, from_pipe))
+    assert theirs["perplexity"] == mine["perplexity"]
+    assert (len(theirs["chunk_losses"]), "chunk_losses" in mine) == (3, False)
+    (tmp_path / "binary").write_bytes(b"\0" * 99)
+    refused = surgeon(*arguments, "binary")
+    assert (refused.returncode, "not a text" in refused.stderr) == (2, True)
+
+
+def test_a_store_is_of_one_model(stories: Path, surgeon: Run) -> None:
+    both = surgeon(
+        "perplexity", stories, "--text", "-", "--base", stories, "--store", "x", input=""
+    )
+    assert (both.returncode, "one model's losses" in both.stderr) == (2, True)
