@@ -14,6 +14,7 @@ from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama.activations import Taps
 from ggufsurgeon.llama.library import last_errors, llama_cpp
 from ggufsurgeon.llama.model import Model, failure
+from ggufsurgeon.llama.threads import default_threads
 
 Integers: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -101,11 +102,18 @@ def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
 
 @contextmanager
 def opened_context(
-    model: Model, n_ctx: int, n_batch: int, n_seq_max: int = 1, taps: Taps | None = None
+    model: Model,
+    n_ctx: int,
+    n_batch: int,
+    n_seq_max: int = 1,
+    taps: Taps | None = None,
+    *,
+    keeps_all_windows: bool = True,
 ) -> Iterator[Context]:
     """A context of `n_ctx` tokens over all its sequences, decoding `n_batch` at once.
 
-    With taps, each decode is one micro-batch.
+    With taps, each decode is one micro-batch. Without `keeps_all_windows`, the cache of blocks
+    with a sliding window holds no more than they still look at.
     """
     lib = llama_cpp()
     params = lib.llama_context_default_params()
@@ -117,8 +125,8 @@ def opened_context(
         params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
     if model.architecture in WITHOUT_FLASH_ATTENTION:
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    if model.options.n_threads is not None:
-        params.n_threads = params.n_threads_batch = model.options.n_threads
+    params.swa_full = keeps_all_windows
+    params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
     handle = lib.llama_init_from_model(model.handle, params)
     if not handle:
         raise failure(model.path, f"llama.cpp cannot make a context of {n_ctx} tokens")

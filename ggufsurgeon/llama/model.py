@@ -84,12 +84,17 @@ class Model:
         if not self.has_tokenizer:
             raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
         lib = llama_cpp()
-        room = len(text) + 2  # a token stands for a byte at least; BOS and EOS come on top
-        tokens = (lib.llama_token * room)()
-        n_tokens = lib.llama_tokenize(self._vocab, text, len(text), tokens, room, True, False)
-        if n_tokens < 0:
-            raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
-        return np.array(tokens[:n_tokens], dtype=np.int32)
+        room = len(text) + 2  # BOS and EOS come on top
+        while True:
+            tokens: npt.NDArray[np.int32] = np.empty(room, dtype=np.int32)
+            pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
+            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, True, False))
+            if n >= 0:
+                return tokens[:n].copy()
+            # A byte seldom becomes several tokens: a space is escaped as three bytes.
+            if -n <= room:
+                raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
+            room = -n
 
     def text_of(self, token: int) -> bytes:
         """The bytes that a token stands for."""

@@ -1,39 +1,50 @@
-"""Perplexity, by the algorithm of llama-perplexity.
-
-The tokens of the text are cut into chunks of n_ctx; in each, BOS replaces the first token where
-the model adds one, and the second half is scored, so that every token has at least n_ctx/2
-tokens of context (tools/perplexity/perplexity.cpp:442-596 in llama.cpp of 2026-10-01).
-"""
+"""Perplexity, by the algorithms of llama-perplexity."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.errors import MalformedFileError, UsageError
-from ggufsurgeon.llama.context import Batch, Context, opened_context
+from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama.device_use import DeviceUse
 from ggufsurgeon.llama.model import Model
-from ggufsurgeon.measuring.softmax import negative_log_likelihoods
+from ggufsurgeon.llama.threads import default_threads
+from ggufsurgeon.measuring.scoring import (
+    Chunks,
+    PerplexitySettings,
+    chunk_length,
+    cut_text,
+    scored_rows,
+)
+from ggufsurgeon.measuring.softmax import negative_log_likelihoods, through_probabilities
 from ggufsurgeon.progress import UNWATCHED, Progress
 
-MAX_SEQUENCES = 256
-"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
+__all__ = [
+    "Losses",
+    "NewChunks",
+    "Perplexity",
+    "PerplexitySettings",
+    "estimate",
+    "measure_perplexity",
+]
+
+Losses: TypeAlias = npt.NDArray[np.float64]
+"""Negative log-likelihoods in nats, of the scored positions of chunks: [n_chunks, n_scored]."""
 
 
-@dataclass(frozen=True)
-class PerplexitySettings:
-    """Defaults are llama-perplexity's."""
+class NewChunks(NamedTuple):
+    """The chunks measured last, and how many there are in all."""
 
-    n_ctx: int = 512
-    n_chunks: int | None = None
-    """At most so many chunks; None for the whole text."""
-    n_batch: int = 2048
-    """Tokens decoded at once; several chunks share a batch that has room for them."""
+    losses: Losses
+    n_chunks: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,14 @@ class Perplexity:
     n_scored: int
     seconds: float
     tokens_per_second: float
+    """Of what this run decoded, from text to result."""
     devices: tuple[DeviceUse, ...] = ()
+    n_chunks_in_all: int = 0
+    """As many as n_chunks, or more where a run was broken off."""
+    chunk_losses: tuple[float, ...] = ()
+    """Mean loss of each chunk, in nats."""
+    position_losses: tuple[float, ...] = ()
+    """Mean loss of each scored position over the chunks; the last is of position n_ctx - 2."""
 
 
 def measure_perplexity(
@@ -55,91 +73,76 @@ def measure_perplexity(
     text: bytes,
     settings: PerplexitySettings,
     progress: Progress = UNWATCHED,
+    done: Losses | None = None,
+    hear: Callable[[NewChunks], object] = lambda _: None,
 ) -> Perplexity:
     """The perplexity of `model` on `text`.
 
-    Raises UsageError when the text has fewer than two chunks or the model is not a language
-    model, MalformedFileError when the model cannot run or its logits are no numbers.
+    `done` are the losses of the first chunks, from a run that was broken off; `hear` is called
+    with those of the next ones as they come. Raises UsageError when the text has fewer than two
+    chunks or the model is not a language model, MalformedFileError when the model cannot run or
+    its logits are no numbers.
     """
-    tokens, n_chunks = _chunk(model, text, settings)
-    n_seq = min(max(1, settings.n_batch // settings.n_ctx), n_chunks, MAX_SEQUENCES)
-    n_batch = min(settings.n_batch, n_seq * settings.n_ctx)
-    losses: list[npt.NDArray[np.float64]] = []
-    progress.begin(model.path.name, n_chunks, "chunks")
     start = time.perf_counter()
-    with opened_context(model, n_seq * settings.n_ctx, n_batch, n_seq) as context:
-        for first in range(0, n_chunks, n_seq):
-            chunks = tokens[first : first + n_seq]
-            context.clear()
-            losses += _chunk_losses(model, context, chunks, n_batch)
-            mean = float(np.concatenate(losses).mean())
-            if not math.isfinite(mean):
+    chunks = cut_text(model, text, settings)
+    n_chunks = len(chunks.tokens)
+    known = [np.empty((0, chunks.n_scored)) if done is None else done]
+    total, n_done = float(known[0].sum()), len(known[0])
+    progress.begin(model.path.name, n_chunks, "chunks")
+    progress.advance(n_done)
+    for losses in _measured(model, chunks, n_done):
+        known.append(losses)
+        hear(NewChunks(losses, n_chunks))
+        total, n_done = total + float(losses.sum()), n_done + len(losses)
+        progress.advance(len(losses), f"perplexity {_exp(total / (n_done * losses.shape[1])):.4f}")
+    seconds = time.perf_counter() - start
+    return estimate(np.concatenate(known), settings, n_chunks, n_done - len(known[0]), seconds)
+
+
+def _measured(model: Model, chunks: Chunks, n_done: int) -> Iterator[Losses]:
+    """The losses of the chunks from `n_done` on, as they are decoded, chunks.n_seq at a time."""
+    n_chunks = len(chunks.tokens)
+    n_threads = model.options.n_threads or default_threads()
+    with ThreadPoolExecutor(n_threads) as pool, closing(scored_rows(model, chunks, n_done)) as rows:
+        for group in range(n_done, n_chunks, chunks.n_seq):
+            n_seq = min(chunks.n_seq, n_chunks - group)
+            losses = np.empty((n_seq, chunks.n_scored))
+            n_left = losses.size
+            while n_left:
+                part = next(rows)
+                scored = slice(part.first, part.first + len(part.targets))
+                losses[part.chunk - group, scored] = negative_log_likelihoods(
+                    part.logits, part.targets, pool
+                )
+                n_left -= len(part.targets)
+            if not np.isfinite(losses).all():
                 problem = "its logits are not finite numbers: weights or metadata are broken"
                 raise MalformedFileError(str(model.path), problem)
-            progress.advance(len(chunks), f"perplexity {_exp(mean):.4f}")
-    return _estimate(np.concatenate(losses), n_chunks, settings, time.perf_counter() - start)
+            yield through_probabilities(losses) if chunks.wants_all else losses
 
 
-def _chunk(
-    model: Model, text: bytes, settings: PerplexitySettings
-) -> tuple[npt.NDArray[np.int32], int]:
-    """Tokens of shape [n_chunks, n_ctx], and n_chunks."""
-    n_ctx = settings.n_ctx
-    if model.no_text:
-        raise UsageError(f"{model.path} cannot be measured on text: {model.no_text}")
-    if model.adds_eos:
-        raise UsageError(f"{model.path} ends every text with EOS; its perplexity is not defined")
-    tokens = model.tokenize(text)
-    if len(tokens) < 2 * n_ctx:
-        raise UsageError(
-            f"the text has {len(tokens)} tokens, a context of {n_ctx} needs at least {2 * n_ctx}",
-            hint="Use a longer text or a smaller --ctx.",
-        )
-    n_chunks = min(len(tokens) // n_ctx, settings.n_chunks or len(tokens))
-    return tokens[: n_chunks * n_ctx].reshape(n_chunks, n_ctx), n_chunks
-
-
-def _chunk_losses(
-    model: Model, context: Context, chunks: npt.NDArray[np.int32], n_batch: int
-) -> list[npt.NDArray[np.float64]]:
-    """Negative log-likelihoods of the scored tokens, [n_ctx - 1 - n_ctx // 2] for each chunk."""
-    n_seq, n_ctx = chunks.shape
-    first_scored = n_ctx // 2
-    inputs = chunks.copy()
-    if model.adds_bos:
-        inputs[:, 0] = model.bos
-    losses: list[list[npt.NDArray[np.float64]]] = [[] for _ in range(n_seq)]
-    for start in range(0, n_ctx, n_batch):
-        positions = np.arange(start, min(start + n_batch, n_ctx), dtype=np.int32)
-        batch = Batch(
-            tokens=inputs[:, positions].reshape(-1),
-            positions=np.tile(positions, n_seq),
-            sequences=np.repeat(np.arange(n_seq, dtype=np.int32), len(positions)),
-            wanted=np.tile(positions >= first_scored, n_seq),
-        )
-        logits = context.decode(batch)
-        scored = positions[(positions >= first_scored) & (positions < n_ctx - 1)]
-        rows = logits.reshape(n_seq, -1, model.n_vocab)[:, : len(scored)]
-        for sequence in range(n_seq):
-            targets = chunks[sequence, scored + 1]
-            losses[sequence] += negative_log_likelihoods(rows[sequence], targets)
-    return [np.concatenate(parts) for parts in losses]
-
-
-def _estimate(
-    losses: npt.NDArray[np.float64], n_chunks: int, settings: PerplexitySettings, seconds: float
+def estimate(
+    losses: Losses,
+    settings: PerplexitySettings,
+    n_chunks_in_all: int,
+    n_measured: int,
+    seconds: float,
 ) -> Perplexity:
+    """What the losses of some chunks say; the last `n_measured` of them took `seconds`."""
     mean = float(losses.mean())
     variance = float((losses**2).mean()) - mean**2
     perplexity = _exp(mean)
     return Perplexity(
         perplexity=perplexity,
-        perplexity_error=perplexity * math.sqrt(max(variance, 0) / max(len(losses) - 1, 1)),
-        n_chunks=n_chunks,
-        n_ctx=settings.n_ctx,
-        n_scored=len(losses),
+        perplexity_error=perplexity * math.sqrt(max(variance, 0) / max(losses.size - 1, 1)),
+        n_chunks=len(losses),
+        n_ctx=chunk_length(settings),
+        n_scored=losses.size,
         seconds=seconds,
-        tokens_per_second=n_chunks * settings.n_ctx / seconds,
+        tokens_per_second=n_measured * chunk_length(settings) / seconds,
+        n_chunks_in_all=n_chunks_in_all,
+        chunk_losses=tuple(losses.mean(axis=1).tolist()),
+        position_losses=tuple(losses.mean(axis=0).tolist()),
     )
 
 

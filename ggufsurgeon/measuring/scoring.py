@@ -1,0 +1,208 @@
+"""A text in chunks, and the logits of its scored tokens, as llama-perplexity has them.
+
+The tokens of the text are cut into chunks of n_ctx; in each, BOS replaces the first token where
+the model adds one, and the second half is scored, so that every token has at least n_ctx/2
+tokens of context (tools/perplexity/perplexity.cpp:442-596 in llama.cpp of 2026-10-01).
+
+With a stride, chunks overlap, each scores its last `stride` tokens, and BOS replaces nothing:
+that tool puts it where no batch sees it (perplexity.cpp:278-429).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
+from ggufsurgeon.llama.model import Model
+
+MAX_SEQUENCES = 256
+"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
+N_UBATCH = 512
+"""Tokens that llama.cpp computes at once, by default (src/llama-context.cpp:3758)."""
+CONTEXT_STEP = 256
+"""llama.cpp rounds contexts up to multiples of it (src/llama-context.cpp:290-296)."""
+
+
+@dataclass(frozen=True)
+class PerplexitySettings:
+    """Defaults are llama-perplexity's."""
+
+    n_ctx: int = 512
+    n_chunks: int | None = None
+    """At most so many chunks; None for the whole text."""
+    n_batch: int = 2048
+    """Tokens decoded at once; several chunks share a batch that has room for them."""
+    stride: int | None = None
+    """Tokens from one chunk to the next, and scored in each; None for half of a chunk scored."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """What is decoded, and what is scored."""
+
+    tokens: Integers
+    """As the text has them, shape [n_chunks, n_ctx]."""
+    first: int
+    """The first position whose logits are scored; the last but one of n_ctx is the last."""
+    n_seq: int
+    """Chunks decoded together: their rounding depends on their company, so it is fixed."""
+    n_batch: int
+    begins_with: int | None
+    """The token that replaces the first of each chunk."""
+    wants_all: bool = False
+    """Whether all positions get logits, as llama-perplexity asks with a stride."""
+
+    @property
+    def n_scored(self) -> int:
+        """Scored positions of a chunk."""
+        return int(self.tokens.shape[1]) - 1 - self.first
+
+
+class Scored(NamedTuple):
+    """Some consecutive scored positions of a chunk."""
+
+    chunk: int
+    first: int
+    """Place of the first of them among the scored positions of the chunk."""
+    targets: Integers
+    """The tokens that follow, shape [n]."""
+    logits: Results
+    """Shape [n, n_vocab]: a view of llama.cpp's memory, which holds until the next is asked for."""
+
+
+def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
+    """The chunks of `text`.
+
+    Raises UsageError when the text has fewer than two chunks or the model is not a language
+    model.
+    """
+    if model.no_text:
+        raise UsageError(f"{model.path} cannot be measured on text: {model.no_text}")
+    if model.adds_eos:
+        raise UsageError(f"{model.path} ends every text with EOS; its perplexity is not defined")
+    n_ctx = chunk_length(settings)
+    tokens = model.tokenize(text)
+    if len(tokens) < 2 * n_ctx:
+        raise UsageError(
+            f"the text has {len(tokens)} tokens, a context of {n_ctx} needs at least {2 * n_ctx}",
+            hint="Use a longer text or a smaller --ctx.",
+        )
+    if settings.stride is not None:
+        return _strided(tokens, n_ctx, settings.stride, settings)
+    n_chunks = min(len(tokens) // n_ctx, settings.n_chunks or len(tokens))
+    n_seq = min(max(1, settings.n_batch // n_ctx), n_chunks, MAX_SEQUENCES)
+    return Chunks(
+        tokens=tokens[: n_chunks * n_ctx].reshape(n_chunks, n_ctx),
+        first=n_ctx // 2,
+        n_seq=n_seq,
+        n_batch=min(settings.n_batch, n_seq * n_ctx),
+        begins_with=model.bos if model.adds_bos else None,
+    )
+
+
+def chunk_length(settings: PerplexitySettings) -> int:
+    """Tokens of a chunk: with a stride, what llama.cpp makes of n_ctx + stride / 2."""
+    if settings.stride is None:
+        return settings.n_ctx
+    window = settings.n_ctx + settings.stride // 2
+    window += -window % CONTEXT_STEP
+    if not 0 < settings.stride < window:
+        raise UsageError(
+            f"a stride of {settings.stride} does not fit a context of {settings.n_ctx}",
+            hint="Use a --stride from 1 to --ctx.",
+        )
+    return window
+
+
+def _strided(tokens: Integers, n_ctx: int, stride: int, settings: PerplexitySettings) -> Chunks:
+    """Overlapping chunks; they share memory with `tokens`."""
+    n_most = -(-(len(tokens) - n_ctx) // stride)
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, n_ctx)[::stride]
+    return Chunks(
+        tokens=windows[: min(n_most, settings.n_chunks or n_most)],
+        first=n_ctx - stride - 1,
+        n_seq=1,
+        n_batch=min(settings.n_batch, settings.n_ctx),
+        begins_with=None,
+        wants_all=True,
+    )
+
+
+def scored_rows(model: Model, chunks: Chunks, n_done: int = 0) -> Generator[Scored, None, None]:
+    """The logits of all scored positions, from chunk `n_done` on, a multiple of `chunks.n_seq`.
+
+    Those of one chunk come in order; the n_seq chunks that share a batch take turns. Memory is
+    that of one micro-batch: 512 rows of the vocabulary at most, or n_seq if there are more.
+    Raises MalformedFileError when llama.cpp fails.
+    """
+    n_chunks, n_ctx = chunks.tokens.shape
+    n_seq = chunks.n_seq
+    # Of sliding windows no more is kept than a micro-batch can see: as in llama-perplexity.
+    with opened_context(
+        model, n_seq * n_ctx, chunks.n_batch, n_seq, keeps_all_windows=False
+    ) as context:
+        for group in range(n_done, n_chunks, n_seq):
+            tokens = chunks.tokens[group : group + n_seq]
+            context.clear()
+            for begin, end in _pieces(chunks, len(tokens)):
+                batch = _batch(chunks, tokens, begin, end)
+                logits = context.decode(batch)
+                yield from _scored(chunks, group, tokens, begin, end, logits)
+
+
+def _pieces(chunks: Chunks, n_seq: int) -> Iterator[tuple[int, int]]:
+    """Ranges of positions to decode one after the other.
+
+    llama.cpp cuts a batch into micro-batches (src/llama-batch.cpp:542-635). Where tokens are
+    scored, each is decoded by itself: the arithmetic is that of the whole batch, while the
+    logits of one alone are held.
+    """
+    n_ctx = chunks.tokens.shape[1]
+    step = max(1, N_UBATCH // n_seq)
+    for begin in range(0, n_ctx, chunks.n_batch):
+        end = min(begin + chunks.n_batch, n_ctx)
+        if not chunks.wants_all:
+            n_unscored = max(0, min(chunks.first, end) - begin) // step * step
+            if n_unscored:
+                yield begin, begin + n_unscored
+                begin += n_unscored
+        for piece in range(begin, end, step):
+            yield piece, min(piece + step, end)
+
+
+def _batch(chunks: Chunks, tokens: Integers, begin: int, end: int) -> Batch:
+    """Positions begin to end-1 of some chunks, one sequence each."""
+    n_seq = len(tokens)
+    inputs = tokens[:, begin:end].copy()
+    if begin == 0 and chunks.begins_with is not None:
+        inputs[:, 0] = chunks.begins_with
+    positions = np.arange(begin, end, dtype=np.int32)
+    wanted: npt.NDArray[np.bool_] = (positions >= chunks.first) | chunks.wants_all
+    return Batch(
+        tokens=inputs.reshape(-1),
+        positions=np.tile(positions, n_seq),
+        sequences=np.repeat(np.arange(n_seq, dtype=np.int32), end - begin),
+        wanted=np.tile(wanted, n_seq),
+    )
+
+
+def _scored(
+    chunks: Chunks, group: int, tokens: Integers, begin: int, end: int, logits: Results
+) -> Iterator[Scored]:
+    """What of the logits of a piece is scored, chunk by chunk."""
+    n_seq, n_ctx = tokens.shape
+    first, last = max(begin, chunks.first), min(end, n_ctx - 1)
+    if first >= last:
+        return
+    rows = logits.reshape(n_seq, -1, logits.shape[1])
+    skipped = first - begin if chunks.wants_all else 0
+    for sequence in range(n_seq):
+        targets = tokens[sequence, first + 1 : last + 1]
+        wanted = rows[sequence, skipped : skipped + len(targets)]
+        yield Scored(group + sequence, first - chunks.first, targets, wanted)
