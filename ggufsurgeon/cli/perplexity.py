@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.divergence import (
+    Base,
+    BaseLogits,
+    Replace,
+    SaveLogits,
+    measured_as_json,
+    print_measured,
+)
 from ggufsurgeon.cli.options import (
+    Drops,
     GpuLayers,
     Json,
+    Layers,
     Rpc,
     Source,
     TensorSplit,
     Threads,
+    Times,
+    Windows,
     check_context,
     device_options,
+    path_request,
 )
-from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.cli.terminal import print_json, watched
 from ggufsurgeon.container.gguf_file import open_gguf
-
-if TYPE_CHECKING:
-    from ggufsurgeon.measuring.perplexity import Perplexity
 
 
 def perplexity(
@@ -32,10 +40,14 @@ def perplexity(
     text: Annotated[
         Path, typer.Option("--text", help="A text file.", show_default=False, readable=False)
     ],
-    base: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--base", help="A second model to measure on the same text.", readable=False),
-    ] = None,
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    base: Base = None,
+    base_logits: BaseLogits = None,
+    save_logits: SaveLogits = None,
+    replace: Replace = False,
     ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk.")] = 512,
     chunks: Annotated[
         Optional[int],  # noqa: UP045
@@ -48,50 +60,41 @@ def perplexity(
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
-    """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity."""
+    """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
+
+    Along a layer path it is routed, without a file, and measured against the model as it is;
+    with --base or --base-logits, against that.
+    """
+    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch)
     options = device_options(n_gpu_layers, tensor_split, threads, rpc)
-    measured: list[tuple[Path, Perplexity]] = []
     for path in (model, base):
         if path is not None:
             check_context(open_gguf(path), ctx)
+    asked = bool(window or drop or times is not None or layers is not None)
     with watched() as progress:
-        for path in (model, base):
-            if path is not None:
-                result = api.perplexity(
-                    path, text, settings=settings, options=options, progress=progress
-                )
-                measured.append((path, result))
+        if asked or base or base_logits or save_logits:
+            measured = api.divergence(
+                model,
+                text,
+                path_request(window, times, drop, layers) if asked else None,
+                base=base,
+                base_logits=base_logits,
+                save_logits=save_logits,
+                replace=replace,
+                settings=settings,
+                options=options,
+                progress=progress,
+            )
+        else:
+            alone = api.perplexity(
+                model, text, settings=settings, options=options, progress=progress
+            )
+            measured = Measured(alone)
     if json:
-        _print_as_json([result for _, result in measured])
+        print_json(measured_as_json(measured))
     else:
-        _print(measured)
-
-
-def _print_as_json(results: list[Perplexity]) -> None:
-    if len(results) == 1:
-        print_json(asdict(results[0]))
-        return
-    mine, base = results
-    ratio = mine.perplexity / base.perplexity
-    print_json({**asdict(mine), "base": asdict(base), "perplexity_ratio": ratio})
-
-
-def _print(measured: list[tuple[Path, Perplexity]]) -> None:
-    reference = measured[-1][1].perplexity if len(measured) > 1 else None
-    rows = [
-        (
-            str(path),
-            f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
-            f"{result.perplexity / reference:.4f}" if reference else "-",
-            f"{result.n_chunks} x {result.n_ctx}",
-            str(result.n_scored),
-            f"{result.tokens_per_second:.1f}",
-        )
-        for path, result in measured
-    ]
-    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
-    print_table("Perplexity", columns, rows)
-    print_devices([(str(path), result.devices) for path, result in measured])
+        name = f"{model} along {measured.layer_path}" if asked else str(model)
+        print_measured(measured, name, str(base or base_logits or model))

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import MalformedFileError, UsageError, WriteFailedError
-from ggufsurgeon.measuring.base_rows import BaseChunk, Logits, heads, n_values, quantised
+from ggufsurgeon.measuring.base_rows import BaseRows, Logits, heads, n_values, quantised
 
 MAGIC = b"_logits_"
 EXACT_MAGIC = b"_floats_"
@@ -58,9 +58,9 @@ class Shape:
         return self.n_vocab if self.is_exact else n_values(self.n_vocab)
 
     @property
-    def chunk_n_bytes(self) -> int:
-        """Of the rows of a chunk."""
-        return self.n_rows * self.n_row_values * np.dtype(self.dtype).itemsize
+    def row_n_bytes(self) -> int:
+        """Of a row."""
+        return self.n_row_values * np.dtype(self.dtype).itemsize
 
     @property
     def header_n_bytes(self) -> int:
@@ -70,19 +70,24 @@ class Shape:
     @property
     def n_bytes(self) -> int:
         """Of the whole file."""
-        return self.header_n_bytes + self.n_chunks * self.chunk_n_bytes
+        return self.offset(self.n_chunks, 0)
+
+    def offset(self, chunk: int, row: int) -> int:
+        """Where a row begins."""
+        return self.header_n_bytes + (chunk * self.n_rows + row) * self.row_n_bytes
 
 
 class BaseWriter:
-    """Takes the logits of chunk after chunk. Made by `opened_writer`."""
+    """Takes logits piece by piece, in any order. Made by `opened_writer`."""
 
-    def __init__(self, stream: IO[bytes], is_exact: bool) -> None:
+    def __init__(self, stream: IO[bytes], shape: Shape) -> None:
         self._stream = stream
-        self._is_exact = is_exact
+        self._shape = shape
 
-    def write(self, logits: Logits) -> None:
-        """The logits of a chunk's scored tokens, [n_rows, n_vocab], none of them NaN."""
-        rows = logits if self._is_exact else quantised(logits)
+    def write(self, chunk: int, first: int, logits: Logits) -> None:
+        """Logits [n, n_vocab] of scored tokens of a chunk from `first` on, none of them NaN."""
+        rows = logits if self._shape.is_exact else quantised(logits)
+        self._stream.seek(self._shape.offset(chunk, first))
         self._stream.write(np.ascontiguousarray(rows).data)
 
 
@@ -107,7 +112,7 @@ def opened_writer(
             magic = EXACT_MAGIC if is_exact else MAGIC
             stream.write(HEAD.pack(magic, n_ctx, n_vocab, n_chunks))
             stream.write(np.ascontiguousarray(tokens, dtype=np.int32).data)
-            yield BaseWriter(stream, is_exact)
+            yield BaseWriter(stream, shape)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
@@ -115,10 +120,11 @@ def opened_writer(
 
 
 class BaseFile:
-    """Made by `opened_base`. Nothing but its tokens and the chunk at hand is in memory."""
+    """Made by `opened_base`. Nothing but its tokens and the rows at hand is in memory."""
 
-    def __init__(self, path: Path, stream: IO[bytes], shape: Shape) -> None:
+    def __init__(self, path: Path, name: str, stream: IO[bytes], shape: Shape) -> None:
         self.path = path
+        self.name = name
         self.shape = shape
         self._stream = stream
         read = np.frombuffer(self._read(HEAD.size, shape.header_n_bytes - HEAD.size), np.int32)
@@ -135,43 +141,41 @@ class BaseFile:
         shape = self.shape
         if shape.n_vocab != n_vocab:
             raise UsageError(
-                f"{self.path} was made with a vocabulary of {shape.n_vocab} tokens, {model} has "
+                f"{self.name} has a vocabulary of {shape.n_vocab} tokens, {model} one of "
                 f"{n_vocab}: their predictions cannot be compared"
             )
         if shape.n_ctx != n_ctx:
-            problem = f"{self.path} was made with contexts of {shape.n_ctx} tokens, not {n_ctx}"
+            problem = f"{self.name} has contexts of {shape.n_ctx} tokens, not {n_ctx}"
             raise UsageError(problem, hint=f"Measure with --ctx {shape.n_ctx}.")
         if shape.n_chunks < n_chunks:
-            problem = f"{self.path} holds {shape.n_chunks} chunks, the text has {n_chunks}"
+            problem = f"{self.name} has {shape.n_chunks} chunks, {n_chunks} are asked for"
             raise UsageError(problem, hint=f"Measure with --chunks {shape.n_chunks}.")
         different = self.tokens[:n_chunks] != tokens
         if different.any():
             chunk, place = np.argwhere(different)[0]
             raise UsageError(
-                f"{self.path} was made with another text or tokenizer than {model} reads: they "
-                f"differ in chunk {chunk}, token {place}",
-                hint=f"Give the text that it was made with, or make it anew. {HINT}",
+                f"{self.name} has other tokens than {model} reads in the text, first in chunk "
+                f"{chunk}, place {place}",
+                hint="Both must have the same tokenizer, and read the same text.",
             )
 
-    def chunks(self) -> Iterator[BaseChunk]:
-        """The rows of one chunk after the other. Raises MalformedFileError for impossible ones."""
+    def rows(self, chunk: int, first: int, n: int) -> BaseRows:
+        """Of n scored tokens of a chunk. Raises MalformedFileError for impossible ones."""
         shape = self.shape
-        for n in range(shape.n_chunks):
-            at = shape.header_n_bytes + n * shape.chunk_n_bytes
-            values = np.frombuffer(self._read(at, shape.chunk_n_bytes), shape.dtype)
-            rows = values.reshape(shape.n_rows, shape.n_row_values)
-            self._check_rows(rows, n, at)
-            yield BaseChunk(rows, shape.n_vocab)
+        at = shape.offset(chunk, first)
+        values = np.frombuffer(self._read(at, n * shape.row_n_bytes), shape.dtype)
+        rows = values.reshape(n, shape.n_row_values)
+        if not shape.is_exact:  # those were checked as they were written, a moment ago
+            self._check_heads(rows, at)
+        return BaseRows(rows, shape.n_vocab)
 
-    def _check_rows(self, rows: npt.NDArray[Any], chunk: int, at: int) -> None:
-        if self.shape.is_exact:  # checked as it was written, a moment ago
-            return
+    def _check_heads(self, rows: npt.NDArray[Any], at: int) -> None:
         scale, lowest = heads(rows).T
         good = np.isfinite(scale) & np.isfinite(lowest) & (scale >= 0)
         if not good.all():
-            row = int(good.argmin())
-            problem = f"row {row} of chunk {chunk} has no possible scale and lowest probability"
-            raise MalformedFileError(str(self.path), problem, offset=at + row * rows[0].nbytes)
+            at += int(good.argmin()) * self.shape.row_n_bytes
+            problem = "a row without a possible scale and lowest log-probability"
+            raise MalformedFileError(str(self.path), problem, offset=at)
 
     def _read(self, at: int, n_bytes: int) -> bytes:
         self._stream.seek(at)
@@ -182,8 +186,8 @@ class BaseFile:
 
 
 @contextmanager
-def opened_base(path: Path) -> Iterator[BaseFile]:
-    """The base file at `path`.
+def opened_base(path: Path, name: str = "") -> Iterator[BaseFile]:
+    """The base file at `path`; messages about what it holds call it `name`.
 
     Raises UsageError when it cannot be read, MalformedFileError when it is not a base file or not
     a whole one.
@@ -195,7 +199,7 @@ def opened_base(path: Path) -> Iterator[BaseFile]:
     with stream:
         shape = _shape(path, stream.read(HEAD.size))
         _check_size(path, shape, os.fstat(stream.fileno()).st_size)
-        yield BaseFile(path, stream, shape)
+        yield BaseFile(path, name or str(path), stream, shape)
 
 
 def _shape(path: Path, head: bytes) -> Shape:

@@ -1,4 +1,4 @@
-"""The base's logits of a chunk as its base file keeps them, and the log-probabilities they give.
+"""The logits of a base as its base file keeps them, and the log-probabilities they give.
 
 llama-perplexity keeps 16 bits a logit, in steps of (highest - lowest) / 65535, where what is more
 than 16 below the highest counts as 16 below (tools/perplexity/perplexity.cpp:89-121 in llama.cpp
@@ -27,8 +27,8 @@ N_HEAD = 4
 
 
 @dataclass(frozen=True)
-class BaseChunk:
-    """Rows of scored tokens: quantised, uint16 [n, n_values], or logits, float32 [n, n_vocab]."""
+class BaseRows:
+    """Of n scored tokens: quantised, uint16 [n, n_values], or logits, float32 [n, n_vocab]."""
 
     rows: npt.NDArray[Any]
     n_vocab: int
@@ -42,7 +42,7 @@ class BaseChunk:
         return -16.0 if self.rows.dtype == np.uint16 else -math.inf
 
     def log_probs(self, part: slice) -> LogProbs:
-        """Of some rows, [n, n_vocab]; float32 of quantised rows, as the tool has them, or float64."""
+        """Of some rows, [n, n_vocab]: float32 of quantised rows, as in the tool, else float64."""
         rows = self.rows[part]
         if rows.dtype == np.uint16:
             return dequantised(rows, self.n_vocab)
@@ -76,7 +76,8 @@ def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
 def dequantised(rows: npt.NDArray[np.uint16], n_vocab: int) -> npt.NDArray[np.float32]:
     """Log-probabilities [n, n_vocab]."""
     scale, lowest = heads(rows).T[..., np.newaxis]
-    return scale * rows[:, N_HEAD : N_HEAD + n_vocab].astype(np.float32) + lowest
+    steps = rows[:, N_HEAD : N_HEAD + n_vocab].astype(np.float32)
+    return np.asarray(scale * steps + lowest)
 
 
 def heads(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

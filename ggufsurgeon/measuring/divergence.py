@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.measuring.base_rows import BaseChunk, Logits, exp, highest_and_log_sum, parts
+from ggufsurgeon.measuring.base_rows import BaseRows, Logits, exp, highest_and_log_sum, parts
 
 LEAST_SCORED = 100
 """Tokens below which the tool gives no statistics."""
 PERCENTILES = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
-Values = npt.NDArray[np.floating[Any]]
+Values: TypeAlias = npt.NDArray[np.floating[Any]]
+Targets: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Divergence:
     """The share of tokens where both find the same token likeliest; a binomial error."""
 
 
-class TokenRows(NamedTuple):
-    """What is kept of each scored token, [n]; 32-bit floats where the base is quantised."""
+class Kept(NamedTuple):
+    """What is kept of each scored token, [n_chunks, n_scored]; in the type of the base's rows."""
 
     losses: Values
     base_losses: Values
@@ -84,28 +85,44 @@ def check_enough(n_scored: int) -> None:
         )
 
 
-def compare_chunk(logits: Logits, base: BaseChunk, targets: npt.NDArray[np.int32]) -> TokenRows:
-    """The logits of Q, [n, n_vocab], against the base's rows; targets are the tokens that follow."""
-    found = [
-        _compare(logits[part], base.log_probs(part), targets[part], base.floor)
-        for part in parts(len(targets))
-    ]
-    return _joined(found)
+class Comparison:
+    """Takes the logits of Q and the base's rows, piece by piece in any order."""
+
+    def __init__(self, n_chunks: int, n_scored: int, is_quantised: bool) -> None:
+        shape = (n_chunks, n_scored)
+        dtype = np.float32 if is_quantised else np.float64
+        self._kept = Kept(
+            losses=np.empty(shape, dtype),
+            base_losses=np.empty(shape, dtype),
+            kl=np.empty(shape),
+            same_top=np.empty(shape, np.bool_),
+        )
+
+    def add(self, chunk: int, first: int, logits: Logits, base: BaseRows, targets: Targets) -> None:
+        """Consecutive scored tokens of a chunk from `first` on, logits [n, n_vocab].
+
+        `targets` are the tokens that follow.
+        """
+        for part in parts(len(targets)):
+            found = _compare(logits[part], base.log_probs(part), targets[part], base.floor)
+            for values, new in zip(self._kept, found, strict=True):
+                values[chunk, first + part.start : first + part.stop] = new
+
+    def divergence(self) -> Divergence:
+        """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
+        return estimate_divergence(self._kept)
 
 
-def _compare(
-    logits: Logits, base: Values, targets: npt.NDArray[np.int32], floor: float
-) -> TokenRows:
-    """In the type of `base`, in the order of the tool's operations."""
+def _compare(logits: Logits, base: Values, targets: Targets, floor: float) -> Kept:
+    """In the type of `base`, in the order of the tool's operations; all shapes [n]."""
     highest, log_sum = highest_and_log_sum(logits)
     total = (highest.astype(base.dtype) + log_sum.astype(base.dtype))[:, np.newaxis]
     at = targets[:, np.newaxis]
     losses = total - np.take_along_axis(logits, at, axis=1)
     base_losses = -np.take_along_axis(base, at, axis=1)
-    counts = base > floor
     with np.errstate(invalid="ignore"):  # logits of minus infinity in both
-        terms = np.where(counts, exp(base) * (base - logits + total), base.dtype.type(0))
-    return TokenRows(
+        terms = np.where(base > floor, exp(base) * (base - logits + total), base.dtype.type(0))
+    return Kept(
         losses[:, 0],
         base_losses[:, 0],
         terms.sum(axis=1, dtype=np.float64),
@@ -113,38 +130,34 @@ def _compare(
     )
 
 
-def _joined(rows: list[TokenRows]) -> TokenRows:
-    return TokenRows(*(np.concatenate(values) for values in zip(*rows, strict=True)))
-
-
-def estimate_divergence(chunks: list[TokenRows]) -> Divergence:
+def estimate_divergence(kept: Kept) -> Divergence:
     """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
-    rows = _joined(chunks)
-    n = len(rows.kl)
+    losses, base_losses = kept.losses.reshape(-1), kept.base_losses.reshape(-1)
+    n = kept.kl.size
     check_enough(n)
-    mine, base = _mean(rows.losses), _mean(rows.base_losses)
-    covariance = _covariance(rows.losses, rows.base_losses)
+    mine, base = _mean(losses), _mean(base_losses)
+    covariance = _covariance(losses, base_losses)
     ln_ratio = Estimate(mine.value - base.value, _error_of_difference(mine, base, covariance))
     perplexity, base_perplexity = _exponential(mine), _exponential(base)
     scale = perplexity.value * base_perplexity.value
-    delta_p = exp(-rows.losses) - exp(-rows.base_losses)
+    delta_p = exp(-losses) - exp(-base_losses)
     squares = _mean(delta_p**2)
     rms = math.sqrt(squares.value)
-    same = float(rows.same_top.mean())
+    same = float(kept.same_top.mean())
     return Divergence(
         n_scored=n,
-        n_chunks=len(chunks),
+        n_chunks=len(kept.kl),
         perplexity=perplexity,
         base_perplexity=base_perplexity,
         correlation=_ratio(covariance, mine.error * base.error),
         ln_ratio=ln_ratio,
-        ln_ratio_error_over_chunks=_error_over_chunks(chunks),
+        ln_ratio_error_over_chunks=_error_over_chunks(kept),
         ratio=_exponential(ln_ratio),
         difference=Estimate(
             perplexity.value - base_perplexity.value,
             _error_of_difference(perplexity, base_perplexity, scale * covariance),
         ),
-        kl=_spread(rows.kl),
+        kl=_spread(kept.kl.reshape(-1)),
         delta_p=_spread(delta_p),
         rms_delta_p=Estimate(rms, _ratio(0.5 * squares.error, rms)),
         same_top=Estimate(same, math.sqrt(same * (1 - same) / (n - 1))),
@@ -170,11 +183,12 @@ def _error_of_difference(one: Estimate, other: Estimate, covariance: float) -> f
     return math.sqrt(max(one.error**2 + other.error**2 - 2 * covariance, 0))
 
 
-def _error_over_chunks(chunks: list[TokenRows]) -> float | None:
-    if len(chunks) < 2:
+def _error_over_chunks(kept: Kept) -> float | None:
+    n_chunks = len(kept.kl)
+    if n_chunks < 2:
         return None
-    ratios = [float((rows.losses - rows.base_losses).mean(dtype=np.float64)) for rows in chunks]
-    return float(np.std(ratios, ddof=1)) / math.sqrt(len(ratios))
+    ratios = (kept.losses - kept.base_losses).mean(axis=1, dtype=np.float64)
+    return float(ratios.std(ddof=1)) / math.sqrt(n_chunks)
 
 
 def _exponential(log: Estimate) -> Estimate:
