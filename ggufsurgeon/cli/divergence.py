@@ -131,7 +131,7 @@ def _noise(found: Divergence) -> str:
     if found.ln_ratio_error_over_chunks is not None:
         errors.append(found.ln_ratio_error_over_chunks)
         text += f", +/- {errors[1]:.4f} over {found.n_chunks} chunks"
-    is_noise = abs(found.ln_ratio.value) < 2 * max(errors)
+    is_noise = abs(found.ln_ratio.value) <= 2 * max(errors)
     word = (
         "less than twice the larger: noise" if is_noise else "more than twice the larger: not noise"
     )
