@@ -47,8 +47,8 @@ def test_tables(stories: Path, surgeon: Run) -> None:
 
 
 def test_noise_is_called_noise(stories: Path, surgeon: Run) -> None:
-    """A model does not differ from itself; one block more says little in 124 tokens."""
-    for path in ("0..4", "0..4,4"):
+    """A model does not differ from itself; some paths hardly do in 124 tokens."""
+    for path in ("0..4", "0..3,3..4"):
         done = surgeon("perplexity", stories, *SHORT, "--layers", path)
         assert "is less than twice the larger: noise" in done.stdout
 
