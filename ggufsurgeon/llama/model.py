@@ -90,7 +90,7 @@ class Model:
             pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
             n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, True, False))
             if n >= 0:
-                return tokens[:n].copy()
+                return np.array(tokens[:n])
             # A byte seldom becomes several tokens: a space is escaped as three bytes.
             if -n <= room:
                 raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
