@@ -116,36 +116,39 @@ def verify(
 
 def perplexity(
     model: PathLike,
-    text: PathLike,
+    text: PathLike | bytes,
     *,
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
+    store: PathLike | None = None,
     progress: Progress = UNWATCHED,
+    hear: Callable[[Perplexity], object] | None = None,
 ) -> Perplexity:
-    """The perplexity of `model` on the text file at `text`, as llama-perplexity measures it.
+    """The perplexity of `model` on a text, as llama-perplexity measures it.
 
-    The model runs in a child process, which llama.cpp may take down without harm to this one.
+    `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
+    themselves. The file `store` keeps what is known of each chunk, and is gone on with. `hear` is
+    called with the figures over the chunks so far, as they come. The model runs in a child
+    process, which llama.cpp may take down without harm to this one.
     """
-    from ggufsurgeon.llama.child import run_in_child
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.verification.model_run import measure_file
+    from ggufsurgeon.verification.stored_run import measure_with_store
 
-    path = open_gguf(model).path
-    return run_in_child(
-        measure_file,
-        path,
-        _read_text(Path(text)),
+    return measure_with_store(
+        open_gguf(model),
+        _content(text)[0],
         settings or PerplexitySettings(),
         options or DeviceOptions(),
-        model=path,
-        progress=progress,
+        None if store is None else Path(store),
+        progress,
+        hear,
     )
 
 
 def divergence(
     model: PathLike,
-    text: PathLike,
+    text: PathLike | bytes,
     path: LayerPath | PathRequest | None = None,
     *,
     base: PathLike | None = None,
@@ -181,16 +184,17 @@ def divergence(
         base_file=None if base_logits is None else Path(base_logits),
         against_itself=path is not None and base is None and base_logits is None,
     )
+    content, read = _content(text)
     sides = Sides(
         file.path,
-        _read_text(Path(text)),
+        content,
         settings or PerplexitySettings(),
         options or DeviceOptions(),
         base=None if base is None else open_gguf(base).path,
     )
     if save_logits is None:
         return measure_sides(sides, task, progress)
-    read = [Path(read) for read in (model, text, base, base_logits) if read is not None]
+    read += [Path(file) for file in (model, base, base_logits) if file is not None]
     with new_file(Path(save_logits), read, replace=replace) as temporary:
         return measure_sides(sides, dataclasses.replace(task, save_to=temporary), progress)
 
@@ -232,12 +236,12 @@ def generate(
     )
 
 
-def _read_text(path: Path) -> bytes:
-    """The bytes of a text, less one newline at its end, as llama-perplexity reads it."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    if not text.strip():
-        raise UsageError(f"{path}: the text is empty")
-    return text.removesuffix(b"\n")
+def _content(text: PathLike | bytes) -> tuple[bytes, list[Path]]:
+    """The bytes of a text, and the files that they were read from."""
+    from ggufsurgeon.measuring.texts import check_text, read_texts, text_files
+
+    if isinstance(text, bytes):
+        check_text(text, "the text")
+        return text, []
+    files = text_files(Path(text))
+    return read_texts(files), [file for file in files if file != Path("-")]

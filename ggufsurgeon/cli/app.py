@@ -12,6 +12,7 @@ import typer
 
 from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
@@ -49,13 +50,6 @@ def _program(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,
 ) -> None: ...
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM. Not KeyboardInterrupt, which the command-line library takes for itself."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def main() -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
@@ -42,50 +41,53 @@ Replace: TypeAlias = Annotated[
 ]
 
 
-def measured_as_json(measured: Measured) -> dict[str, Any]:
+def measured_as_json(measured: Measured, details: bool) -> dict[str, Any]:
     """The perplexity of the model; its base and the divergence where there are any."""
-    told = asdict(measured.perplexity)
+    told = _perplexity_as_json(measured.perplexity, details)
     if measured.layer_path:
         told["layer_path"] = measured.layer_path
     if measured.base is not None:
-        told["base"] = asdict(measured.base)
+        told["base"] = _perplexity_as_json(measured.base, details)
     if measured.divergence is not None:
         told["perplexity_ratio"] = measured.divergence.ratio.value
         told["divergence"] = asdict(measured.divergence)
     return told
 
 
+def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
+    found = asdict(result)
+    if not details:
+        del found["chunk_losses"], found["position_losses"]
+    return found | {"is_partial": result.is_partial}
+
+
 def print_measured(measured: Measured, name: str, base_name: str) -> None:
     """The perplexities, how far they are apart, and what of that is noise."""
     divergence = measured.divergence
     reference = None if divergence is None else divergence.base_perplexity.value
-    rows = [perplexity_row(name, measured.perplexity, reference)]
+    rows = [_perplexity_row(name, measured.perplexity, reference)]
     if measured.base is not None:
-        rows.append(perplexity_row(base_name, measured.base, reference))
+        rows.append(_perplexity_row(base_name, measured.base, reference))
     elif divergence is not None:
         value, error = astuple(divergence.base_perplexity)
         shape = rows[0][3:5]
         rows.append((base_name, f"{value:.4f} +/- {error:.5f}", "1.0000", *shape, "-"))
-    print_perplexities(rows)
+    title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
+    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
+    print_table(title, columns, rows)
     if divergence is not None:
         _print_divergence(divergence, base_name)
     sides = [(name, measured.perplexity), (base_name, measured.base)]
     print_devices([(side, result.devices) for side, result in sides if result is not None])
 
 
-def print_perplexities(rows: Sequence[Sequence[str]]) -> None:
-    """A table of perplexity rows."""
-    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
-    print_table("Perplexity", columns, rows)
-
-
-def perplexity_row(name: str, result: Perplexity, reference: float | None) -> tuple[str, ...]:
-    """A line about a model; `reference` is the perplexity of the base."""
+def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> tuple[str, ...]:
+    of_all = f" of {result.n_chunks_in_all}" if result.is_partial else ""
     return (
         name,
         f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
         f"{result.perplexity / reference:.4f}" if reference else "-",
-        f"{result.n_chunks} x {result.n_ctx}",
+        f"{result.n_chunks}{of_all} x {result.n_ctx}",
         str(result.n_scored),
         f"{result.tokens_per_second:.1f}",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -16,6 +18,7 @@ from ggufsurgeon.cli.divergence import (
     measured_as_json,
     print_measured,
 )
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     Drops,
     GpuLayers,
@@ -31,14 +34,26 @@ from ggufsurgeon.cli.options import (
     device_options,
     path_request,
 )
-from ggufsurgeon.cli.terminal import print_json, watched
+from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.measuring.against import Measured
+    from ggufsurgeon.measuring.perplexity import Perplexity
 
 
 def perplexity(
     model: Source,
     text: Annotated[
-        Path, typer.Option("--text", help="A text file.", show_default=False, readable=False)
+        Path,
+        typer.Option(
+            "--text",
+            help="A text file, a folder of .txt and .md files, or - for standard input.",
+            show_default=False,
+            readable=False,
+            allow_dash=True,
+        ),
     ],
     window: Windows = None,
     times: Times = None,
@@ -54,6 +69,19 @@ def perplexity(
         typer.Option("--chunks", min=1, help="At most so many chunks (all)."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Tokens decoded at once.")] = 2048,
+    stride: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--stride", metavar="N", min=1, help="Overlapping chunks, N tokens apart and scored."
+        ),
+    ] = None,
+    store: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--store", help="Keep what is known in this file, and go on with it."),
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="With --json: losses by chunk and by position too.")
+    ] = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -62,20 +90,24 @@ def perplexity(
 ) -> None:
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
 
-    Along a layer path it is routed, without a file, and measured against the model as it is;
-    with --base or --base-logits, against that.
+    Along a layer path it is routed, without a file, and measured against the model as it is; with
+    --base or --base-logits, against that.
     """
-    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
-    settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch)
+    asked = bool(window or drop or times is not None or layers is not None)
+    compares = asked or bool(base or base_logits or save_logits)
+    if store is not None and compares:
+        raise UsageError("--store keeps the losses of one model as it is, by itself")
+    settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch, stride=stride)
     options = device_options(n_gpu_layers, tensor_split, threads, rpc)
     for path in (model, base):
         if path is not None:
             check_context(open_gguf(path), ctx)
-    asked = bool(window or drop or times is not None or layers is not None)
-    with watched() as progress:
-        if asked or base or base_logits or save_logits:
+    show = partial(_show, model, str(base or base_logits or model), json, details)
+    _note_files(text)
+    if compares:
+        with watched() as progress:
             measured = api.divergence(
                 model,
                 text,
@@ -88,13 +120,44 @@ def perplexity(
                 options=options,
                 progress=progress,
             )
-        else:
-            alone = api.perplexity(
-                model, text, settings=settings, options=options, progress=progress
+        show(measured)
+        return
+    known: deque[Perplexity] = deque(maxlen=1)
+    try:
+        with watched() as progress:
+            result = api.perplexity(
+                model,
+                text,
+                settings=settings,
+                options=options,
+                store=store,
+                progress=progress,
+                hear=known.append,
             )
-            measured = Measured(alone)
-    if json:
-        print_json(measured_as_json(measured))
-    else:
-        name = f"{model} along {measured.layer_path}" if asked else str(model)
-        print_measured(measured, name, str(base or base_logits or model))
+    except Interrupted:
+        for so_far in known:
+            show(_alone(so_far))
+        raise
+    show(_alone(result))
+
+
+def _note_files(text: Path) -> None:
+    from ggufsurgeon.measuring.texts import text_files
+
+    files = text_files(text)
+    if files != [text]:
+        print_note(f"{text}: {', '.join(file.name for file in files)}")
+
+
+def _alone(result: Perplexity) -> Measured:
+    from ggufsurgeon.measuring.against import Measured
+
+    return Measured(result)
+
+
+def _show(model: Path, base: str, as_json: bool, details: bool, measured: Measured) -> None:
+    if as_json:
+        print_json(measured_as_json(measured, details))
+        return
+    name = f"{model} along {measured.layer_path}" if measured.layer_path else str(model)
+    print_measured(measured, name, base)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Reporter(Progress, Protocol):
     """What a job is given to tell how far it is, and what it has so far."""
 
-    def say(self, text: str) -> None:
+    def say(self, piece: Any) -> None:
         """Pass on a piece of the result, as it comes."""
 
 
@@ -34,7 +34,7 @@ def run_in_child(
     *arguments: Any,
     model: Path,
     progress: Progress = UNWATCHED,
-    hear: Callable[[str], object] | None = None,
+    hear: Callable[[Any], object] | None = None,
 ) -> T:
     """`job(*arguments, reporter)`, in a child process; `hear` is called with what it says.
 
@@ -68,7 +68,7 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _listen(
-    messages: IO[bytes], progress: Progress, hear: Callable[[str], object] | None
+    messages: IO[bytes], progress: Progress, hear: Callable[[Any], object] | None
 ) -> tuple[str, Any]:
     while True:
         kind, value = pickle.load(messages)
@@ -115,8 +115,8 @@ class _Messages:
     def advance(self, n: int, note: str = "") -> None:
         self.send("advance", (n, note))
 
-    def say(self, text: str) -> None:
-        self.send("say", text)
+    def say(self, piece: Any) -> None:
+        self.send("say", piece)
 
 
 def _serve() -> None:

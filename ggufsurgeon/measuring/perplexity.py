@@ -67,6 +67,11 @@ class Perplexity:
     position_losses: tuple[float, ...] = ()
     """Mean loss of each scored position over the chunks; the last is of position n_ctx - 2."""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the run was broken off."""
+        return self.n_chunks < self.n_chunks_in_all
+
 
 def measure_perplexity(
     model: Model,

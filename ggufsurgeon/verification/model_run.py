@@ -8,10 +8,16 @@ from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.child import Reporter
 from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
-from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings, measure_perplexity
+from ggufsurgeon.measuring.perplexity import (
+    Losses,
+    Perplexity,
+    PerplexitySettings,
+    measure_perplexity,
+)
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
@@ -82,9 +88,13 @@ def measure_file(
     text: bytes,
     settings: PerplexitySettings,
     options: DeviceOptions,
-    progress: Progress,
+    done: Losses | None,
+    progress: Reporter,
 ) -> Perplexity:
-    """The perplexity of the model at `path` on `text`, and the devices that it ran on."""
+    """The perplexity of the model at `path` on `text`, and the devices that it ran on.
+
+    Goes on behind the chunks that are `done`, and says each of its `NewChunks`.
+    """
     with recorded_use() as use, loaded_model(path, options) as model:
-        measured = measure_perplexity(model, text, settings, progress)
+        measured = measure_perplexity(model, text, settings, progress, done, progress.say)
     return replace(measured, devices=use.devices())

@@ -1,0 +1,10 @@
+"""What a signal raises."""
+
+from __future__ import annotations
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM. Not KeyboardInterrupt, which the command-line library takes for itself."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number

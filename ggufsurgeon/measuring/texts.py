@@ -1,0 +1,62 @@
+"""Where a text comes from: a file, a folder of them, or standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ggufsurgeon.errors import UsageError
+
+SUFFIXES = (".txt", ".md")
+"""What counts as a text in a folder."""
+
+
+def text_files(path: Path) -> list[Path]:
+    """The file itself, or the texts in a folder, by name; not those in folders within.
+
+    Raises UsageError when the folder has none or cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"{path}: the folder has no file that ends in {' or '.join(SUFFIXES)}")
+    return found
+
+
+def read_texts(paths: Sequence[Path]) -> bytes:
+    """The texts of files, one after the other, a newline between them; `-` is standard input.
+
+    One newline at the end of each is left out, as llama-perplexity does. Raises UsageError when
+    one cannot be read, or is no text, and when all are empty.
+    """
+    text = b"\n".join(_read(path) for path in paths)
+    if not text.strip():
+        raise UsageError(f"{', '.join(map(str, paths))}: the text is empty")
+    return text
+
+
+def _read(path: Path) -> bytes:
+    name = "standard input" if path == Path("-") else str(path)
+    try:
+        content = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
+    check_text(content, name)
+    return content.removesuffix(b"\n")
+
+
+def check_text(content: bytes, name: str) -> None:
+    """Raises UsageError when `content` is not UTF-8, or has a zero byte as only binaries do."""
+    hint = "A text must be UTF-8; iconv makes other encodings so."
+    if b"\0" in content:
+        at = content.index(b"\0")
+        raise UsageError(f"{name}: not a text: byte {at} is zero", hint=hint)
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 at byte {error.start}", hint=hint) from None
