@@ -1,4 +1,4 @@
-"""The verbs, as functions: inspect, plan, patch, verify, perplexity, generate.
+"""The verbs, as functions: inspect, plan, patch, verify, perplexity, divergence, generate.
 
 Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user can mend.
 """
