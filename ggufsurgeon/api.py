@@ -1,10 +1,11 @@
-"""The verbs, as functions: inspect, plan, patch, verify, perplexity, generate, choose.
+"""The verbs as functions: inspect, plan, patch, verify, perplexity, divergence, generate, choose.
 
 Every function raises a `ggufsurgeon.errors.GgufSurgeonError` for what the user can mend.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
@@ -24,6 +25,7 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.choices import Choices
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
     from ggufsurgeon.routing.speaking import Speech
@@ -132,22 +134,70 @@ def perplexity(
     """
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.measuring.texts import check_text, read_texts, text_files
     from ggufsurgeon.verification.stored_run import measure_with_store
 
-    if isinstance(text, bytes):
-        check_text(text, "the text")
-    else:
-        text = read_texts(text_files(Path(text)))
     return measure_with_store(
         open_gguf(model),
-        text,
+        _content(text)[0],
         settings or PerplexitySettings(),
         options or DeviceOptions(),
         None if store is None else Path(store),
         progress,
         hear,
     )
+
+
+def divergence(
+    model: PathLike,
+    text: PathLike | bytes,
+    path: LayerPath | PathRequest | None = None,
+    *,
+    base: PathLike | None = None,
+    base_logits: PathLike | None = None,
+    save_logits: PathLike | None = None,
+    replace: bool = False,
+    settings: PerplexitySettings | None = None,
+    options: DeviceOptions | None = None,
+    progress: Progress = UNWATCHED,
+) -> Measured:
+    """How far `model`, along a layer path if one is given, is from a base on a text.
+
+    The base is the model `base`, which runs first and leaves its logits in a temporary file; or
+    the base file `base_logits`, as llama-perplexity writes it; or, of a layer path, the model as
+    it is. Without any of them the perplexity alone is measured. `save_logits` writes a base file
+    of `model`, over another only with `replace`. Models run in child processes, never two at once.
+    """
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.measuring.against import Task
+    from ggufsurgeon.measuring.perplexity import PerplexitySettings
+    from ggufsurgeon.measuring.sides import Sides, measure_sides
+    from ggufsurgeon.writing.new_file import new_file
+
+    if base is not None and base_logits is not None:
+        raise UsageError("a model is measured against one base: a model or its logits")
+    file = open_gguf(model)
+    if path is not None:
+        n_trunk = find_blocks(file).n_trunk
+        path = path if isinstance(path, LayerPath) else path.resolve(n_trunk)
+        path.check_within(n_trunk)
+    task = Task(
+        layer_path=path,
+        base_file=None if base_logits is None else Path(base_logits),
+        against_itself=path is not None and base is None and base_logits is None,
+    )
+    content, read = _content(text)
+    sides = Sides(
+        file.path,
+        content,
+        settings or PerplexitySettings(),
+        options or DeviceOptions(),
+        base=None if base is None else open_gguf(base).path,
+    )
+    if save_logits is None:
+        return measure_sides(sides, task, progress)
+    read += [Path(file) for file in (model, base, base_logits) if file is not None]
+    with new_file(Path(save_logits), read, replace=replace) as temporary:
+        return measure_sides(sides, dataclasses.replace(task, save_to=temporary), progress)
 
 
 def generate(
@@ -227,3 +277,14 @@ def choose(
         model=file.path,
         progress=progress,
     )
+
+
+def _content(text: PathLike | bytes) -> tuple[bytes, list[Path]]:
+    """The bytes of a text, and the files that they were read from."""
+    from ggufsurgeon.measuring.texts import check_text, read_texts, text_files
+
+    if isinstance(text, bytes):
+        check_text(text, "the text")
+        return text, []
+    files = text_files(Path(text))
+    return read_texts(files), [file for file in files if file != Path("-")]

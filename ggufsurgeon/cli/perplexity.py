@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.divergence import (
+    Base,
+    BaseLogits,
+    Replace,
+    SaveLogits,
+    measured_as_json,
+    print_measured,
+)
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
+    Drops,
     GpuLayers,
     Json,
+    Layers,
     Rpc,
     Source,
     TensorSplit,
     Threads,
+    Times,
+    Windows,
     check_context,
     device_options,
+    path_request,
 )
-from ggufsurgeon.cli.terminal import print_json, print_note, print_table, watched
+from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.perplexity import Perplexity
 
 
@@ -42,10 +55,14 @@ def perplexity(
             allow_dash=True,
         ),
     ],
-    base: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--base", help="A second model to measure on the same text.", readable=False),
-    ] = None,
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    base: Base = None,
+    base_logits: BaseLogits = None,
+    save_logits: SaveLogits = None,
+    replace: Replace = False,
     ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk.")] = 512,
     chunks: Annotated[
         Optional[int],  # noqa: UP045
@@ -71,83 +88,76 @@ def perplexity(
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
-    """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity."""
+    """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
+
+    Along a layer path it is routed, without a file, and measured against the model as it is; with
+    --base or --base-logits, against that.
+    """
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
-    if store is not None and base is not None:
-        raise UsageError("--store keeps one model's losses: measure the --base by itself")
+    asked = bool(window or drop or times is not None or layers is not None)
+    compares = asked or bool(base or base_logits or save_logits)
+    if store is not None and compares:
+        raise UsageError("--store keeps the losses of one model as it is, by itself")
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch, stride=stride)
     options = device_options(n_gpu_layers, tensor_split, threads, rpc)
-    models = [path for path in (model, base) if path is not None]
-    for path in models:
-        check_context(open_gguf(path), ctx)
-    content = _read(text)
-    known: dict[int, Perplexity] = {}
-    show = partial(_print_as_json, details=details) if json else _print
+    for path in (model, base):
+        if path is not None:
+            check_context(open_gguf(path), ctx)
+    show = partial(_show, model, str(base or base_logits or model), json, details)
+    _note_files(text)
+    if compares:
+        with watched() as progress:
+            measured = api.divergence(
+                model,
+                text,
+                path_request(window, times, drop, layers) if asked else None,
+                base=base,
+                base_logits=base_logits,
+                save_logits=save_logits,
+                replace=replace,
+                settings=settings,
+                options=options,
+                progress=progress,
+            )
+        show(measured)
+        return
+    known: deque[Perplexity] = deque(maxlen=1)
     try:
         with watched() as progress:
-            for n, path in enumerate(models):
-                known[n] = api.perplexity(
-                    path,
-                    content,
-                    settings=settings,
-                    options=options,
-                    store=store,
-                    progress=progress,
-                    hear=partial(known.__setitem__, n),
-                )
+            result = api.perplexity(
+                model,
+                text,
+                settings=settings,
+                options=options,
+                store=store,
+                progress=progress,
+                hear=known.append,
+            )
     except Interrupted:
-        if known:
-            show([(models[n], result) for n, result in known.items()])
+        for so_far in known:
+            show(_alone(so_far))
         raise
-    show([(models[n], result) for n, result in known.items()])
+    show(_alone(result))
 
 
-def _read(text: Path) -> bytes:
-    from ggufsurgeon.measuring.texts import read_texts, text_files
+def _note_files(text: Path) -> None:
+    from ggufsurgeon.measuring.texts import text_files
 
     files = text_files(text)
     if files != [text]:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
-    return read_texts(files)
 
 
-def _print_as_json(measured: list[tuple[Path, Perplexity]], details: bool) -> None:
-    results = [_as_json(result, details) for _, result in measured]
-    if len(results) == 1:
-        print_json(results[0])
+def _alone(result: Perplexity) -> Measured:
+    from ggufsurgeon.measuring.against import Measured
+
+    return Measured(result)
+
+
+def _show(model: Path, base: str, as_json: bool, details: bool, measured: Measured) -> None:
+    if as_json:
+        print_json(measured_as_json(measured, details))
         return
-    mine, base = results
-    ratio = mine["perplexity"] / base["perplexity"]
-    print_json({**mine, "base": base, "perplexity_ratio": ratio})
-
-
-def _as_json(result: Perplexity, details: bool) -> dict[str, Any]:
-    found = asdict(result)
-    if not details:
-        del found["chunk_losses"], found["position_losses"]
-    return found | {"is_partial": result.is_partial}
-
-
-def _print(measured: list[tuple[Path, Perplexity]]) -> None:
-    reference = measured[-1][1].perplexity if len(measured) > 1 else None
-    rows = [
-        (
-            str(path),
-            f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
-            f"{result.perplexity / reference:.4f}" if reference else "-",
-            _chunks(result),
-            str(result.n_scored),
-            f"{result.tokens_per_second:.1f}",
-        )
-        for path, result in measured
-    ]
-    is_partial = any(result.is_partial for _, result in measured)
-    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
-    print_table("Perplexity, broken off" if is_partial else "Perplexity", columns, rows)
-    print_devices([(str(path), result.devices) for path, result in measured])
-
-
-def _chunks(result: Perplexity) -> str:
-    of_all = f" of {result.n_chunks_in_all}" if result.is_partial else ""
-    return f"{result.n_chunks}{of_all} x {result.n_ctx}"
+    name = f"{model} along {measured.layer_path}" if measured.layer_path else str(model)
+    print_measured(measured, name, base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, WritePlan
 from ggufsurgeon.writing.copying import Copier
 from ggufsurgeon.writing.gathering import gather
-from ggufsurgeon.writing.preflight import check_destination
+from ggufsurgeon.writing.preflight import check_destination, check_place
 from ggufsurgeon.writing.scaling import scale
 from ggufsurgeon.writing.sources import opened_sources
 
@@ -38,6 +38,23 @@ def write_new_file(
         raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
     _sync_folder(target.parent)
     return target
+
+
+@contextmanager
+def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> Iterator[Path]:
+    """An empty temporary file for others to write and sync; `destination` once the block ends.
+
+    Raises RefusedError, at once, when the destination is one of `sources` or exists (unless
+    `replace`), and WriteFailedError; it is then as it was, and no temporary file is left.
+    """
+    target = check_place(sources, destination, replace=replace)
+    try:
+        with _temporary_sibling(target) as (temporary, _):
+            yield temporary
+            _publish(temporary, target, replace=replace)
+    except OSError as error:
+        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
+    _sync_folder(target.parent)
 
 
 def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
@@ -13,20 +14,30 @@ from ggufsurgeon.write_plan import WritePlan
 def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
     """The file to write, with links followed.
 
+    Raises what `check_place` does, and WriteFailedError when its folder is too full.
+    """
+    sources = (Path(source.path) for source in plan.sources)
+    target = check_place(sources, destination, replace=replace)
+    _check_room(plan, target)
+    return target
+
+
+def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) -> Path:
+    """The file to write, with links followed.
+
     Raises RefusedError when it is a source or exists (unless `replace`), WriteFailedError when
-    its folder is missing, not writable or too full.
+    its folder is missing or not writable.
     """
     target = Path(os.path.realpath(destination))
     status = _status(target)
     if status is not None:
-        _check_existing(plan, target, status, replace=replace)
+        _check_existing(sources, target, status, replace=replace)
     folder = target.parent
     if not folder.is_dir():
         problem = f"{destination}: the folder {folder} does not exist"
         raise WriteFailedError(problem, hint="Make it first: mkdir -p.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteFailedError(f"{destination}: no permission to write into {folder}")
-    _check_room(plan, target)
     return target
 
 
@@ -40,16 +51,16 @@ def _status(target: Path) -> os.stat_result | None:
 
 
 def _check_existing(
-    plan: WritePlan, target: Path, status: os.stat_result, *, replace: bool
+    sources: Iterable[Path], target: Path, status: os.stat_result, *, replace: bool
 ) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise RefusedError(f"{target} is a folder; name the file to write")
     if not stat.S_ISREG(status.st_mode):
         raise RefusedError(f"{target} is not a regular file")
-    for source in plan.sources:
+    for source in sources:
         # By device and inode: also through links, hard links and other spellings of the path.
-        if os.path.samestat(status, Path(source.path).stat()):
-            raise RefusedError(f"{target} is the source {source.path} itself")
+        if os.path.samestat(status, source.stat()):
+            raise RefusedError(f"{target} is the source {source} itself")
     if not replace:
         raise RefusedError(f"{target} exists", hint="--replace overwrites it.")
 

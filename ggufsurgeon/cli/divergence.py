@@ -1,0 +1,140 @@
+"""How `ggufsurgeon perplexity` shows a model against a base."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
+
+import typer
+
+from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.terminal import print_table, print_text
+
+if TYPE_CHECKING:
+    from ggufsurgeon.measuring.against import Measured
+    from ggufsurgeon.measuring.divergence import Divergence, Estimate, Spread
+    from ggufsurgeon.measuring.perplexity import Perplexity
+
+Base: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+    typer.Option("--base", help="A model to measure MODEL against.", readable=False),
+]
+BaseLogits: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--base-logits",
+        help="Or its logits, in a file of llama-perplexity's --kl-divergence-base.",
+        readable=False,
+    ),
+]
+SaveLogits: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--save-logits",
+        help="Write such a file of MODEL, with 2 bytes a scored token and word of its vocabulary.",
+        readable=False,
+    ),
+]
+Replace: TypeAlias = Annotated[
+    bool, typer.Option("--replace", help="Overwrite the file of --save-logits if it exists.")
+]
+
+
+def measured_as_json(measured: Measured, details: bool) -> dict[str, Any]:
+    """The perplexity of the model; its base and the divergence where there are any."""
+    told = _perplexity_as_json(measured.perplexity, details)
+    if measured.layer_path:
+        told["layer_path"] = measured.layer_path
+    if measured.base is not None:
+        told["base"] = _perplexity_as_json(measured.base, details)
+    if measured.divergence is not None:
+        told["perplexity_ratio"] = measured.divergence.ratio.value
+        told["divergence"] = asdict(measured.divergence)
+    return told
+
+
+def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
+    found = asdict(result)
+    if not details:
+        del found["chunk_losses"], found["position_losses"]
+    return found | {"is_partial": result.is_partial}
+
+
+def print_measured(measured: Measured, name: str, base_name: str) -> None:
+    """The perplexities, how far they are apart, and what of that is noise."""
+    divergence = measured.divergence
+    reference = None if divergence is None else divergence.base_perplexity.value
+    rows = [_perplexity_row(name, measured.perplexity, reference)]
+    if measured.base is not None:
+        rows.append(_perplexity_row(base_name, measured.base, reference))
+    elif divergence is not None:
+        value, error = astuple(divergence.base_perplexity)
+        shape = rows[0][3:5]
+        rows.append((base_name, f"{value:.4f} +/- {error:.5f}", "1.0000", *shape, "-"))
+    title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
+    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
+    print_table(title, columns, rows)
+    if divergence is not None:
+        _print_divergence(divergence, base_name)
+    sides = [(name, measured.perplexity), (base_name, measured.base)]
+    print_devices([(side, result.devices) for side, result in sides if result is not None])
+
+
+def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> tuple[str, ...]:
+    of_all = f" of {result.n_chunks_in_all}" if result.is_partial else ""
+    return (
+        name,
+        f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
+        f"{result.perplexity / reference:.4f}" if reference else "-",
+        f"{result.n_chunks}{of_all} x {result.n_ctx}",
+        str(result.n_scored),
+        f"{result.tokens_per_second:.1f}",
+    )
+
+
+def _print_divergence(found: Divergence, base: str) -> None:
+    rows = [
+        _row("ln(perplexity ratio)", found.ln_ratio),
+        _row("perplexity ratio", found.ratio),
+        _row("perplexity difference", found.difference),
+        ("correlation of ln(perplexity)", f"{100 * found.correlation:.2f} %", ""),
+        _row("KL divergence, nats a token", found.kl.mean),
+        _percent_row("Δp of the right token, mean", found.delta_p.mean),
+        _percent_row("Δp of the right token, RMS", found.rms_delta_p),
+        _percent_row("same likeliest token", found.same_top),
+    ]
+    print_table(f"Divergence from {base}", ["", "mean", "+/-"], rows)
+    percentiles = [f"{name} %" if name != "50" else "median" for name in found.kl.percentiles]
+    spreads = [
+        ("KL divergence", *(f"{value:.6f}" for value in _values(found.kl))),
+        ("Δp, %", *(f"{100 * value:.3f}" for value in _values(found.delta_p))),
+    ]
+    print_table("Over the tokens", ["", "max", *percentiles, "min"], spreads)
+    print_text(_noise(found))
+
+
+def _row(name: str, of: Estimate) -> tuple[str, str, str]:
+    return name, f"{of.value:.6f}", f"{of.error:.6f}"
+
+
+def _percent_row(name: str, of: Estimate) -> tuple[str, str, str]:
+    return name, f"{100 * of.value:.3f} %", f"{100 * of.error:.3f} %"
+
+
+def _values(spread: Spread) -> list[float]:
+    return [spread.maximum, *spread.percentiles.values(), spread.minimum]
+
+
+def _noise(found: Divergence) -> str:
+    """Errors over tokens assume what is not so; those over chunks need some chunks."""
+    errors = [found.ln_ratio.error]
+    text = f"ln ratio: +/- {errors[0]:.4f} if tokens were independent"
+    if found.ln_ratio_error_over_chunks is not None:
+        errors.append(found.ln_ratio_error_over_chunks)
+        text += f", +/- {errors[1]:.4f} over {found.n_chunks} chunks"
+    is_noise = abs(found.ln_ratio.value) <= 2 * max(errors)
+    word = (
+        "less than twice the larger: noise" if is_noise else "more than twice the larger: not noise"
+    )
+    return f"{text}; {found.ln_ratio.value:+.4f} is {word}\n"

@@ -1,0 +1,108 @@
+"""The logits of a base as its base file keeps them, and the log-probabilities they give.
+
+llama-perplexity keeps 16 bits a logit, in steps of (highest - lowest) / 65535, where what is more
+than 16 below the highest counts as 16 below (tools/perplexity/perplexity.cpp:89-121 in llama.cpp
+of 2026-10-01). All its steps are in 32-bit floats, and so are these, to be equal to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+LogProbs: TypeAlias = npt.NDArray[np.floating[Any]]
+
+ROWS_AT_ONCE = 32
+"""Rows turned into probabilities in one step; bounds the memory for big vocabularies."""
+CLAMP = np.float32(16)
+"""Nats below the likeliest token that a quantised row still tells apart."""
+N_HEAD = 4
+"""16-bit values in front of a row: its scale and its lowest log-probability, 32-bit floats."""
+
+
+@dataclass(frozen=True)
+class BaseRows:
+    """Of n scored tokens: quantised, uint16 [n, n_values], or logits, float32 [n, n_vocab]."""
+
+    rows: npt.NDArray[Any]
+    n_vocab: int
+
+    @property
+    def floor(self) -> float:
+        """Log-probabilities that are not above it are left out of a divergence.
+
+        The tool's cutoff where the file has clamped them (perplexity.cpp:227).
+        """
+        return -16.0 if self.rows.dtype == np.uint16 else -math.inf
+
+    def log_probs(self, part: slice) -> LogProbs:
+        """Of some rows, [n, n_vocab]: float32 of quantised rows, as in the tool, else float64."""
+        rows = self.rows[part]
+        if rows.dtype == np.uint16:
+            return dequantised(rows, self.n_vocab)
+        highest, log_sum = highest_and_log_sum(rows)
+        return rows - (highest + log_sum)[:, np.newaxis]
+
+
+def n_values(n_vocab: int) -> int:
+    """16-bit values of a quantised row: its head, and an even number of logits."""
+    return N_HEAD + 2 * ((n_vocab + 1) // 2)
+
+
+def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
+    """Rows [n, n_values] of a base file, for finite logits or some of minus infinity."""
+    n, n_vocab = logits.shape
+    rows = np.zeros((n, n_values(n_vocab)), dtype=np.uint16)
+    for part in parts(n):
+        some = logits[part]
+        highest, log_sum = highest_and_log_sum(some)
+        top, log_sum32 = highest.astype(np.float32), log_sum.astype(np.float32)
+        lowest = np.maximum(some.min(axis=1), top - CLAMP)
+        scale = (top - lowest) / np.float32(65535)
+        head = np.stack([scale, lowest - top - log_sum32], axis=1)
+        rows[part, :N_HEAD] = head.view(np.uint16)
+        steps = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+        above = np.maximum(some - lowest[:, np.newaxis], 0)
+        rows[part, N_HEAD : N_HEAD + n_vocab] = np.rint(steps[:, np.newaxis] * above)
+    return rows
+
+
+def dequantised(rows: npt.NDArray[np.uint16], n_vocab: int) -> npt.NDArray[np.float32]:
+    """Log-probabilities [n, n_vocab]."""
+    scale, lowest = heads(rows).T[..., np.newaxis]
+    steps = rows[:, N_HEAD : N_HEAD + n_vocab].astype(np.float32)
+    return np.asarray(scale * steps + lowest)
+
+
+def heads(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Scale and lowest log-probability of quantised rows, [n, 2]."""
+    return np.ascontiguousarray(rows[:, :N_HEAD]).view(np.float32)
+
+
+def highest_and_log_sum(
+    logits: Logits,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Of each row the highest logit, and the logarithm of the sum of exp(logit - highest).
+
+    Exponentials are those of C's expf, which numpy's own of 32-bit floats are not to the bit.
+    """
+    highest = logits.max(axis=1)
+    exponentials = exp(logits - highest[:, np.newaxis])
+    return highest, np.log(exponentials.sum(axis=1, dtype=np.float64))
+
+
+def exp(values: LogProbs) -> LogProbs:
+    """exp, rounded once to the type of the values."""
+    return np.exp(values, dtype=np.float64).astype(values.dtype)
+
+
+def parts(n_rows: int) -> Iterator[slice]:
+    """Slices of a few rows each."""
+    for start in range(0, n_rows, ROWS_AT_ONCE):
+        yield slice(start, min(start + ROWS_AT_ONCE, n_rows))

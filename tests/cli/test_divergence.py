@@ -1,0 +1,123 @@
+"""`perplexity` against a base, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.failing import Unchanged, assert_told
+from tests.conftest import ROOT, Run
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.verification.model_run import shakespeare
+
+TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
+STORIES = ROOT / "fixtures/stories260K.gguf"
+SHORT = ("--text", "prose.txt", "--ctx", "64", "--chunks", "4")
+WINDOW = ("--window", "1:3")
+
+
+@pytest.fixture(autouse=True)
+def prose(tmp_path: Path) -> None:
+    (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
+
+
+def test_tables(stories: Path, surgeon: Run) -> None:
+    done = surgeon("perplexity", stories, *SHORT, *WINDOW)
+    assert (done.returncode, done.stderr) == (0, "")
+    for part in (
+        "along 0..2,1..4",
+        "77.8135 +/- 19.54330",
+        "58.0107",
+        "Divergence from",
+        "KL divergence",
+        "99.9 %",
+        "median",
+        "over 4 chunks; +0.2937 is more than twice the larger: not noise",
+    ):
+        assert part in done.stdout, part
+
+
+def test_noise_is_called_noise(stories: Path, surgeon: Run) -> None:
+    """A model does not differ from itself; some paths hardly do in 124 tokens."""
+    for path in ("0..4", "0..3,3..4"):
+        done = surgeon("perplexity", stories, *SHORT, "--layers", path)
+        assert "is less than twice the larger: noise" in done.stdout
+
+
+def test_json(stories: Path, surgeon: Run) -> None:
+    told = json.loads(surgeon("perplexity", stories, *SHORT, *WINDOW, "--json").stdout)
+    assert told["layer_path"] == "0..2,1..4"
+    assert told["perplexity_ratio"] == told["divergence"]["ratio"]["value"]
+    assert told["base"]["perplexity"] == pytest.approx(58.0107, abs=1e-4)
+    assert set(told["divergence"]["kl"]) == {"mean", "maximum", "percentiles", "minimum"}
+    assert told["divergence"]["kl"]["mean"]["value"] == pytest.approx(0.46882, abs=1e-4)
+    assert told["divergence"]["n_scored"] == 124
+
+
+def test_a_base_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
+    saved = surgeon("perplexity", stories, *SHORT, "--save-logits", "logits")
+    assert saved.returncode == 0 and "Divergence" not in saved.stdout
+    assert (tmp_path / "logits").read_bytes() == TOOLS_BASE.read_bytes()
+    done = surgeon("perplexity", stories, *SHORT, *WINDOW, "--base-logits", "logits")
+    assert "Divergence from logits" in done.stdout and "58.0111" in done.stdout
+    with Unchanged(tmp_path):
+        again = surgeon("perplexity", stories, *SHORT, "--save-logits", "logits")
+    assert_told(again, 4, "exists")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--base-logits", "absent"), 2, "cannot be read"),
+        (("--base-logits", "prose.txt"), 3, "no base file of llama-perplexity"),
+        (("--base-logits", TOOLS_BASE, "--ctx", "128"), 2, "has contexts of 64 tokens, not 128"),
+        (("--base-logits", TOOLS_BASE, "--base", STORIES), 2, "measured against one base"),
+        (("--base", "prose.txt"), 3, "prose.txt"),
+        (("--base", TOOLS_BASE), 3, "perplexity --base-logits measures against them"),
+        (("--window", "3:9"), 2, "reaches beyond the model"),
+        (("--times", "3"), 2, "none is given"),
+        ((*WINDOW, "--chunks", "2"), 2, "62 scored tokens are too few"),
+        (("--save-logits", "absent/logits"), 5, "does not exist"),
+        (("--save-logits", "prose.txt", "--replace"), 4, "is the source"),
+    ],
+)
+def test_bad_requests(
+    stories: Path,
+    surgeon: Run,
+    tmp_path: Path,
+    options: tuple[str | Path, ...],
+    code: int,
+    says: str,
+) -> None:
+    with Unchanged(tmp_path):
+        assert_told(surgeon("perplexity", stories, *SHORT, *options), code, says)
+
+
+def test_ctrl_c_leaves_nothing(stories: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories)]
+    options = ["--text", "prose.txt", "--base", str(stories), "--save-logits", "logits"]
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("temporary/*/logits")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    assert list(tmp_path.glob(".ggufsurgeon-*.tmp"))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"interrupted by SIGINT" in errors
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["prose.txt", "temporary"]
