@@ -45,8 +45,9 @@ def test_figures_are_llama_perplexitys(
     model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
     is_wiki = figure["text"].startswith("wiki")
     text: Path = request.getfixturevalue("wikitext") if is_wiki else prose
-    shape = [figure[key] for key in ("n_ctx", "n_chunks", "n_batch")]
-    settings = PerplexitySettings(*shape, figure.get("stride"))
+    settings = PerplexitySettings(
+        figure["n_ctx"], figure["n_chunks"], figure["n_batch"], figure.get("stride")
+    )
     measured = api.perplexity(model, text, settings=settings)
     assert f"{measured.perplexity:.4f}" == figure["perplexity"]
     if figure["error"] is not None:  # with a stride, the tool prints none
