@@ -266,4 +266,4 @@ def test_a_thousand_passes_take_no_more_memory_than_a_hundred() -> None:
     )
     assert done.returncode == 0, done.stderr
     after_100, after_1000 = map(int, done.stdout.split())
-    assert after_1000 - after_100 < 2_000, "kB"
+    assert after_1000 - after_100 < 5_000, "kB; a state kept of each pass would be 8,000"

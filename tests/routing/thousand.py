@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from tests.conftest import ROOT
 
 
 def used() -> int:
-    """kB of memory in use by this process now."""
+    """kB of memory in use by this process now, without what only waits to be collected."""
+    gc.collect()
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
 
