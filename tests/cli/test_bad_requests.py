@@ -102,7 +102,7 @@ def test_a_path_that_is_none(write: Write, arguments: str, says: str) -> None:
 def test_a_path_that_llama_cpp_cannot_run(write: Write, arguments: str) -> None:
     error = told(write(llama_model(3)), options(arguments), RefusedError)
     assert error.exit_code == 4
-    assert "beyond 512" in str(error)
+    assert "more than 512" in str(error)
 
 
 def test_512_blocks_are_not_too_many(write: Write) -> None:
@@ -119,7 +119,7 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
         ("", 2, "none is given"),
         ("--layers|\x1b[31m\udcff", 2, "is not a run"),
         ("--drop|0:3", 2, "would be dropped"),
-        (TOO_LONG[0], 4, "beyond 512"),
+        (TOO_LONG[0], 4, "more than 512"),
     ],
     ids=["window", "nothing", "escapes", "all", "too-long"],
 )

@@ -33,7 +33,7 @@ VARIANTS = [
     "minicpm-dense@absent=residual_scale",
     "gemma2-dense@blocks=46",
     "gemma3-dense@blocks=62",
-    "gemma3-dense@heads=1,blocks=62",
+    "gemma3-dense@heads=1&blocks=62",
     "exaone4-dense@blocks=64",
     "baichuan-dense@blocks=32",
     "command-r-dense@blocks=63",
