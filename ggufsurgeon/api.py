@@ -134,7 +134,7 @@ def perplexity(
     """
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.verification.stored_run import measure_with_store
+    from ggufsurgeon.measuring.stored_run import measure_with_store
 
     return measure_with_store(
         open_gguf(model),

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.child import Reporter
 from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.measuring.perplexity import (
-    Losses,
     Perplexity,
     PerplexitySettings,
     measure_perplexity,
@@ -81,20 +79,3 @@ def _run(model: Model, settings: PerplexitySettings, progress: Progress) -> Mode
 def shakespeare() -> bytes:
     """The text that ships with the package (see texts/README.md)."""
     return files("ggufsurgeon.verification").joinpath("texts/shakespeare.txt").read_bytes()
-
-
-def measure_file(
-    path: Path,
-    text: bytes,
-    settings: PerplexitySettings,
-    options: DeviceOptions,
-    done: Losses | None,
-    progress: Reporter,
-) -> Perplexity:
-    """The perplexity of the model at `path` on `text`, and the devices that it ran on.
-
-    Goes on behind the chunks that are `done`, and says each of its `NewChunks`.
-    """
-    with recorded_use() as use, loaded_model(path, options) as model:
-        measured = measure_perplexity(model, text, settings, progress, done, progress.say)
-    return replace(measured, devices=use.devices())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.llama.child import run_in_child
-from ggufsurgeon.llama.model import DeviceOptions
-from ggufsurgeon.measuring.perplexity import NewChunks, Perplexity, PerplexitySettings, estimate
+from ggufsurgeon.llama.child import Reporter, run_in_child
+from ggufsurgeon.llama.device_use import recorded_use
+from ggufsurgeon.llama.model import DeviceOptions, loaded_model
+from ggufsurgeon.measuring.perplexity import (
+    Losses,
+    NewChunks,
+    Perplexity,
+    PerplexitySettings,
+    estimate,
+    measure_perplexity,
+)
 from ggufsurgeon.measuring.store import opened_store
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.verification.model_run import measure_file
 
 N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
 """Of the data of a model: enough to tell fine-tunes of one model apart, whose headers can agree."""
@@ -99,3 +106,20 @@ def _sample(file: GgufFile) -> str:
             data.seek(int(at))
             digest.update(data.read(SAMPLE_N_BYTES))
     return digest.hexdigest()
+
+
+def measure_file(
+    path: Path,
+    text: bytes,
+    settings: PerplexitySettings,
+    options: DeviceOptions,
+    done: Losses | None,
+    progress: Reporter,
+) -> Perplexity:
+    """The perplexity of the model at `path` on `text`, and the devices that it ran on.
+
+    Goes on behind the chunks that are `done`, and says each of its `NewChunks`.
+    """
+    with recorded_use() as use, loaded_model(path, options) as model:
+        measured = measure_perplexity(model, text, settings, progress, done, progress.say)
+    return replace(measured, devices=use.devices())
