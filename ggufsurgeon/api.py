@@ -66,9 +66,7 @@ def plan(
 ) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
     file = open_gguf(source)
-    if isinstance(path, PathRequest):
-        path = path.resolve(find_blocks(file).n_trunk)
-    return plan_patch(file, path, scale_weights=scale_weights)
+    return plan_patch(file, _resolve(file, path), scale_weights=scale_weights)
 
 
 def patch(
@@ -176,12 +174,8 @@ def divergence(
     if base is not None and base_logits is not None:
         raise UsageError("a model is measured against one base: a model or its logits")
     file = open_gguf(model)
-    if path is not None:
-        n_trunk = find_blocks(file).n_trunk
-        path = path if isinstance(path, LayerPath) else path.resolve(n_trunk)
-        path.check_within(n_trunk)
     task = Task(
-        layer_path=path,
+        layer_path=None if path is None else _resolve(file, path),
         base_file=None if base_logits is None else Path(base_logits),
         against_itself=path is not None and base is None and base_logits is None,
     )
@@ -220,14 +214,11 @@ def generate(
     from ggufsurgeon.routing.speaking import speak
 
     file = open_gguf(model)
-    n_trunk = find_blocks(file).n_trunk
-    if not isinstance(path, LayerPath):
-        path = path.resolve(n_trunk) if path else LayerPath.identity(n_trunk)
-    path.check_within(n_trunk)
+    whole = LayerPath.identity(find_blocks(file).n_trunk)
     return run_in_child(
         speak,
         file.path,
-        path,
+        whole if path is None else _resolve(file, path),
         prompt.encode("utf-8", "surrogateescape"),
         n_tokens,
         sampling or Sampling(),
@@ -261,22 +252,24 @@ def choose(
     file = open_gguf(model)
     kind = TaskFormat(task_format)
     read = read_tasks(Path(tasks), kind)
-    layer_paths: list[LayerPath] = []
-    if paths:
-        n_trunk = find_blocks(file).n_trunk
-        layer_paths = [p if isinstance(p, LayerPath) else p.resolve(n_trunk) for p in paths]
-    for path in layer_paths:
-        path.check_within(n_trunk)
     return run_in_child(
         measure_choices,
         file.path,
-        layer_paths,
+        [_resolve(file, path) for path in paths],
         read,
         kind,
         options or DeviceOptions(),
         model=file.path,
         progress=progress,
     )
+
+
+def _resolve(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:
+    """The path over the trunk of `file`. Raises UsageError when it is none."""
+    n_trunk = find_blocks(file).n_trunk
+    path = path if isinstance(path, LayerPath) else path.resolve(n_trunk)
+    path.check_within(n_trunk)
+    return path
 
 
 def _content(text: PathLike | bytes) -> tuple[bytes, list[Path]]:

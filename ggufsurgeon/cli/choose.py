@@ -23,7 +23,7 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     device_options,
-    path_request,
+    optional_path_request,
 )
 from ggufsurgeon.cli.terminal import print_json, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
@@ -67,8 +67,8 @@ def choose(
     """Ask a model which of several answers is likeliest: accuracy and margin, with errors."""
     from ggufsurgeon.measuring.choices import change
 
-    asked = bool(window or drop or times is not None or layers is not None)
-    paths = [path_request(window, times, drop, layers)] if asked else []
+    path = optional_path_request(window, times, drop, layers)
+    paths = [path] if path else []
     with watched() as progress:
         ask = partial(
             api.choose,
@@ -77,14 +77,14 @@ def choose(
             options=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )
-        if base is None and asked:
+        if base is None and path:
             measured = ask(model, paths=[*paths, _as_it_is(model)])
         else:
             if base is not None:
                 open_gguf(base)  # what cannot be read is told before the first run
             measured = ask(model, paths=paths)
         if base is not None:
-            measured += ask(base, paths=[_as_it_is(base)] if asked else [])
+            measured += ask(base, paths=[_as_it_is(base)] if path else [])
     named = list(zip([model, base or model], measured, strict=False))
     difference = change(*measured) if len(measured) == 2 else None
     if json:

@@ -21,7 +21,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     check_context,
     device_options,
-    path_request,
+    optional_path_request,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
 from ggufsurgeon.container.gguf_file import open_gguf
@@ -57,11 +57,10 @@ def generate(
     from ggufsurgeon.llama.sampling import Sampling
 
     check_context(open_gguf(model), n_tokens, "--tokens")
-    asked = bool(window or drop or times is not None or layers is not None)
     result = api.generate(
         model,
         prompt,
-        path_request(window, times, drop, layers) if asked else None,
+        optional_path_request(window, times, drop, layers),
         n_tokens=n_tokens,
         sampling=Sampling(temperature, top_k, top_p, seed),
         options=device_options(n_gpu_layers, tensor_split, threads, rpc),

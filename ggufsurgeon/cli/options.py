@@ -83,6 +83,15 @@ def path_request(
     )
 
 
+def optional_path_request(
+    windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
+) -> PathRequest | None:
+    """The layer path that the options ask for; None when there are none of them."""
+    if not windows and not drops and times is None and layers is None:
+        return None
+    return path_request(windows, times, drops, layers)
+
+
 def device_options(
     n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None, rpc: str | None
 ) -> DeviceOptions:

@@ -32,7 +32,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     check_context,
     device_options,
-    path_request,
+    optional_path_request,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
@@ -95,8 +95,8 @@ def perplexity(
     """
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
-    asked = bool(window or drop or times is not None or layers is not None)
-    compares = asked or bool(base or base_logits or save_logits)
+    layer_path = optional_path_request(window, times, drop, layers)
+    compares = bool(layer_path or base or base_logits or save_logits)
     if store is not None and compares:
         raise UsageError("--store keeps the losses of one model as it is, by itself")
     settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch, stride=stride)
@@ -111,7 +111,7 @@ def perplexity(
             measured = api.divergence(
                 model,
                 text,
-                path_request(window, times, drop, layers) if asked else None,
+                layer_path,
                 base=base,
                 base_logits=base_logits,
                 save_logits=save_logits,

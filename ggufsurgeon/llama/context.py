@@ -22,6 +22,8 @@ Results: TypeAlias = npt.NDArray[np.float32]
 """Logits, shape [n, n_vocab], or embeddings of an encoder, [n, n_embd]."""
 
 
+MAX_SEQUENCES = 256
+"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 WITHOUT_FLASH_ATTENTION = ("plm",)
 """Architectures on which llama.cpp ends the process with it (src/models/plm.cpp:131)."""
 

@@ -18,11 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
+from ggufsurgeon.llama.context import MAX_SEQUENCES, Batch, Integers, Results, opened_context
 from ggufsurgeon.llama.model import Model
 
-MAX_SEQUENCES = 256
-"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 N_UBATCH = 512
 """Tokens that llama.cpp computes at once, by default (src/llama-context.cpp:3758)."""
 CONTEXT_STEP = 256

@@ -17,10 +17,7 @@ from ggufsurgeon.llama.model import Model
 from ggufsurgeon.llama.sampling import Sampling, opened_sampler
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
-from ggufsurgeon.routing.stage import INPUT, Stage, opened_stage
-
-N_BATCH = 512
-"""Tokens of the prompt decoded at once."""
+from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,20 @@ import numpy as np
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Batch, Flags, Integers, Results, as_flags, as_tokens
+from ggufsurgeon.llama.context import (
+    MAX_SEQUENCES,
+    Batch,
+    Flags,
+    Integers,
+    Results,
+    as_flags,
+    as_tokens,
+)
 from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
-from ggufsurgeon.routing.stage import INPUT, Stage, opened_stage
+from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
 from ggufsurgeon.routing.states import DEFAULT_LIMIT, StateStore
-
-N_BATCH = 512
-"""Tokens decoded at once, of all paths that ride together."""
-MAX_SEQUENCES = 256
-"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 
 
 class _Job(NamedTuple):

@@ -15,6 +15,8 @@ from ggufsurgeon.llama.context import Batch, Context, Results, opened_context
 from ggufsurgeon.llama.entrances import Entrances
 from ggufsurgeon.llama.model import Model
 
+N_BATCH = 512
+"""Tokens decoded at once, of all paths that ride together."""
 INPUT = -1
 """Stands for what feeds block 0, where block k stands for its own output."""
 

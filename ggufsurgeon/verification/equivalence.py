@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Flags, Integers, Results
 from ggufsurgeon.llama.model import Model
-from ggufsurgeon.routing.router import N_BATCH, opened_router
+from ggufsurgeon.routing.router import opened_router
+from ggufsurgeon.routing.stage import N_BATCH
 
 N_COMPARED = 128
 """Tokens whose logits are compared, the last ones; all of the prompt where no window is slid."""
