@@ -106,7 +106,9 @@ def _notes(prediction: Prediction) -> list[str]:
     if prediction.after[0].n_bytes is None:
         notes.append("what this architecture caches is not known to this version")
     if prediction.has_windows:
-        notes.append("of a sliding window, only it is counted; generate and choose cache every token")
+        notes.append(
+            "of a sliding window, only it is counted; generate and choose cache every token"
+        )
     if prediction.suggested_split is not None:
         notes.append(split_advice(prediction.suggested_split))
     return notes
