@@ -25,9 +25,10 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
-    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.choices import Choices
+    from ggufsurgeon.measuring.measured import Measured
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
+    from ggufsurgeon.measuring.task import BaseLogits, Task
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.verifier import Verification
 
@@ -121,28 +122,15 @@ def perplexity(
     options: DeviceOptions | None = None,
     store: PathLike | None = None,
     progress: Progress = UNWATCHED,
-    hear: Callable[[Perplexity], object] | None = None,
+    hear: Callable[[Measured], object] | None = None,
 ) -> Perplexity:
-    """The perplexity of `model` on a text, as llama-perplexity measures it.
+    """The perplexity of `model` as it is, on a text, as llama-perplexity measures it.
 
-    `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
-    themselves. The file `store` keeps what is known of each chunk, and is gone on with. `hear` is
-    called with the figures over the chunks so far, as they come. The model runs in a child
-    process, which llama.cpp may take down without harm to this one.
+    The arguments are those of `divergence`.
     """
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.measuring.stored_run import measure_with_store
-
-    return measure_with_store(
-        open_gguf(model),
-        _content(text)[0],
-        settings or PerplexitySettings(),
-        options or DeviceOptions(),
-        None if store is None else Path(store),
-        progress,
-        hear,
-    )
+    return divergence(
+        model, text, settings=settings, options=options, store=store, progress=progress, hear=hear
+    ).perplexity
 
 
 def divergence(
@@ -151,47 +139,46 @@ def divergence(
     path: LayerPath | PathRequest | None = None,
     *,
     base: PathLike | None = None,
+    base_path: LayerPath | PathRequest | None = None,
     base_logits: PathLike | None = None,
     save_logits: PathLike | None = None,
     replace: bool = False,
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
+    store: PathLike | None = None,
     progress: Progress = UNWATCHED,
+    hear: Callable[[Measured], object] | None = None,
 ) -> Measured:
     """How far `model`, along a layer path if one is given, is from a base on a text.
 
-    The base is the model `base`, which runs first and leaves its logits in a temporary file; or
-    the base file `base_logits`, as llama-perplexity writes it; or, of a layer path, the model as
-    it is. Without any of them the perplexity alone is measured. `save_logits` writes a base file
-    of `model`, over another only with `replace`. Models run in child processes, never two at once.
+    `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
+    themselves. The base is the model `base`, along `base_path` if that is given; or the base file
+    `base_logits`, as llama-perplexity writes it; or, where there is only one or the other path,
+    `model` along `base_path`, or as it is. Without any of them the perplexity alone is measured.
+    `save_logits` writes a base file of `model`, over another only with `replace`.
+
+    The file `store` keeps what is known of each chunk, and is gone on with. `hear` is called with
+    the figures over the chunks so far, as they come. Models run in child processes, which
+    llama.cpp may take down without harm to this one; two at once only if both fit in memory.
     """
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.measuring.against import Task
-    from ggufsurgeon.measuring.perplexity import PerplexitySettings
-    from ggufsurgeon.measuring.sides import Sides, measure_sides
+    from ggufsurgeon.measuring.run import measure
     from ggufsurgeon.writing.new_file import new_file
 
-    if base is not None and base_logits is not None:
-        raise UsageError("a model is measured against one base: a model or its logits")
-    file = open_gguf(model)
-    task = Task(
-        layer_path=None if path is None else _resolve(file, path),
-        base_file=None if base_logits is None else Path(base_logits),
-        against_itself=path is not None and base is None and base_logits is None,
-    )
+    _check_base(base, base_path, base_logits)
+    if save_logits is not None and store is not None:
+        raise UsageError("a run that saves logits cannot go on from a store: leave one of them out")
     content, read = _content(text)
-    sides = Sides(
-        file.path,
-        content,
-        settings or PerplexitySettings(),
-        options or DeviceOptions(),
-        base=None if base is None else open_gguf(base).path,
-    )
+    task = _task(open_gguf(model), content, path, settings, options)
+    if base_logits is not None:
+        task = dataclasses.replace(task, base_logits=_base_logits(base_logits))
+    elif base is not None or path is not None or base_path is not None:
+        task = _with_base(task, open_gguf(model if base is None else base), base_path)
+    kept = None if store is None else Path(store)
     if save_logits is None:
-        return measure_sides(sides, task, progress)
+        return measure(task, kept, progress, hear)
     read += [Path(file) for file in (model, base, base_logits) if file is not None]
     with new_file(Path(save_logits), read, replace=replace) as temporary:
-        return measure_sides(sides, dataclasses.replace(task, save_to=temporary), progress)
+        return measure(dataclasses.replace(task, save_to=temporary), kept, progress, hear)
 
 
 def generate(
@@ -262,6 +249,49 @@ def choose(
         model=file.path,
         progress=progress,
     )
+
+
+def _check_base(
+    base: PathLike | None, base_path: object | None, base_logits: PathLike | None
+) -> None:
+    if base_logits is not None and base is not None:
+        raise UsageError("a model is measured against one base: a model or its logits")
+    if base_logits is not None and base_path is not None:
+        raise UsageError("a base that is a file of logits has no layer path")
+
+
+def _task(
+    file: GgufFile,
+    text: bytes,
+    path: LayerPath | PathRequest | None,
+    settings: PerplexitySettings | None,
+    options: DeviceOptions | None,
+) -> Task:
+    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.measuring.scoring import PerplexitySettings
+    from ggufsurgeon.measuring.task import Side, Task
+
+    return Task(
+        Side(file.path, None if path is None else _resolve(file, path)),
+        text,
+        settings or PerplexitySettings(),
+        options or DeviceOptions(),
+        is_routed=path is not None,
+    )
+
+
+def _with_base(task: Task, file: GgufFile, path: LayerPath | PathRequest | None) -> Task:
+    from ggufsurgeon.measuring.task import Side
+
+    base = Side(file.path, None if path is None else _resolve(file, path))
+    is_routed = task.is_routed or path is not None
+    return dataclasses.replace(task, base=base, is_routed=is_routed)
+
+
+def _base_logits(path: PathLike) -> BaseLogits:
+    from ggufsurgeon.measuring.task import BaseLogits
+
+    return BaseLogits(Path(path), str(path))
 
 
 def _resolve(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:

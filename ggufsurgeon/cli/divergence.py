@@ -12,8 +12,8 @@ from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.against import Measured
     from ggufsurgeon.measuring.divergence import Divergence, Estimate, Spread
+    from ggufsurgeon.measuring.measured import Measured
     from ggufsurgeon.measuring.perplexity import Perplexity
 
 Base: TypeAlias = Annotated[
@@ -26,6 +26,14 @@ BaseLogits: TypeAlias = Annotated[
         "--base-logits",
         help="Or its logits, in a file of llama-perplexity's --kl-divergence-base.",
         readable=False,
+    ),
+]
+BaseLayers: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--base-layers",
+        metavar="PATH",
+        help='The layer path of the base: "0..6,4..29", inclusive. Without --base, MODEL\'s.',
     ),
 ]
 SaveLogits: TypeAlias = Annotated[
@@ -48,6 +56,8 @@ def measured_as_json(measured: Measured, details: bool) -> dict[str, Any]:
         told["layer_path"] = measured.layer_path
     if measured.base is not None:
         told["base"] = _perplexity_as_json(measured.base, details)
+    if measured.base_layer_path:
+        told["base"]["layer_path"] = measured.base_layer_path
     if measured.divergence is not None:
         told["perplexity_ratio"] = measured.divergence.ratio.value
         told["divergence"] = asdict(measured.divergence)
@@ -59,6 +69,11 @@ def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
     if not details:
         del found["chunk_losses"], found["position_losses"]
     return found | {"is_partial": result.is_partial}
+
+
+def along(model: Path, layer_path: str) -> str:
+    """What a table calls a model that was run along a layer path; empty for none."""
+    return f"{model} along {layer_path}" if layer_path else str(model)
 
 
 def print_measured(measured: Measured, name: str, base_name: str) -> None:

@@ -12,9 +12,11 @@ import typer
 from ggufsurgeon import api
 from ggufsurgeon.cli.divergence import (
     Base,
+    BaseLayers,
     BaseLogits,
     Replace,
     SaveLogits,
+    along,
     measured_as_json,
     print_measured,
 )
@@ -37,10 +39,10 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.request import PathRequest
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.against import Measured
-    from ggufsurgeon.measuring.perplexity import Perplexity
+    from ggufsurgeon.measuring.measured import Measured
 
 
 def perplexity(
@@ -60,6 +62,7 @@ def perplexity(
     drop: Drops = None,
     layers: Layers = None,
     base: Base = None,
+    base_layers: BaseLayers = None,
     base_logits: BaseLogits = None,
     save_logits: SaveLogits = None,
     replace: Replace = False,
@@ -91,54 +94,40 @@ def perplexity(
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
 
     Along a layer path it is routed, without a file, and measured against the model as it is; with
-    --base or --base-logits, against that.
+    --base, --base-layers or --base-logits, against that.
     """
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
-    layer_path = optional_path_request(window, times, drop, layers)
-    compares = bool(layer_path or base or base_logits or save_logits)
-    if store is not None and compares:
-        raise UsageError("--store keeps the losses of one model as it is, by itself")
-    settings = PerplexitySettings(n_ctx=ctx, n_chunks=chunks, n_batch=batch, stride=stride)
-    options = device_options(n_gpu_layers, tensor_split, threads, rpc)
+    if replace and save_logits is None:
+        raise UsageError("--replace is for the file of --save-logits, and none is named")
     for path in (model, base):
         if path is not None:
             check_context(open_gguf(path), ctx)
-    show = partial(_show, model, str(base or base_logits or model), json, details)
     _note_files(text)
-    if compares:
+    show = partial(_show, model, base or base_logits or model, json, details)
+    known: deque[Measured] = deque(maxlen=1)
+    try:
         with watched() as progress:
             measured = api.divergence(
                 model,
                 text,
-                layer_path,
+                optional_path_request(window, times, drop, layers),
                 base=base,
+                base_path=PathRequest(layers=base_layers) if base_layers else None,
                 base_logits=base_logits,
                 save_logits=save_logits,
                 replace=replace,
-                settings=settings,
-                options=options,
-                progress=progress,
-            )
-        show(measured)
-        return
-    known: deque[Perplexity] = deque(maxlen=1)
-    try:
-        with watched() as progress:
-            result = api.perplexity(
-                model,
-                text,
-                settings=settings,
-                options=options,
+                settings=PerplexitySettings(ctx, chunks, batch, stride),
+                options=device_options(n_gpu_layers, tensor_split, threads, rpc),
                 store=store,
                 progress=progress,
                 hear=known.append,
             )
     except Interrupted:
         for so_far in known:
-            show(_alone(so_far))
+            show(so_far)
         raise
-    show(_alone(result))
+    show(measured)
 
 
 def _note_files(text: Path) -> None:
@@ -149,15 +138,10 @@ def _note_files(text: Path) -> None:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
 
 
-def _alone(result: Perplexity) -> Measured:
-    from ggufsurgeon.measuring.against import Measured
-
-    return Measured(result)
-
-
-def _show(model: Path, base: str, as_json: bool, details: bool, measured: Measured) -> None:
+def _show(model: Path, base: Path, as_json: bool, details: bool, measured: Measured) -> None:
     if as_json:
         print_json(measured_as_json(measured, details))
         return
-    name = f"{model} along {measured.layer_path}" if measured.layer_path else str(model)
-    print_measured(measured, name, base)
+    print_measured(
+        measured, along(model, measured.layer_path), along(base, measured.base_layer_path)
+    )

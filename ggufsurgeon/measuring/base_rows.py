@@ -18,8 +18,8 @@ import numpy.typing as npt
 Logits: TypeAlias = npt.NDArray[np.float32]
 LogProbs: TypeAlias = npt.NDArray[np.floating[Any]]
 
-ROWS_AT_ONCE = 32
-"""Rows turned into probabilities in one step; bounds the memory for big vocabularies."""
+LOGITS_AT_ONCE = 1 << 17
+"""Turned into probabilities in one step: they stay in a core's cache, and memory is bounded."""
 CLAMP = np.float32(16)
 """Nats below the likeliest token that a quantised row still tells apart."""
 N_HEAD = 4
@@ -34,17 +34,22 @@ class BaseRows:
     n_vocab: int
 
     @property
+    def is_quantised(self) -> bool:
+        """Whether these are rows of a base file, with 16 bits a logit."""
+        return bool(self.rows.dtype == np.uint16)
+
+    @property
     def floor(self) -> float:
         """Log-probabilities that are not above it are left out of a divergence.
 
         The tool's cutoff where the file has clamped them (perplexity.cpp:227).
         """
-        return -16.0 if self.rows.dtype == np.uint16 else -math.inf
+        return -16.0 if self.is_quantised else -math.inf
 
     def log_probs(self, part: slice) -> LogProbs:
         """Of some rows, [n, n_vocab]: float32 of quantised rows, as in the tool, else float64."""
         rows = self.rows[part]
-        if rows.dtype == np.uint16:
+        if self.is_quantised:
             return dequantised(rows, self.n_vocab)
         highest, log_sum = highest_and_log_sum(rows)
         return rows - (highest + log_sum)[:, np.newaxis]
@@ -59,7 +64,7 @@ def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
     """Rows [n, n_values] of a base file, for finite logits or some of minus infinity."""
     n, n_vocab = logits.shape
     rows = np.zeros((n, n_values(n_vocab)), dtype=np.uint16)
-    for part in parts(n):
+    for part in parts(n, n_vocab):
         some = logits[part]
         highest, log_sum = highest_and_log_sum(some)
         top, log_sum32 = highest.astype(np.float32), log_sum.astype(np.float32)
@@ -102,7 +107,8 @@ def exp(values: LogProbs) -> LogProbs:
     return np.exp(values, dtype=np.float64).astype(values.dtype)
 
 
-def parts(n_rows: int) -> Iterator[slice]:
+def parts(n_rows: int, n_vocab: int) -> Iterator[slice]:
     """Slices of a few rows each."""
-    for start in range(0, n_rows, ROWS_AT_ONCE):
-        yield slice(start, min(start + ROWS_AT_ONCE, n_rows))
+    step = max(1, LOGITS_AT_ONCE // n_vocab)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.measuring.base_rows import BaseRows, Logits, exp, highest_and_log_sum, parts
+from ggufsurgeon.measuring.base_rows import exp
+from ggufsurgeon.measuring.findings import Compared, Values
+from ggufsurgeon.measuring.perplexity import exponential
 
 LEAST_SCORED = 100
 """Tokens below which the tool gives no statistics."""
 PERCENTILES = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
-Values: TypeAlias = npt.NDArray[np.floating[Any]]
-Targets: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,6 @@ class Divergence:
     """The share of tokens where both find the same token likeliest; a binomial error."""
 
 
-class Kept(NamedTuple):
-    """What is kept of each scored token, [n_chunks, n_scored]; in the type of the base's rows."""
-
-    losses: Values
-    base_losses: Values
-    kl: npt.NDArray[np.float64]
-    same_top: npt.NDArray[np.bool_]
-
-
 def check_enough(n_scored: int) -> None:
     """Raise UsageError when the tokens are too few for statistics."""
     if n_scored < LEAST_SCORED:
@@ -85,55 +75,10 @@ def check_enough(n_scored: int) -> None:
         )
 
 
-class Comparison:
-    """Takes the logits of Q and the base's rows, piece by piece in any order."""
-
-    def __init__(self, n_chunks: int, n_scored: int, is_quantised: bool) -> None:
-        shape = (n_chunks, n_scored)
-        dtype = np.float32 if is_quantised else np.float64
-        self._kept = Kept(
-            losses=np.empty(shape, dtype),
-            base_losses=np.empty(shape, dtype),
-            kl=np.empty(shape),
-            same_top=np.empty(shape, np.bool_),
-        )
-
-    def add(self, chunk: int, first: int, logits: Logits, base: BaseRows, targets: Targets) -> None:
-        """Consecutive scored tokens of a chunk from `first` on, logits [n, n_vocab].
-
-        `targets` are the tokens that follow.
-        """
-        for part in parts(len(targets)):
-            found = _compare(logits[part], base.log_probs(part), targets[part], base.floor)
-            for values, new in zip(self._kept, found, strict=True):
-                values[chunk, first + part.start : first + part.stop] = new
-
-    def divergence(self) -> Divergence:
-        """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
-        return estimate_divergence(self._kept)
-
-
-def _compare(logits: Logits, base: Values, targets: Targets, floor: float) -> Kept:
-    """In the type of `base`, in the order of the tool's operations; all shapes [n]."""
-    highest, log_sum = highest_and_log_sum(logits)
-    total = (highest.astype(base.dtype) + log_sum.astype(base.dtype))[:, np.newaxis]
-    at = targets[:, np.newaxis]
-    losses = total - np.take_along_axis(logits, at, axis=1)
-    base_losses = -np.take_along_axis(base, at, axis=1)
-    with np.errstate(invalid="ignore"):  # logits of minus infinity in both
-        terms = np.where(base > floor, exp(base) * (base - logits + total), base.dtype.type(0))
-    return Kept(
-        losses[:, 0],
-        base_losses[:, 0],
-        terms.sum(axis=1, dtype=np.float64),
-        logits.argmax(axis=1) == base.argmax(axis=1),
-    )
-
-
-def estimate_divergence(kept: Kept) -> Divergence:
+def estimate_divergence(found: Compared) -> Divergence:
     """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
-    losses, base_losses = kept.losses.reshape(-1), kept.base_losses.reshape(-1)
-    n = kept.kl.size
+    losses, base_losses = found.losses.reshape(-1), found.base_losses.reshape(-1)
+    n = found.kl.size
     check_enough(n)
     mine, base = _mean(losses), _mean(base_losses)
     covariance = _covariance(losses, base_losses)
@@ -143,21 +88,21 @@ def estimate_divergence(kept: Kept) -> Divergence:
     delta_p = exp(-losses) - exp(-base_losses)
     squares = _mean(delta_p**2)
     rms = math.sqrt(squares.value)
-    same = float(kept.same_top.mean())
+    same = float(found.same_top.mean())
     return Divergence(
         n_scored=n,
-        n_chunks=len(kept.kl),
+        n_chunks=len(found.kl),
         perplexity=perplexity,
         base_perplexity=base_perplexity,
         correlation=_ratio(covariance, mine.error * base.error),
         ln_ratio=ln_ratio,
-        ln_ratio_error_over_chunks=_error_over_chunks(kept),
+        ln_ratio_error_over_chunks=_error_over_chunks(found),
         ratio=_exponential(ln_ratio),
         difference=Estimate(
             perplexity.value - base_perplexity.value,
             _error_of_difference(perplexity, base_perplexity, scale * covariance),
         ),
-        kl=_spread(kept.kl.reshape(-1)),
+        kl=_spread(found.kl.reshape(-1)),
         delta_p=_spread(delta_p),
         rms_delta_p=Estimate(rms, _ratio(0.5 * squares.error, rms)),
         same_top=Estimate(same, math.sqrt(same * (1 - same) / (n - 1))),
@@ -183,16 +128,16 @@ def _error_of_difference(one: Estimate, other: Estimate, covariance: float) -> f
     return math.sqrt(max(one.error**2 + other.error**2 - 2 * covariance, 0))
 
 
-def _error_over_chunks(kept: Kept) -> float | None:
-    n_chunks = len(kept.kl)
+def _error_over_chunks(found: Compared) -> float | None:
+    n_chunks = len(found.kl)
     if n_chunks < 2:
         return None
-    ratios = (kept.losses - kept.base_losses).mean(axis=1, dtype=np.float64)
+    ratios = (found.losses - found.base_losses).mean(axis=1, dtype=np.float64)
     return float(ratios.std(ddof=1)) / math.sqrt(n_chunks)
 
 
 def _exponential(log: Estimate) -> Estimate:
-    value = math.exp(log.value) if log.value < 700 else math.inf
+    value = exponential(log.value)
     return Estimate(value, value * log.error)
 
 

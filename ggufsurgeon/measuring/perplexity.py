@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama.device_use import DeviceUse
 from ggufsurgeon.llama.model import Model
-from ggufsurgeon.llama.threads import default_threads
-from ggufsurgeon.measuring.scoring import (
-    Chunks,
-    PerplexitySettings,
-    chunk_length,
-    cut_text,
-    scored_rows,
-)
-from ggufsurgeon.measuring.softmax import negative_log_likelihoods, through_probabilities
+from ggufsurgeon.measuring.findings import Losses, joined
+from ggufsurgeon.measuring.scoring import PerplexitySettings, chunk_length, cut_text, scored_rows
+from ggufsurgeon.measuring.tally import Names, Piece, tally
 from ggufsurgeon.progress import UNWATCHED, Progress
 
-__all__ = [
-    "Losses",
-    "NewChunks",
-    "Perplexity",
-    "PerplexitySettings",
-    "estimate",
-    "measure_perplexity",
-]
-
-Losses: TypeAlias = npt.NDArray[np.float64]
-"""Negative log-likelihoods in nats, of the scored positions of chunks: [n_chunks, n_scored]."""
-
-
-class NewChunks(NamedTuple):
-    """The chunks measured last, and how many there are in all."""
-
-    losses: Losses
-    n_chunks: int
+__all__ = ["Perplexity", "PerplexitySettings", "estimate", "measure_perplexity"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +28,7 @@ class Perplexity:
     n_scored: int
     seconds: float
     tokens_per_second: float
-    """Of what this run decoded, from text to result."""
+    """Of the text that this run decoded, from text to result."""
     devices: tuple[DeviceUse, ...] = ()
     n_chunks_in_all: int = 0
     """As many as n_chunks, or more where a run was broken off."""
@@ -74,56 +44,25 @@ class Perplexity:
 
 
 def measure_perplexity(
-    model: Model,
-    text: bytes,
-    settings: PerplexitySettings,
-    progress: Progress = UNWATCHED,
-    done: Losses | None = None,
-    hear: Callable[[NewChunks], object] = lambda _: None,
+    model: Model, text: bytes, settings: PerplexitySettings, progress: Progress = UNWATCHED
 ) -> Perplexity:
-    """The perplexity of `model` on `text`.
+    """The perplexity of a loaded model on `text`.
 
-    `done` are the losses of the first chunks, from a run that was broken off; `hear` is called
-    with those of the next ones as they come. Raises UsageError when the text has fewer than two
-    chunks or the model is not a language model, MalformedFileError when the model cannot run or
-    its logits are no numbers.
+    Raises UsageError when the text has fewer than two chunks or the model is not a language
+    model, MalformedFileError when the model cannot run or its logits are no numbers.
     """
     start = time.perf_counter()
     chunks = cut_text(model, text, settings)
     n_chunks = len(chunks.tokens)
-    known = [np.empty((0, chunks.n_scored)) if done is None else done]
-    total, n_done = float(known[0].sum()), len(known[0])
+    parts = []
     progress.begin(model.path.name, n_chunks, "chunks")
-    progress.advance(n_done)
-    for losses in _measured(model, chunks, n_done):
-        known.append(losses)
-        hear(NewChunks(losses, n_chunks))
-        total, n_done = total + float(losses.sum()), n_done + len(losses)
-        progress.advance(len(losses), f"perplexity {_exp(total / (n_done * losses.shape[1])):.4f}")
+    with closing(scored_rows(model, chunks)) as rows:
+        pieces = (Piece(scored) for scored in rows)
+        for part in tally(pieces, chunks, 0, Names(str(model.path)), model.options.n_threads):
+            parts.append(part)
+            progress.advance(len(part.losses))
     seconds = time.perf_counter() - start
-    return estimate(np.concatenate(known), settings, n_chunks, n_done - len(known[0]), seconds)
-
-
-def _measured(model: Model, chunks: Chunks, n_done: int) -> Iterator[Losses]:
-    """The losses of the chunks from `n_done` on, as they are decoded, chunks.n_seq at a time."""
-    n_chunks = len(chunks.tokens)
-    n_threads = model.options.n_threads or default_threads()
-    with ThreadPoolExecutor(n_threads) as pool, closing(scored_rows(model, chunks, n_done)) as rows:
-        for group in range(n_done, n_chunks, chunks.n_seq):
-            n_seq = min(chunks.n_seq, n_chunks - group)
-            losses = np.empty((n_seq, chunks.n_scored))
-            n_left = losses.size
-            while n_left:
-                part = next(rows)
-                scored = slice(part.first, part.first + len(part.targets))
-                losses[part.chunk - group, scored] = negative_log_likelihoods(
-                    part.logits, part.targets, pool
-                )
-                n_left -= len(part.targets)
-            if not np.isfinite(losses).all():
-                problem = "its logits are not finite numbers: weights or metadata are broken"
-                raise MalformedFileError(str(model.path), problem)
-            yield through_probabilities(losses) if chunks.wants_all else losses
+    return estimate(joined(parts).losses, settings, n_chunks, n_chunks, seconds)
 
 
 def estimate(
@@ -136,7 +75,7 @@ def estimate(
     """What the losses of some chunks say; the last `n_measured` of them took `seconds`."""
     mean = float(losses.mean())
     variance = float((losses**2).mean()) - mean**2
-    perplexity = _exp(mean)
+    perplexity = exponential(mean)
     return Perplexity(
         perplexity=perplexity,
         perplexity_error=perplexity * math.sqrt(max(variance, 0) / max(losses.size - 1, 1)),
@@ -144,13 +83,13 @@ def estimate(
         n_ctx=chunk_length(settings),
         n_scored=losses.size,
         seconds=seconds,
-        tokens_per_second=n_measured * chunk_length(settings) / seconds,
+        tokens_per_second=n_measured * chunk_length(settings) / seconds if n_measured else 0.0,
         n_chunks_in_all=n_chunks_in_all,
         chunk_losses=tuple(losses.mean(axis=1).tolist()),
         position_losses=tuple(losses.mean(axis=0).tolist()),
     )
 
 
-def _exp(mean: float) -> float:
+def exponential(mean: float) -> float:
     """exp, or infinity beyond the largest float."""
     return math.exp(mean) if mean < 700 else math.inf

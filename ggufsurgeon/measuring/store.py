@@ -1,7 +1,8 @@
-"""The losses of a run's chunks, kept in a file so that a run that was broken off can go on.
+"""The findings of a run's chunks, kept in a file so that a run that was broken off can go on.
 
 JSON lines. The first says what was measured; each other holds the next chunks that were decoded
-together, of each its losses in nats, their sum, the sum of their squares and their number.
+together, of each its losses in nats, their sum, the sum of their squares and their number, and
+where there is a base what a divergence from it is made of.
 Python writes floats so that they come back to the bit, so a run that goes on ends with the
 figures of one that never stopped.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,51 +19,84 @@ from typing import IO, Any
 import numpy as np
 
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
-from ggufsurgeon.measuring.perplexity import Losses
+from ggufsurgeon.measuring.findings import Compared, Findings
 
 KIND = "ggufsurgeon perplexity"
 
 
 class Store:
-    """Chunks that are known, in order, and a file to which the next are added, if any."""
+    """What earlier runs found, and a file to which the next findings are added, if any."""
 
-    def __init__(self, chunks: list[list[float]], file: IO[bytes] | None) -> None:
-        self._parts: list[Losses] = [np.array(chunks)] if chunks else []
+    def __init__(self, findings: Findings | None, file: IO[bytes] | None) -> None:
+        self.findings = findings
         self._file = file
 
-    @property
-    def losses(self) -> Losses | None:
-        """Those of all chunks so far; None before the first."""
-        return np.concatenate(self._parts) if self._parts else None
-
-    def add(self, losses: Losses) -> None:
+    def add(self, findings: Findings) -> None:
         """Keep the next chunks. Raises WriteFailedError when the file takes no more."""
-        self._parts.append(losses)
         if self._file is None:
             return
+        chunks = [_as_json(findings, n) for n in range(len(findings.losses))]
         try:
-            self._file.write(
-                json.dumps([_summed(chunk) for chunk in losses.tolist()]).encode() + b"\n"
-            )
+            self._file.write(json.dumps(chunks).encode() + b"\n")
             self._file.flush()
         except OSError as error:
             raise WriteFailedError(f"{self._file.name}: {error.strerror}") from None
 
 
-def _summed(losses: list[float]) -> dict[str, Any]:
-    squares = sum(loss * loss for loss in losses)
-    return {"sum": sum(losses), "squares": squares, "count": len(losses), "losses": losses}
+def _as_json(findings: Findings, n: int) -> dict[str, Any]:
+    """Chunk n of the findings."""
+    losses = findings.losses[n].tolist()
+    told = {
+        "sum": sum(losses),
+        "squares": sum(loss * loss for loss in losses),
+        "count": len(losses),
+        "losses": losses,
+    }
+    if findings.base_losses is not None:
+        told["base_losses"] = findings.base_losses[n].tolist()
+    if findings.compared is not None:
+        told["compared"] = [values[n].tolist() for values in findings.compared]
+        told["type"] = str(findings.compared.losses.dtype)
+    return told
+
+
+def _as_findings(chunks: list[dict[str, Any]]) -> Findings | None:
+    """The other way round. Raises ValueError, TypeError or KeyError for what are no chunks."""
+    if not chunks:
+        return None
+    has_base, is_compared = "base_losses" in chunks[0], "compared" in chunks[0]
+    return Findings(
+        _array([chunk["losses"] for chunk in chunks], np.float64),
+        _array([chunk["base_losses"] for chunk in chunks], np.float64) if has_base else None,
+        _compared(chunks) if is_compared else None,
+    )
+
+
+def _compared(chunks: list[dict[str, Any]]) -> Compared:
+    kind = {"float32": np.float32, "float64": np.float64}[chunks[0]["type"]]
+    columns = zip(*(chunk["compared"] for chunk in chunks), strict=True)
+    types = (kind, kind, np.float64, np.bool_)
+    arrays = [_array(column, of) for column, of in zip(columns, types, strict=True)]
+    return Compared(*arrays)
+
+
+def _array(chunks: Iterable[Any], dtype: Any) -> Any:
+    """[n_chunks, n_scored]."""
+    array = np.array(list(chunks), dtype)
+    if array.ndim != 2:
+        raise ValueError
+    return array
 
 
 @contextmanager
 def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]:
     """The store at `path`, new or with chunks in it; None keeps them in memory alone.
 
-    `measured` names model, text and settings. Raises RefusedError when the file holds something
-    else, UsageError when it cannot be opened.
+    `measured` is the identity of what is measured. Raises RefusedError when the file holds
+    something else, UsageError when it cannot be opened.
     """
     if path is None:
-        yield Store([], None)
+        yield Store(None, None)
         return
     try:
         file = path.open("a+b")
@@ -71,8 +105,8 @@ def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]
     with file:
         _lock(path, file)
         file.seek(0)
-        chunks = _read(path, file, {"kind": KIND, **measured})
-        yield Store(chunks, file)
+        findings = _read(path, file, {"kind": KIND, **measured})
+        yield Store(findings, file)
 
 
 def _lock(path: Path, file: IO[bytes]) -> None:
@@ -82,8 +116,8 @@ def _lock(path: Path, file: IO[bytes]) -> None:
         raise UsageError(f"{path}: in use by another run, or of a kind without locks") from None
 
 
-def _read(path: Path, file: IO[bytes], expected: dict[str, Any]) -> list[list[float]]:
-    """The chunks in the file, which then ends behind the last whole one."""
+def _read(path: Path, file: IO[bytes], expected: dict[str, Any]) -> Findings | None:
+    """The findings in the file, which then ends behind the last whole one."""
     lines = file.read().split(b"\n")
     whole = lines[:-1]  # what follows the last newline was broken off
     first = json.dumps(expected).encode()
@@ -91,20 +125,14 @@ def _read(path: Path, file: IO[bytes], expected: dict[str, Any]) -> list[list[fl
         file.truncate(0)
         file.write(first + b"\n")
         file.flush()
-        return []
+        return None
     _check_same(path, whole[:1], expected)
     try:
-        chunks = [
-            [float(loss) for loss in chunk["losses"]]
-            for line in whole[1:]
-            for chunk in json.loads(line)
-        ]
+        findings = _as_findings([chunk for line in whole[1:] for chunk in json.loads(line)])
     except (ValueError, TypeError, KeyError):
         raise RefusedError(f"{path}: a line of it is no chunk", hint="Name a new file.") from None
-    if len({len(chunk) for chunk in chunks}) > 1:
-        raise RefusedError(f"{path}: its chunks differ in length", hint="Name a new file.")
     file.truncate(sum(len(line) + 1 for line in whole))
-    return chunks
+    return findings
 
 
 def _check_same(path: Path, first: list[bytes], expected: dict[str, Any]) -> None:

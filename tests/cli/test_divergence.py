@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -87,6 +86,11 @@ def test_a_base_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
         (("--times", "3"), 2, "none is given"),
         ((*WINDOW, "--chunks", "2"), 2, "62 scored tokens are too few"),
         (("--save-logits", "absent/logits"), 5, "does not exist"),
+        (("--save-logits", "logits", "--store", "store"), 2, "leave one of them out"),
+        (("--replace",), 2, "none is named"),
+        (("--base-logits", "absent", "--store", "store"), 2, "cannot be read"),
+        (("--base-logits", TOOLS_BASE, "--base-layers", "0..4"), 2, "has no layer path"),
+        (("--base-layers", "0..9"), 2, "there is no block 5"),
         (("--save-logits", "prose.txt", "--replace"), 4, "is the source"),
     ],
 )
@@ -103,21 +107,14 @@ def test_bad_requests(
 
 
 def test_ctrl_c_leaves_nothing(stories: Path, tmp_path: Path) -> None:
-    (tmp_path / "temporary").mkdir()
     command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories)]
     options = ["--text", "prose.txt", "--base", str(stories), "--save-logits", "logits"]
-    process = subprocess.Popen(
-        [*command, *options],
-        cwd=tmp_path,
-        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
-        stderr=subprocess.PIPE,
-    )
+    process = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("temporary/*/logits")):
+    while not any(path.stat().st_size for path in tmp_path.glob(".ggufsurgeon-*.tmp")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
-    assert list(tmp_path.glob(".ggufsurgeon-*.tmp"))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and b"interrupted by SIGINT" in errors
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["prose.txt", "temporary"]
+    assert [path.name for path in tmp_path.iterdir()] == ["prose.txt"]

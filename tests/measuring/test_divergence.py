@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gguf import GGUFWriter
 
 from ggufsurgeon import api
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.request import PathRequest
@@ -21,8 +24,10 @@ from tests.conftest import ROOT
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.measuring.base_rows import BaseRows, quantised
-from ggufsurgeon.measuring.divergence import Comparison, Divergence, Estimate, Spread
+from ggufsurgeon.measuring.divergence import Divergence, Estimate, Spread, estimate_divergence
+from ggufsurgeon.measuring.findings import Compared
 from ggufsurgeon.measuring.scoring import PerplexitySettings
+from ggufsurgeon.measuring.tally import compare
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
@@ -157,6 +162,20 @@ def plain_divergence(q: Any, base: Any, targets: Any) -> dict[str, float]:
     }
 
 
+def compared(q: Any, base: Any, targets: Any, is_quantised: bool) -> Compared:
+    """Logits [n_chunks, n_scored, n_vocab]."""
+    n_vocab = q.shape[-1]
+    rows = base.reshape(-1, n_vocab)
+    with ThreadPoolExecutor(2) as pool:
+        found = compare(
+            q.reshape(-1, n_vocab),
+            BaseRows(quantised(rows) if is_quantised else rows, n_vocab),
+            targets.reshape(-1),
+            pool,
+        )
+    return found.each(lambda values: values.reshape(targets.shape))
+
+
 @pytest.mark.parametrize("is_quantised", [False, True])
 @pytest.mark.parametrize("n_vocab", [100, 101])
 def test_statistics_are_the_textbooks(is_quantised: bool, n_vocab: int) -> None:
@@ -164,14 +183,7 @@ def test_statistics_are_the_textbooks(is_quantised: bool, n_vocab: int) -> None:
     base = rng.normal(0, 2, (5, 70, n_vocab)).astype(np.float32)
     q = (base + rng.normal(0, 0.5, base.shape)).astype(np.float32)
     targets = rng.integers(0, n_vocab, (5, 70)).astype(np.int32)
-    comparison = Comparison(5, 70, is_quantised)
-    for chunk in (3, 0, 4, 1, 2):
-        for part in (slice(33, 70), slice(0, 33)):
-            rows = quantised(base[chunk, part]) if is_quantised else base[chunk, part]
-            comparison.add(
-                chunk, part.start, q[chunk, part], BaseRows(rows, n_vocab), targets[chunk, part]
-            )
-    found = comparison.divergence()
+    found = estimate_divergence(compared(q, base, targets, is_quantised))
     given = {
         "ln_ratio": found.ln_ratio.value,
         "error": found.ln_ratio.error,
@@ -196,13 +208,12 @@ def test_a_model_does_not_differ_from_itself(stories: Path, prose: Path) -> None
 
 
 def test_masked_logits_are_no_difference() -> None:
-    logits = np.random.default_rng(0).normal(0, 1, (100, 8)).astype(np.float32)
-    logits[:, 5] = -np.inf
-    targets = np.zeros(100, dtype=np.int32)
-    for rows in (logits, quantised(logits)):
-        comparison = Comparison(1, 100, rows is not logits)
-        comparison.add(0, 0, logits, BaseRows(rows, 8), targets)
-        assert abs(comparison.divergence().kl.mean.value) < 1e-6
+    logits = np.random.default_rng(0).normal(0, 1, (1, 100, 8)).astype(np.float32)
+    logits[..., 5] = -np.inf
+    targets = np.zeros((1, 100), dtype=np.int32)
+    for is_quantised in (False, True):
+        found = estimate_divergence(compared(logits, logits, targets, is_quantised))
+        assert abs(found.kl.mean.value) < 1e-6
 
 
 def test_few_tokens_are_no_statistics(stories: Path, prose: Path) -> None:
@@ -247,3 +258,32 @@ def test_one_base_at_a_time(stories: Path, prose: Path) -> None:
 def test_no_stride(stories: Path, prose: Path) -> None:
     with pytest.raises(UsageError, match="leave --stride out"):
         api.divergence(stories, prose, WINDOW, settings=PerplexitySettings(64, stride=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tokens: [*tokens, "more"], "vocabularies of 513 and 512 tokens"),
+        (lambda tokens: [*tokens[:259], *tokens[259:][::-1]], "different tokens, first in chunk 0"),
+    ],
+)
+def test_another_vocabulary_is_noticed_before_anything_runs(
+    stories: Path, prose: Path, tmp_path: Path, change: Callable[[Any], Any], says: str
+) -> None:
+    """The base has no weights at all: they are not looked for."""
+    tokens, scores, types = (
+        open_gguf(stories).header.get(f"tokenizer.ggml.{name}")
+        for name in ("tokens", "scores", "token_type")
+    )
+    assert isinstance(scores, list) and isinstance(types, list)
+    changed = change(tokens)
+    writer = GGUFWriter(tmp_path / "base.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(changed)
+    writer.add_token_scores((scores + scores)[: len(changed)])
+    writer.add_token_types([*types, 1][: len(changed)])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UsageError, match=says):
+        api.divergence(stories, prose, base=tmp_path / "base.gguf", settings=SHORT)

@@ -7,19 +7,32 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, UsageError
-from tests.conftest import Run
+from ggufsurgeon.layer_path.notations import parse_layers
+from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.progress import UNWATCHED
+from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
+from ggufsurgeon.llama.child import run_in_child
+from ggufsurgeon.llama.model import DeviceOptions
+from ggufsurgeon.measuring.beforehand import look_at_both
+from ggufsurgeon.measuring.measured import Measured
 from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
+from ggufsurgeon.measuring.run import Run as RunOf
+from ggufsurgeon.measuring.run import measure as measure_task
+from ggufsurgeon.measuring.store import Store
+from ggufsurgeon.measuring.task import Side, Task
 from ggufsurgeon.verification.model_run import shakespeare
 
+STORIES = ROOT / "fixtures/stories260K.gguf"
 SETTINGS = PerplexitySettings(n_ctx=64, n_chunks=7, n_batch=128)
 TEXT = shakespeare()[:20_000]
 
@@ -28,7 +41,7 @@ class StoppedError(Exception):
     """What a watcher raises to break a run off."""
 
 
-def stop(_: Perplexity) -> None:
+def stop(_: Measured) -> None:
     raise StoppedError
 
 
@@ -48,10 +61,10 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
         measure(stories, store, hear=stop)
     with store.open("ab") as file:
         file.write(torn)
-    parts: list[Perplexity] = []
+    parts: list[Measured] = []
     assert figures(measure(stories, store, hear=parts.append)) == figures(whole)
-    assert [part.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
-    assert [part.is_partial for part in parts] == [True, True, False]
+    assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
+    assert [part.perplexity.is_partial for part in parts] == [True, True, False]
     lines = [json.loads(line) for line in store.read_text().splitlines()]
     assert [len(line) for line in lines[1:]] == [2, 2, 2, 1]
     again = measure(stories, store, hear=stop)
@@ -110,20 +123,24 @@ def test_a_broken_line_is_refused(stories: Path, tmp_path: Path) -> None:
 def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
     store = tmp_path / "losses.jsonl"
 
-    def second(_: Perplexity) -> None:
+    def second(_: Measured) -> None:
         measure(stories, store)
 
     with pytest.raises(UsageError, match="in use"):
         measure(stories, store, hear=second)
 
 
-def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path) -> None:
+AGAINST = {"alone": (), "a path": ("--window", "1:3"), "a model": ("--base", STORIES)}
+
+
+@pytest.mark.parametrize("against", AGAINST)
+def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str) -> None:
     text = tmp_path / "long.txt"
     text.write_bytes(shakespeare() * 20)
     store = tmp_path / "losses.jsonl"
     command = [sys.executable, "-m", "ggufsurgeon", "perplexity", stories, "--text", text]
     with subprocess.Popen(
-        [str(part) for part in (*command, "--json", "--store", store)],
+        [str(part) for part in (*command, *AGAINST[against], "--json", "--store", store)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -138,7 +155,8 @@ def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path) -> None:
     assert "interrupted by SIGINT" in errors
     found = json.loads(printed)
     assert found["is_partial"]
-    assert 8 <= found["n_chunks"] < found["n_chunks_in_all"]
+    assert 2 <= found["n_chunks"] < found["n_chunks_in_all"]
+    assert ("divergence" in found) == (against != "alone")
     assert store.read_bytes().endswith(b"\n")
 
 
@@ -157,8 +175,87 @@ def test_texts_of_the_command_line(stories: Path, surgeon: Run, tmp_path: Path) 
     assert (refused.returncode, "not a text" in refused.stderr) == (2, True)
 
 
-def test_a_store_is_of_one_model(stories: Path, surgeon: Run) -> None:
-    both = surgeon(
-        "perplexity", stories, "--text", "-", "--base", stories, "--store", "x", input=""
-    )
-    assert (both.returncode, "the losses of one model" in both.stderr) == (2, True)
+SIDES: dict[str, dict[str, object]] = {
+    "a path against the model": {"path": PathRequest(windows=((1, 3),))},
+    "the model against a path": {"base_path": PathRequest(drops=((1, 2),))},
+    "a path against a path": {
+        "path": PathRequest(windows=((1, 3),)),
+        "base_path": PathRequest(drops=((1, 2),)),
+    },
+    "two models": {"base": "patched"},
+    "a path against another model": {"base": "patched", "path": PathRequest(drops=((1, 2),))},
+    "a base file": {"base_logits": "logits"},
+}
+
+
+@pytest.fixture
+def others(stories: Path, tmp_path: Path) -> dict[object, Path]:
+    """What a base can be, besides the model itself."""
+    found: dict[object, Path] = {name: tmp_path / name for name in ("patched", "logits")}
+    api.patch(stories, found["patched"], PathRequest(windows=((0, 2),)))
+    api.divergence(found["patched"], TEXT, save_logits=found["logits"], settings=SETTINGS)
+    return found
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_a_divergence_goes_on_where_it_was_broken_off(
+    stories: Path, tmp_path: Path, others: dict[object, Path], sides: str
+) -> None:
+    request = {name: others.get(value, value) for name, value in SIDES[sides].items()}
+    measure = partial(api.divergence, stories, TEXT, settings=SETTINGS, **request)  # type: ignore[arg-type]
+    whole = measure()
+    store = tmp_path / "store.jsonl"
+    parts: list[Measured] = []
+
+    def stop_later(so_far: Measured) -> None:
+        parts.append(so_far)
+        if so_far.perplexity.n_chunks >= 4:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        measure(store=store, hear=stop_later)
+    assert parts[-1].divergence is not None and parts[-1].perplexity.is_partial
+    again = measure(store=store, hear=parts.append)
+    assert parts[-1].perplexity.n_chunks == 7
+    assert again.divergence == whole.divergence is not None
+    assert figures(again.perplexity) == figures(whole.perplexity)
+    assert (again.base is None) == (whole.base is None) == (sides == "a base file")
+    if again.base is not None and whole.base is not None:
+        assert figures(again.base) == figures(whole.base)
+
+
+def test_a_store_is_of_one_base(stories: Path, tmp_path: Path, others: dict[object, Path]) -> None:
+    store = tmp_path / "store.jsonl"
+    api.divergence(stories, TEXT, base=stories, settings=SETTINGS, store=store)
+    before = store.read_bytes()
+    for base, logits in ((None, None), (others["patched"], None), (None, others["logits"])):
+        with pytest.raises(RefusedError, match=r"another measurement: .*base"):
+            api.divergence(
+                stories, TEXT, base=base, base_logits=logits, settings=SETTINGS, store=store
+            )
+    assert store.read_bytes() == before
+
+
+def test_rounds_give_what_two_models_in_step_give(
+    stories: Path, others: dict[object, Path]
+) -> None:
+    """As where they do not fit in memory together: some chunks of the base, then of the model."""
+    for path in (None, parse_layers("0..2,1..4")):
+        task = Task(
+            Side(stories, path),
+            TEXT,
+            SETTINGS,
+            DeviceOptions(),
+            base=Side(others["patched"]),
+            is_routed=path is not None,
+        )
+        in_step = measure_task(task, None, UNWATCHED, None)
+        run = RunOf(task, Store(None, None), UNWATCHED, None)
+        shape = run_in_child(look_at_both, task, model=stories)
+        assert shape.fit_together and shape.n_chunks == 7
+        outcome = run.in_rounds(shape, n_bytes=3 * shape.chunk_n_bytes)
+        in_rounds = run.known.measured(outcome)
+        assert in_rounds.divergence == in_step.divergence is not None
+        assert figures(in_rounds.perplexity) == figures(in_step.perplexity)
+        assert in_rounds.base is not None and in_step.base is not None
+        assert figures(in_rounds.base) == figures(in_step.base)

@@ -1,0 +1,191 @@
+"""Measurements as jobs for a child process: one model in memory, or two in step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.llama.child import Reporter
+from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
+from ggufsurgeon.llama.model import Model, loaded_model
+from ggufsurgeon.measuring.base_file import BaseFile, opened_base, opened_writer
+from ggufsurgeon.measuring.base_rows import BaseRows
+from ggufsurgeon.measuring.divergence import check_enough
+from ggufsurgeon.measuring.findings import Findings
+from ggufsurgeon.measuring.rows import path_of, routed_rows, side_rows
+from ggufsurgeon.measuring.scoring import Chunks, Scored, cut_text
+from ggufsurgeon.measuring.tally import Names, Piece, tally
+from ggufsurgeon.measuring.task import Task
+
+
+class News(NamedTuple):
+    """What a job says each time that it knows more."""
+
+    findings: Findings
+    n_chunks: int
+    """In all."""
+    seconds: float
+    """Since the last news; loading is left out."""
+
+
+class Outcome(NamedTuple):
+    """What a job returns."""
+
+    n_chunks: int
+    devices: tuple[DeviceUse, ...]
+    base_devices: tuple[DeviceUse, ...] = ()
+
+
+def measure_one(task: Task, reporter: Reporter) -> Outcome:
+    """Run one model: by itself, against a file, or against itself along another path.
+
+    Raises UsageError for a text or a base that does not fit, RefusedError for a path that cannot
+    be routed, MalformedFileError for logits or a base file that are none, WriteFailedError.
+    """
+    with (
+        recorded_use() as use,
+        loaded_model(task.side.model, task.options) as model,
+        _opened_base(task) as base,
+    ):
+        start = time.perf_counter()
+        chunks = cut_chunks(model, task)
+        if base is not None:
+            chunks = _fitted(model, chunks, base, task)
+        n_chunks = len(chunks.tokens)
+        chunks = replace(chunks, tokens=chunks.tokens[: task.last])
+        with (
+            closing(_pieces(model, chunks, task, base)) as pieces,
+            _saved(pieces, model, chunks, task) as passed_on,
+        ):
+            _measure(passed_on, model, chunks, n_chunks, task, start, reporter)
+        return Outcome(n_chunks, use.devices(), use.devices() if task.base else ())
+
+
+def measure_in_step(task: Task, reporter: Reporter) -> Outcome:
+    """Run a model and its base, both in memory, a batch of each in turn. Raises as `measure_one`.
+
+    Both read the text alike: `compare_texts` has seen to that.
+    """
+    assert task.base is not None
+    routed = task.is_routed
+    with recorded_use() as base_use, loaded_model(task.base.model, task.options) as base:
+        begin = time.perf_counter()
+        chunks = cut_chunks(base, task)
+        n_chunks = len(chunks.tokens)
+        with closing(side_rows(base, chunks, task.base, task.first, is_routed=routed)) as rows:
+            # Its context is made now, so that the log tells of this model alone.
+            first = next(rows, None)
+            base_devices, seconds = base_use.devices(), time.perf_counter() - begin
+            base_rows = chain([first], rows) if first is not None else rows
+            with recorded_use() as use, loaded_model(task.side.model, task.options) as model:
+                start = time.perf_counter() - seconds
+                own = side_rows(model, chunks, task.side, task.first, is_routed=routed)
+                with closing(own) as own_rows:
+                    pieces = _side_by_side(own_rows, base_rows, base.n_vocab)
+                    _measure(pieces, model, chunks, n_chunks, task, start, reporter)
+                return Outcome(n_chunks, use.devices(), base_devices)
+
+
+def cut_chunks(model: Model, task: Task) -> Chunks:
+    """The text of a task in chunks; where it is routed they run one by one.
+
+    Raises UsageError for a text or a model that does not fit the task.
+    """
+    is_alone = task.base is None and task.base_logits is None and task.save_to is None
+    if task.settings.stride is not None and (task.is_routed or not is_alone):
+        raise UsageError("a divergence is of the second halves of chunks: leave --stride out")
+    chunks = cut_text(model, task.text, task.settings)
+    if task.base is not None:
+        check_enough(len(chunks.tokens) * chunks.n_scored)
+    return replace(chunks, n_seq=1) if task.is_routed else chunks
+
+
+def _measure(
+    pieces: Iterator[Piece],
+    model: Model,
+    chunks: Chunks,
+    n_chunks: int,
+    task: Task,
+    start: float,
+    reporter: Reporter,
+) -> None:
+    names = Names(str(model.path), str(task.base.model) if task.base else "")
+    reporter.begin(model.path.name, len(chunks.tokens), "chunks")
+    reporter.advance(task.first)
+    for findings in tally(pieces, chunks, task.first, names, task.options.n_threads):
+        now = time.perf_counter()
+        reporter.say(News(findings, n_chunks, now - start))
+        start = now
+
+
+def _pieces(
+    model: Model, chunks: Chunks, task: Task, base: BaseFile | None
+) -> Generator[Piece, None, None]:
+    """What one loaded model gives, with what its base does."""
+    if task.base is not None:
+        paths = [path_of(side, model) for side in (task.base, task.side)]
+        with closing(routed_rows(model, chunks, paths, task.first)) as both:
+            for other, own in both:
+                yield Piece(own, BaseRows(other.logits, model.n_vocab))
+        return
+    rows = side_rows(model, chunks, task.side, task.first, is_routed=task.is_routed)
+    with closing(rows) as own_rows:
+        for scored in own_rows:
+            yield Piece(scored, None if base is None else _base_rows(base, scored, task))
+
+
+def _side_by_side(own: Iterable[Scored], base: Iterable[Scored], n_vocab: int) -> Iterator[Piece]:
+    """The same tokens of both."""
+    for scored, other in zip(own, base, strict=True):
+        assert (scored.chunk, scored.first) == (other.chunk, other.first)
+        yield Piece(scored, BaseRows(other.logits, n_vocab))
+
+
+def _base_rows(base: BaseFile, scored: Scored, task: Task) -> BaseRows:
+    assert task.base_logits is not None
+    chunk = scored.chunk - task.base_logits.first_chunk
+    return base.rows(chunk, scored.first, len(scored.targets))
+
+
+def _fitted(model: Model, chunks: Chunks, base: BaseFile, task: Task) -> Chunks:
+    """As many chunks as the base has, unless another number is asked for."""
+    if task.settings.n_chunks is None and task.last is None:
+        chunks = replace(chunks, tokens=chunks.tokens[: base.shape.n_chunks])
+    check_enough(len(chunks.tokens) * chunks.n_scored)
+    assert task.base_logits is not None
+    asked = chunks.tokens[task.base_logits.first_chunk : task.last]
+    base.check(str(model.path), model.n_vocab, asked)
+    return chunks
+
+
+@contextmanager
+def _opened_base(task: Task) -> Iterator[BaseFile | None]:
+    if task.base_logits is None:
+        yield None
+        return
+    with opened_base(task.base_logits.path, task.base_logits.name) as base:
+        yield base
+
+
+@contextmanager
+def _saved(
+    pieces: Iterator[Piece], model: Model, chunks: Chunks, task: Task
+) -> Iterator[Iterator[Piece]]:
+    """The pieces as they come, written on their way where the task says so."""
+    if task.save_to is None:
+        yield pieces
+        return
+    tokens, exact = chunks.tokens[task.first :], task.save_exact
+    with opened_writer(task.save_to, tokens, model.n_vocab, is_exact=exact) as writer:
+
+        def written(piece: Piece) -> Piece:
+            scored = piece.scored
+            writer.write(scored.chunk - task.first, scored.first, scored.logits)
+            return piece
+
+        yield map(written, pieces)

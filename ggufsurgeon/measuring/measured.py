@@ -1,0 +1,86 @@
+"""Findings to figures, as far as they are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ggufsurgeon.llama.device_use import DeviceUse
+from ggufsurgeon.measuring.divergence import LEAST_SCORED, Divergence, estimate_divergence
+from ggufsurgeon.measuring.findings import Findings, Losses, joined
+from ggufsurgeon.measuring.jobs import News, Outcome
+from ggufsurgeon.measuring.perplexity import Perplexity, estimate, exponential
+from ggufsurgeon.measuring.task import Side, Task
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on a text, and against a base if there is one."""
+
+    perplexity: Perplexity
+    base: Perplexity | None = None
+    """Of a base that was run too."""
+    divergence: Divergence | None = None
+    layer_path: str = ""
+    """Along which the model was run; empty for the model as it is."""
+    base_layer_path: str = ""
+
+
+class Known:
+    """What is known of a task: from earlier runs, and as this one goes on."""
+
+    def __init__(self, task: Task, earlier: Findings | None) -> None:
+        self._task = task
+        self._parts = [] if earlier is None else [earlier]
+        self._n_new = 0
+        self._n_chunks_in_all = 0
+        self._seconds = 0.0
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks are known."""
+        return sum(len(part.losses) for part in self._parts)
+
+    @property
+    def note(self) -> str:
+        """The running estimate, in a few words."""
+        total = sum(float(part.losses.sum()) for part in self._parts)
+        mean = total / sum(part.losses.size for part in self._parts)
+        return f"perplexity {exponential(mean):.4f}"
+
+    def add(self, news: News) -> None:
+        """Take in the next chunks."""
+        self._parts.append(news.findings)
+        self._n_new += len(news.findings.losses)
+        self._n_chunks_in_all = news.n_chunks
+        self.spend(news)
+
+    def spend(self, news: News) -> None:
+        """Count the time alone: a base that is run by itself takes its part."""
+        self._seconds += news.seconds
+
+    def measured(self, outcome: Outcome | None = None) -> Measured:
+        """The figures over what is known; `outcome` is of a run that came to its end."""
+        found = joined(self._parts)
+        n_in_all = outcome.n_chunks if outcome else self._n_chunks_in_all
+
+        def perplexity(losses: Losses, devices: tuple[DeviceUse, ...]) -> Perplexity:
+            settings = self._task.settings
+            estimated = estimate(losses, settings, n_in_all, self._n_new, self._seconds)
+            return replace(estimated, devices=devices)
+
+        has_statistics = found.compared is not None and found.losses.size >= LEAST_SCORED
+        return Measured(
+            perplexity(found.losses, outcome.devices if outcome else ()),
+            None
+            if found.base_losses is None
+            else perplexity(found.base_losses, outcome.base_devices if outcome else ()),
+            estimate_divergence(found.compared)
+            if found.compared is not None and has_statistics
+            else None,
+            _path_text(self._task.side),
+            _path_text(self._task.base),
+        )
+
+
+def _path_text(side: Side | None) -> str:
+    return "" if side is None or side.layer_path is None else str(side.layer_path)
