@@ -23,12 +23,12 @@ from ggufsurgeon.planning.windows import Judgement, judge_windows
 from ggufsurgeon.progress import UNWATCHED, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
+    from ggufsurgeon.choosing.choices import Choices
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
-    from ggufsurgeon.measuring.choices import Choices
     from ggufsurgeon.measuring.measured import Measured
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
-    from ggufsurgeon.measuring.task import BaseLogits, Task
+    from ggufsurgeon.measuring.task import Task
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.verifier import Verification
 
@@ -164,15 +164,11 @@ def divergence(
     from ggufsurgeon.measuring.run import measure
     from ggufsurgeon.writing.new_file import new_file
 
-    _check_base(base, base_path, base_logits)
     if save_logits is not None and store is not None:
         raise UsageError("a run that saves logits cannot go on from a store: leave one of them out")
     content, read = _content(text)
     task = _task(open_gguf(model), content, path, settings, options)
-    if base_logits is not None:
-        task = dataclasses.replace(task, base_logits=_base_logits(base_logits))
-    elif base is not None or path is not None or base_path is not None:
-        task = _with_base(task, open_gguf(model if base is None else base), base_path)
+    task = _with_base(task, base, base_path, base_logits)
     kept = None if store is None else Path(store)
     if save_logits is None:
         return measure(task, kept, progress, hear)
@@ -230,11 +226,11 @@ def choose(
     for the path of all its blocks too: it then runs in the same way, and rounds alike. The model
     runs in a child process.
     """
+    from ggufsurgeon.choosing.choices import measure_choices
+    from ggufsurgeon.choosing.task_files import read_tasks
+    from ggufsurgeon.choosing.tasks import TaskFormat
     from ggufsurgeon.llama.child import run_in_child
     from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.measuring.choices import measure_choices
-    from ggufsurgeon.measuring.task_files import read_tasks
-    from ggufsurgeon.measuring.tasks import TaskFormat
 
     file = open_gguf(model)
     kind = TaskFormat(task_format)
@@ -249,15 +245,6 @@ def choose(
         model=file.path,
         progress=progress,
     )
-
-
-def _check_base(
-    base: PathLike | None, base_path: object | None, base_logits: PathLike | None
-) -> None:
-    if base_logits is not None and base is not None:
-        raise UsageError("a model is measured against one base: a model or its logits")
-    if base_logits is not None and base_path is not None:
-        raise UsageError("a base that is a file of logits has no layer path")
 
 
 def _task(
@@ -280,18 +267,25 @@ def _task(
     )
 
 
-def _with_base(task: Task, file: GgufFile, path: LayerPath | PathRequest | None) -> Task:
-    from ggufsurgeon.measuring.task import Side
+def _with_base(
+    task: Task,
+    model: PathLike | None,
+    path: LayerPath | PathRequest | None,
+    logits: PathLike | None,
+) -> Task:
+    """Against a model, along a path or not, or its logits; of a path alone, the model as it is."""
+    from ggufsurgeon.measuring.task import BaseLogits, Side
 
+    if logits is not None:
+        if model is not None or path is not None:
+            raise UsageError("a model is measured against one base: a model or its logits")
+        return dataclasses.replace(task, base_logits=BaseLogits(Path(logits), str(logits)))
+    if model is None and path is None and not task.is_routed:
+        return task
+    file = open_gguf(task.side.model if model is None else model)
     base = Side(file.path, None if path is None else _resolve(file, path))
     is_routed = task.is_routed or path is not None
     return dataclasses.replace(task, base=base, is_routed=is_routed)
-
-
-def _base_logits(path: PathLike) -> BaseLogits:
-    from ggufsurgeon.measuring.task import BaseLogits
-
-    return BaseLogits(Path(path), str(path))
 
 
 def _resolve(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:

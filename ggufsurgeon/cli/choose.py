@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ggufsurgeon import api
+from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.options import (
     Drops,
@@ -28,12 +29,11 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.measuring.tasks import TaskFormat
 from ggufsurgeon.planning.blocks import find_blocks
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.choices import Change, Choices
-    from ggufsurgeon.measuring.figures import Figure
+    from ggufsurgeon.choosing.choices import Change, Choices
+    from ggufsurgeon.choosing.figures import Figure
 
 
 def choose(
@@ -65,7 +65,7 @@ def choose(
     json: Json = False,
 ) -> None:
     """Ask a model which of several answers is likeliest: accuracy and margin, with errors."""
-    from ggufsurgeon.measuring.choices import change
+    from ggufsurgeon.choosing.choices import change
 
     path = optional_path_request(window, times, drop, layers)
     paths = [path] if path else []

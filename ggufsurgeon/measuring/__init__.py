@@ -1,1 +1,1 @@
-"""What a model makes of a text, in figures: perplexity, by the algorithm of llama-perplexity."""
+"""What a model makes of a text, in figures: perplexity, and divergence from a base."""

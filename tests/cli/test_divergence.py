@@ -89,7 +89,7 @@ def test_a_base_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
         (("--save-logits", "logits", "--store", "store"), 2, "leave one of them out"),
         (("--replace",), 2, "none is named"),
         (("--base-logits", "absent", "--store", "store"), 2, "cannot be read"),
-        (("--base-logits", TOOLS_BASE, "--base-layers", "0..4"), 2, "has no layer path"),
+        (("--base-logits", TOOLS_BASE, "--base-layers", "0..4"), 2, "measured against one base"),
         (("--base-layers", "0..9"), 2, "there is no block 5"),
         (("--save-logits", "prose.txt", "--replace"), 4, "is the source"),
     ],

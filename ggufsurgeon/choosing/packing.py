@@ -7,10 +7,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ggufsurgeon.choosing.tasks import Task, TaskFormat
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.llama.context import Flags, Integers
 from ggufsurgeon.llama.model import Model
-from ggufsurgeon.measuring.tasks import Task, TaskFormat
 
 Span: TypeAlias = tuple[int, int]
 """The tokens of a sequence that are scored: from, and up to but not including."""

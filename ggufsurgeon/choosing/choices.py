@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ggufsurgeon.choosing.answering import logits_along
+from ggufsurgeon.choosing.figures import Figure, mean_of
+from ggufsurgeon.choosing.likelihoods import log_likelihood
+from ggufsurgeon.choosing.packing import PackedTask, pack
+from ggufsurgeon.choosing.tasks import Task, TaskFormat
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Results
 from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
-from ggufsurgeon.measuring.answering import logits_along
-from ggufsurgeon.measuring.figures import Figure, mean_of
-from ggufsurgeon.measuring.likelihoods import log_likelihood
-from ggufsurgeon.measuring.packing import PackedTask, pack
-from ggufsurgeon.measuring.tasks import Task, TaskFormat
 from ggufsurgeon.progress import Progress
 
 

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
+from ggufsurgeon.choosing.packing import PackedTask
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Batch, Context, Results, opened_context
 from ggufsurgeon.llama.model import Model
-from ggufsurgeon.measuring.packing import PackedTask
 from ggufsurgeon.routing.router import Router, opened_router
 
 N_SEQUENCES = 4

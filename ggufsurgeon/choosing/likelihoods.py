@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.llama.context import Integers, Results
 from ggufsurgeon.measuring.softmax import losses_of
-from ggufsurgeon.measuring.tasks import TaskFormat
 
 ROWS_AT_ONCE = 64
 """Rows turned into probabilities in one step; bounds the memory for big vocabularies."""

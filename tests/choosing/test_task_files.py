@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from ggufsurgeon.choosing.task_files import read_tasks
+from ggufsurgeon.choosing.tasks import Task, TaskFormat
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.measuring.task_files import read_tasks
-from ggufsurgeon.measuring.tasks import Task, TaskFormat
+from tests.choosing.tasks import TASKS, as_multiple_choice
 from tests.cli.failing import assert_told
 from tests.conftest import Run
-from tests.measuring.tasks import TASKS, as_multiple_choice
 
 Write = Callable[..., Path]
 ENDINGS = b"a\nb\nc\nd\n"

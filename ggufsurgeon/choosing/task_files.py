@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ggufsurgeon.choosing.tasks import Task, TaskFormat
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.measuring.tasks import Task, TaskFormat
 
 MAX_CHOICES = 100
 """As many as llama-perplexity takes (perplexity.cpp:1298)."""

@@ -14,18 +14,18 @@ from ggufsurgeon import api
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
+from tests.choosing.tasks import TASKS, as_multiple_choice
 from tests.conftest import ROOT, Run
-from tests.measuring.tasks import TASKS, as_multiple_choice
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
+from ggufsurgeon.choosing.answering import shared_logits
+from ggufsurgeon.choosing.choices import Answer, Choices, change
+from ggufsurgeon.choosing.figures import mean_of
+from ggufsurgeon.choosing.packing import arrange
+from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.llama.context import Batch, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
-from ggufsurgeon.measuring.answering import shared_logits
-from ggufsurgeon.measuring.choices import Answer, Choices, change
-from ggufsurgeon.measuring.figures import mean_of
-from ggufsurgeon.measuring.packing import arrange
-from ggufsurgeon.measuring.tasks import TaskFormat
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.verification.expanding import expand
 
