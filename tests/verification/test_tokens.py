@@ -121,9 +121,9 @@ def test_what_the_source_has_too_is_not_blamed_on_the_patch(
     source = write(changed(stories, "tokenizer.ggml.token_type", letter, struct.pack("<i", 4)))
     api.patch(source, tmp_path / "patched.gguf", LayerPath.of([0, 1, 1, 2, 3, 4]))
     done = surgeon("verify", "patched.gguf", "--source", source, "--chunks", "1")
-    assert done.returncode == 7
-    assert "tokens           ok " in done.stdout and "tokenizer        FAILED " in done.stdout
-    assert "Patching is not to blame" in done.stderr
+    assert done.returncode == 0
+    assert "tokens           ok " in done.stdout and "tokenizer        unproven " in done.stdout
+    assert "otherwise than SentencePiece" in done.stdout
 
 
 def test_verify_without_sentencepiece_says_how_to_get_it(
