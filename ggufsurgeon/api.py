@@ -217,16 +217,19 @@ def choose(
     paths: Sequence[LayerPath | PathRequest] = (),
     *,
     task_format: str = "jsonl",
+    limit: int | None = None,
     options: DeviceOptions | None = None,
     progress: Progress = UNWATCHED,
 ) -> tuple[Choices, ...]:
     """The answers of `model` to the tasks of a file along each of `paths`, routed.
 
     Without paths, the answers of the model as it is, alone. To compare with those of a path, ask
-    for the path of all its blocks too: it then runs in the same way, and rounds alike. The model
-    runs in a child process.
+    for the path of all its blocks too: it then runs in the same way, and rounds alike. Of more than
+    `limit` tasks so many are asked, those that llama-perplexity draws. The model runs in a child
+    process.
     """
     from ggufsurgeon.choosing.choices import measure_choices
+    from ggufsurgeon.choosing.drawing import draw
     from ggufsurgeon.choosing.task_files import read_tasks
     from ggufsurgeon.choosing.tasks import TaskFormat
     from ggufsurgeon.llama.child import run_in_child
@@ -234,12 +237,12 @@ def choose(
 
     file = open_gguf(model)
     kind = TaskFormat(task_format)
-    read = read_tasks(Path(tasks), kind)
+    drawn = draw(read_tasks(Path(tasks), kind), limit, kind)
     return run_in_child(
         measure_choices,
         file.path,
         [_resolve(file, path) for path in paths],
-        read,
+        drawn,
         kind,
         options or DeviceOptions(),
         model=file.path,

@@ -45,6 +45,16 @@ def choose(
         TaskFormat,
         typer.Option("--format", help="Of the tasks: JSON lines, or a format of llama-perplexity."),
     ] = TaskFormat.JSONL,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="At most so many tasks, those that llama-perplexity's --hellaswag-tasks and its "
+            "like draw (all).",
+        ),
+    ] = None,
     window: Windows = None,
     times: Times = None,
     drop: Drops = None,
@@ -74,6 +84,7 @@ def choose(
             api.choose,
             tasks=tasks,
             task_format=task_format.value,
+            limit=limit,
             options=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )

@@ -32,8 +32,8 @@ class Tokens(NamedTuple):
 def check_tokens(source: GgufFile, patched: GgufFile, text: bytes) -> Iterator[Check]:
     """`tokens`: the files read `text` alike, in llama.cpp. `tokenizer`: SentencePiece does too.
 
-    SentencePiece has the source's vocabulary. Nothing where there is no tokenizer, and no `tokenizer` where
-    it is of another kind.
+    SentencePiece has the source's vocabulary. Nothing where there is no tokenizer, and no
+    `tokenizer` where it is of another kind.
     """
     try:
         before, after = (

@@ -29,7 +29,8 @@ from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.verification.expanding import expand
 
-FIGURES = json.loads((TASKS / "llama_perplexity.json").read_text())["figures"]
+THEIRS = json.loads((TASKS / "llama_perplexity.json").read_text())
+FIGURES = THEIRS["figures"]
 JSONL = TASKS / "choices.jsonl"
 WINDOW = PathRequest(windows=((1, 3),))
 Write = Callable[..., Path]
@@ -52,6 +53,26 @@ def test_figures_are_llama_perplexitys(
         running = [f"{100 * n / k:.8f}" for k, n in enumerate(right, 1)]
         assert running == figure["running_accuracy"]
         assert f"{100 * (found.accuracy_normalised.error or 0):.4f}" == figure["error"]
+
+
+@pytest.mark.parametrize("drawn", THEIRS["drawn"], ids=lambda drawn: drawn["format"])
+def test_the_tasks_drawn_are_llama_perplexitys(
+    stories: Path, write: Write, drawn: dict[str, Any]
+) -> None:
+    is_binary = drawn["format"] == "multiple-choice"
+    file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / drawn["file"]
+    expected = drawn["running_accuracy"]
+    (found,) = api.choose(stories, file, task_format=drawn["format"], limit=len(expected))
+    right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
+    digits = len(expected[0].partition(".")[2])
+    assert [f"{100 * n / k:.{digits}f}" for k, n in enumerate(right, 1)] == expected
+
+
+def test_a_limit_that_none_exceeds(stories: Path) -> None:
+    whole = api.choose(stories, JSONL)
+    assert api.choose(stories, JSONL, limit=14) == api.choose(stories, JSONL, limit=99) == whole
+    (some,) = api.choose(stories, JSONL, limit=13)
+    assert len({answer.id for answer in some.answers}) == 13
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
