@@ -1,0 +1,99 @@
+"""How much worse or better than a base a model is, chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ggufsurgeon.reporting.exponential_axis import add_exponential_axis
+from ggufsurgeon.reporting.lettering import with_error
+from ggufsurgeon.reporting.panel import count_along, left_out, name_ticks, write_heading
+from ggufsurgeon.reporting.series import Series, drawable, limits, n_left_out
+from ggufsurgeon.reporting.style import BAND, BETTER, INK, WORSE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ggufsurgeon.measuring.divergence import Divergence
+
+LEAST: Final = 1e-4
+"""Nats that the axis shows at least: less would make mountains of rounding."""
+MOST_BARS: Final = 150
+
+
+def draw_differences(axes: Axes, differences: Series, divergence: Divergence) -> None:
+    """The model's mean loss less the base's of each chunk, and their mean with its error."""
+    band = _band(divergence)
+    low, high = limits(differences, np.zeros(1), band, least=LEAST)
+    margin = 0.18 * (high - low)  # for the words above and below
+    axes.set_ylim(low - margin, high + margin)
+    _draw_chunks(axes, differences)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    if np.isfinite(band).all():
+        _draw_mean(axes, divergence.ln_ratio.value, band)
+    _count_sides(axes, differences)
+    name_ticks(axes, "difference, nats a token", sign="+")
+    add_exponential_axis(axes, "perplexity ratio")
+    count_along(axes, 1, len(differences), "chunk of the text")
+    note = _note(divergence) + left_out(n_left_out(differences))
+    write_heading(axes, _heading(divergence), note)
+
+
+def _draw_chunks(axes: Axes, differences: Series) -> None:
+    places = np.arange(1, len(differences) + 1)
+    colours = np.where(differences > 0, WORSE, BETTER).tolist()
+    if len(differences) <= MOST_BARS:
+        axes.bar(places, differences, color=colours, width=0.8)
+    else:
+        axes.scatter(places, differences, c=colours, s=11, linewidths=0.3, edgecolors="white")
+
+
+def _band(divergence: Divergence) -> Series:
+    """The mean less and plus two standard errors over chunks; twice the mean of a single chunk."""
+    reach = 2 * (divergence.ln_ratio_error_over_chunks or 0)
+    return drawable([divergence.ln_ratio.value - reach, divergence.ln_ratio.value + reach])
+
+
+def _draw_mean(axes: Axes, mean: float, band: Series) -> None:
+    """The band lies below the chunks, its edges and the mean above."""
+    axes.axhspan(*band, color=BAND, linewidth=0, zorder=0.5)
+    for edge in band:
+        axes.axhline(edge, color=INK, linewidth=0.6, zorder=4)
+    axes.axhline(mean, color=INK, linewidth=1.4, linestyle="--", zorder=4)
+
+
+def _count_sides(axes: Axes, differences: Series) -> None:
+    """In words and in colour, in the margins that the data leave."""
+    n = len(differences)
+    worse, better = int((differences > 0).sum()), int((differences < 0).sum())
+    words = [
+        (0.97, "top", WORSE, f"▲ worse than the base: {worse:,} of {n:,}"),
+        (0.03, "bottom", BETTER, f"▼ better than the base: {better:,} of {n:,}"),
+    ]
+    for height, side, colour, text in words:
+        axes.text(
+            0.005,
+            height,
+            text,
+            color=colour,
+            verticalalignment=side,
+            transform=axes.transAxes,
+            bbox={"color": "white", "pad": 1},
+        )
+
+
+def _heading(divergence: Divergence) -> str:
+    over_chunks = divergence.ln_ratio_error_over_chunks
+    error = divergence.ln_ratio.error if over_chunks is None else over_chunks
+    found = with_error(divergence.ln_ratio.value, error, sign="+")
+    return f"Difference by chunk: ln(perplexity ratio) {found}"
+
+
+def _note(divergence: Divergence) -> str:
+    if divergence.ln_ratio_error_over_chunks is None:
+        return "a single chunk: the error is that of independent tokens"
+    return (
+        f"dashes and band: mean ± 2 errors over {divergence.n_chunks:,} chunks "
+        f"(one error if tokens were independent: {divergence.ln_ratio.error:.3g})"
+    )
