@@ -19,6 +19,7 @@ from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.blocks import Blocks, find_blocks
 from ggufsurgeon.planning.following import label_blocks
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.planning.windows import Judgement, judge_windows
 from ggufsurgeon.progress import UNWATCHED, Progress
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model 
     from ggufsurgeon.llama.sampling import Sampling
     from ggufsurgeon.measuring.measured import Measured
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
-    from ggufsurgeon.measuring.task import Task
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.verifier import Verification
 
@@ -67,7 +67,7 @@ def plan(
 ) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
     file = open_gguf(source)
-    return plan_patch(file, _resolve(file, path), scale_weights=scale_weights)
+    return plan_patch(file, resolve_path(file, path), scale_weights=scale_weights)
 
 
 def patch(
@@ -161,20 +161,64 @@ def divergence(
     the figures over the chunks so far, as they come. Models run in child processes, which
     llama.cpp may take down without harm to this one; two at once only if both fit in memory.
     """
+    from ggufsurgeon.measuring.request import BaseRequest, make_task
     from ggufsurgeon.measuring.run import measure
+    from ggufsurgeon.measuring.texts import content_of
     from ggufsurgeon.writing.new_file import new_file
 
     if save_logits is not None and store is not None:
         raise UsageError("a run that saves logits cannot go on from a store: leave one of them out")
-    content, read = _content(text)
-    task = _task(open_gguf(model), content, path, settings, options)
-    task = _with_base(task, base, base_path, base_logits)
-    kept = None if store is None else Path(store)
+    content, read = content_of(text)
+    asked = BaseRequest(_path(base), base_path, _path(base_logits))
+    task = make_task(Path(model), path, asked, content, settings, options)
+    kept = _path(store)
     if save_logits is None:
         return measure(task, kept, progress, hear)
     read += [Path(file) for file in (model, base, base_logits) if file is not None]
     with new_file(Path(save_logits), read, replace=replace) as temporary:
         return measure(dataclasses.replace(task, save_to=temporary), kept, progress, hear)
+
+
+def check_picture(
+    picture: PathLike, sources: Sequence[PathLike] = (), *, replace: bool = False
+) -> None:
+    """What keeps `draw_losses` from making a picture, told before hours of measuring.
+
+    Raises UsageError for another suffix than .png, .svg and .pdf, MissingExtraError without
+    matplotlib, RefusedError when the file exists (unless `replace`) or is one of `sources`.
+    """
+    from ggufsurgeon.reporting.formats import check_picture as check_format
+    from ggufsurgeon.writing.preflight import check_place
+
+    check_format(Path(picture))
+    check_place([Path(source) for source in sources], Path(picture), replace=replace)
+
+
+def draw_losses(
+    measured: Measured,
+    picture: PathLike,
+    *,
+    title: str,
+    model: str,
+    base: str = "",
+    replace: bool = False,
+) -> None:
+    """A picture of losses by position, and by chunk or how they differ from the base's.
+
+    PNG, SVG or PDF, by the suffix of `picture`; `model` and `base` are what it calls them. Another
+    file is overwritten only with `replace`.
+    """
+    from ggufsurgeon.reporting.formats import check_picture
+    from ggufsurgeon.reporting.losses import Against, Side
+    from ggufsurgeon.reporting.losses import draw_losses as drawn
+    from ggufsurgeon.writing.new_file import write_bytes
+
+    against = None
+    if measured.base is not None and measured.divergence is not None:
+        against = Against(Side(base, measured.base), measured.divergence)
+    path = Path(picture)
+    content = drawn(check_picture(path), title, Side(model, measured.perplexity), against)
+    write_bytes(content, path, replace=replace)
 
 
 def generate(
@@ -201,7 +245,7 @@ def generate(
     return run_in_child(
         speak,
         file.path,
-        whole if path is None else _resolve(file, path),
+        whole if path is None else resolve_path(file, path),
         prompt.encode("utf-8", "surrogateescape"),
         n_tokens,
         sampling or Sampling(),
@@ -241,7 +285,7 @@ def choose(
     return run_in_child(
         measure_choices,
         file.path,
-        [_resolve(file, path) for path in paths],
+        [resolve_path(file, path) for path in paths],
         drawn,
         kind,
         options or DeviceOptions(),
@@ -250,61 +294,5 @@ def choose(
     )
 
 
-def _task(
-    file: GgufFile,
-    text: bytes,
-    path: LayerPath | PathRequest | None,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions | None,
-) -> Task:
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.measuring.scoring import PerplexitySettings
-    from ggufsurgeon.measuring.task import Side, Task
-
-    return Task(
-        Side(file.path, None if path is None else _resolve(file, path)),
-        text,
-        settings or PerplexitySettings(),
-        options or DeviceOptions(),
-        is_routed=path is not None,
-    )
-
-
-def _with_base(
-    task: Task,
-    model: PathLike | None,
-    path: LayerPath | PathRequest | None,
-    logits: PathLike | None,
-) -> Task:
-    """Against a model, along a path or not, or its logits; of a path alone, the model as it is."""
-    from ggufsurgeon.measuring.task import BaseLogits, Side
-
-    if logits is not None:
-        if model is not None or path is not None:
-            raise UsageError("a model is measured against one base: a model or its logits")
-        return dataclasses.replace(task, base_logits=BaseLogits(Path(logits), str(logits)))
-    if model is None and path is None and not task.is_routed:
-        return task
-    file = open_gguf(task.side.model if model is None else model)
-    base = Side(file.path, None if path is None else _resolve(file, path))
-    is_routed = task.is_routed or path is not None
-    return dataclasses.replace(task, base=base, is_routed=is_routed)
-
-
-def _resolve(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:
-    """The path over the trunk of `file`. Raises UsageError when it is none."""
-    n_trunk = find_blocks(file).n_trunk
-    path = path if isinstance(path, LayerPath) else path.resolve(n_trunk)
-    path.check_within(n_trunk)
-    return path
-
-
-def _content(text: PathLike | bytes) -> tuple[bytes, list[Path]]:
-    """The bytes of a text, and the files that they were read from."""
-    from ggufsurgeon.measuring.texts import check_text, read_texts, text_files
-
-    if isinstance(text, bytes):
-        check_text(text, "the text")
-        return text, []
-    files = text_files(Path(text))
-    return read_texts(files), [file for file in files if file != Path("-")]
+def _path(file: PathLike | None) -> Path | None:
+    return None if file is None else Path(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
@@ -44,8 +44,19 @@ SaveLogits: TypeAlias = Annotated[
         readable=False,
     ),
 ]
+Plot: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--plot",
+        help="Draw losses by position and chunk, and differences: a .png, .svg or .pdf.",
+        readable=False,
+    ),
+]
 Replace: TypeAlias = Annotated[
-    bool, typer.Option("--replace", help="Overwrite the file of --save-logits if it exists.")
+    bool,
+    typer.Option(
+        "--replace", help="Overwrite the files of --save-logits and --plot if they exist."
+    ),
 ]
 
 
@@ -71,9 +82,13 @@ def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
     return found | {"is_partial": result.is_partial}
 
 
-def along(model: Path, layer_path: str) -> str:
-    """What a table calls a model that was run along a layer path; empty for none."""
-    return f"{model} along {layer_path}" if layer_path else str(model)
+def along(names: tuple[str, str], measured: Measured) -> tuple[str, str]:
+    """What to call the model and its base, with the layer paths that they were run along."""
+    paths = measured.layer_path, measured.base_layer_path
+    model, base = (
+        f"{name} along {path}" if path else name for name, path in zip(names, paths, strict=True)
+    )
+    return model, base
 
 
 def print_measured(measured: Measured, name: str, base_name: str) -> None:
@@ -83,10 +98,6 @@ def print_measured(measured: Measured, name: str, base_name: str) -> None:
     rows = [_perplexity_row(name, measured.perplexity, reference)]
     if measured.base is not None:
         rows.append(_perplexity_row(base_name, measured.base, reference))
-    elif divergence is not None:
-        value, error = astuple(divergence.base_perplexity)
-        shape = rows[0][3:5]
-        rows.append((base_name, f"{value:.4f} +/- {error:.5f}", "1.0000", *shape, "-"))
     title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
     columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
     print_table(title, columns, rows)
@@ -104,7 +115,7 @@ def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> t
         f"{result.perplexity / reference:.4f}" if reference else "-",
         f"{result.n_chunks}{of_all} x {result.n_ctx}",
         str(result.n_scored),
-        f"{result.tokens_per_second:.1f}",
+        f"{result.tokens_per_second:.1f}" if result.tokens_per_second else "-",
     )
 
 

@@ -14,6 +14,7 @@ from ggufsurgeon.cli.divergence import (
     Base,
     BaseLayers,
     BaseLogits,
+    Plot,
     Replace,
     SaveLogits,
     along,
@@ -82,6 +83,7 @@ def perplexity(
         Optional[Path],  # noqa: UP045
         typer.Option("--store", help="Keep what is known in this file, and go on with it."),
     ] = None,
+    plot: Plot = None,
     details: Annotated[
         bool, typer.Option("--details", help="With --json: losses by chunk and by position too.")
     ] = False,
@@ -98,13 +100,17 @@ def perplexity(
     """
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
-    if replace and save_logits is None:
-        raise UsageError("--replace is for the file of --save-logits, and none is named")
+    if replace and save_logits is None and plot is None:
+        raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    if plot is not None:
+        read = [path for path in (model, text, base, base_logits) if path is not None]
+        api.check_picture(plot, read, replace=replace)
     for path in (model, base):
         if path is not None:
             check_context(open_gguf(path), ctx)
     _note_files(text)
-    show = partial(_show, model, base or base_logits or model, json, details)
+    names = str(model), str(base or base_logits or model)
+    tell = partial(_tell, names, text, json, details, plot, replace)
     known: deque[Measured] = deque(maxlen=1)
     try:
         with watched() as progress:
@@ -125,9 +131,9 @@ def perplexity(
             )
     except Interrupted:
         for so_far in known:
-            show(so_far)
+            tell(so_far)
         raise
-    show(measured)
+    tell(measured)
 
 
 def _note_files(text: Path) -> None:
@@ -138,10 +144,23 @@ def _note_files(text: Path) -> None:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
 
 
-def _show(model: Path, base: Path, as_json: bool, details: bool, measured: Measured) -> None:
-    if as_json:
-        print_json(measured_as_json(measured, details))
-        return
-    print_measured(
-        measured, along(model, measured.layer_path), along(base, measured.base_layer_path)
-    )
+def _tell(
+    names: tuple[str, str],
+    text: Path,
+    as_json: bool,
+    details: bool,
+    plot: Path | None,
+    replace: bool,
+    measured: Measured,
+) -> None:
+    model, base = along(names, measured)
+    try:
+        if as_json:
+            print_json(measured_as_json(measured, details))
+        else:
+            print_measured(measured, model, base)
+    finally:  # also where nobody reads on
+        if plot is not None:
+            title = f"Loss on {text.name}"
+            api.draw_losses(measured, plot, title=title, model=model, base=base, replace=replace)
+            print_note(f"wrote {plot}")

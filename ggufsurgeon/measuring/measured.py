@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ggufsurgeon.llama.device_use import DeviceUse
+import numpy as np
+
 from ggufsurgeon.measuring.divergence import LEAST_SCORED, Divergence, estimate_divergence
-from ggufsurgeon.measuring.findings import Findings, Losses, joined
+from ggufsurgeon.measuring.findings import Findings, joined
 from ggufsurgeon.measuring.jobs import News, Outcome
 from ggufsurgeon.measuring.perplexity import Perplexity, estimate, exponential
 from ggufsurgeon.measuring.task import Side, Task
@@ -18,7 +19,7 @@ class Measured:
 
     perplexity: Perplexity
     base: Perplexity | None = None
-    """Of a base that was run too."""
+    """Of the base, on the same tokens; of a base file, by its rows."""
     divergence: Divergence | None = None
     layer_path: str = ""
     """Along which the model was run; empty for the model as it is."""
@@ -63,20 +64,21 @@ class Known:
         found = joined(self._parts)
         n_in_all = outcome.n_chunks if outcome else self._n_chunks_in_all
 
-        def perplexity(losses: Losses, devices: tuple[DeviceUse, ...]) -> Perplexity:
-            settings = self._task.settings
-            estimated = estimate(losses, settings, n_in_all, self._n_new, self._seconds)
-            return replace(estimated, devices=devices)
-
-        has_statistics = found.compared is not None and found.losses.size >= LEAST_SCORED
+        settings, compared = self._task.settings, found.compared
+        own = estimate(found.losses, settings, n_in_all, self._n_new, self._seconds)
+        base = None
+        if found.base_losses is not None:
+            base = estimate(found.base_losses, settings, n_in_all, self._n_new, self._seconds)
+        elif compared is not None:  # of a file, which took no time
+            base = estimate(compared.base_losses.astype(np.float64), settings, n_in_all, 0, 0.0)
+        if outcome is not None:
+            own = replace(own, devices=outcome.devices)
+            base = base and replace(base, devices=outcome.base_devices)
+        is_enough = found.losses.size >= LEAST_SCORED
         return Measured(
-            perplexity(found.losses, outcome.devices if outcome else ()),
-            None
-            if found.base_losses is None
-            else perplexity(found.base_losses, outcome.base_devices if outcome else ()),
-            estimate_divergence(found.compared)
-            if found.compared is not None and has_statistics
-            else None,
+            own,
+            base,
+            estimate_divergence(compared) if compared is not None and is_enough else None,
             _path_text(self._task.side),
             _path_text(self._task.base),
         )

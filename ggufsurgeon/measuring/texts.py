@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,18 @@ from ggufsurgeon.errors import UsageError
 
 SUFFIXES = (".txt", ".md")
 """What counts as a text in a folder."""
+
+
+def content_of(text: str | os.PathLike[str] | bytes) -> tuple[bytes, list[Path]]:
+    """The bytes of a text, and the files that they were read from.
+
+    `text` is a file, a folder, `-` for standard input, or the bytes themselves.
+    """
+    if isinstance(text, bytes):
+        check_text(text, "the text")
+        return text, []
+    files = text_files(Path(text))
+    return read_texts(files), [file for file in files if file != Path("-")]
 
 
 def text_files(path: Path) -> list[Path]:

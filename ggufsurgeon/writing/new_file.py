@@ -40,6 +40,14 @@ def write_new_file(
     return target
 
 
+def write_bytes(content: bytes, destination: Path, *, replace: bool) -> None:
+    """Write a small file whole, or nothing. Raises as `new_file`."""
+    with new_file(destination, (), replace=replace) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> Iterator[Path]:
     """An empty temporary file for others to write and sync; `destination` once the block ends.

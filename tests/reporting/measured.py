@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ggufsurgeon.measuring.divergence import Kept, estimate_divergence
-from ggufsurgeon.measuring.perplexity import Losses, Perplexity, PerplexitySettings, estimate
+from ggufsurgeon.measuring.divergence import estimate_divergence
+from ggufsurgeon.measuring.findings import Compared, Losses
+from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings, estimate
 from ggufsurgeon.reporting.losses import Against, Side
 
 
@@ -23,5 +24,5 @@ def result(of: Losses, n_chunks_in_all: int | None = None) -> Perplexity:
 
 def against(model: Losses, base: Losses, name: str = "base.gguf") -> Against:
     with np.errstate(invalid="ignore", over="ignore"):
-        found = estimate_divergence(Kept(model, base, np.zeros(model.shape), model > base))
+        found = estimate_divergence(Compared(model, base, np.zeros(model.shape), model > base))
     return Against(Side(name, result(base)), found)
