@@ -20,17 +20,15 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon import api
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import Router, opened_router
-from tests.conftest import ROOT
-from tests.verification.expanding import expand
+from tests.verification.expanding import expand_named
 from tests.verification.naive import patch_naively
-from tests.verification.variants import vary
 
 N_TOKENS = 40
 """More than the sliding windows of the headers, which are 32."""
@@ -56,12 +54,9 @@ def draw_paths(n_blocks: int, n_paths: int, rng: np.random.Generator) -> Iterato
 
 def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict[str, Any]]:
     """The status of each path over one model."""
-    stem, _, variant = name.partition("@")
-    seed = zlib.crc32(name.encode())
-    rng = np.random.default_rng(seed)
-    header = vary(ROOT / f"fixtures/arch_headers/{stem}.gguf", variant, folder / "header.gguf")
-    model = expand(header, folder / "model.gguf", seed)
-    architecture = parse_header(header.read_bytes(), name)[0].architecture
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    model = expand_named(name, folder / "model.gguf")
+    architecture = open_gguf(model).header.architecture
     with loaded_model(model, DeviceOptions()) as source, opened_router([source], N_CTX) as router:
         tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
         n_first = FIRST_STAY.get(str(architecture), 0)

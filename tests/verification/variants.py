@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.container.values import (
@@ -18,6 +19,7 @@ from ggufsurgeon.container.values import (
     take_elements,
 )
 from ggufsurgeon.planning.blocks import block_of, renumber
+from tests.conftest import ROOT
 
 PATTERN = "attention.sliding_window_pattern"
 
@@ -42,6 +44,13 @@ NARROWED_FFN = {
     "ffn_up.bias": 0,
     "ffn_down.weight": 0,
 }
+OF_VOCABULARY = {
+    "token_embd.weight": 1,
+    "per_layer_token_embd.weight": 1,
+    "output.weight": 1,
+    "output.bias": 0,
+}
+"""Tensors with a row for each word, and in which dimension."""
 HEAD_SIZES = ("attention.key_length", "attention.value_length", "rope.dimension_count")
 
 
@@ -168,6 +177,30 @@ def _with_heads(header: Header, n_heads: int) -> Header:
     return _placed(replace(header, tensors=tuple(resized(t) for t in header.tensors)))
 
 
+def _with_words(header: Header, name: str) -> Header:
+    """The vocabulary of another model among the fixtures."""
+    path = ROOT / f"fixtures/{name}.gguf"
+    words = [pair for pair in open_gguf(path).header.pairs if pair.key.startswith("tokenizer.")]
+    n_words = next(len(pair.value) for pair in words if isinstance(pair.value, list))
+
+    def resized(tensor: TensorInfo) -> TensorInfo:
+        dims = list(tensor.dims)
+        if tensor.name in OF_VOCABULARY:
+            dims[OF_VOCABULARY[tensor.name]] = n_words
+        return replace(tensor, dims=tuple(dims))
+
+    header = _with_number(header, "vocab_size", n_words)
+    pairs = [pair for pair in header.pairs if not pair.key.startswith("tokenizer.")]
+    tensors = tuple(resized(tensor) for tensor in header.tensors)
+    return _placed(replace(header, pairs=(*pairs, *words), tensors=tensors))
+
+
+def _without_bos(header: Header) -> Header:
+    """Its vocabulary has a BOS, and puts it in front of no text."""
+    flag = make_pair("tokenizer.ggml.add_bos_token", ValueType.BOOL, b"\0", "<")
+    return replace(header, pairs=(*header.pairs, flag))
+
+
 def _widened(header: Header, n_blocks: int) -> Header:
     """The same blocks over and over, each with weights of its own."""
     n_before = header.get(f"{header.architecture}.block_count")
@@ -208,6 +241,8 @@ def _placed(header: Header) -> Header:
 
 VARIANTS: dict[str, Callable[[Header, str], Header]] = {
     "blocks": lambda header, value: _widened(header, int(value)),
+    "words": _with_words,
+    "bosless": lambda header, _: _without_bos(header),
     "heads": lambda header, value: _with_heads(header, int(value)),
     "trunk": lambda header, value: _without_mtp_tensors(header, int(value)),
     "extra": lambda header, _: _with_tensor_extra(header),
