@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import MalformedFileError, UsageError, WriteFailedError
-from ggufsurgeon.measuring.base_rows import BaseRows, Logits, heads, n_values, quantised
+from ggufsurgeon.measuring.base_rows import BaseRows, heads, n_values, quantised
+from ggufsurgeon.measuring.softmax import Logits
 
 MAGIC = b"_logits_"
 EXACT_MAGIC = b"_floats_"

@@ -8,18 +8,14 @@ of 2026-10-01). All its steps are in 32-bit floats, and so are these, to be equa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Logits: TypeAlias = npt.NDArray[np.float32]
-LogProbs: TypeAlias = npt.NDArray[np.floating[Any]]
+from ggufsurgeon.measuring.softmax import Logits, parts, sums_of
 
-LOGITS_AT_ONCE = 1 << 17
-"""Turned into probabilities in one step: they stay in a core's cache, and memory is bounded."""
 CLAMP = np.float32(16)
 """Nats below the likeliest token that a quantised row still tells apart."""
 N_HEAD = 4
@@ -46,14 +42,6 @@ class BaseRows:
         """
         return -16.0 if self.is_quantised else -math.inf
 
-    def log_probs(self, part: slice) -> LogProbs:
-        """Of some rows, [n, n_vocab]: float32 of quantised rows, as in the tool, else float64."""
-        rows = self.rows[part]
-        if self.is_quantised:
-            return dequantised(rows, self.n_vocab)
-        highest, log_sum = highest_and_log_sum(rows)
-        return rows - (highest + log_sum)[:, np.newaxis]
-
 
 def n_values(n_vocab: int) -> int:
     """16-bit values of a quantised row: its head, and an even number of logits."""
@@ -64,9 +52,9 @@ def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
     """Rows [n, n_values] of a base file, for finite logits or some of minus infinity."""
     n, n_vocab = logits.shape
     rows = np.zeros((n, n_values(n_vocab)), dtype=np.uint16)
-    for part in parts(n, n_vocab):
+    for part in parts(0, n, n_vocab):
         some = logits[part]
-        highest, log_sum = highest_and_log_sum(some)
+        highest, log_sum = sums_of(some)
         top, log_sum32 = highest.astype(np.float32), log_sum.astype(np.float32)
         lowest = np.maximum(some.min(axis=1), top - CLAMP)
         scale = (top - lowest) / np.float32(65535)
@@ -88,27 +76,3 @@ def dequantised(rows: npt.NDArray[np.uint16], n_vocab: int) -> npt.NDArray[np.fl
 def heads(rows: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Scale and lowest log-probability of quantised rows, [n, 2]."""
     return np.ascontiguousarray(rows[:, :N_HEAD]).view(np.float32)
-
-
-def highest_and_log_sum(
-    logits: Logits,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Of each row the highest logit, and the logarithm of the sum of exp(logit - highest).
-
-    Exponentials are those of C's expf, which numpy's own of 32-bit floats are not to the bit.
-    """
-    highest = logits.max(axis=1)
-    exponentials = exp(logits - highest[:, np.newaxis])
-    return highest, np.log(exponentials.sum(axis=1, dtype=np.float64))
-
-
-def exp(values: LogProbs) -> LogProbs:
-    """exp, rounded once to the type of the values."""
-    return np.exp(values, dtype=np.float64).astype(values.dtype)
-
-
-def parts(n_rows: int, n_vocab: int) -> Iterator[slice]:
-    """Slices of a few rows each."""
-    step = max(1, LOGITS_AT_ONCE // n_vocab)
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))

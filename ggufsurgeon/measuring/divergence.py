@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.measuring.base_rows import exp
 from ggufsurgeon.measuring.findings import Compared, Values
 from ggufsurgeon.measuring.perplexity import exponential
+from ggufsurgeon.measuring.softmax import exp
 
 LEAST_SCORED = 100
 """Tokens below which the tool gives no statistics."""

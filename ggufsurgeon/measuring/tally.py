@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.llama.threads import default_threads
-from ggufsurgeon.measuring.base_rows import BaseRows, Logits, exp, highest_and_log_sum, parts
-from ggufsurgeon.measuring.findings import Compared, Findings, Losses, joined
+from ggufsurgeon.measuring.base_rows import BaseRows, dequantised
+from ggufsurgeon.measuring.findings import Compared, Findings, Values, joined
 from ggufsurgeon.measuring.scoring import Chunks, Scored
-from ggufsurgeon.measuring.softmax import negative_log_likelihoods, through_probabilities
+from ggufsurgeon.measuring.softmax import (
+    LOGITS_AT_ONCE,
+    Logits,
+    Sums,
+    exp,
+    parts,
+    sums_of,
+    through_probabilities,
+)
+
+ROWS_A_TASK = 16
+"""Rows that a thread takes at a time, or more of a small vocabulary."""
 
 
 class Piece(NamedTuple):
@@ -58,41 +68,47 @@ def tally(
 
 def _score(piece: Piece, names: Names, pool: Executor) -> Findings:
     """All [n]."""
-    (_, _, targets, logits), base = piece
-    losses = _losses(logits, targets, names.model, pool)
+    n, n_vocab = piece.scored.logits.shape
+    step = max(ROWS_A_TASK, LOGITS_AT_ONCE // n_vocab)
+    tasks = [(first, min(first + step, n), n_vocab) for first in range(0, n, step)]
+    found = joined(list(pool.map(lambda task: _score_rows(piece, parts(*task)), tasks)))
+    for losses, name in ((found.losses, names.model), (found.base_losses, names.base)):
+        if losses is not None and not np.isfinite(losses).all():
+            problem = "its logits are not finite numbers: weights or metadata are broken"
+            raise MalformedFileError(name, problem)
+    return found
+
+
+def _score_rows(piece: Piece, rows: Iterator[slice]) -> Findings:
+    """In this thread."""
+    _, _, targets, logits = piece.scored
+    return joined([score(logits[part], targets[part], piece.base, part) for part in rows])
+
+
+def score(logits: Logits, targets: Integers, base: BaseRows | None, part: slice) -> Findings:
+    """Logits [n, n_vocab] of the tokens before `targets`, with a `part` of the base's rows."""
+    sums = sums_of(logits)
+    losses = sums.losses(logits, targets)
     if base is None:
         return Findings(losses)
-    compared = compare(logits, base, targets, pool)
+    rows = base.rows[part]
     if base.is_quantised:
-        return Findings(losses, None, compared)
-    return Findings(losses, _losses(base.rows, targets, names.base, pool), compared)
+        clamped = dequantised(rows, base.n_vocab)
+        return Findings(losses, None, compare(logits, sums, clamped, targets, base.floor))
+    base_sums = sums_of(rows)
+    log_probs = base_sums.log_probs(rows)
+    compared = compare(logits, sums, log_probs, targets, base.floor)
+    return Findings(losses, base_sums.losses(rows, targets), compared)
 
 
-def _losses(logits: Logits, targets: Integers, name: str, pool: Executor) -> Losses:
-    losses = negative_log_likelihoods(logits, targets, pool)
-    if not np.isfinite(losses).all():
-        problem = "its logits are not finite numbers: weights or metadata are broken"
-        raise MalformedFileError(name, problem)
-    return losses
+def compare(logits: Logits, sums: Sums, base: Values, targets: Integers, floor: float) -> Compared:
+    """Logits with the log-probabilities of the base, [n, n_vocab]; all results [n].
 
-
-def compare(logits: Logits, base: BaseRows, targets: Integers, pool: Executor) -> Compared:
-    """Logits [n, n_vocab] with the base's, and the tokens that follow; all results [n].
-
-    In the type of the base's rows, in the order of the tool's operations
+    In the type of the base's, in the order of the tool's operations
     (tools/perplexity/perplexity.cpp:175-250 in llama.cpp of 2026-10-01).
     """
-
-    def compare_part(part: slice) -> Compared:
-        return _compare(logits[part], base.log_probs(part), targets[part], base.floor)
-
-    found = pool.map(compare_part, parts(*logits.shape))
-    return Compared(*map(np.concatenate, zip(*found, strict=True)))
-
-
-def _compare(logits: Logits, base: npt.NDArray[Any], targets: Integers, floor: float) -> Compared:
-    highest, log_sum = highest_and_log_sum(logits)
-    total = (highest.astype(base.dtype) + log_sum.astype(base.dtype))[:, np.newaxis]
+    highest, log_sum = (values.astype(base.dtype) for values in sums)
+    total = (highest + log_sum)[:, np.newaxis]
     at = targets[:, np.newaxis]
     losses = total - np.take_along_axis(logits, at, axis=1)
     base_losses = -np.take_along_axis(base, at, axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from ggufsurgeon.measuring.base_rows import BaseRows, quantised
 from ggufsurgeon.measuring.divergence import Divergence, Estimate, Spread, estimate_divergence
 from ggufsurgeon.measuring.findings import Compared
 from ggufsurgeon.measuring.scoring import PerplexitySettings
-from ggufsurgeon.measuring.tally import compare
+from ggufsurgeon.measuring.tally import score
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
@@ -166,14 +165,10 @@ def compared(q: Any, base: Any, targets: Any, is_quantised: bool) -> Compared:
     """Logits [n_chunks, n_scored, n_vocab]."""
     n_vocab = q.shape[-1]
     rows = base.reshape(-1, n_vocab)
-    with ThreadPoolExecutor(2) as pool:
-        found = compare(
-            q.reshape(-1, n_vocab),
-            BaseRows(quantised(rows) if is_quantised else rows, n_vocab),
-            targets.reshape(-1),
-            pool,
-        )
-    return found.each(lambda values: values.reshape(targets.shape))
+    base = BaseRows(quantised(rows) if is_quantised else rows, n_vocab)
+    found = score(q.reshape(-1, n_vocab), targets.reshape(-1), base, slice(None))
+    assert found.compared is not None
+    return found.compared.each(lambda values: values.reshape(targets.shape))
 
 
 @pytest.mark.parametrize("is_quantised", [False, True])

@@ -69,9 +69,8 @@ def named(figure: dict[str, Any]) -> str:
 
 
 def assert_printed(value: float, printed: str) -> None:
-    """The last digit may be one off: numpy's float32 exponentials are 3e-9 too small."""
-    last_digit = 10.0 ** -len(printed.partition(".")[2])
-    assert abs(value - float(printed)) < 1.5 * last_digit, f"{value} for {printed}"
+    n_digits = len(printed.partition(".")[2])
+    assert f"{value:.{n_digits}f}" == printed
 
 
 @pytest.mark.parametrize("name", PINNED["tiny_models"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ggufsurgeon.measuring.perplexity import (
     Perplexity,
     PerplexitySettings,
 )
-from ggufsurgeon.measuring.softmax import negative_log_likelihoods
+from ggufsurgeon.measuring.softmax import losses_of
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
@@ -72,8 +71,7 @@ def test_likelihoods_are_those_of_a_softmax_in_double_precision() -> None:
     targets = rng.integers(0, 1000, 150).astype(np.int32)
     exact = logits.astype(np.float64)
     exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
-    with ThreadPoolExecutor(3) as pool:
-        found = negative_log_likelihoods(logits, targets, pool)
+    found = losses_of(logits, targets)
     assert np.allclose(found, -exact[np.arange(150), targets], rtol=0, atol=1e-5)
 
 
