@@ -32,14 +32,15 @@ class Reporter(Progress, Protocol):
 def run_in_child(
     job: Callable[..., T],
     *arguments: Any,
-    model: Path,
+    model: Path | str,
     progress: Progress = UNWATCHED,
     hear: Callable[[Any], object] | None = None,
 ) -> T:
     """`job(*arguments, reporter)`, in a child process; `hear` is called with what it says.
 
     `job` is a function of a module. Raises what the job raises, and when the process dies
-    UsageError if an RPC server is to blame, else MalformedFileError, naming `model`.
+    UsageError if an RPC server is to blame, else MalformedFileError, naming `model`:
+    the file that the process runs, or all of them.
     """
     with tempfile.TemporaryFile() as errors, _start(errors) as process:
         assert process.stdin is not None and process.stdout is not None

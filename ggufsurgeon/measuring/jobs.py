@@ -69,7 +69,7 @@ def measure_one(task: Task, reporter: Reporter) -> Outcome:
 def measure_in_step(task: Task, reporter: Reporter) -> Outcome:
     """Run a model and its base, both in memory, a batch of each in turn. Raises as `measure_one`.
 
-    Both read the text alike: `compare_texts` has seen to that.
+    Both read the text alike: `look_at_both` has seen to that.
     """
     assert task.base is not None
     routed = task.is_routed

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ggufsurgeon.measuring.divergence import LEAST_SCORED, Divergence, estimate_divergence
-from ggufsurgeon.measuring.findings import Findings, joined
+from ggufsurgeon.measuring.findings import Findings, Values, joined
 from ggufsurgeon.measuring.jobs import News, Outcome
 from ggufsurgeon.measuring.perplexity import Perplexity, estimate, exponential
 from ggufsurgeon.measuring.task import Side, Task
@@ -44,9 +45,9 @@ class Known:
     @property
     def note(self) -> str:
         """The running estimate, in a few words."""
-        total = sum(float(part.losses.sum()) for part in self._parts)
-        mean = total / sum(part.losses.size for part in self._parts)
-        return f"perplexity {exponential(mean):.4f}"
+        note = f"perplexity {exponential(_mean([part.losses for part in self._parts])):.4f}"
+        kl = [part.compared.kl for part in self._parts if part.compared is not None]
+        return f"{note}, KL divergence {_mean(kl):.4f}" if kl else note
 
     def add(self, news: News) -> None:
         """Take in the next chunks."""
@@ -63,7 +64,6 @@ class Known:
         """The figures over what is known; `outcome` is of a run that came to its end."""
         found = joined(self._parts)
         n_in_all = outcome.n_chunks if outcome else self._n_chunks_in_all
-
         settings, compared = self._task.settings, found.compared
         own = estimate(found.losses, settings, n_in_all, self._n_new, self._seconds)
         base = None
@@ -82,6 +82,10 @@ class Known:
             _path_text(self._task.side),
             _path_text(self._task.base),
         )
+
+
+def _mean(parts: Sequence[Values]) -> float:
+    return sum(float(part.sum()) for part in parts) / sum(part.size for part in parts)
 
 
 def _path_text(side: Side | None) -> str:

@@ -58,7 +58,7 @@ class Run:
         task = self._task
         if task.base is None or task.base_is_itself:
             return self._child(measure_one, task, self._keep)
-        beforehand = run_in_child(look_at_both, task, model=task.side.model)
+        beforehand = run_in_child(look_at_both, task, model=_names(task))
         if beforehand.fit_together:
             return self._child(measure_in_step, task, self._keep)
         return self.in_rounds(beforehand)
@@ -88,7 +88,7 @@ class Run:
     def _child(
         self, job: Callable[..., Outcome], task: Task, hear: Callable[[News], None]
     ) -> Outcome:
-        return run_in_child(job, task, model=task.side.model, progress=self._progress, hear=hear)
+        return run_in_child(job, task, model=_names(task), progress=self._progress, hear=hear)
 
     def _keep(self, news: News) -> None:
         self._store.add(news.findings)
@@ -100,3 +100,9 @@ class Run:
     def _spend(self, news: News) -> None:
         self.known.spend(news)
         self._progress.advance(len(news.findings.losses))
+
+
+def _names(task: Task) -> str:
+    """Of the models that a process runs: if it dies, one of them is to blame."""
+    models = [side.model for side in (task.base, task.side) if side is not None]
+    return " or ".join(dict.fromkeys(map(str, models)))

@@ -134,3 +134,16 @@ def test_a_vocabulary_that_ends_texts_is_refused(surgeon: Run, folder: Path, wri
     model = expand(write(ending), folder / "model.gguf", 0)
     text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "64")
     assert_told(surgeon("perplexity", model, *text), 2, "ends every text with EOS")
+
+
+def test_of_two_models_that_end_the_process_both_are_named(
+    surgeon: Run, folder: Path, write: Write
+) -> None:
+    """llama.cpp aborts on this architecture where three sequences share two micro-batches."""
+    one, other = (
+        expand_named("kimi-linear-moe@words=stories260K", folder / f"{name}.gguf")
+        for name in ("one", "other")
+    )
+    text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "200", "--batch", "600")
+    done = surgeon("perplexity", one, "--base", other, *text)
+    assert done.returncode == 3 and f"{other} or {one}: llama.cpp ended" in done.stderr

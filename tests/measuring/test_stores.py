@@ -16,7 +16,7 @@ from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.progress import UNWATCHED, Unwatched
 from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -69,6 +69,29 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
     assert [len(line) for line in lines[1:]] == [2, 2, 2, 1]
     again = measure(stories, store, hear=stop)
     assert figures(again) == figures(whole)
+
+
+class Watcher(Unwatched):
+    """Remembers the running estimates."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def advance(self, _: int, note: str = "") -> None:
+        self.notes += [note] * bool(note)
+
+
+def test_running_estimates(stories: Path) -> None:
+    alone, against = Watcher(), Watcher()
+    found = measure(stories, None, progress=alone)
+    window = PathRequest(windows=((1, 3),))
+    compared = api.divergence(stories, TEXT, window, settings=SETTINGS, progress=against)
+    assert compared.divergence is not None
+    assert (len(alone.notes), len(against.notes)) == (4, 7)
+    assert alone.notes[-1] == f"perplexity {found.perplexity:.4f}"
+    kl = f"KL divergence {compared.divergence.kl.mean.value:.4f}"
+    assert against.notes[-1] == f"perplexity {compared.perplexity.perplexity:.4f}, {kl}"
+    assert alone.notes[0] != alone.notes[-1]
 
 
 def test_a_store_keeps_sums_of_each_chunk(stories: Path, tmp_path: Path) -> None:
