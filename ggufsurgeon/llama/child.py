@@ -21,6 +21,10 @@ from ggufsurgeon.progress import UNWATCHED, Progress
 
 T = TypeVar("T")
 
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+"""For glibc (mallopt(3)): memory is kept for the next arrays as large, some megabytes. By default
+it goes back to the system after each, and to get it again took longer than what was computed."""
+
 
 class Reporter(Progress, Protocol):
     """What a job is given to tell how far it is, and what it has so far."""
@@ -63,7 +67,7 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=os.environ | {"GGML_NO_BACKTRACE": "1"},
+        env=ALLOCATOR | os.environ | {"GGML_NO_BACKTRACE": "1"},
     )
 
 

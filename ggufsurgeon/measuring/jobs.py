@@ -106,7 +106,7 @@ def cut_chunks(model: Model, task: Task) -> Chunks:
 
 
 def _measure(
-    pieces: Iterator[Piece],
+    pieces: Iterator[list[Piece]],
     model: Model,
     chunks: Chunks,
     n_chunks: int,
@@ -125,25 +125,30 @@ def _measure(
 
 def _pieces(
     model: Model, chunks: Chunks, task: Task, base: BaseFile | None
-) -> Generator[Piece, None, None]:
-    """What one loaded model gives, with what its base does."""
+) -> Generator[list[Piece], None, None]:
+    """What one loaded model gives, with what its base does; a list is of one decode."""
     if task.base is not None:
         paths = [path_of(side, model) for side in (task.base, task.side)]
         with closing(routed_rows(model, chunks, paths, task.first)) as both:
             for other, own in both:
-                yield Piece(own, BaseRows(other.logits, model.n_vocab))
+                yield [Piece(own, BaseRows(other.logits, model.n_vocab))]
         return
     rows = side_rows(model, chunks, task.side, task.first, is_routed=task.is_routed)
     with closing(rows) as own_rows:
-        for scored in own_rows:
-            yield Piece(scored, None if base is None else _base_rows(base, scored, task))
+        for decoded in own_rows:
+            yield [
+                Piece(one, None if base is None else _base_rows(base, one, task)) for one in decoded
+            ]
 
 
-def _side_by_side(own: Iterable[Scored], base: Iterable[Scored], n_vocab: int) -> Iterator[Piece]:
+def _side_by_side(
+    own: Iterable[list[Scored]], base: Iterable[list[Scored]], n_vocab: int
+) -> Iterator[list[Piece]]:
     """The same tokens of both."""
-    for scored, other in zip(own, base, strict=True):
-        assert (scored.chunk, scored.first) == (other.chunk, other.first)
-        yield Piece(scored, BaseRows(other.logits, n_vocab))
+    for decoded, others in zip(own, base, strict=True):
+        pairs = list(zip(decoded, others, strict=True))
+        assert all((one.chunk, one.first) == (other.chunk, other.first) for one, other in pairs)
+        yield [Piece(one, BaseRows(other.logits, n_vocab)) for one, other in pairs]
 
 
 def _base_rows(base: BaseFile, scored: Scored, task: Task) -> BaseRows:
@@ -174,8 +179,8 @@ def _opened_base(task: Task) -> Iterator[BaseFile | None]:
 
 @contextmanager
 def _saved(
-    pieces: Iterator[Piece], model: Model, chunks: Chunks, task: Task
-) -> Iterator[Iterator[Piece]]:
+    pieces: Iterator[list[Piece]], model: Model, chunks: Chunks, task: Task
+) -> Iterator[Iterator[list[Piece]]]:
     """The pieces as they come, written on their way where the task says so."""
     if task.save_to is None:
         yield pieces
@@ -183,9 +188,9 @@ def _saved(
     tokens, exact = chunks.tokens[task.first :], task.save_exact
     with opened_writer(task.save_to, tokens, model.n_vocab, is_exact=exact) as writer:
 
-        def written(piece: Piece) -> Piece:
-            scored = piece.scored
-            writer.write(scored.chunk - task.first, scored.first, scored.logits)
-            return piece
+        def written(decoded: list[Piece]) -> list[Piece]:
+            for scored, _ in decoded:
+                writer.write(scored.chunk - task.first, scored.first, scored.logits)
+            return decoded
 
         yield map(written, pieces)

@@ -57,7 +57,7 @@ def measure_perplexity(
     parts = []
     progress.begin(model.path.name, n_chunks, "chunks")
     with closing(scored_rows(model, chunks)) as rows:
-        pieces = (Piece(scored) for scored in rows)
+        pieces = ([Piece(scored) for scored in decoded] for decoded in rows)
         for part in tally(pieces, chunks, 0, Names(str(model.path)), model.options.n_threads):
             parts.append(part)
             progress.advance(len(part.losses))

@@ -15,12 +15,12 @@ from ggufsurgeon.routing.router import opened_router
 
 def side_rows(
     model: Model, chunks: Chunks, side: Side, n_done: int, *, is_routed: bool
-) -> Generator[Scored, None, None]:
-    """Those of one side, from chunk `n_done` on, by routing or plainly."""
+) -> Generator[list[Scored], None, None]:
+    """Those of one side, from chunk `n_done` on, by routing or plainly; a list is of one decode."""
     if not is_routed:
         return scored_rows(model, chunks, n_done)
     routed = routed_rows(model, chunks, [path_of(side, model)], n_done)
-    return (scored for (scored,) in routed)
+    return ([scored] for (scored,) in routed)
 
 
 def path_of(side: Side, model: Model) -> LayerPath:

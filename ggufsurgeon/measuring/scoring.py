@@ -71,7 +71,7 @@ class Scored(NamedTuple):
     targets: Integers
     """The tokens that follow, shape [n]."""
     logits: Results
-    """Shape [n, n_vocab]: a view of llama.cpp's memory, which holds until the next is asked for."""
+    """Shape [n, n_vocab]: a view of llama.cpp's memory, which holds until the next decode."""
 
 
 def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
@@ -132,12 +132,14 @@ def _strided(tokens: Integers, n_ctx: int, stride: int, settings: PerplexitySett
     )
 
 
-def scored_rows(model: Model, chunks: Chunks, n_done: int = 0) -> Generator[Scored, None, None]:
+def scored_rows(
+    model: Model, chunks: Chunks, n_done: int = 0
+) -> Generator[list[Scored], None, None]:
     """The logits of all scored positions, from chunk `n_done` on, a multiple of `chunks.n_seq`.
 
-    Those of one chunk come in order; the n_seq chunks that share a batch take turns. Memory is
-    that of one micro-batch: 512 rows of the vocabulary at most, or n_seq if there are more.
-    Raises MalformedFileError when llama.cpp fails.
+    A list is what one decode gives, of each of the n_seq chunks that share it; those of a chunk
+    come in order. Memory is that of one micro-batch: 512 rows of the vocabulary at most, or n_seq
+    if there are more. Raises MalformedFileError when llama.cpp fails.
     """
     n_chunks, n_ctx = chunks.tokens.shape
     n_seq = chunks.n_seq
@@ -151,7 +153,8 @@ def scored_rows(model: Model, chunks: Chunks, n_done: int = 0) -> Generator[Scor
             for begin, end in _pieces(chunks, len(tokens)):
                 batch = _batch(chunks, tokens, begin, end)
                 logits = context.decode(batch)
-                yield from _scored(chunks, group, tokens, begin, end, logits)
+                if scored := _scored(chunks, group, tokens, begin, end, logits):
+                    yield scored
 
 
 def _pieces(chunks: Chunks, n_seq: int) -> Iterator[tuple[int, int]]:
@@ -192,15 +195,15 @@ def _batch(chunks: Chunks, tokens: Integers, begin: int, end: int) -> Batch:
 
 def _scored(
     chunks: Chunks, group: int, tokens: Integers, begin: int, end: int, logits: Results
-) -> Iterator[Scored]:
+) -> list[Scored]:
     """What of the logits of a piece is scored, chunk by chunk."""
     n_seq, n_ctx = tokens.shape
     first, last = max(begin, chunks.first), min(end, n_ctx - 1)
     if first >= last:
-        return
+        return []
     rows = logits.reshape(n_seq, -1, logits.shape[1])
     skipped = first - begin if chunks.wants_all else 0
-    for sequence in range(n_seq):
-        targets = tokens[sequence, first + 1 : last + 1]
-        wanted = rows[sequence, skipped : skipped + len(targets)]
-        yield Scored(group + sequence, first - chunks.first, targets, wanted)
+    targets = tokens[:, first + 1 : last + 1]
+    wanted = rows[:, skipped : skipped + last - first]
+    place = first - chunks.first
+    return [Scored(group + n, place, targets[n], wanted[n]) for n in range(n_seq)]

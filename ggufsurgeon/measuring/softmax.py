@@ -16,7 +16,7 @@ import numpy.typing as npt
 Logits: TypeAlias = npt.NDArray[np.float32]
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
 
-LOGITS_AT_ONCE = 1 << 17
+LOGITS_AT_ONCE = 1 << 18
 """Turned into probabilities in one step: they stay in a core's cache, and memory is bounded."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from ggufsurgeon.measuring.base_rows import BaseRows, dequantised
 from ggufsurgeon.measuring.findings import Compared, Findings, Values, joined
 from ggufsurgeon.measuring.scoring import Chunks, Scored
 from ggufsurgeon.measuring.softmax import (
-    LOGITS_AT_ONCE,
     Logits,
     Sums,
     exp,
@@ -24,8 +23,10 @@ from ggufsurgeon.measuring.softmax import (
     through_probabilities,
 )
 
-ROWS_A_TASK = 16
-"""Rows that a thread takes at a time, or more of a small vocabulary."""
+ROWS_A_TASK, LOGITS_A_TASK = 16, 1 << 16
+"""What a thread takes at a time: the larger of the two."""
+Place: TypeAlias = tuple[int, int]
+"""A chunk, and a place among its scored positions."""
 
 
 class Piece(NamedTuple):
@@ -43,46 +44,53 @@ class Names(NamedTuple):
 
 
 def tally(
-    pieces: Iterator[Piece], chunks: Chunks, n_done: int, names: Names, n_threads: int | None
+    decodes: Iterator[list[Piece]], chunks: Chunks, n_done: int, names: Names, n_threads: int | None
 ) -> Iterator[Findings]:
     """The findings of chunks.n_seq chunks at a time, from chunk `n_done` on.
 
-    `pieces` are those of the same chunks. Raises MalformedFileError for logits that are no numbers.
+    `decodes` are of the same chunks. Raises MalformedFileError for logits that are no numbers.
     """
     n_chunks = len(chunks.tokens)
     with ThreadPoolExecutor(n_threads or default_threads()) as pool:
         for first in range(n_done, n_chunks, chunks.n_seq):
             n_group = min(chunks.n_seq, n_chunks - first)
-            found: dict[tuple[int, int], Findings] = {}  # by chunk and place in it
+            found: dict[Place, Findings] = {}
             n_left = n_group * chunks.n_scored
             while n_left:
-                piece = next(pieces)
-                scored = piece.scored
-                found[scored.chunk, scored.first] = _score(piece, names, pool)
-                n_left -= len(scored.targets)
+                pieces = next(decodes)
+                found |= _score(pieces, names, pool)
+                n_left -= sum(len(piece.scored.targets) for piece in pieces)
             group = joined([found[at] for at in sorted(found)])
             if chunks.wants_all:
                 group = group._replace(losses=through_probabilities(group.losses))
             yield group.reshaped(n_group, chunks.n_scored)
 
 
-def _score(piece: Piece, names: Names, pool: Executor) -> Findings:
-    """All [n]."""
-    n, n_vocab = piece.scored.logits.shape
-    step = max(ROWS_A_TASK, LOGITS_AT_ONCE // n_vocab)
-    tasks = [(first, min(first + step, n), n_vocab) for first in range(0, n, step)]
-    found = joined(list(pool.map(lambda task: _score_rows(piece, parts(*task)), tasks)))
-    for losses, name in ((found.losses, names.model), (found.base_losses, names.base)):
-        if losses is not None and not np.isfinite(losses).all():
-            problem = "its logits are not finite numbers: weights or metadata are broken"
-            raise MalformedFileError(name, problem)
+def _score(pieces: Sequence[Piece], names: Names, pool: Executor) -> dict[Place, Findings]:
+    """All [n], of runs of rows, by where they begin."""
+    tasks = [(piece, rows) for piece in pieces for rows in _runs(piece)]
+    found = {}
+    for (piece, rows), findings in zip(tasks, pool.map(_score_rows, tasks), strict=True):
+        for losses, name in ((findings.losses, names.model), (findings.base_losses, names.base)):
+            if losses is not None and not np.isfinite(losses).all():
+                problem = "its logits are not finite numbers: weights or metadata are broken"
+                raise MalformedFileError(name, problem)
+        found[piece.scored.chunk, piece.scored.first + rows.start] = findings
     return found
 
 
-def _score_rows(piece: Piece, rows: Iterator[slice]) -> Findings:
+def _runs(piece: Piece) -> list[range]:
+    n, n_vocab = piece.scored.logits.shape
+    step = max(ROWS_A_TASK, LOGITS_A_TASK // n_vocab)
+    return [range(first, min(first + step, n)) for first in range(0, n, step)]
+
+
+def _score_rows(task: tuple[Piece, range]) -> Findings:
     """In this thread."""
-    _, _, targets, logits = piece.scored
-    return joined([score(logits[part], targets[part], piece.base, part) for part in rows])
+    (scored, base), rows = task
+    logits, targets = scored.logits, scored.targets
+    blocks = parts(rows.start, rows.stop, logits.shape[1])
+    return joined([score(logits[block], targets[block], base, block) for block in blocks])
 
 
 def score(logits: Logits, targets: Integers, base: BaseRows | None, part: slice) -> Findings:
@@ -112,8 +120,10 @@ def compare(logits: Logits, sums: Sums, base: Values, targets: Integers, floor: 
     at = targets[:, np.newaxis]
     losses = total - np.take_along_axis(logits, at, axis=1)
     base_losses = -np.take_along_axis(base, at, axis=1)
-    with np.errstate(invalid="ignore"):  # logits of minus infinity in both
-        terms = np.where(base > floor, exp(base) * (base - logits + total), base.dtype.type(0))
+    with np.errstate(invalid="ignore"):  # 0 times the infinity of logits that are infinite
+        # Not np.where, which guesses a branch for each logit.
+        terms = exp(base) * (base > floor) * (base - logits + total)
+    terms[np.isnan(terms)] = 0
     return Compared(
         losses[:, 0],
         base_losses[:, 0],
