@@ -121,7 +121,7 @@ def opened_writer(
 
 
 class BaseFile:
-    """Made by `opened_base`. Nothing but its tokens and the rows at hand is in memory."""
+    """Made by `opened_base`. Nothing but its tokens and the rows at hand are in memory."""
 
     def __init__(self, path: Path, name: str, stream: IO[bytes], shape: Shape) -> None:
         self.path = path
@@ -161,7 +161,10 @@ class BaseFile:
             )
 
     def rows(self, chunk: int, first: int, n: int) -> BaseRows:
-        """Of n scored tokens of a chunk. Raises MalformedFileError for impossible ones."""
+        """Of n scored tokens of a chunk, in any thread.
+
+        Raises MalformedFileError for impossible ones, and when the file cannot be read.
+        """
         shape = self.shape
         at = shape.offset(chunk, first)
         values = np.frombuffer(self._read(at, n * shape.row_n_bytes), shape.dtype)
@@ -179,8 +182,11 @@ class BaseFile:
             raise MalformedFileError(str(self.path), problem, offset=at)
 
     def _read(self, at: int, n_bytes: int) -> bytes:
-        self._stream.seek(at)
-        data = self._stream.read(n_bytes)
+        try:
+            data = os.pread(self._stream.fileno(), n_bytes, at)
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+            raise MalformedFileError(str(self.path), problem, offset=at) from None
         if len(data) < n_bytes:
             raise MalformedFileError(str(self.path), "it was cut short as it was read", offset=at)
         return data

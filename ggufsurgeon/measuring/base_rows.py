@@ -29,6 +29,10 @@ class BaseRows:
     rows: npt.NDArray[Any]
     n_vocab: int
 
+    def part(self, part: slice) -> BaseRows:
+        """Some of them."""
+        return BaseRows(self.rows[part], self.n_vocab)
+
     @property
     def is_quantised(self) -> bool:
         """Whether these are rows of a base file, with 16 bits a logit."""

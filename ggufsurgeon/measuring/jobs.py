@@ -19,7 +19,7 @@ from ggufsurgeon.measuring.divergence import check_enough
 from ggufsurgeon.measuring.findings import Findings
 from ggufsurgeon.measuring.rows import path_of, routed_rows, side_rows
 from ggufsurgeon.measuring.scoring import Chunks, Scored, cut_text
-from ggufsurgeon.measuring.tally import Names, Piece, tally
+from ggufsurgeon.measuring.tally import BasePart, Names, Piece, tally
 from ggufsurgeon.measuring.task import Task
 
 
@@ -131,14 +131,15 @@ def _pieces(
         paths = [path_of(side, model) for side in (task.base, task.side)]
         with closing(routed_rows(model, chunks, paths, task.first)) as both:
             for other, own in both:
-                yield [Piece(own, BaseRows(other.logits, model.n_vocab))]
+                yield [Piece(own, BaseRows(other.logits, model.n_vocab).part)]
         return
     rows = side_rows(model, chunks, task.side, task.first, is_routed=task.is_routed)
     with closing(rows) as own_rows:
         for decoded in own_rows:
-            yield [
-                Piece(one, None if base is None else _base_rows(base, one, task)) for one in decoded
-            ]
+            if base is None:
+                yield [Piece(one) for one in decoded]
+            else:
+                yield [Piece(one, _of_file(base, one, task)) for one in decoded]
 
 
 def _side_by_side(
@@ -148,13 +149,18 @@ def _side_by_side(
     for decoded, others in zip(own, base, strict=True):
         pairs = list(zip(decoded, others, strict=True))
         assert all((one.chunk, one.first) == (other.chunk, other.first) for one, other in pairs)
-        yield [Piece(one, BaseRows(other.logits, n_vocab)) for one, other in pairs]
+        yield [Piece(one, BaseRows(other.logits, n_vocab).part) for one, other in pairs]
 
 
-def _base_rows(base: BaseFile, scored: Scored, task: Task) -> BaseRows:
+def _of_file(base: BaseFile, scored: Scored, task: Task) -> BasePart:
+    """The rows of a base file for the same tokens, which are read where they are scored."""
     assert task.base_logits is not None
     chunk = scored.chunk - task.base_logits.first_chunk
-    return base.rows(chunk, scored.first, len(scored.targets))
+
+    def part(rows: slice) -> BaseRows:
+        return base.rows(chunk, scored.first + rows.start, rows.stop - rows.start)
+
+    return part
 
 
 def _fitted(model: Model, chunks: Chunks, base: BaseFile, task: Task) -> Chunks:

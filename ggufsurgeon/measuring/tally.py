@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias
 
@@ -29,11 +29,15 @@ Place: TypeAlias = tuple[int, int]
 """A chunk, and a place among its scored positions."""
 
 
+BasePart: TypeAlias = Callable[[slice], BaseRows]
+"""Gives the base's rows for some of the scored tokens, in any thread."""
+
+
 class Piece(NamedTuple):
     """Some scored tokens of a chunk, and what the base says of them, if there is one."""
 
     scored: Scored
-    base: BaseRows | None = None
+    base: BasePart | None = None
 
 
 class Names(NamedTuple):
@@ -90,23 +94,22 @@ def _score_rows(task: tuple[Piece, range]) -> Findings:
     (scored, base), rows = task
     logits, targets = scored.logits, scored.targets
     blocks = parts(rows.start, rows.stop, logits.shape[1])
-    return joined([score(logits[block], targets[block], base, block) for block in blocks])
+    return joined([score(logits[block], targets[block], base and base(block)) for block in blocks])
 
 
-def score(logits: Logits, targets: Integers, base: BaseRows | None, part: slice) -> Findings:
-    """Logits [n, n_vocab] of the tokens before `targets`, with a `part` of the base's rows."""
+def score(logits: Logits, targets: Integers, base: BaseRows | None) -> Findings:
+    """Logits [n, n_vocab] of the tokens before `targets`, with the base's rows for the same."""
     sums = sums_of(logits)
     losses = sums.losses(logits, targets)
     if base is None:
         return Findings(losses)
-    rows = base.rows[part]
     if base.is_quantised:
-        clamped = dequantised(rows, base.n_vocab)
+        clamped = dequantised(base.rows, base.n_vocab)
         return Findings(losses, None, compare(logits, sums, clamped, targets, base.floor))
-    base_sums = sums_of(rows)
-    log_probs = base_sums.log_probs(rows)
+    base_sums = sums_of(base.rows)
+    log_probs = base_sums.log_probs(base.rows)
     compared = compare(logits, sums, log_probs, targets, base.floor)
-    return Findings(losses, base_sums.losses(rows, targets), compared)
+    return Findings(losses, base_sums.losses(base.rows, targets), compared)
 
 
 def compare(logits: Logits, sums: Sums, base: Values, targets: Integers, floor: float) -> Compared:

@@ -166,7 +166,7 @@ def compared(q: Any, base: Any, targets: Any, is_quantised: bool) -> Compared:
     n_vocab = q.shape[-1]
     rows = base.reshape(-1, n_vocab)
     base = BaseRows(quantised(rows) if is_quantised else rows, n_vocab)
-    found = score(q.reshape(-1, n_vocab), targets.reshape(-1), base, slice(None))
+    found = score(q.reshape(-1, n_vocab), targets.reshape(-1), base)
     assert found.compared is not None
     return found.compared.each(lambda values: values.reshape(targets.shape))
 
