@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model 
     from ggufsurgeon.choosing.choices import Choices
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
-    from ggufsurgeon.measuring.measured import Measured
+    from ggufsurgeon.measuring.measured import Known, Measured
     from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.verification.verifier import Verification
@@ -122,7 +122,7 @@ def perplexity(
     options: DeviceOptions | None = None,
     store: PathLike | None = None,
     progress: Progress = UNWATCHED,
-    hear: Callable[[Measured], object] | None = None,
+    hear: Callable[[Known], object] | None = None,
 ) -> Perplexity:
     """The perplexity of `model` as it is, on a text, as llama-perplexity measures it.
 
@@ -147,7 +147,7 @@ def divergence(
     options: DeviceOptions | None = None,
     store: PathLike | None = None,
     progress: Progress = UNWATCHED,
-    hear: Callable[[Measured], object] | None = None,
+    hear: Callable[[Known], object] | None = None,
 ) -> Measured:
     """How far `model`, along a layer path if one is given, is from a base on a text.
 
@@ -158,8 +158,9 @@ def divergence(
     `save_logits` writes a base file of `model`, over another only with `replace`.
 
     The file `store` keeps what is known of each chunk, and is gone on with. `hear` is called with
-    the figures over the chunks so far, as they come. Models run in child processes, which
-    llama.cpp may take down without harm to this one; two at once only if both fit in memory.
+    what is known, each time that more is: its `measured()` are the figures over the chunks so far.
+    Models run in child processes, which llama.cpp may take down without harm to this one; two at
+    once only if both fit in memory.
     """
     from ggufsurgeon.measuring.request import BaseRequest, make_task
     from ggufsurgeon.measuring.run import measure

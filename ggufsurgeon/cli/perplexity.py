@@ -43,7 +43,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.request import PathRequest
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.measured import Measured
+    from ggufsurgeon.measuring.measured import Known, Measured
 
 
 def perplexity(
@@ -111,7 +111,7 @@ def perplexity(
     _note_files(text)
     names = str(model), str(base or base_logits or model)
     tell = partial(_tell, names, text, json, details, plot, replace)
-    known: deque[Measured] = deque(maxlen=1)
+    heard: deque[Known] = deque(maxlen=1)
     try:
         with watched() as progress:
             measured = api.divergence(
@@ -127,11 +127,11 @@ def perplexity(
                 options=device_options(n_gpu_layers, tensor_split, threads, rpc),
                 store=store,
                 progress=progress,
-                hear=known.append,
+                hear=heard.append,
             )
     except Interrupted:
-        for so_far in known:
-            tell(so_far)
+        for known in heard:
+            tell(known.measured())
         raise
     tell(measured)
 

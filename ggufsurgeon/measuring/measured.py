@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +26,33 @@ class Measured:
     base_layer_path: str = ""
 
 
+class Mean:
+    """Of all values added, at least one."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._sum = 0.0
+
+    def add(self, values: Values) -> None:
+        """Take in some more."""
+        self.n += values.size
+        self._sum += float(values.sum())
+
+    @property
+    def value(self) -> float:
+        """So far."""
+        return self._sum / self.n
+
+
 class Known:
     """What is known of a task: from earlier runs, and as this one goes on."""
 
     def __init__(self, task: Task, earlier: Findings | None) -> None:
         self._task = task
-        self._parts = [] if earlier is None else [earlier]
+        self._parts: list[Findings] = []
+        self._loss, self._kl = Mean(), Mean()
+        if earlier is not None:
+            self._append(earlier)
         self._n_new = 0
         self._n_chunks_in_all = 0
         self._seconds = 0.0
@@ -45,16 +65,21 @@ class Known:
     @property
     def note(self) -> str:
         """The running estimate, in a few words."""
-        note = f"perplexity {exponential(_mean([part.losses for part in self._parts])):.4f}"
-        kl = [part.compared.kl for part in self._parts if part.compared is not None]
-        return f"{note}, KL divergence {_mean(kl):.4f}" if kl else note
+        note = f"perplexity {exponential(self._loss.value):.4f}"
+        return f"{note}, KL divergence {self._kl.value:.4f}" if self._kl.n else note
 
     def add(self, news: News) -> None:
         """Take in the next chunks."""
-        self._parts.append(news.findings)
+        self._append(news.findings)
         self._n_new += len(news.findings.losses)
         self._n_chunks_in_all = news.n_chunks
         self.spend(news)
+
+    def _append(self, findings: Findings) -> None:
+        self._parts.append(findings)
+        self._loss.add(findings.losses)
+        if findings.compared is not None:
+            self._kl.add(findings.compared.kl)
 
     def spend(self, news: News) -> None:
         """Count the time alone: a base that is run by itself takes its part."""
@@ -82,10 +107,6 @@ class Known:
             _path_text(self._task.side),
             _path_text(self._task.base),
         )
-
-
-def _mean(parts: Sequence[Values]) -> float:
-    return sum(float(part.sum()) for part in parts) / sum(part.size for part in parts)
 
 
 def _path_text(side: Side | None) -> str:

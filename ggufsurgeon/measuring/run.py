@@ -24,11 +24,11 @@ def measure(
     task: Task,
     store: Path | None,
     progress: Progress,
-    hear: Callable[[Measured], object] | None,
+    hear: Callable[[Known], object] | None,
 ) -> Measured:
     """Measure, going on with the store if there is one.
 
-    `hear` is called with the figures over the chunks so far.
+    `hear` is called with what is known, each time that more is.
     """
     # Without a file nobody can go on, and nothing needs a name.
     with opened_store(store, identity(task) if store else {}) as opened:
@@ -45,7 +45,7 @@ class Run:
         task: Task,
         store: Store,
         progress: Progress,
-        hear: Callable[[Measured], object] | None,
+        hear: Callable[[Known], object] | None,
     ) -> None:
         self.known = Known(task, store.findings)
         self._task = replace(task, first=self.known.n_chunks)
@@ -95,7 +95,7 @@ class Run:
         self.known.add(news)
         self._progress.advance(len(news.findings.losses), self.known.note)
         if self._hear is not None:
-            self._hear(self.known.measured())
+            self._hear(self.known)
 
     def _spend(self, news: News) -> None:
         self.known.spend(news)

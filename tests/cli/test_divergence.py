@@ -85,6 +85,7 @@ def test_a_base_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
         (("--window", "3:9"), 2, "reaches beyond the model"),
         (("--times", "3"), 2, "none is given"),
         ((*WINDOW, "--chunks", "2"), 2, "62 scored tokens are too few"),
+        (("--base-logits", TOOLS_BASE, "--chunks", "2"), 2, "62 scored tokens are too few"),
         (("--save-logits", "absent/logits"), 5, "does not exist"),
         (("--save-logits", "logits", "--store", "store"), 2, "leave one of them out"),
         (("--replace",), 2, "none is named"),

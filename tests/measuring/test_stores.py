@@ -24,7 +24,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.llama.child import run_in_child
 from ggufsurgeon.llama.model import DeviceOptions
 from ggufsurgeon.measuring.beforehand import look_at_both
-from ggufsurgeon.measuring.measured import Measured
+from ggufsurgeon.measuring.measured import Known, Measured
 from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
 from ggufsurgeon.measuring.run import Run as RunOf
 from ggufsurgeon.measuring.run import measure as measure_task
@@ -41,7 +41,7 @@ class StoppedError(Exception):
     """What a watcher raises to break a run off."""
 
 
-def stop(_: Measured) -> None:
+def stop(_: Known) -> None:
     raise StoppedError
 
 
@@ -62,7 +62,8 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
     with store.open("ab") as file:
         file.write(torn)
     parts: list[Measured] = []
-    assert figures(measure(stories, store, hear=parts.append)) == figures(whole)
+    again = measure(stories, store, hear=lambda known: parts.append(known.measured()))
+    assert figures(again) == figures(whole)
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
     assert [part.perplexity.is_partial for part in parts] == [True, True, False]
     lines = [json.loads(line) for line in store.read_text().splitlines()]
@@ -146,7 +147,7 @@ def test_a_broken_line_is_refused(stories: Path, tmp_path: Path) -> None:
 def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
     store = tmp_path / "losses.jsonl"
 
-    def second(_: Measured) -> None:
+    def second(_: Known) -> None:
         measure(stories, store)
 
     with pytest.raises(UsageError, match="in use"):
@@ -230,15 +231,18 @@ def test_a_divergence_goes_on_where_it_was_broken_off(
     store = tmp_path / "store.jsonl"
     parts: list[Measured] = []
 
-    def stop_later(so_far: Measured) -> None:
-        parts.append(so_far)
-        if so_far.perplexity.n_chunks >= 4:
+    def hear(known: Known) -> None:
+        parts.append(known.measured())
+
+    def stop_later(known: Known) -> None:
+        hear(known)
+        if known.n_chunks >= 4:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         measure(store=store, hear=stop_later)
     assert parts[-1].divergence is not None and parts[-1].perplexity.is_partial
-    again = measure(store=store, hear=parts.append)
+    again = measure(store=store, hear=hear)
     assert parts[-1].perplexity.n_chunks == 7
     assert again.divergence == whole.divergence is not None
     assert figures(again.perplexity) == figures(whole.perplexity)
