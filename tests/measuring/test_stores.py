@@ -49,6 +49,10 @@ def measure(model: Path, store: Path | None, **more: object) -> Perplexity:
     return api.perplexity(model, TEXT, store=store, **({"settings": SETTINGS} | more))  # type: ignore[arg-type]
 
 
+def n_blocks_on_devices(found: Perplexity) -> int:
+    return sum(len(use.blocks) for use in found.devices)
+
+
 def figures(found: Perplexity) -> tuple[object, ...]:
     return found.perplexity, found.perplexity_error, found.chunk_losses, found.position_losses
 
@@ -285,3 +289,14 @@ def test_rounds_give_what_two_models_in_step_give(
         assert figures(in_rounds.perplexity) == figures(in_step.perplexity)
         assert in_rounds.base is not None and in_step.base is not None
         assert figures(in_rounds.base) == figures(in_step.base)
+        for found in (in_rounds, in_step):
+            assert found.base is not None
+            assert n_blocks_on_devices(found.perplexity) == 5
+            assert n_blocks_on_devices(found.base) == 7
+
+
+def test_devices_of_a_base(stories: Path, others: dict[object, Path]) -> None:
+    routed = api.divergence(stories, TEXT, base_path=parse_layers("0..4"), settings=SETTINGS)
+    assert routed.base is not None and n_blocks_on_devices(routed.base) == 5
+    of_file = api.divergence(stories, TEXT, base_logits=others["logits"], settings=SETTINGS)
+    assert of_file.base is not None and of_file.base.devices == ()
