@@ -64,14 +64,10 @@ class Run:
         return self.in_rounds(beforehand)
 
     def in_rounds(self, beforehand: Beforehand, n_bytes: int = ROUND_N_BYTES) -> Outcome:
-        """Some chunks by the base, whose logits wait in a file, then the same by the model.
-
-        As many chunks at a time as make `n_bytes` of logits.
-        """
+        """Some chunks by the base, whose logits wait in a file, then the same by the model."""
         task, n_chunks = self._task, beforehand.n_chunks
         assert task.base is not None
-        n_seqs = max(1, n_bytes // (beforehand.chunk_n_bytes * beforehand.n_seq))
-        step = n_seqs * beforehand.n_seq
+        step = chunks_a_round(beforehand, n_bytes)
         outcome = Outcome(n_chunks, ())
         with tempfile.TemporaryDirectory(prefix="ggufsurgeon-") as folder:
             logits = Path(folder) / "logits"
@@ -100,6 +96,12 @@ class Run:
     def _spend(self, news: News) -> None:
         self.known.spend(news)
         self._progress.advance(len(news.findings.losses))
+
+
+def chunks_a_round(beforehand: Beforehand, n_bytes: int) -> int:
+    """As many as make `n_bytes` of logits, in whole batches: their company decides the rounding."""
+    n_batches = n_bytes // (beforehand.chunk_n_bytes * beforehand.n_seq)
+    return max(1, n_batches) * beforehand.n_seq
 
 
 def _names(task: Task) -> str:

@@ -14,22 +14,14 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, UsageError
-from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.progress import UNWATCHED, Unwatched
+from ggufsurgeon.progress import Unwatched
 from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.llama.child import run_in_child
-from ggufsurgeon.llama.model import DeviceOptions
-from ggufsurgeon.measuring.beforehand import look_at_both
 from ggufsurgeon.measuring.measured import Known, Measured
 from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
-from ggufsurgeon.measuring.run import Run as RunOf
-from ggufsurgeon.measuring.run import measure as measure_task
-from ggufsurgeon.measuring.store import Store
-from ggufsurgeon.measuring.task import Side, Task
 from ggufsurgeon.verification.model_run import shakespeare
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -49,10 +41,6 @@ def measure(model: Path, store: Path | None, **more: object) -> Perplexity:
     return api.perplexity(model, TEXT, store=store, **({"settings": SETTINGS} | more))  # type: ignore[arg-type]
 
 
-def n_blocks_on_devices(found: Perplexity) -> int:
-    return sum(len(use.blocks) for use in found.devices)
-
-
 def figures(found: Perplexity) -> tuple[object, ...]:
     return found.perplexity, found.perplexity_error, found.chunk_losses, found.position_losses
 
@@ -60,6 +48,7 @@ def figures(found: Perplexity) -> tuple[object, ...]:
 @pytest.mark.parametrize("torn", [b"", b'[{"sum": 12.5, "squ', b"[\x00"])
 def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, torn: bytes) -> None:
     whole = measure(stories, None)
+    assert whole.tokens_per_second * whole.seconds == pytest.approx(7 * 64)
     store = tmp_path / "losses.jsonl"
     with pytest.raises(StoppedError):
         measure(stories, store, hear=stop)
@@ -68,6 +57,7 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
     parts: list[Measured] = []
     again = measure(stories, store, hear=lambda known: parts.append(known.measured()))
     assert figures(again) == figures(whole)
+    assert again.tokens_per_second * again.seconds == pytest.approx(5 * 64)
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
     assert [part.perplexity.is_partial for part in parts] == [True, True, False]
     lines = [json.loads(line) for line in store.read_text().splitlines()]
@@ -264,39 +254,3 @@ def test_a_store_is_of_one_base(stories: Path, tmp_path: Path, others: dict[obje
                 stories, TEXT, base=base, base_logits=logits, settings=SETTINGS, store=store
             )
     assert store.read_bytes() == before
-
-
-def test_rounds_give_what_two_models_in_step_give(
-    stories: Path, others: dict[object, Path]
-) -> None:
-    """As where they do not fit in memory together: some chunks of the base, then of the model."""
-    for path in (None, parse_layers("0..2,1..4")):
-        task = Task(
-            Side(stories, path),
-            TEXT,
-            SETTINGS,
-            DeviceOptions(),
-            base=Side(others["patched"]),
-            is_routed=path is not None,
-        )
-        in_step = measure_task(task, None, UNWATCHED, None)
-        run = RunOf(task, Store(None, None), UNWATCHED, None)
-        shape = run_in_child(look_at_both, task, model=stories)
-        assert shape.fit_together and shape.n_chunks == 7
-        outcome = run.in_rounds(shape, n_bytes=3 * shape.chunk_n_bytes)
-        in_rounds = run.known.measured(outcome)
-        assert in_rounds.divergence == in_step.divergence is not None
-        assert figures(in_rounds.perplexity) == figures(in_step.perplexity)
-        assert in_rounds.base is not None and in_step.base is not None
-        assert figures(in_rounds.base) == figures(in_step.base)
-        for found in (in_rounds, in_step):
-            assert found.base is not None
-            assert n_blocks_on_devices(found.perplexity) == 5
-            assert n_blocks_on_devices(found.base) == 7
-
-
-def test_devices_of_a_base(stories: Path, others: dict[object, Path]) -> None:
-    routed = api.divergence(stories, TEXT, base_path=parse_layers("0..4"), settings=SETTINGS)
-    assert routed.base is not None and n_blocks_on_devices(routed.base) == 5
-    of_file = api.divergence(stories, TEXT, base_logits=others["logits"], settings=SETTINGS)
-    assert of_file.base is not None and of_file.base.devices == ()
