@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -57,8 +58,16 @@ def print_note(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object; what JSON lacks (paths, say) as strings."""
-    print_text(json.dumps(value, indent=2, default=str))
+    """One JSON object; what JSON lacks (paths, infinity, NaN) as strings."""
+    print_text(json.dumps(_finite(value), indent=2, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return list(map(_finite, value)) if isinstance(value, (list, tuple)) else value
 
 
 def print_error(message: str, state: str, hint: str) -> None:

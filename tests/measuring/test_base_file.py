@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,16 @@ def test_a_file_cut_short(tmp_path: Path, n_bytes: int) -> None:
     cut.write_bytes(TOOLS_BASE.read_bytes()[:n_bytes])
     with pytest.raises(MalformedFileError, match=r"cut.*(begin|ends within|make 129,012 bytes)"):
         opened(cut)
+
+
+def test_a_file_cut_short_as_it_is_read(tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    cut.write_bytes(TOOLS_BASE.read_bytes())
+    with opened_base(cut) as base:
+        os.truncate(cut, 129_011)
+        base.rows(3, 0, 30)
+        with pytest.raises(MalformedFileError, match="cut short as it was read"):
+            base.rows(3, 0, 31)
 
 
 def test_a_file_that_goes_on(tmp_path: Path) -> None:

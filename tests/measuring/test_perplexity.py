@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ggufsurgeon import api
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from tests.builders import STRING, llama_model, pair
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -63,6 +64,7 @@ def test_how_chunks_are_batched_changes_little(stories: Path, prose: Path) -> No
     assert (one_at_once.n_chunks, one_at_once.n_ctx, one_at_once.n_scored) == (7, 96, 7 * 47)
     for n_batch in (10, 200, 2048):
         assert measure(n_batch).perplexity == pytest.approx(one_at_once.perplexity, rel=1e-3)
+    assert measure(1 << 32).perplexity == measure(2048).perplexity  # more than llama.cpp counts
 
 
 def test_likelihoods_are_those_of_a_softmax_in_double_precision() -> None:
@@ -141,9 +143,28 @@ def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Pat
         api.perplexity(model, prose)
 
 
-def test_broken_weights_are_named(stories: Path, tmp_path: Path, prose: Path) -> None:
-    from ggufsurgeon.container.gguf_file import open_gguf
+def test_losses_beyond_single_precision(
+    stories: Path, tmp_path: Path, prose: Path, surgeon: Run
+) -> None:
+    """With a stride the tool takes logarithms of 32-bit probabilities: it prints inf for this."""
+    file = open_gguf(stories)
+    names = [tensor.name for tensor in file.header.tensors]
+    at = file.offset_in_file(names.index("output_norm.weight"))
+    data = bytearray(stories.read_bytes())
+    weights = np.frombuffer(data, np.float32, 64, at)
+    data[at : at + weights.nbytes] = (60 * weights).tobytes()
+    loud = tmp_path / "loud.gguf"
+    loud.write_bytes(data)
+    plain = surgeon("perplexity", loud, "--text", prose, "--chunks", "2", "--json")
+    assert 1e6 < json.loads(plain.stdout)["perplexity"] < 1e300
+    strided = surgeon(
+        "perplexity", loud, "--text", prose, "--stride", "64", "--chunks", "2", "--json"
+    )
+    told = json.loads(strided.stdout, parse_constant=pytest.fail)
+    assert told["perplexity"] == "inf"
 
+
+def test_broken_weights_are_named(stories: Path, tmp_path: Path, prose: Path) -> None:
     file = open_gguf(stories)
     names = [tensor.name for tensor in file.header.tensors]
     data = bytearray(stories.read_bytes())
