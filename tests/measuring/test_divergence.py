@@ -117,9 +117,14 @@ def test_routed_is_what_the_written_file_gives(
 
 def test_a_path_against_another_base(stories: Path, patched: Path, prose: Path) -> None:
     """A path is its written file, whose logits it also saves."""
-    base = api.divergence(stories, prose, WINDOW, base=patched, settings=SHORT)
-    assert base.divergence is not None
-    assert base.divergence.kl.maximum < 1e-9 and base.divergence.same_top.value == 1
+    own = api.divergence(stories, prose, WINDOW, base=patched, settings=SHORT)
+    bases = api.divergence(patched, prose, base=stories, base_path=WINDOW, settings=SHORT)
+    for found in (own.divergence, bases.divergence):
+        assert found is not None
+        assert found.kl.maximum < 1e-9 and found.same_top.value == 1
+    other = api.divergence(stories, prose, base_path=WINDOW, settings=SHORT)
+    assert other.base is not None and bases.base is not None
+    assert other.base.perplexity == bases.base.perplexity != other.perplexity.perplexity
     logits = patched.with_name("logits")
     api.divergence(stories, prose, WINDOW, save_logits=logits, settings=SHORT)
     of_file = patched.with_name("of_file")
