@@ -45,6 +45,11 @@ class Batch(NamedTuple):
         wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
         return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
 
+    @property
+    def n_sequences(self) -> int:
+        """Counted up to the last of them."""
+        return int(self.sequences.max()) + 1
+
     def part(self, piece: slice) -> Batch:
         """Some of its tokens."""
         n_sharing = None if self.n_sharing is None else self.n_sharing[piece]

@@ -17,7 +17,7 @@ from ggufsurgeon.measuring.base_file import BaseFile, opened_base, opened_writer
 from ggufsurgeon.measuring.base_rows import BaseRows
 from ggufsurgeon.measuring.divergence import check_enough
 from ggufsurgeon.measuring.findings import Findings
-from ggufsurgeon.measuring.rows import path_of, routed_rows, side_rows
+from ggufsurgeon.measuring.rows import side_rows
 from ggufsurgeon.measuring.scoring import Chunks, Scored, cut_text
 from ggufsurgeon.measuring.tally import BasePart, Names, Piece, tally
 from ggufsurgeon.measuring.task import Task
@@ -92,7 +92,7 @@ def measure_in_step(task: Task, reporter: Reporter) -> Outcome:
 
 
 def cut_chunks(model: Model, task: Task) -> Chunks:
-    """The text of a task in chunks; where it is routed they run one by one.
+    """The text of a task in chunks.
 
     Raises UsageError for a text or a model that does not fit the task.
     """
@@ -102,7 +102,7 @@ def cut_chunks(model: Model, task: Task) -> Chunks:
     chunks = cut_text(model, task.text, task.settings)
     if task.base is not None:
         check_enough(len(chunks.tokens) * chunks.n_scored)
-    return replace(chunks, n_seq=1) if task.is_routed else chunks
+    return chunks
 
 
 def _measure(
@@ -127,19 +127,17 @@ def _pieces(
     model: Model, chunks: Chunks, task: Task, base: BaseFile | None
 ) -> Generator[list[Piece], None, None]:
     """What one loaded model gives, with what its base does; a list is of one decode."""
-    if task.base is not None:
-        paths = [path_of(side, model) for side in (task.base, task.side)]
-        with closing(routed_rows(model, chunks, paths, task.first)) as both:
-            for other, own in both:
-                yield [Piece(own, BaseRows(other.logits, model.n_vocab).part)]
-        return
-    rows = side_rows(model, chunks, task.side, task.first, is_routed=task.is_routed)
-    with closing(rows) as own_rows:
-        for decoded in own_rows:
-            if base is None:
-                yield [Piece(one) for one in decoded]
-            else:
+    first, routed = task.first, task.is_routed
+    with closing(side_rows(model, chunks, task.side, first, is_routed=routed)) as own:
+        if task.base is not None:
+            with closing(side_rows(model, chunks, task.base, first, is_routed=routed)) as others:
+                yield from _side_by_side(own, others, model.n_vocab)
+        elif base is not None:
+            for decoded in own:
                 yield [Piece(one, _of_file(base, one, task)) for one in decoded]
+        else:
+            for decoded in own:
+                yield [Piece(one) for one in decoded]
 
 
 def _side_by_side(

@@ -10,15 +10,22 @@ that tool puts it where no batch sees it (perplexity.cpp:278-429).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.llama.context import MAX_SEQUENCES, Batch, Integers, Results, opened_context
+from ggufsurgeon.llama.context import (
+    MAX_SEQUENCES,
+    Batch,
+    Flags,
+    Integers,
+    Results,
+    opened_context,
+)
 from ggufsurgeon.llama.model import Model
 
 N_UBATCH = 512
@@ -150,59 +157,76 @@ def scored_rows(
         for group in range(n_done, n_chunks, n_seq):
             tokens = chunks.tokens[group : group + n_seq]
             context.clear()
-            for begin, end in _pieces(chunks, len(tokens)):
-                batch = _batch(chunks, tokens, begin, end)
-                logits = context.decode(batch)
-                if scored := _scored(chunks, group, tokens, begin, end, logits):
+            for piece in _together(chunks, micro_batches(chunks, len(tokens))):
+                batch = _batch(chunks, tokens, piece)
+                if scored := scored_of(chunks, group, piece, context.decode(batch)):
                     yield scored
 
 
-def _pieces(chunks: Chunks, n_seq: int) -> Iterator[tuple[int, int]]:
-    """Ranges of positions to decode one after the other.
+def micro_batches(chunks: Chunks, n_seq: int) -> list[slice]:
+    """Positions that llama.cpp computes at once, of `n_seq` chunks that share a batch.
 
-    llama.cpp cuts a batch into micro-batches (src/llama-batch.cpp:542-635). Where tokens are
-    scored, each is decoded by itself: the arithmetic is that of the whole batch, while the
-    logits of one alone are held.
+    They decide how it rounds (src/llama-batch.cpp:542-635).
     """
     n_ctx = chunks.tokens.shape[1]
     step = max(1, N_UBATCH // n_seq)
-    for begin in range(0, n_ctx, chunks.n_batch):
-        end = min(begin + chunks.n_batch, n_ctx)
-        if not chunks.wants_all:
-            n_unscored = max(0, min(chunks.first, end) - begin) // step * step
-            if n_unscored:
-                yield begin, begin + n_unscored
-                begin += n_unscored
-        for piece in range(begin, end, step):
-            yield piece, min(piece + step, end)
+    batches = [(at, min(at + chunks.n_batch, n_ctx)) for at in range(0, n_ctx, chunks.n_batch)]
+    return [
+        slice(begin, min(begin + step, end))
+        for start, end in batches
+        for begin in range(start, end, step)
+    ]
 
 
-def _batch(chunks: Chunks, tokens: Integers, begin: int, end: int) -> Batch:
-    """Positions begin to end-1 of some chunks, one sequence each."""
-    n_seq = len(tokens)
-    inputs = tokens[:, begin:end].copy()
-    if begin == 0 and chunks.begins_with is not None:
+def _together(chunks: Chunks, pieces: Sequence[slice]) -> Iterator[slice]:
+    """What to decode one after the other.
+
+    Where tokens are scored, each micro-batch is decoded by itself: the arithmetic is that of the
+    whole batch, while the logits of one alone are held. Others go as batches, which is faster.
+    """
+    first = 0 if chunks.wants_all else chunks.first
+    unscored = [piece for piece in pieces if piece.stop <= first]
+    for _, batch in groupby(unscored, lambda piece: piece.start // chunks.n_batch):
+        of_one = list(batch)
+        yield slice(of_one[0].start, of_one[-1].stop)
+    yield from pieces[len(unscored) :]
+
+
+def inputs_of(chunks: Chunks, tokens: Integers) -> Integers:
+    """What is decoded for the tokens [n_seq, n_ctx] of some chunks."""
+    inputs: Integers = tokens.copy()
+    if chunks.begins_with is not None:
         inputs[:, 0] = chunks.begins_with
-    positions = np.arange(begin, end, dtype=np.int32)
-    wanted: npt.NDArray[np.bool_] = (positions >= chunks.first) | chunks.wants_all
+    return inputs
+
+
+def wanted_of(chunks: Chunks) -> Flags:
+    """Which positions of a chunk get logits, [n_ctx]."""
+    wanted: Flags = np.arange(chunks.tokens.shape[1]) >= chunks.first
+    return wanted | chunks.wants_all
+
+
+def _batch(chunks: Chunks, tokens: Integers, piece: slice) -> Batch:
+    """Some positions of some chunks, one sequence each."""
+    inputs = inputs_of(chunks, tokens)[:, piece]
+    n_seq, n = inputs.shape
     return Batch(
         tokens=inputs.reshape(-1),
-        positions=np.tile(positions, n_seq),
-        sequences=np.repeat(np.arange(n_seq, dtype=np.int32), end - begin),
-        wanted=np.tile(wanted, n_seq),
+        positions=np.tile(np.arange(piece.start, piece.stop, dtype=np.int32), n_seq),
+        sequences=np.repeat(np.arange(n_seq, dtype=np.int32), n),
+        wanted=np.tile(wanted_of(chunks)[piece], n_seq),
     )
 
 
-def _scored(
-    chunks: Chunks, group: int, tokens: Integers, begin: int, end: int, logits: Results
-) -> list[Scored]:
-    """What of the logits of a piece is scored, chunk by chunk."""
+def scored_of(chunks: Chunks, group: int, piece: slice, logits: Results) -> list[Scored]:
+    """What of the logits of a piece is scored, chunk by chunk from `group` on."""
+    tokens = chunks.tokens[group : group + chunks.n_seq]
     n_seq, n_ctx = tokens.shape
-    first, last = max(begin, chunks.first), min(end, n_ctx - 1)
+    first, last = max(piece.start, chunks.first), min(piece.stop, n_ctx - 1)
     if first >= last:
         return []
     rows = logits.reshape(n_seq, -1, logits.shape[1])
-    skipped = first - begin if chunks.wants_all else 0
+    skipped = first - piece.start if chunks.wants_all else 0
     targets = tokens[:, first + 1 : last + 1]
     wanted = rows[:, skipped : skipped + last - first]
     place = first - chunks.first

@@ -37,7 +37,7 @@ class Task:
     settings: PerplexitySettings
     options: DeviceOptions
     base: Side | None = None
-    """A base that is run too: if it is the same model, in the same pass."""
+    """A base that is run too: if it is the same model, it is loaded once."""
     base_logits: BaseLogits | None = None
     """Or what a base has said."""
     save_to: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,8 @@ class Router:
         self._n_chunk = n_chunk
         self._n_parallel = n_parallel
         self._store = store
-        self._tokens: Integers = np.empty(0, dtype=np.int32)
+        self._texts: Integers = np.empty((0, 0), dtype=np.int32)
+        self._chunks: Sequence[slice] = ()
 
     @property
     def n_blocks(self) -> int:
@@ -80,19 +82,41 @@ class Router:
         for path in paths:
             self._limits.check(path)
         tokens, wanted = as_tokens(tokens), as_flags(wanted, len(tokens))
+        chunks = [
+            slice(start, min(start + self._n_chunk, len(tokens)))
+            for start in range(0, len(tokens), self._n_chunk)
+        ]
         jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
         for first in range(0, len(jobs), self._n_parallel):
             together = jobs[first : first + self._n_parallel]
-            self._begin(tokens)  # another iteration may have come between
+            self._begin(tokens[np.newaxis], chunks)  # another iteration may have come between
             self._make_states([job.run for job in (jobs if first == 0 else together)])
-            yield from self._run(together, wanted)
+            parts = [[np.array(rows) for rows in found] for found in self._run(together, wanted)]
+            yield from map(np.concatenate, zip(*parts, strict=True))
 
-    def _begin(self, tokens: Integers) -> None:
-        if not 0 < len(tokens) <= self._n_ctx:
-            raise UsageError(f"{len(tokens)} tokens do not fit a context of {self._n_ctx}")
-        if not np.array_equal(tokens, self._tokens):
+    def stream(
+        self, texts: Integers, path: LayerPath, wanted: Flags, chunks: Sequence[slice]
+    ) -> Iterator[Results]:
+        """Several texts [n_texts, n_tokens] along a path, some positions of all of them at a time.
+
+        For each of the `chunks`, which follow one another, the logits of its positions with
+        `wanted`, text by text, [n_texts * n_wanted, n_vocab]: a view that holds until the next.
+        Raises as `logits`.
+        """
+        self._limits.check(path)
+        self._begin(texts, chunks)
+        last = _Job(last_pass(path.steps, self.n_blocks), {})
+        self._make_states([last.run])
+        for (rows,) in self._run([last], as_flags(wanted, texts.shape[1])):
+            yield rows
+
+    def _begin(self, texts: Integers, chunks: Sequence[slice]) -> None:
+        n_tokens = texts.shape[1]
+        if not 0 < n_tokens <= self._n_ctx:
+            raise UsageError(f"{n_tokens} tokens do not fit a context of {self._n_ctx}")
+        if not np.array_equal(texts, self._texts) or chunks != self._chunks:
             self._store.clear()
-            self._tokens = tokens
+            self._texts, self._chunks = texts, chunks
 
     def _make_states(self, runs: Sequence[Pass]) -> None:
         needed = [steps for run in runs for steps in states_needed(run, self._limits.crossing)]
@@ -103,7 +127,8 @@ class Router:
                 jobs.setdefault(pass_to(steps), {})[block] = steps
         in_order = sorted(jobs, key=lambda run: run.n_before)
         for group in self._grouped([_Job(run, jobs[run]) for run in in_order]):
-            self._run(group, None)
+            for _ in self._run(group, None):
+                pass  # nobody asks for logits
 
     def _grouped(self, jobs: Sequence[_Job]) -> Iterator[Sequence[_Job]]:
         group: list[_Job] = []
@@ -115,38 +140,42 @@ class Router:
         if group:
             yield group
 
-    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> list[Results]:
-        """The logits of each job; none are computed when none are wanted."""
+    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> Iterator[list[Results]]:
+        """The logits of each job, chunk by chunk; none are computed when none are wanted.
+
+        What the jobs give is in the store once all chunks have run.
+        """
         stage = self._stages[jobs[0].run.at.source]
         stage.clear()
-        logits: list[list[Results]] = [[] for _ in jobs]
         states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
-        for start in range(0, len(self._tokens), self._n_chunk):
-            chunk = slice(start, min(start + self._n_chunk, len(self._tokens)))
+        for chunk in self._chunks:
             rows, found = self._decode(stage, jobs, chunk, wanted)
             for n, job in enumerate(jobs):
-                logits[n].append(np.array(rows[n]))
                 for block, steps in job.gives.items():
-                    states[steps].append(np.split(found[block], len(jobs))[n])
+                    state = np.split(found[block], len(jobs))[n]
+                    states[steps].append(np.stack(np.split(state, len(self._texts))))
+            yield rows
         for steps, parts in states.items():
-            self._store.put(steps, np.concatenate(parts))
-        return [np.concatenate(parts) for parts in logits]
+            self._store.put(steps, np.concatenate(parts, axis=1))
 
     def _decode(
         self, stage: Stage, jobs: Sequence[_Job], chunk: slice, wanted: Flags | None
     ) -> tuple[list[Results], dict[int, Activation]]:
-        n = chunk.stop - chunk.start
+        tokens = self._texts[:, chunk]
+        n_texts, n = tokens.shape
         entries: dict[int, list[Rows]] = {}
         for place, job in enumerate(jobs):
+            rows = slice(place * tokens.size, (place + 1) * tokens.size)
             for at, steps in job.run.entries(self._limits.crossing):
-                values = self._store.get(steps)[chunk]
-                entries.setdefault(at, []).append(Rows(slice(place * n, place * n + n), values))
+                values = np.concatenate(self._store.get(steps)[:, chunk])
+                entries.setdefault(at, []).append(Rows(rows, values))
+        n_sequences = n_texts * len(jobs)
         asked = np.zeros(n, dtype=np.bool_) if wanted is None else wanted[chunk]
         batch = Batch(
-            tokens=np.tile(self._tokens[chunk], len(jobs)),
-            positions=np.tile(np.arange(chunk.start, chunk.stop, dtype=np.int32), len(jobs)),
-            sequences=np.repeat(np.arange(len(jobs), dtype=np.int32), n),
-            wanted=np.tile(asked, len(jobs)),
+            tokens=np.tile(tokens.reshape(-1), len(jobs)),
+            positions=np.tile(np.arange(chunk.start, chunk.stop, dtype=np.int32), n_sequences),
+            sequences=np.repeat(np.arange(n_sequences, dtype=np.int32), n),
+            wanted=np.tile(asked, n_sequences),
         )
         outputs = {block for job in jobs for block in job.gives}
         results, states = stage.decode(batch, entries, outputs, wanted is not None)
@@ -155,13 +184,20 @@ class Router:
 
 @contextmanager
 def opened_router(
-    models: Sequence[Model], n_ctx: int, n_parallel: int = 1, limit_n_bytes: int = DEFAULT_LIMIT
+    models: Sequence[Model],
+    n_ctx: int,
+    n_parallel: int = 1,
+    limit_n_bytes: int = DEFAULT_LIMIT,
+    *,
+    n_batch: int = N_BATCH,
+    keeps_all_windows: bool = True,
 ) -> Iterator[Router]:
     """Run layer paths over loaded models, of which the first has the embedding and the head.
 
-    `n_ctx` tokens at most; `n_parallel` paths ride in a batch as sequences of their own, which is
-    faster for short texts and rounds differently from one path alone. States of more than
-    `limit_n_bytes` go to a temporary file.
+    `n_ctx` tokens at most; `n_parallel` paths, or texts of a stream, ride in a batch as sequences
+    of their own, which is faster for short texts and rounds differently from one alone. `n_batch`
+    tokens at most are decoded at once; `keeps_all_windows` is of `opened_context`. States of more
+    than `limit_n_bytes` go to a temporary file.
     """
     if not models or n_ctx < 1 or not 1 <= n_parallel <= MAX_SEQUENCES:
         raise UsageError(
@@ -169,12 +205,13 @@ def opened_router(
             f"{n_ctx}, and 1 to {MAX_SEQUENCES} paths at once, here {n_parallel}"
         )
     # The tokens of an encoder see each other, so they must run at once.
-    n_chunk = n_ctx if models[0].is_encoder else min(N_BATCH // n_parallel, n_ctx)
-    n_batch = n_chunk * n_parallel
+    n_chunk = n_ctx if models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
+    n_most = n_ctx * n_parallel
+    n_batch = n_most if models[0].is_encoder else min(n_batch, n_most)
+    open_stage = partial(opened_stage, keeps_all_windows=keeps_all_windows)
     with ExitStack() as stack:
         stages = [
-            stack.enter_context(opened_stage(model, n_ctx * n_parallel, n_batch, n_parallel))
-            for model in models
+            stack.enter_context(open_stage(model, n_most, n_batch, n_parallel)) for model in models
         ]
         store = stack.enter_context(StateStore(limit_n_bytes))
         yield Router(stages, n_ctx, n_chunk, n_parallel, store)

@@ -29,8 +29,8 @@ class Stage:
         self._nodes = nodes
         self._context = context
         self._taps = taps
-        self._entrances: dict[int, Entrances] = {}
-        """By the number of tokens in a batch: names of some nodes count the nodes before them."""
+        self._entrances: dict[tuple[int, int], Entrances] = {}
+        """By the shape of a batch: names of some nodes count the nodes before them."""
 
     def clear(self) -> None:
         """Forget all sequences."""
@@ -85,12 +85,11 @@ class Stage:
             )
         if block == INPUT and self._nodes.first_input:
             return self._nodes.first_input
-        n_tokens = len(batch.tokens)
-        if n_tokens not in self._entrances:
-            entrances = Entrances()
-            self._observe(batch, entrances)
-            self._entrances[n_tokens] = entrances
-        return self._entrances[n_tokens].before(block + 1)
+        shape = len(batch.tokens), batch.n_sequences
+        if shape not in self._entrances:
+            self._entrances[shape] = Entrances()
+            self._observe(batch, self._entrances[shape])
+        return self._entrances[shape].before(block + 1)
 
     def _kept(self, batch: Batch) -> dict[str, list[Rows]]:
         """What is made of what feeds block 0, as it is when nothing is overwritten."""
@@ -105,16 +104,26 @@ class Stage:
         taps = Taps(self._nodes.token_dim, entrances)
         taps.prepare(batch.wanted, nodes)
         batch = batch._replace(positions=batch.positions - batch.positions.min())
-        n_sequences = int(batch.sequences.max()) + 1
-        with opened_context(self.model, n * n_sequences, n, n_sequences, taps) as context:
+        with opened_context(
+            self.model, n * batch.n_sequences, n, batch.n_sequences, taps
+        ) as context:
             context.decode(batch)
         return taps.found
 
 
 @contextmanager
-def opened_stage(model: Model, n_ctx: int, n_batch: int, n_seq_max: int = 1) -> Iterator[Stage]:
+def opened_stage(
+    model: Model,
+    n_ctx: int,
+    n_batch: int,
+    n_seq_max: int = 1,
+    *,
+    keeps_all_windows: bool = True,
+) -> Iterator[Stage]:
     """A context of `n_ctx` tokens over all its sequences, decoding up to `n_batch` at once."""
     nodes = residual_nodes(model.architecture)
     taps = Taps(nodes.token_dim)
-    with opened_context(model, n_ctx, n_batch, n_seq_max, taps) as context:
+    with opened_context(
+        model, n_ctx, n_batch, n_seq_max, taps, keeps_all_windows=keeps_all_windows
+    ) as context:
         yield Stage(model, nodes, context, taps)

@@ -100,11 +100,14 @@ def test_the_base_file_is_the_tools_to_the_byte(stories: Path, prose: Path, tmp_
     assert (tmp_path / "base").read_bytes() == TOOLS_BASE.read_bytes()
 
 
-@pytest.mark.parametrize(("n_ctx", "n_chunks"), [(512, 4), (128, 8), (1024, 2)])
+@pytest.mark.parametrize(
+    ("n_ctx", "n_chunks", "n_batch"),
+    [(512, 4, 2048), (100, 24, 2048), (128, 8, 2048), (1024, 2, 2048), (600, 2, 700), (300, 3, 90)],
+)
 def test_routed_is_what_the_written_file_gives(
-    stories: Path, patched: Path, prose: Path, n_ctx: int, n_chunks: int
+    stories: Path, patched: Path, prose: Path, n_ctx: int, n_chunks: int, n_batch: int
 ) -> None:
-    settings = PerplexitySettings(n_ctx, n_chunks)
+    settings = PerplexitySettings(n_ctx, n_chunks, n_batch)
     routed = api.divergence(stories, prose, WINDOW, settings=settings)
     assert routed.base is not None and routed.layer_path == "0..2,1..4"
     for path, result in ((patched, routed.perplexity), (stories, routed.base)):

@@ -107,6 +107,28 @@ def test_divergences_are_llama_perplexitys(
     assert as_printed(found.divergence) == figure["printed"]
 
 
+WINDOWS = {"gemma3-dense": "3:6", "rwkv7-dense": "3:6", "gemma3n-dense": "20:22"}
+
+
+@pytest.mark.parametrize("name", PINNED["tiny_models"])
+def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Path) -> None:
+    """To the bit: batches are the same, and so are caches of sliding windows."""
+    model, patched = make(name), folder / "patched.gguf"
+    window = PathRequest(windows=(parse_window(WINDOWS.get(name.partition("@")[0], "1:2")),))
+    api.patch(model, patched, window)
+    for shape in ((50, 10, 200), (300, 4, 128)):
+        run = partial(
+            api.divergence,
+            text=shakespeare(),
+            settings=PerplexitySettings(*shape),
+            options=ONE_THREAD,
+        )
+        routed = run(model, path=window)
+        assert routed.base is not None
+        assert routed.perplexity.perplexity == run(patched).perplexity.perplexity
+        assert routed.base.perplexity == run(model).perplexity.perplexity
+
+
 @pytest.mark.parametrize(
     ("stem", "options", "says"),
     [
