@@ -1,10 +1,10 @@
 """The findings of a run's chunks, kept in a file so that a run that was broken off can go on.
 
 JSON lines. The first says what was measured; each other holds the next chunks that were decoded
-together, of each its losses in nats, their sum, the sum of their squares and their number, and
-where there is a base what a divergence from it is made of.
-Python writes floats so that they come back to the bit, so a run that goes on ends with the
-figures of one that never stopped.
+together, which is the first of them, and a CRC-32 of both. Of each chunk there are its losses in
+nats, their sum, the sum of their squares and their number, and where there is a base what a
+divergence from it is made of. Python writes floats so that they come back to the bit, so a run
+that goes on ends with the figures of one that never stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 import numpy as np
 
@@ -24,12 +25,19 @@ from ggufsurgeon.measuring.findings import Compared, Findings
 KIND = "ggufsurgeon perplexity"
 
 
+class StoreWriteError(WriteFailedError):
+    """A store takes no more."""
+
+    state = "It holds what was found before; once it can grow, the same command goes on with it."
+
+
 class Store:
     """What earlier runs found, and a file to which the next findings are added, if any."""
 
     def __init__(self, findings: Findings | None, file: IO[bytes] | None) -> None:
         self.findings = findings
         self._file = file
+        self._n_chunks = 0 if findings is None else len(findings.losses)
 
     def add(self, findings: Findings) -> None:
         """Keep the next chunks. Raises WriteFailedError when the file takes no more."""
@@ -37,10 +45,28 @@ class Store:
             return
         chunks = [_as_json(findings, n) for n in range(len(findings.losses))]
         try:
-            self._file.write(json.dumps(chunks).encode() + b"\n")
+            self._file.write(_line(self._n_chunks, chunks))
             self._file.flush()
         except OSError as error:
-            raise WriteFailedError(f"{self._file.name}: {error.strerror}") from None
+            raise StoreWriteError(f"{self._file.name}: {error.strerror}") from None
+        self._n_chunks += len(chunks)
+
+
+def _line(first: int, chunks: list[Any]) -> bytes:
+    """Of a group of chunks, the first of which has this number."""
+    checksum = crc32(json.dumps([first, chunks]).encode())
+    return json.dumps({"first": first, "crc32": checksum, "chunks": chunks}).encode() + b"\n"
+
+
+def _chunks_in(lines: Iterable[bytes]) -> list[Any]:
+    """Of all groups. Raises ValueError when one is missing or not as it was written."""
+    chunks: list[Any] = []
+    for line in lines:
+        group = json.loads(line)["chunks"]
+        if _line(len(chunks), group) != line + b"\n":
+            raise ValueError
+        chunks += group
+    return chunks
 
 
 def _as_json(findings: Findings, n: int) -> dict[str, Any]:
@@ -93,7 +119,8 @@ def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]
     """The store at `path`, new or with chunks in it; None keeps them in memory alone.
 
     `measured` is the identity of what is measured. Raises RefusedError when the file holds
-    something else, UsageError when it cannot be opened.
+    something else or is damaged, WriteFailedError when it cannot be opened, UsageError when
+    another run has it.
     """
     if path is None:
         yield Store(None, None)
@@ -101,7 +128,7 @@ def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]
     try:
         file = path.open("a+b")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be opened: {error.strerror}") from None
+        raise WriteFailedError(f"{path}: cannot be opened: {error.strerror or error}") from None
     with file:
         _lock(path, file)
         file.seek(0)
@@ -128,9 +155,10 @@ def _read(path: Path, file: IO[bytes], expected: dict[str, Any]) -> Findings | N
         return None
     _check_same(path, whole[:1], expected)
     try:
-        findings = _as_findings([chunk for line in whole[1:] for chunk in json.loads(line)])
+        findings = _as_findings(_chunks_in(whole[1:]))
     except (ValueError, TypeError, KeyError):
-        raise RefusedError(f"{path}: a line of it is no chunk", hint="Name a new file.") from None
+        problem = f"{path}: a line of it is missing, or is not what was written"
+        raise RefusedError(problem, hint="Name a new file.") from None
     file.truncate(sum(len(line) + 1 for line in whole))
     return findings
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from ggufsurgeon import api
-from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.progress import Unwatched
 from tests.conftest import ROOT, Run
@@ -61,7 +64,7 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
     assert [part.perplexity.is_partial for part in parts] == [True, True, False]
     lines = [json.loads(line) for line in store.read_text().splitlines()]
-    assert [len(line) for line in lines[1:]] == [2, 2, 2, 1]
+    assert [len(line["chunks"]) for line in lines[1:]] == [2, 2, 2, 1]
     again = measure(stories, store, hear=stop)
     assert figures(again) == figures(whole)
 
@@ -82,7 +85,7 @@ def test_running_estimates(stories: Path) -> None:
     window = PathRequest(windows=((1, 3),))
     compared = api.divergence(stories, TEXT, window, settings=SETTINGS, progress=against)
     assert compared.divergence is not None
-    assert (len(alone.notes), len(against.notes)) == (4, 7)
+    assert (len(alone.notes), len(against.notes)) == (4, 4)
     assert alone.notes[-1] == f"perplexity {found.perplexity:.4f}"
     kl = f"KL divergence {compared.divergence.kl.mean.value:.4f}"
     assert against.notes[-1] == f"perplexity {compared.perplexity.perplexity:.4f}, {kl}"
@@ -93,7 +96,7 @@ def test_a_store_keeps_sums_of_each_chunk(stories: Path, tmp_path: Path) -> None
     store = tmp_path / "losses.jsonl"
     found = measure(stories, store)
     lines = [json.loads(line) for line in store.read_text().splitlines()]
-    chunks = [chunk for line in lines[1:] for chunk in line]
+    chunks = [chunk for line in lines[1:] for chunk in line["chunks"]]
     assert [chunk["count"] for chunk in chunks] == [31] * 7
     means = [chunk["sum"] / chunk["count"] for chunk in chunks]
     assert means == pytest.approx(found.chunk_losses, rel=1e-12)
@@ -130,12 +133,33 @@ def test_what_is_no_store_is_left_alone(stories: Path, tmp_path: Path, content: 
     assert store.read_bytes() == content
 
 
-def test_a_broken_line_is_refused(stories: Path, tmp_path: Path) -> None:
+Lines: TypeAlias = list[bytes]
+DAMAGES: dict[str, Callable[[Lines], Lines]] = {
+    "another line": lambda lines: [lines[0], b'{"sum": 1}\n'],
+    "a line is missing": lambda lines: [*lines[:2], *lines[3:]],
+    "a line is there twice": lambda lines: [*lines[:3], *lines[2:]],
+    "a digit is another": lambda lines: [*lines[:2], lines[2].replace(b".5", b".6", 1)],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_store_is_refused(stories: Path, tmp_path: Path, damage: str) -> None:
     store = tmp_path / "losses.jsonl"
     measure(stories, store)
-    store.write_bytes(store.read_bytes().splitlines(keepends=True)[0] + b'{"sum": 1}\n')
-    with pytest.raises(RefusedError, match="no chunk"):
+    lines = store.read_bytes().splitlines(keepends=True)
+    damaged = DAMAGES[damage](lines)
+    assert damaged != lines[: len(damaged)]
+    store.write_bytes(b"".join(damaged))
+    with pytest.raises(RefusedError, match=r"is missing, or is not what was written"):
         measure(stories, store)
+    assert store.read_bytes() == b"".join(damaged)
+
+
+def test_a_store_that_cannot_be_opened(stories: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("absent/store", "pipe", "."):
+        with pytest.raises(WriteFailedError, match="cannot be opened"):
+            measure(stories, tmp_path / place)
 
 
 def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
