@@ -24,7 +24,7 @@ from ggufsurgeon.planning.windows import Judgement, judge_windows
 from ggufsurgeon.progress import UNWATCHED, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
-    from ggufsurgeon.choosing.choices import Choices
+    from ggufsurgeon.choosing.choices import Answer, Answered, Choices
     from ggufsurgeon.llama.model import DeviceOptions
     from ggufsurgeon.llama.sampling import Sampling
     from ggufsurgeon.measuring.measured import Known, Measured
@@ -265,15 +265,17 @@ def choose(
     limit: int | None = None,
     options: DeviceOptions | None = None,
     progress: Progress = UNWATCHED,
+    hear: Callable[[Answered], object] | None = None,
 ) -> tuple[Choices, ...]:
     """The answers of `model` to the tasks of a file along each of `paths`, routed.
 
     Without paths, the answers of the model as it is, alone. To compare with those of a path, ask
     for the path of all its blocks too: it then runs in the same way, and rounds alike. Of more than
-    `limit` tasks so many are asked, those that llama-perplexity draws. The model runs in a child
+    `limit` tasks so many are asked, those that llama-perplexity draws. `hear` is called with what
+    is known after each task: its `choices()` are the means so far. The model runs in a child
     process.
     """
-    from ggufsurgeon.choosing.choices import measure_choices
+    from ggufsurgeon.choosing.choices import Answered, measure_choices
     from ggufsurgeon.choosing.drawing import draw
     from ggufsurgeon.choosing.task_files import read_tasks
     from ggufsurgeon.choosing.tasks import TaskFormat
@@ -283,15 +285,24 @@ def choose(
     file = open_gguf(model)
     kind = TaskFormat(task_format)
     drawn = draw(read_tasks(Path(tasks), kind), limit, kind)
+    layer_paths = [resolve_path(file, path) for path in paths]
+    answered = Answered(layer_paths, len(drawn))
+
+    def take(answers: list[Answer]) -> None:
+        answered.add(answers)
+        if hear is not None:
+            hear(answered)
+
     return run_in_child(
         measure_choices,
         file.path,
-        [resolve_path(file, path) for path in paths],
+        layer_paths,
         drawn,
         kind,
         options or DeviceOptions(),
         model=file.path,
         progress=progress,
+        hear=take,
     )
 
 

@@ -16,10 +16,10 @@ from ggufsurgeon.choosing.packing import PackedTask, pack
 from ggufsurgeon.choosing.tasks import Task, TaskFormat
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama.child import Reporter
 from ggufsurgeon.llama.context import Results
 from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
 from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
-from ggufsurgeon.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,33 @@ class Choices:
     accuracy_normalised: Figure
     margin: Figure
     answers: tuple[Answer, ...]
+    n_tasks_in_all: int
+    """As many as n_tasks, or more where a run was broken off."""
     devices: tuple[DeviceUse, ...] = ()
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the run was broken off."""
+        return self.n_tasks < self.n_tasks_in_all
+
+
+class Answered:
+    """What is known so far along each layer path; without any, of the model as it is."""
+
+    def __init__(self, layer_paths: Sequence[LayerPath], n_tasks_in_all: int) -> None:
+        self._names: list[str | None] = [str(path) for path in layer_paths] or [None]
+        self._answers: list[list[Answer]] = [[] for _ in self._names]
+        self._n_tasks_in_all = n_tasks_in_all
+
+    def add(self, found: Sequence[Answer]) -> None:
+        """The answers to the next task, one along each path."""
+        for answers, answer in zip(self._answers, found, strict=True):
+            answers.append(answer)
+
+    def choices(self) -> tuple[Choices, ...]:
+        """The means over at least one task."""
+        named = zip(self._names, self._answers, strict=True)
+        return tuple(_summary(name, answers, self._n_tasks_in_all) for name, answers in named)
 
 
 @dataclass(frozen=True)
@@ -75,25 +101,25 @@ def measure_choices(
     tasks: Sequence[Task],
     task_format: TaskFormat,
     options: DeviceOptions,
-    progress: Progress,
+    reporter: Reporter,
 ) -> tuple[Choices, ...]:
     """The answers along each layer path, routed; without any, those of the model as it is.
 
+    Those to each task are said as they come, a list with one along each path.
     Raises UsageError when the model is no language model or a task does not fit it,
     RefusedError when a path cannot be routed.
     """
     with recorded_use() as use, loaded_model(path, options) as model:
         packed = _pack(model, tasks, task_format)
-        progress.begin(path.name, len(tasks), "tasks")
-        answers: list[list[Answer]] = [[] for _ in range(len(layer_paths) or 1)]
+        reporter.begin(path.name, len(tasks), "tasks")
+        answered = Answered(layer_paths, len(tasks))
         with closing(logits_along(layer_paths, model, packed)) as logits:
             for task, rows, found in zip(tasks, packed, logits, strict=True):
-                for n, one in enumerate(found):
-                    answers[n].append(_answer(model, task, rows, one, task_format))
-                progress.advance(1)
-    names: list[str | None] = [str(layer_path) for layer_path in layer_paths]
-    results = (_summary(name, found) for name, found in zip(names or [None], answers, strict=True))
-    return tuple(replace(result, devices=use.devices()) for result in results)
+                answers = [_answer(model, task, rows, one, task_format) for one in found]
+                answered.add(answers)
+                reporter.say(answers)
+                reporter.advance(1)
+    return tuple(replace(result, devices=use.devices()) for result in answered.choices())
 
 
 def _pack(model: Model, tasks: Sequence[Task], task_format: TaskFormat) -> list[PackedTask]:
@@ -136,9 +162,10 @@ def _answer(
     )
 
 
-def _summary(layer_path: str | None, answers: Sequence[Answer]) -> Choices:
+def _summary(layer_path: str | None, answers: Sequence[Answer], n_tasks_in_all: int) -> Choices:
     accuracy, normalised, margin = map(mean_of, zip(*map(_values, answers), strict=True))
-    return Choices(layer_path, len(answers), accuracy, normalised, margin, tuple(answers))
+    n_tasks, told = len(answers), tuple(answers)
+    return Choices(layer_path, n_tasks, accuracy, normalised, margin, told, n_tasks_in_all)
 
 
 def _values(answer: Answer) -> tuple[float, float, float]:

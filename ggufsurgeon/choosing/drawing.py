@@ -23,7 +23,7 @@ def draw(tasks: Sequence[Task], n: int | None, task_format: TaskFormat) -> tuple
         return tuple(tasks)
     generator = _twister()
     left = list(tasks)
-    take = _take_lemire if task_format is TaskFormat.HELLASWAG else _take_scaled
+    take = take_lemire if task_format is TaskFormat.HELLASWAG else _take_scaled
     return tuple(take(left, generator) for _ in range(n))
 
 
@@ -33,7 +33,7 @@ def _twister() -> Generator:
     return lambda: int(state.randint(0, 1 << 32, dtype=np.uint32))
 
 
-def _take_lemire(left: list[Task], generator: Generator) -> Task:
+def take_lemire(left: list[Task], generator: Generator) -> Task:
     """`std::uniform_int_distribution` of GNU's standard library; those behind move up.
 
     D. Lemire, Fast random integer generation in an interval, 2019.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from ggufsurgeon import api
 from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     Drops,
     GpuLayers,
@@ -26,13 +28,14 @@ from ggufsurgeon.cli.options import (
     device_options,
     optional_path_request,
 )
-from ggufsurgeon.cli.terminal import print_json, print_table, watched
+from ggufsurgeon.cli.terminal import print_json, print_note, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.blocks import find_blocks
 
 if TYPE_CHECKING:
-    from ggufsurgeon.choosing.choices import Change, Choices
+    from ggufsurgeon.choosing.choices import Answered, Change, Choices
     from ggufsurgeon.choosing.figures import Figure
 
 
@@ -75,30 +78,56 @@ def choose(
     json: Json = False,
 ) -> None:
     """Ask a model which of several answers is likeliest: accuracy and margin, with errors."""
+    for path in (model, base):
+        if path is not None:
+            open_gguf(path)  # what cannot be read is told before the first run
+    runs = _runs(model, base, optional_path_request(window, times, drop, layers))
+    named: list[tuple[Path, Choices]] = []
+    heard: deque[Answered] = deque(maxlen=1)
+    tell = partial(_tell, named, tasks, json, details)
+    try:
+        with watched() as progress:
+            for asked, paths in runs:
+                measured = api.choose(
+                    asked,
+                    tasks,
+                    paths,
+                    task_format=task_format.value,
+                    limit=limit,
+                    options=device_options(n_gpu_layers, tensor_split, threads, rpc),
+                    progress=progress,
+                    hear=heard.append,
+                )
+                named += [(asked, choices) for choices in measured]
+                heard.clear()
+    except Interrupted:
+        named += [(asked, choices) for answered in heard for choices in answered.choices()]
+        tell()
+        raise
+    tell()
+
+
+def _runs(
+    model: Path, base: Path | None, path: PathRequest | None
+) -> list[tuple[Path, list[PathRequest | LayerPath]]]:
+    """Which models are asked, along which paths."""
+    if path is None:
+        return [(asked, []) for asked in (model, base) if asked is not None]
+    if base is None:
+        return [(model, [path, _as_it_is(model)])]
+    return [(model, [path]), (base, [_as_it_is(base)])]
+
+
+def _tell(named: list[tuple[Path, Choices]], tasks: Path, as_json: bool, details: bool) -> None:
+    if not named:
+        print_note("nothing is known yet: no task was done")
+        return
     from ggufsurgeon.choosing.choices import change
 
-    path = optional_path_request(window, times, drop, layers)
-    paths = [path] if path else []
-    with watched() as progress:
-        ask = partial(
-            api.choose,
-            tasks=tasks,
-            task_format=task_format.value,
-            limit=limit,
-            options=device_options(n_gpu_layers, tensor_split, threads, rpc),
-            progress=progress,
-        )
-        if base is None and path:
-            measured = ask(model, paths=[*paths, _as_it_is(model)])
-        else:
-            if base is not None:
-                open_gguf(base)  # what cannot be read is told before the first run
-            measured = ask(model, paths=paths)
-        if base is not None:
-            measured += ask(base, paths=[_as_it_is(base)] if path else [])
-    named = list(zip([model, base or model], measured, strict=False))
-    difference = change(*measured) if len(measured) == 2 else None
-    if json:
+    # Where the base was broken off, its tasks are fewer.
+    pair = [one for _, one in named if one.n_tasks == named[0][1].n_tasks]
+    difference = change(*pair) if len(pair) == 2 else None
+    if as_json:
         print_json(_as_json(named, difference, details))
     else:
         _print(named, difference)
@@ -113,13 +142,16 @@ def _as_it_is(model: Path) -> LayerPath:
 def _as_json(
     named: list[tuple[Path, Choices]], difference: Change | None, details: bool
 ) -> dict[str, Any]:
-    told = [{"model": str(path), **asdict(measured)} for path, measured in named]
+    told = [
+        {"model": str(path), **asdict(measured), "is_partial": measured.is_partial}
+        for path, measured in named
+    ]
     for one in told:
         if not details:
             del one["answers"]
-    if difference is None:
-        return told[0]
-    return {**told[0], "base": told[1], "change": asdict(difference)}
+    base = {"base": told[1]} if len(told) == 2 else {}
+    changed = {"change": asdict(difference)} if difference is not None else {}
+    return told[0] | base | changed
 
 
 def _print(named: list[tuple[Path, Choices]], difference: Change | None) -> None:
@@ -127,14 +159,17 @@ def _print(named: list[tuple[Path, Choices]], difference: Change | None) -> None
         (
             str(path) if one.layer_path is None else f"{path}, {one.layer_path}",
             *_cells(one),
-            str(one.n_tasks),
+            f"{one.n_tasks} of {one.n_tasks_in_all}" if one.is_partial else str(one.n_tasks),
         )
         for path, one in named
     ]
     if difference is not None:
         rows.append(("change, in pairs", *_cells(difference), ""))
     columns = ["model", "accuracy", "normalised", "margin", "tasks"]
-    print_table("Choices by log-likelihood", columns, rows)
+    title = "Choices by log-likelihood"
+    if any(one.is_partial for _, one in named):
+        title += ", broken off"
+    print_table(title, columns, rows)
     print_devices([(str(path), one.devices) for path, one in named])
 
 

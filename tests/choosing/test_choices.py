@@ -22,12 +22,13 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.choosing.answering import shared_logits
 from ggufsurgeon.choosing.choices import Answer, Choices, change
 from ggufsurgeon.choosing.figures import mean_of
+from ggufsurgeon.choosing.likelihoods import log_likelihood
 from ggufsurgeon.choosing.packing import arrange
 from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.llama.context import Batch, opened_context
 from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.verification.model_run import shakespeare
-from tests.verification.expanding import expand
+from tests.verification.expanding import expand, expand_named
 
 THEIRS = json.loads((TASKS / "llama_perplexity.json").read_text())
 FIGURES = THEIRS["figures"]
@@ -98,6 +99,8 @@ def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
                 expected = logits[scored - 1, tokens[scored]].sum()
                 assert answer.log_likelihoods[n] == pytest.approx(expected, abs=1e-3)
                 assert answer.normalised[n] == pytest.approx(expected / len(choice), abs=1e-3)
+            right, *others = np.roll(answer.log_likelihoods, -answer.answer)
+            assert answer.margin == right - max(others)
 
 
 def test_routed_is_written(stories: Path, tmp_path: Path) -> None:
@@ -159,11 +162,38 @@ def test_every_kind_of_cache_serves(tmp_path: Path, name: str) -> None:
                     assert np.abs(logits[rows] - alone).max() < 2e-2 * np.abs(alone).max()
 
 
+@pytest.mark.parametrize("name", ["mamba-dense", "jamba-dense", "gemma3-dense"])
+def test_models_with_a_state_share_nothing(tmp_path: Path, name: str) -> None:
+    """They answer as along a layer path, where each choice is a sequence of its own."""
+    model = expand_named(f"{name}@words=stories260K", tmp_path / "model.gguf")
+    (as_it_is,) = api.choose(model, JSONL)
+    (routed,) = api.choose(model, JSONL, [LayerPath.identity(8)])
+    for one, other in zip(as_it_is.answers, routed.answers, strict=True):
+        assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=5e-3)
+
+
+def test_only_the_first_token_is_read_exactly() -> None:
+    """Of hellaswag and multiple choice (perplexity.cpp:899-904); of winogrande none."""
+    logits = np.full((3, 100_000), -17, dtype=np.float32)
+    logits[:, 0] = 0  # single precision adds exp(-17) to it as if that were nothing
+    targets = np.array([5, 6, 7], dtype=np.int32)
+
+    def read(n: int, task_format: TaskFormat) -> float:
+        return log_likelihood(logits[:n], targets[:n], task_format)
+
+    first = read(1, TaskFormat.JSONL)
+    assert read(1, TaskFormat.HELLASWAG) == np.float32(first)
+    assert first == pytest.approx(-17 - np.log(1 + 99_999 * np.exp(-17)), abs=1e-6)
+    assert read(3, TaskFormat.WINOGRANDE) == 3 * -17
+    for task_format in (TaskFormat.HELLASWAG, TaskFormat.MULTIPLE_CHOICE):
+        assert read(3, task_format) == np.float32(first) + 2 * -17
+
+
 def test_errors_and_changes_in_pairs() -> None:
     def answers(*margins: float) -> Choices:
         made = [Answer("", 0, (), (), int(m < 0), 0, m) for m in margins]
         rights = mean_of([float(m > 0) for m in margins])
-        return Choices(None, len(made), rights, rights, mean_of(margins), tuple(made))
+        return Choices(None, len(made), rights, rights, mean_of(margins), tuple(made), len(made))
 
     mine, base = answers(1.0, 2.0, -1.0, 4.0), answers(0.5, -1.0, -2.0, 3.0)
     assert mine.accuracy.mean == 0.75
@@ -195,6 +225,19 @@ def test_a_task_too_long_for_the_model(stories: Path, write: Write) -> None:
     long = {"question": "word " * 3000, "choices": ["a", "b"], "answer": 0}
     with pytest.raises(UsageError, match=r"task 1 has \d+ tokens, .* was made for 2048"):
         api.choose(stories, write(json.dumps(long).encode(), "long.jsonl"))
+
+
+def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
+    def ask(n_words: int) -> None:
+        task = {"question": "a " * n_words, "choices": ["b", "c"], "answer": 0}
+        api.choose(stories, write(json.dumps(task).encode(), "task.jsonl"))
+
+    with loaded_model(stories, DeviceOptions()) as model:
+        n_more = len(model.tokenize(b"a a b")) - len(model.tokenize(b"a b"))
+        assert (n_more, len(model.tokenize(b"a " * 2046 + b"b"))) == (1, 2048)
+    ask(2046)
+    with pytest.raises(UsageError, match="task 1 has 2049 tokens"):
+        ask(2047)
 
 
 def test_choices_without_tokens_of_their_own(stories: Path, write: Write) -> None:
