@@ -99,7 +99,7 @@ def print_measured(measured: Measured, name: str, base_name: str) -> None:
     if measured.base is not None:
         rows.append(_perplexity_row(base_name, measured.base, reference))
     title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
-    columns = ["model", "perplexity", "ratio", "chunks", "scored tokens", "tokens/s"]
+    columns = ["model", "perplexity", "ratio", "chunks", "scored", "tokens/s"]
     print_table(title, columns, rows)
     if divergence is not None:
         _print_divergence(divergence, base_name)
@@ -132,11 +132,11 @@ def _print_divergence(found: Divergence, base: str) -> None:
     ]
     print_table(f"Divergence from {base}", ["", "mean", "+/-"], rows)
     percentiles = [f"{name} %" if name != "50" else "median" for name in found.kl.percentiles]
-    spreads = [
-        ("KL divergence", *(f"{value:.6f}" for value in _values(found.kl))),
-        ("Δp, %", *(f"{100 * value:.3f}" for value in _values(found.delta_p))),
-    ]
-    print_table("Over the tokens", ["", "max", *percentiles, "min"], spreads)
+    spreads = zip(_values(found.kl), _values(found.delta_p), strict=True)
+    both = [(f"{kl:.6f}", f"{100 * delta:.3f}") for kl, delta in spreads]
+    names = ["max", *percentiles, "min"]
+    rows = [(name, *values) for name, values in zip(names, both, strict=True)]
+    print_table("Over the tokens", ["", "KL divergence", "Δp, %"], rows)
     print_text(_noise(found))
 
 
@@ -154,13 +154,14 @@ def _values(spread: Spread) -> list[float]:
 
 def _noise(found: Divergence) -> str:
     """Errors over tokens assume what is not so; those over chunks need some chunks."""
-    errors = [found.ln_ratio.error]
-    text = f"ln ratio: +/- {errors[0]:.4f} if tokens were independent"
+    value = found.ln_ratio.value
+    text = f"ln ratio: +/- {found.ln_ratio.error:.4f} if tokens were independent"
     if found.ln_ratio_error_over_chunks is not None:
-        errors.append(found.ln_ratio_error_over_chunks)
-        text += f", +/- {errors[1]:.4f} over {found.n_chunks} chunks"
-    is_noise = abs(found.ln_ratio.value) <= 2 * max(errors)
-    word = (
-        "less than twice the larger: noise" if is_noise else "more than twice the larger: not noise"
-    )
-    return f"{text}; {found.ln_ratio.value:+.4f} is {word}\n"
+        text += f", +/- {found.ln_ratio_error_over_chunks:.4f} over {found.n_chunks} chunks"
+    if value == 0:
+        word = "no difference"
+    elif abs(value) <= 2 * found.larger_error:
+        word = "less than twice the larger: noise"
+    else:
+        word = "more than twice the larger: not noise"
+    return f"{text}; {value:+.4f} is {word}\n"

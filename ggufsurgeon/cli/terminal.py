@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.errors import GgufSurgeonError
@@ -22,6 +23,10 @@ LONGEST_STEP = 24
 """Characters of a step's name: a line of progress fits 80 columns."""
 PLAIN_WIDTH = 160
 """Columns where nobody looks at a terminal."""
+UNBROKEN = 24
+"""Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
+GAP = "   "
+"""Between the columns of a table."""
 
 
 class OutputError(GgufSurgeonError):
@@ -94,16 +99,23 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
     table = Table(box=SIMPLE, show_header=any(columns), show_edge=False)
-    for n, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=n == 0)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    needed = 0
+    for name, *column in zip(columns, *cells, strict=True):
+        longest = max([len(name), *(cell.cell_len for cell in column)])
+        table.add_column(name, overflow="fold", no_wrap=longest <= UNBROKEN)
+        needed += len(GAP) + (longest if longest <= UNBROKEN else UNBROKEN // 2)
+    for row in cells:
+        table.add_row(*row)
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(width=None if is_terminal else PLAIN_WIDTH, highlight=False)
-    with console.capture() as drawn:
-        console.print(table)
-    print_text(f"{printable(title)}\n\n{drawn.get()}")
+    width = Console().width if is_terminal else PLAIN_WIDTH
+    # Drawn in memory: only print_text knows what to do where the output takes no more.
+    drawn = StringIO()
+    Console(
+        file=drawn, width=max(width, needed), force_terminal=is_terminal, highlight=False
+    ).print(table)
+    print_text(f"{printable(title)}\n\n{drawn.getvalue()}")
 
 
 @contextmanager

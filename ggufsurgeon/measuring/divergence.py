@@ -65,6 +65,11 @@ class Divergence:
     same_top: Estimate
     """The share of tokens where both find the same token likeliest; a binomial error."""
 
+    @property
+    def larger_error(self) -> float:
+        """Of the two of `ln_ratio`: what is less than twice as far from 0 may be noise."""
+        return max(self.ln_ratio.error, self.ln_ratio_error_over_chunks or 0)
+
 
 def check_enough(n_scored: int) -> None:
     """Raise UsageError when the tokens are too few for statistics."""

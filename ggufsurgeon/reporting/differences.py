@@ -50,8 +50,8 @@ def _draw_chunks(axes: Axes, differences: Series) -> None:
 
 
 def _band(divergence: Divergence) -> Series:
-    """The mean less and plus two standard errors over chunks; twice the mean of a single chunk."""
-    reach = 2 * (divergence.ln_ratio_error_over_chunks or 0)
+    """The mean less and plus two standard errors."""
+    reach = 2 * divergence.larger_error
     return drawable([divergence.ln_ratio.value - reach, divergence.ln_ratio.value + reach])
 
 
@@ -84,16 +84,15 @@ def _count_sides(axes: Axes, differences: Series) -> None:
 
 
 def _heading(divergence: Divergence) -> str:
-    over_chunks = divergence.ln_ratio_error_over_chunks
-    error = divergence.ln_ratio.error if over_chunks is None else over_chunks
-    found = with_error(divergence.ln_ratio.value, error, sign="+")
+    found = with_error(divergence.ln_ratio.value, divergence.larger_error, sign="+")
     return f"Difference by chunk: ln(perplexity ratio) {found}"
 
 
 def _note(divergence: Divergence) -> str:
-    if divergence.ln_ratio_error_over_chunks is None:
-        return "a single chunk: the error is that of independent tokens"
+    over_tokens, over_chunks = divergence.ln_ratio.error, divergence.ln_ratio_error_over_chunks
+    if over_chunks is None:
+        return "dashes and band: mean ± 2 errors, as if tokens were independent"
     return (
-        f"dashes and band: mean ± 2 errors over {divergence.n_chunks:,} chunks "
-        f"(one error if tokens were independent: {divergence.ln_ratio.error:.3g})"
+        f"dashes and band: mean ± 2 errors, the larger of {over_tokens:.2g} if tokens were "
+        f"independent and {over_chunks:.2g} over {divergence.n_chunks:,} chunks"
     )
