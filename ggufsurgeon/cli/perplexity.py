@@ -100,6 +100,8 @@ def perplexity(
     """
     from ggufsurgeon.measuring.perplexity import PerplexitySettings
 
+    if details and not json:
+        raise UsageError("--details is of --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
     if plot is not None:
@@ -132,6 +134,8 @@ def perplexity(
     except Interrupted:
         for known in heard:
             tell(known.measured())
+        if not heard:
+            print_note("nothing new is known yet: no chunk was done")
         raise
     tell(measured)
 

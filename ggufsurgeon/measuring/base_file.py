@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -200,6 +201,8 @@ def opened_base(path: Path, name: str = "") -> Iterator[BaseFile]:
     a whole one.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+            raise UsageError(f"{path}: not a regular file", hint=HINT)
         stream = path.open("rb")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=HINT) from None

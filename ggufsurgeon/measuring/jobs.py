@@ -98,7 +98,7 @@ def cut_chunks(model: Model, task: Task) -> Chunks:
     """
     is_alone = task.base is None and task.base_logits is None and task.save_to is None
     if task.settings.stride is not None and (task.is_routed or not is_alone):
-        raise UsageError("a divergence is of the second halves of chunks: leave --stride out")
+        raise UsageError("divergences and base files are of second halves: leave --stride out")
     chunks = cut_text(model, task.text, task.settings)
     if task.base is not None:
         check_enough(len(chunks.tokens) * chunks.n_scored)

@@ -33,7 +33,7 @@ def text_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
-        found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     if not found:
@@ -49,18 +49,27 @@ def read_texts(paths: Sequence[Path]) -> bytes:
     """
     text = b"\n".join(_read(path) for path in paths)
     if not text.strip():
-        raise UsageError(f"{', '.join(map(str, paths))}: the text is empty")
+        raise UsageError(f"{', '.join(map(_name, paths))}: the text is empty")
     return text
 
 
 def _read(path: Path) -> bytes:
-    name = "standard input" if path == Path("-") else str(path)
     try:
-        content = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+        content = _standard_input() if path == Path("-") else path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
-    check_text(content, name)
+        raise UsageError(f"{_name(path)}: cannot be read: {error.strerror}") from None
+    check_text(content, _name(path))
     return content.removesuffix(b"\n")
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise UsageError("standard input: it is closed")
+    return sys.stdin.buffer.read()
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == Path("-") else str(path)
 
 
 def check_text(content: bytes, name: str) -> None:
