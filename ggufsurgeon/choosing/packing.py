@@ -70,7 +70,8 @@ def pack(model: Model, task: Task, task_format: TaskFormat) -> PackedTask:
     for choice, (first, end) in zip(task.choices, spans, strict=True):
         if not 0 < first < end:
             raise UsageError(
-                f"task {task.id}: {model.path} has no tokens to tell {choice!r} from the others by"
+                f"task {task.id}: {model.path} has no tokens to tell {choice!r} from the others by",
+                hint="Take the task out of the file: there is nothing to compare.",
             )
     return arrange(sequences, spans, 0 if model.has_state else n_common(sequences), task_format)
 

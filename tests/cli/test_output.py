@@ -64,19 +64,37 @@ def test_texts_in_files_are_shown_harmless(
     assert_harmless(output)
 
 
-def test_also_on_a_terminal(write: Write, tmp_path: Path) -> None:
-    write(evil_model())
+def on_a_terminal(width: int, *arguments: str, folder: Path) -> bytes:
     mine, theirs = pty.openpty()
-    program = [sys.executable, "-m", "ggufsurgeon", "inspect", "model.gguf"]
-    environment = ENVIRONMENT | {"TERM": "dumb", "COLUMNS": "300"}
-    with subprocess.Popen(program, cwd=tmp_path, stdout=theirs, env=environment) as process:
+    program = [sys.executable, "-m", "ggufsurgeon", *arguments]
+    environment = ENVIRONMENT | {"TERM": "dumb", "COLUMNS": str(width), "LINES": "50"}
+    with subprocess.Popen(program, cwd=folder, stdout=theirs, env=environment) as process:
         os.close(theirs)
         output = b""
         while chunk := read_terminal(mine):
             output += chunk
     os.close(mine)
     assert process.returncode == 0
-    assert_harmless(output.replace(b"\r\n", b"\n"))
+    return output.replace(b"\r\n", b"\n")
+
+
+def test_also_on_a_terminal(write: Write, tmp_path: Path) -> None:
+    write(evil_model())
+    assert_harmless(on_a_terminal(300, "inspect", "model.gguf", folder=tmp_path))
+
+
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_no_terminal_is_too_narrow_for_a_number(write: Write, tmp_path: Path, width: int) -> None:
+    """What is longer than 24 characters, a SHA-256 here, goes on in the next line."""
+    write(llama_model(3))
+    wide, narrow = (
+        on_a_terminal(columns, "plan", "model.gguf", *WINDOW, folder=tmp_path).decode()
+        for columns in (300, width)
+    )
+    words = [word for word in wide.split() if len(word) <= 12 and word.strip("─")]
+    assert all(words.count(word) <= narrow.split().count(word) for word in words)
+    assert any(len(word) == 64 for word in wide.split())
+    assert not any(len(word) == 64 for word in narrow.split())
 
 
 def read_terminal(descriptor: int) -> bytes:

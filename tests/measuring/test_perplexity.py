@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ggufsurgeon.measuring.perplexity import (
     Perplexity,
     PerplexitySettings,
 )
-from ggufsurgeon.measuring.softmax import losses_of
+from ggufsurgeon.measuring.softmax import losses_of, through_probabilities
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
@@ -141,6 +142,14 @@ def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Pat
     model = expand(tmp_path / "header.gguf", tmp_path / "model.gguf", 0)
     with pytest.raises(UsageError, match="no tokenizer"):
         api.perplexity(model, prose)
+
+
+def test_probabilities_come_back_as_from_c() -> None:
+    """The one number nearest to the logarithm, as C's logf gives it but for rare last bits."""
+    losses = np.random.default_rng(0).exponential(4, 10_000)
+    probabilities = np.exp(-losses).astype(np.float32)
+    expected = [-float(np.float32(math.log(value))) for value in probabilities.tolist()]
+    assert through_probabilities(losses).tolist() == expected
 
 
 def test_losses_beyond_single_precision(
