@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,10 +92,31 @@ def test_no_terminal_is_too_narrow_for_a_number(write: Write, tmp_path: Path, wi
         on_a_terminal(columns, "plan", "model.gguf", *WINDOW, folder=tmp_path).decode()
         for columns in (300, width)
     )
-    words = [word for word in wide.split() if len(word) <= 12 and word.strip("─")]
-    assert all(words.count(word) <= narrow.split().count(word) for word in words)
+    assert_whole(wide, narrow)
     assert any(len(word) == 64 for word in wide.split())
     assert not any(len(word) == 64 for word in narrow.split())
+
+
+def test_a_long_name_gives_way_to_numbers(stories: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    name = f"{'a' * 60}.gguf"
+    (tmp_path / name).write_bytes(stories.read_bytes())
+    (tmp_path / "text").write_text("a word and another " * 50)
+    options = ("--text", "text", "--ctx", "32", "--chunks", "4")
+    wide, narrow = (
+        on_a_terminal(width, "perplexity", name, *options, folder=tmp_path).decode()
+        for width in (300, 80)
+    )
+    assert name in wide and name not in narrow
+    is_speed = re.compile(r"\d+\.\d +$", re.MULTILINE)
+    assert_whole(is_speed.sub("", wide), narrow)
+    assert max(map(len, narrow.splitlines())) <= 80
+
+
+def assert_whole(wide: str, narrow: str) -> None:
+    """All short words of the one are in the other."""
+    words = [word for word in wide.split() if len(word) <= 12 and word.strip("─")]
+    assert words and all(words.count(word) <= narrow.split().count(word) for word in words)
 
 
 def read_terminal(descriptor: int) -> bytes:
