@@ -110,6 +110,7 @@ def test_a_long_name_gives_way_to_numbers(stories: Path, tmp_path: Path) -> None
     assert name in wide and name not in narrow
     is_speed = re.compile(r"\d+\.\d +$", re.MULTILINE)
     assert_whole(is_speed.sub("", wide), narrow)
+    assert re.search(r"\d \+/- \d", narrow)
     assert max(map(len, narrow.splitlines())) <= 80
 
 
