@@ -105,13 +105,13 @@ def test_a_long_name_gives_way_to_numbers(stories: Path, tmp_path: Path) -> None
     options = ("--text", "text", "--ctx", "32", "--chunks", "4")
     wide, narrow = (
         on_a_terminal(width, "perplexity", name, *options, folder=tmp_path).decode()
-        for width in (300, 80)
+        for width in (300, 70)
     )
     assert name in wide and name not in narrow
     is_speed = re.compile(r"\d+\.\d +$", re.MULTILINE)
     assert_whole(is_speed.sub("", wide), narrow)
     assert re.search(r"\d \+/- \d", narrow)
-    assert max(map(len, narrow.splitlines())) <= 80
+    assert max(map(len, narrow.splitlines())) <= 76
 
 
 def assert_whole(wide: str, narrow: str) -> None:
