@@ -25,6 +25,9 @@ from ggufsurgeon.measuring.softmax import (
 
 ROWS_A_TASK, LOGITS_A_TASK = 16, 1 << 16
 """What a thread takes at a time: the larger of the two."""
+THREADS_FROM = 1 << 20
+"""Logits of a decode. Fewer are scored sooner by this thread alone: llama.cpp's threads keep the
+other cores for about a millisecond after they are done."""
 Place: TypeAlias = tuple[int, int]
 """A chunk, and a place among its scored positions."""
 
@@ -73,8 +76,10 @@ def tally(
 def _score(pieces: Sequence[Piece], names: Names, pool: Executor) -> dict[Place, Findings]:
     """All [n], of runs of rows, by where they begin."""
     tasks = [(piece, rows) for piece in pieces for rows in _runs(piece)]
+    is_much = sum(piece.scored.logits.size for piece in pieces) >= THREADS_FROM
+    scored = (pool.map if is_much else map)(_score_rows, tasks)
     found = {}
-    for (piece, rows), findings in zip(tasks, pool.map(_score_rows, tasks), strict=True):
+    for (piece, rows), findings in zip(tasks, scored, strict=True):
         for losses, name in ((findings.losses, names.model), (findings.base_losses, names.base)):
             if losses is not None and not np.isfinite(losses).all():
                 problem = "its logits are not finite numbers: weights or metadata are broken"

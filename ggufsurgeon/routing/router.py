@@ -111,7 +111,9 @@ class Router:
             yield rows
 
     def _begin(self, texts: Integers, chunks: Sequence[slice]) -> None:
-        n_tokens = texts.shape[1]
+        n_texts, n_tokens = texts.shape
+        if n_texts > self._n_parallel:
+            raise UsageError(f"{n_texts} texts do not fit a router of {self._n_parallel} at once")
         if not 0 < n_tokens <= self._n_ctx:
             raise UsageError(f"{n_tokens} tokens do not fit a context of {self._n_ctx}")
         if not np.array_equal(texts, self._texts) or chunks != self._chunks:

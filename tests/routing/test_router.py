@@ -211,6 +211,9 @@ def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
         route(model, parse_layers("0..2,1:3"))
     with opened_router([model], 16) as router, pytest.raises(UsageError, match="do not fit"):
         next(router.logits(tokens, [LayerPath.identity(5)]))
+    two, all_of_them = np.stack([tokens, tokens]), np.ones(len(tokens), dtype=np.bool_)
+    with opened_router([model], 40) as router, pytest.raises(UsageError, match="2 texts do not"):
+        next(router.stream(two, LayerPath.identity(5), all_of_them, [slice(0, len(tokens))]))
 
 
 def test_iterations_at_the_same_time_do_not_mix(model: Model, tokens: Integers) -> None:
