@@ -58,8 +58,8 @@ def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
     rows = np.zeros((n, n_values(n_vocab)), dtype=np.uint16)
     for part in parts(0, n, n_vocab):
         some = logits[part]
-        highest, log_sum = sums_of(some)
-        top, log_sum32 = highest.astype(np.float32), log_sum.astype(np.float32)
+        sums = sums_of(some)
+        top, log_sum32 = sums.highest.astype(np.float32), sums.log_sum.astype(np.float32)
         lowest = np.maximum(some.min(axis=1), top - CLAMP)
         scale = (top - lowest) / np.float32(65535)
         head = np.stack([scale, lowest - top - log_sum32], axis=1)

@@ -7,6 +7,7 @@ small in the mean, which shows in the last digit of some figures.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,21 +16,44 @@ import numpy.typing as npt
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
+Integers: TypeAlias = npt.NDArray[np.int32]
+
+_LOGF = ctypes.CDLL(None).logf
+_LOGF.argtypes, _LOGF.restype = [ctypes.c_float], ctypes.c_float
 
 LOGITS_AT_ONCE = 1 << 18
 """Turned into probabilities in one step: they stay in a core's cache, and memory is bounded."""
 
 
 class Sums(NamedTuple):
-    """Of n rows of logits: the highest, and the logarithm of the sum of exp(logit - highest)."""
+    """Of n rows of logits: the highest, and the sum of exp(logit - highest)."""
 
     highest: npt.NDArray[np.float32]
-    log_sum: npt.NDArray[np.float64]
+    total: npt.NDArray[np.float64]
 
-    def losses(self, logits: Logits, targets: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    @property
+    def log_sum(self) -> npt.NDArray[np.float64]:
+        """The logarithm of the sum."""
+        return np.log(self.total)
+
+    def losses(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
         """Negative log-likelihoods of one token in each row, in nats."""
+        return self.log_sum - self._below_highest(logits, targets)
+
+    def single_losses(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
+        """The same by way of float32 probabilities, infinite where these are 0.
+
+        llama-perplexity takes that way with a stride (perplexity.cpp:44-64 and 406-413).
+        """
+        shares = exp(self._below_highest(logits, targets)) / self.total
+        with np.errstate(under="ignore"):
+            probabilities = shares.astype(np.float32)
+        # C's own is up to 0.8 of a last bit off, and numpy's elsewhere.
+        return -np.array([_LOGF(value) for value in probabilities.tolist()])
+
+    def _below_highest(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float32]:
         at_target = np.take_along_axis(logits, targets[:, np.newaxis], axis=1)[:, 0]
-        return self.log_sum - (at_target - self.highest)
+        return np.asarray(at_target - self.highest)
 
     def log_probs(self, logits: Logits) -> npt.NDArray[np.float64]:
         """Of all tokens, [n, n_vocab]."""
@@ -40,10 +64,10 @@ def sums_of(logits: Logits) -> Sums:
     """Of rows [n, n_vocab], few at a time."""
     highest = logits.max(axis=1)
     exponentials = exp(logits - highest[:, np.newaxis])
-    return Sums(highest, np.log(exponentials.sum(axis=1, dtype=np.float64)))
+    return Sums(highest, exponentials.sum(axis=1, dtype=np.float64))
 
 
-def losses_of(logits: Logits, targets: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+def losses_of(logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
     """Negative log-likelihoods of one token in each of n rows, in nats."""
     rows = parts(0, len(targets), logits.shape[1])
     found = [sums_of(logits[part]).losses(logits[part], targets[part]) for part in rows]
@@ -60,15 +84,3 @@ def parts(first: int, last: int, n_vocab: int) -> Iterator[slice]:
     step = max(1, LOGITS_AT_ONCE // n_vocab)
     for start in range(first, last, step):
         yield slice(start, min(start + step, last))
-
-
-def through_probabilities(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The losses as they come back from float32 probabilities, infinite where these are 0.
-
-    llama-perplexity takes that way with a stride (perplexity.cpp:44-64 and 406-413).
-    """
-    with np.errstate(divide="ignore", under="ignore"):
-        probabilities = np.exp(-losses).astype(np.float32)
-        # Rounded once, as C's logf: numpy's own log of 32-bit floats is 1e-8 too high in the mean.
-        logs = np.log(probabilities, dtype=np.float64).astype(np.float32)
-    return -logs.astype(np.float64)

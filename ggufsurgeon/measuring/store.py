@@ -120,11 +120,13 @@ def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]
 
     `measured` is the identity of what is measured. Raises RefusedError when the file holds
     something else or is damaged, WriteFailedError when it cannot be opened, UsageError when
-    another run has it.
+    another run has it or it is no regular file.
     """
     if path is None:
         yield Store(None, None)
         return
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not a regular file", hint="Name a new file.")
     try:
         file = path.open("a+b")
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,7 +21,6 @@ from ggufsurgeon.measuring.softmax import (
     exp,
     parts,
     sums_of,
-    through_probabilities,
 )
 
 ROWS_A_TASK, LOGITS_A_TASK = 16, 1 << 16
@@ -65,27 +65,32 @@ def tally(
             n_left = n_group * chunks.n_scored
             while n_left:
                 pieces = next(decodes)
-                found |= _score(pieces, names, pool)
+                found |= _score(pieces, names, pool, single=chunks.wants_all)
                 n_left -= sum(len(piece.scored.targets) for piece in pieces)
             group = joined([found[at] for at in sorted(found)])
-            if chunks.wants_all:
-                group = group._replace(losses=through_probabilities(group.losses))
             yield group.reshaped(n_group, chunks.n_scored)
 
 
-def _score(pieces: Sequence[Piece], names: Names, pool: Executor) -> dict[Place, Findings]:
+def _score(
+    pieces: Sequence[Piece], names: Names, pool: Executor, *, single: bool
+) -> dict[Place, Findings]:
     """All [n], of runs of rows, by where they begin."""
     tasks = [(piece, rows) for piece in pieces for rows in _runs(piece)]
     is_much = sum(piece.scored.logits.size for piece in pieces) >= THREADS_FROM
-    scored = (pool.map if is_much else map)(_score_rows, tasks)
+    scored = (pool.map if is_much else map)(partial(_score_rows, single=single), tasks)
     found = {}
     for (piece, rows), findings in zip(tasks, scored, strict=True):
         for losses, name in ((findings.losses, names.model), (findings.base_losses, names.base)):
-            if losses is not None and not np.isfinite(losses).all():
+            if losses is not None and not _are_numbers(losses, may_be_infinite=single):
                 problem = "its logits are not finite numbers: weights or metadata are broken"
                 raise MalformedFileError(name, problem)
         found[piece.scored.chunk, piece.scored.first + rows.start] = findings
     return found
+
+
+def _are_numbers(losses: Values, *, may_be_infinite: bool) -> bool:
+    """Of float32 probabilities some are 0, and their losses infinite."""
+    return not np.isnan(losses).any() if may_be_infinite else bool(np.isfinite(losses).all())
 
 
 def _runs(piece: Piece) -> list[range]:
@@ -94,18 +99,23 @@ def _runs(piece: Piece) -> list[range]:
     return [range(first, min(first + step, n)) for first in range(0, n, step)]
 
 
-def _score_rows(task: tuple[Piece, range]) -> Findings:
+def _score_rows(task: tuple[Piece, range], *, single: bool) -> Findings:
     """In this thread."""
     (scored, base), rows = task
     logits, targets = scored.logits, scored.targets
     blocks = parts(rows.start, rows.stop, logits.shape[1])
-    return joined([score(logits[block], targets[block], base and base(block)) for block in blocks])
+    return joined([score(logits[b], targets[b], base and base(b), single=single) for b in blocks])
 
 
-def score(logits: Logits, targets: Integers, base: BaseRows | None) -> Findings:
-    """Logits [n, n_vocab] of the tokens before `targets`, with the base's rows for the same."""
+def score(
+    logits: Logits, targets: Integers, base: BaseRows | None, *, single: bool = False
+) -> Findings:
+    """Logits [n, n_vocab] of the tokens before `targets`, with the base's rows for the same.
+
+    With `single`, by way of float32 probabilities.
+    """
     sums = sums_of(logits)
-    losses = sums.losses(logits, targets)
+    losses = (sums.single_losses if single else sums.losses)(logits, targets)
     if base is None:
         return Findings(losses)
     if base.is_quantised:
@@ -123,7 +133,7 @@ def compare(logits: Logits, sums: Sums, base: Values, targets: Integers, floor: 
     In the type of the base's, in the order of the tool's operations
     (tools/perplexity/perplexity.cpp:175-250 in llama.cpp of 2026-10-01).
     """
-    highest, log_sum = (values.astype(base.dtype) for values in sums)
+    highest, log_sum = (values.astype(base.dtype) for values in (sums.highest, sums.log_sum))
     total = (highest + log_sum)[:, np.newaxis]
     at = targets[:, np.newaxis]
     losses = total - np.take_along_axis(logits, at, axis=1)

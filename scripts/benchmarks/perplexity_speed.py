@@ -226,11 +226,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="of both programs in turn (9)")
     parser.add_argument("--threads", type=int, default=default_threads(), help="of both (cores)")
     options = parser.parse_args()
-    for path in (options.llama_perplexity, options.smollm2, options.text):
-        if path is not None and not path.is_file():
-            parser.error(f"{path}: there is no such file")
     if min(options.rounds, options.threads) < 1:
         parser.error("--rounds and --threads are at least 1")
+    for path in (options.llama_perplexity, options.smollm2, options.text):
+        if path is not None and not path.is_file():
+            known = "; scripts/smollm2 downloads it" if path == SMOLLM2 else ""
+            parser.error(f"{path}: there is no such file{known}")
     return options
 
 
@@ -239,7 +240,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # tidies up
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tool = options.llama_perplexity or build(folder)
+        tool = options.llama_perplexity.absolute() if options.llama_perplexity else build(folder)
         text = options.text or folder / "shakespeare.txt"
         if options.text is None:
             text.write_bytes(shakespeare())

@@ -61,7 +61,8 @@ def make(folder: Path) -> Make:
 
 
 def settings_of(figure: dict[str, Any]) -> PerplexitySettings:
-    return PerplexitySettings(*(figure[key] for key in SHAPE))
+    n_ctx, n_chunks, n_batch = (figure[key] for key in SHAPE)
+    return PerplexitySettings(n_ctx, n_chunks, n_batch, figure.get("stride"))
 
 
 def named(figure: dict[str, Any]) -> str:
@@ -81,11 +82,12 @@ def test_figures_are_llama_perplexitys(name: str, make: Make) -> None:
         for figure in figures:
             found = measure_perplexity(model, shakespeare(), settings_of(figure))
             assert_printed(found.perplexity, figure["perplexity"])
-            assert_printed(found.perplexity_error, figure["error"])
+            if figure["error"] is not None:  # with a stride, the tool prints none
+                assert_printed(found.perplexity_error, figure["error"])
 
 
 def test_the_command_prints_them(surgeon: Run, make: Make, write: Write) -> None:
-    figure = PINNED["tiny_figures"][0]
+    figure = next(figure for figure in PINNED["tiny_figures"] if "stride" not in figure)
     shape = (f"--{option}={figure[f'n_{option}']}" for option in ("ctx", "batch", "chunks"))
     text = ("--text", write(shakespeare(), "prose.txt"), "--threads", "1")
     done = surgeon("perplexity", make(figure["model"]), *text, *shape)

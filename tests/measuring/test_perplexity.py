@@ -23,7 +23,7 @@ from ggufsurgeon.measuring.perplexity import (
     Perplexity,
     PerplexitySettings,
 )
-from ggufsurgeon.measuring.softmax import losses_of, through_probabilities
+from ggufsurgeon.measuring.softmax import losses_of, sums_of
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
@@ -144,12 +144,19 @@ def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Pat
         api.perplexity(model, prose)
 
 
-def test_probabilities_come_back_as_from_c() -> None:
-    """The one number nearest to the logarithm, as C's logf gives it but for rare last bits."""
-    losses = np.random.default_rng(0).exponential(4, 10_000)
-    probabilities = np.exp(-losses).astype(np.float32)
-    expected = [-float(np.float32(math.log(value))) for value in probabilities.tolist()]
-    assert through_probabilities(losses).tolist() == expected
+def test_single_precision_is_rounded_where_c_rounds() -> None:
+    """Step by step as the tool goes with a stride: expf, a sum of doubles, a float, logf."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 4, (2000, 50)).astype(np.float32)
+    targets = rng.integers(0, 50, 2000).astype(np.int32)
+    expected = []
+    for row, target in zip(logits, targets, strict=True):
+        exponentials = [float(np.float32(math.exp(value))) for value in row - row.max()]
+        probability = np.float32(exponentials[target] / np.sum(exponentials))
+        expected.append(-math.log(probability))
+    found = sums_of(logits).single_losses(logits, targets)
+    assert (found == found.astype(np.float32)).all()
+    assert np.abs(found / expected - 1).max() < 1e-7
 
 
 def test_losses_beyond_single_precision(
