@@ -45,6 +45,20 @@ class Batch(NamedTuple):
         wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
         return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
 
+    @classmethod
+    def side_by_side(cls, tokens: Integers, first: int, wanted: Flags) -> Batch:
+        """Tokens [n_seq, n] of as many sequences, all at positions from `first` on.
+
+        `wanted`, [n], holds for each of the sequences.
+        """
+        n_seq, n = tokens.shape
+        return cls(
+            tokens=tokens.reshape(-1),
+            positions=np.tile(np.arange(first, first + n, dtype=np.int32), n_seq),
+            sequences=np.repeat(np.arange(n_seq, dtype=np.int32), n),
+            wanted=np.tile(wanted, n_seq),
+        )
+
     @property
     def n_sequences(self) -> int:
         """Counted up to the last of them."""

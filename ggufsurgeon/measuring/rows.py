@@ -46,7 +46,7 @@ def _routed_rows(
         [model], n_ctx, chunks.n_seq, n_batch=n_batch, keeps_all_windows=False
     ) as router:
         for group in range(n_done, n_chunks, chunks.n_seq):
-            inputs = inputs_of(chunks, chunks.tokens[group : group + chunks.n_seq])
+            inputs = inputs_of(chunks, group)
             pieces = micro_batches(chunks, len(inputs))
             decodes = router.stream(inputs, path, wanted, pieces)
             for piece, logits in zip(pieces, decodes, strict=True):

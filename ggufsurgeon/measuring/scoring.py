@@ -150,15 +150,16 @@ def scored_rows(
     """
     n_chunks, n_ctx = chunks.tokens.shape
     n_seq = chunks.n_seq
+    wanted = wanted_of(chunks)
     # Of sliding windows no more is kept than a micro-batch can see: as in llama-perplexity.
     with opened_context(
         model, n_seq * n_ctx, chunks.n_batch, n_seq, keeps_all_windows=False
     ) as context:
         for group in range(n_done, n_chunks, n_seq):
-            tokens = chunks.tokens[group : group + n_seq]
+            inputs = inputs_of(chunks, group)
             context.clear()
-            for piece in _together(chunks, micro_batches(chunks, len(tokens))):
-                batch = _batch(chunks, tokens, piece)
+            for piece in _together(chunks, micro_batches(chunks, len(inputs))):
+                batch = Batch.side_by_side(inputs[:, piece], piece.start, wanted[piece])
                 if scored := scored_of(chunks, group, piece, context.decode(batch)):
                     yield scored
 
@@ -192,9 +193,9 @@ def _together(chunks: Chunks, pieces: Sequence[slice]) -> Iterator[slice]:
     yield from pieces[len(unscored) :]
 
 
-def inputs_of(chunks: Chunks, tokens: Integers) -> Integers:
-    """What is decoded for the tokens [n_seq, n_ctx] of some chunks."""
-    inputs: Integers = tokens.copy()
+def inputs_of(chunks: Chunks, group: int) -> Integers:
+    """What is decoded for the n_seq chunks from `group` on, or the last of them, [n_seq, n_ctx]."""
+    inputs: Integers = chunks.tokens[group : group + chunks.n_seq].copy()
     if chunks.begins_with is not None:
         inputs[:, 0] = chunks.begins_with
     return inputs
@@ -204,18 +205,6 @@ def wanted_of(chunks: Chunks) -> Flags:
     """Which positions of a chunk get logits, [n_ctx]."""
     wanted: Flags = np.arange(chunks.tokens.shape[1]) >= chunks.first
     return wanted | chunks.wants_all
-
-
-def _batch(chunks: Chunks, tokens: Integers, piece: slice) -> Batch:
-    """Some positions of some chunks, one sequence each."""
-    inputs = inputs_of(chunks, tokens)[:, piece]
-    n_seq, n = inputs.shape
-    return Batch(
-        tokens=inputs.reshape(-1),
-        positions=np.tile(np.arange(piece.start, piece.stop, dtype=np.int32), n_seq),
-        sequences=np.repeat(np.arange(n_seq, dtype=np.int32), n),
-        wanted=np.tile(wanted_of(chunks)[piece], n_seq),
-    )
 
 
 def scored_of(chunks: Chunks, group: int, piece: slice, logits: Results) -> list[Scored]:

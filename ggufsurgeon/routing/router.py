@@ -164,21 +164,14 @@ class Router:
         self, stage: Stage, jobs: Sequence[_Job], chunk: slice, wanted: Flags | None
     ) -> tuple[list[Results], dict[int, Activation]]:
         tokens = self._texts[:, chunk]
-        n_texts, n = tokens.shape
         entries: dict[int, list[Rows]] = {}
         for place, job in enumerate(jobs):
             rows = slice(place * tokens.size, (place + 1) * tokens.size)
             for at, steps in job.run.entries(self._limits.crossing):
                 values = np.concatenate(self._store.get(steps)[:, chunk])
                 entries.setdefault(at, []).append(Rows(rows, values))
-        n_sequences = n_texts * len(jobs)
-        asked = np.zeros(n, dtype=np.bool_) if wanted is None else wanted[chunk]
-        batch = Batch(
-            tokens=np.tile(tokens.reshape(-1), len(jobs)),
-            positions=np.tile(np.arange(chunk.start, chunk.stop, dtype=np.int32), n_sequences),
-            sequences=np.repeat(np.arange(n_sequences, dtype=np.int32), n),
-            wanted=np.tile(asked, n_sequences),
-        )
+        asked = np.zeros(tokens.shape[1], dtype=np.bool_) if wanted is None else wanted[chunk]
+        batch = Batch.side_by_side(np.tile(tokens, (len(jobs), 1)), chunk.start, asked)
         outputs = {block for job in jobs for block in job.gives}
         results, states = stage.decode(batch, entries, outputs, wanted is not None)
         return np.split(results, len(jobs)), states
