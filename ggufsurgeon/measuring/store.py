@@ -125,9 +125,9 @@ def opened_store(path: Path | None, measured: dict[str, Any]) -> Iterator[Store]
     if path is None:
         yield Store(None, None)
         return
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: not a regular file", hint="Name a new file.")
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: not a regular file", hint="Name a new file.")
         file = path.open("a+b")
     except OSError as error:
         raise WriteFailedError(f"{path}: cannot be opened: {error.strerror or error}") from None

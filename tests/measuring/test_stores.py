@@ -156,8 +156,9 @@ def test_a_damaged_store_is_refused(stories: Path, tmp_path: Path, damage: str) 
 
 
 def test_a_store_that_cannot_be_opened(stories: Path, tmp_path: Path) -> None:
-    with pytest.raises(WriteFailedError, match="cannot be opened"):
-        measure(stories, tmp_path / "absent/store")
+    for place in ("absent/store", "a" * 300):
+        with pytest.raises(WriteFailedError, match="cannot be opened"):
+            measure(stories, tmp_path / place)
     os.mkfifo(tmp_path / "pipe")
     for place in ("pipe", ".", "/dev/null", "/dev/full"):
         with pytest.raises(UsageError, match="not a regular file"):
