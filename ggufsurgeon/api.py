@@ -16,20 +16,20 @@ from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.planning.blocks import Blocks, find_blocks
-from ggufsurgeon.planning.following import label_blocks
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.planning.resolving import resolve_path
-from ggufsurgeon.planning.windows import Judgement, judge_windows
 from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.rules.application import label_blocks
+from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model import them
-    from ggufsurgeon.choosing.choices import Answer, Answered, Choices
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.llama.sampling import Sampling
-    from ggufsurgeon.measuring.measured import Known, Measured
-    from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings
+    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.engine.sampling import Sampling
+    from ggufsurgeon.multiple_choice.choices import Answer, Answered, Choices
     from ggufsurgeon.routing.speaking import Speech
+    from ggufsurgeon.scoring.measured import Known, Measured
+    from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings
     from ggufsurgeon.verification.verifier import Verification
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -101,8 +101,8 @@ def verify(
     progress: Progress = UNWATCHED,
 ) -> Verification:
     """Prove that `patched` is exactly what its layer path makes of `source`."""
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.measuring.perplexity import PerplexitySettings
+    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.scoring.perplexity import PerplexitySettings
     from ggufsurgeon.verification.verifier import verify_patched
 
     return verify_patched(
@@ -162,9 +162,9 @@ def divergence(
     Models run in child processes, which llama.cpp may take down without harm to this one; two at
     once only if both fit in memory.
     """
-    from ggufsurgeon.measuring.request import BaseRequest, make_task
-    from ggufsurgeon.measuring.run import measure
-    from ggufsurgeon.measuring.texts import content_of
+    from ggufsurgeon.scoring.request import BaseRequest, make_task
+    from ggufsurgeon.scoring.run import measure
+    from ggufsurgeon.scoring.texts import content_of
     from ggufsurgeon.writing.new_file import new_file
 
     if save_logits is not None and store is not None:
@@ -236,9 +236,9 @@ def generate(
 
     `hear` is called with each piece of text as it comes. The model runs in a child process.
     """
-    from ggufsurgeon.llama.child import run_in_child
-    from ggufsurgeon.llama.model import DeviceOptions
-    from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.engine.child import run_in_child
+    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.engine.sampling import Sampling
     from ggufsurgeon.routing.speaking import speak
 
     file = open_gguf(model)
@@ -275,12 +275,12 @@ def choose(
     is known after each task: its `choices()` are the means so far. The model runs in a child
     process.
     """
-    from ggufsurgeon.choosing.choices import Answered, measure_choices
-    from ggufsurgeon.choosing.drawing import draw
-    from ggufsurgeon.choosing.task_files import read_tasks
-    from ggufsurgeon.choosing.tasks import TaskFormat
-    from ggufsurgeon.llama.child import run_in_child
-    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.engine.child import run_in_child
+    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.llama_perplexity.task_sample import draw
+    from ggufsurgeon.multiple_choice.choices import Answered, measure_choices
+    from ggufsurgeon.multiple_choice.task_files import read_tasks
+    from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
     file = open_gguf(model)
     kind = TaskFormat(task_format)

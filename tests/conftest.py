@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.llama.serving import rpc_server
+from tests.engine.serving import rpc_server
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

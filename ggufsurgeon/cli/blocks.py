@@ -10,7 +10,7 @@ from typing import Any
 from ggufsurgeon.api import Inspection
 from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.windows import Judgement
+from ggufsurgeon.rules.windows import Judgement
 
 MARKS = {"exact": "#", "exact on recent builds": "+", "refused": "."}
 WIDEST_MAP = 100

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ggufsurgeon import api
-from ggufsurgeon.choosing.tasks import TaskFormat
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
@@ -32,11 +31,12 @@ from ggufsurgeon.cli.terminal import print_json, print_note, print_table, watche
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.multiple_choice.tasks import TaskFormat
+from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
-    from ggufsurgeon.choosing.choices import Answered, Change, Choices
-    from ggufsurgeon.choosing.figures import Figure
+    from ggufsurgeon.multiple_choice.choices import Answered, Change, Choices
+    from ggufsurgeon.statistics.figures import Figure
 
 
 def choose(
@@ -122,7 +122,7 @@ def _tell(named: list[tuple[Path, Choices]], tasks: Path, as_json: bool, details
     if not named:
         print_note("nothing is known yet: no task was done")
         return
-    from ggufsurgeon.choosing.choices import change
+    from ggufsurgeon.multiple_choice.choices import change
 
     # Where the base was broken off, its tasks are fewer.
     pair = [one for _, one in named if one.n_tasks == named[0][1].n_tasks]

@@ -12,9 +12,9 @@ from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.divergence import Divergence, Estimate, Spread
-    from ggufsurgeon.measuring.measured import Measured
-    from ggufsurgeon.measuring.perplexity import Perplexity
+    from ggufsurgeon.scoring.measured import Measured
+    from ggufsurgeon.scoring.perplexity import Perplexity
+    from ggufsurgeon.statistics.divergence import Divergence, Estimate, Spread
 
 Base: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too

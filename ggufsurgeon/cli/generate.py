@@ -54,7 +54,7 @@ def generate(
     json: Json = False,
 ) -> None:
     """Let a model go on with a text along a layer path, without writing a file."""
-    from ggufsurgeon.llama.sampling import Sampling
+    from ggufsurgeon.engine.sampling import Sampling
 
     check_context(open_gguf(model), n_tokens, "--tokens")
     result = api.generate(

@@ -12,7 +12,7 @@ from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.memory import MARGIN, DeviceLoad, DeviceSettings, Prediction
+from ggufsurgeon.sizing.prediction import MARGIN, DeviceLoad, DeviceSettings, Prediction
 
 DEFAULT_CTX = 4096
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

@@ -14,7 +14,7 @@ from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.request import PathRequest
 
 if TYPE_CHECKING:
-    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.engine.model import DeviceOptions
 
 Source: TypeAlias = Annotated[
     Path,
@@ -96,7 +96,7 @@ def device_options(
     n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None, rpc: str | None
 ) -> DeviceOptions:
     """Where the options ask a model to run."""
-    from ggufsurgeon.llama.model import DeviceOptions
+    from ggufsurgeon.engine.model import DeviceOptions
 
     hosts = tuple(host.strip() for host in rpc.split(",")) if rpc is not None else ()
     return DeviceOptions(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)

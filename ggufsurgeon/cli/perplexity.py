@@ -43,7 +43,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.request import PathRequest
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.measured import Known, Measured
+    from ggufsurgeon.scoring.measured import Known, Measured
 
 
 def perplexity(
@@ -98,7 +98,7 @@ def perplexity(
     Along a layer path it is routed, without a file, and measured against the model as it is; with
     --base, --base-layers or --base-logits, against that.
     """
-    from ggufsurgeon.measuring.perplexity import PerplexitySettings
+    from ggufsurgeon.scoring.perplexity import PerplexitySettings
 
     if details and not json:
         raise UsageError("--details is of --json")
@@ -141,7 +141,7 @@ def perplexity(
 
 
 def _note_files(text: Path) -> None:
-    from ggufsurgeon.measuring.texts import text_files
+    from ggufsurgeon.scoring.texts import text_files
 
     files = text_files(text)
     if files != [text]:

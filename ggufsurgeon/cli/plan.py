@@ -23,8 +23,8 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.planning.memory import predict_patch
 from ggufsurgeon.planning.planner import Change, PatchPlan
+from ggufsurgeon.sizing.prediction import predict_patch
 
 
 def plan(

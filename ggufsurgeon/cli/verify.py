@@ -23,7 +23,7 @@ from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watche
 from ggufsurgeon.errors import VerificationError
 
 if TYPE_CHECKING:
-    from ggufsurgeon.measuring.perplexity import Perplexity
+    from ggufsurgeon.scoring.perplexity import Perplexity
     from ggufsurgeon.verification.model_run import ModelRun
     from ggufsurgeon.verification.verifier import Verification
 
@@ -53,7 +53,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
-    from ggufsurgeon.measuring.perplexity import PerplexitySettings
+    from ggufsurgeon.scoring.perplexity import PerplexitySettings
 
     with watched() as progress:
         outcome = api.verify(

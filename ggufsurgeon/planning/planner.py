@@ -12,14 +12,14 @@ from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.blocks import Blocks, find_blocks
-from ggufsurgeon.planning.following import factors_of, follow, with_mtp
 from ggufsurgeon.planning.naming import describe_anew
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
-from ggufsurgeon.planning.windows import nearest_windows
+from ggufsurgeon.rules.application import factors_of, follow, with_mtp
+from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
 

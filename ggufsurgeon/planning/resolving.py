@@ -5,7 +5,7 @@ from __future__ import annotations
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.planning.blocks import find_blocks
+from ggufsurgeon.rules.blocks import find_blocks
 
 
 def resolve_path(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.planning.blocks import name_in_block
 from ggufsurgeon.planning.tensors import OutputTensor
+from ggufsurgeon.rules.blocks import name_in_block
 from ggufsurgeon.write_plan import ScaleSpan
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from ggufsurgeon.architectures.slices import Slicing, slicing_of
 from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.planning.blocks import Blocks
 from ggufsurgeon.planning.tensors import OutputTensor
+from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, Piece, Span
 
 

@@ -15,7 +15,7 @@ from ggufsurgeon.reporting.style import BAND, BETTER, INK, WORSE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ggufsurgeon.measuring.divergence import Divergence
+    from ggufsurgeon.statistics.divergence import Divergence
 
 LEAST: Final = 1e-4
 """Nats that the axis shows at least: less would make mountains of rounding."""

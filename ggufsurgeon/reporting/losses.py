@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ggufsurgeon.measuring.divergence import Divergence
-    from ggufsurgeon.measuring.perplexity import Perplexity
+    from ggufsurgeon.scoring.perplexity import Perplexity
+    from ggufsurgeon.statistics.divergence import Divergence
 
 INCHES: Final = (9.0, 7.6)
 BY_CHUNK: Final = Words("Loss by chunk", "chunk of the text", "mean of a chunk")

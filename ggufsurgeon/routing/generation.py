@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ggufsurgeon.engine.context import Batch, Integers, Results, as_tokens
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sampling import Sampling, opened_sampler
+from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import Batch, Integers, Results, as_tokens
-from ggufsurgeon.llama.model import Model
-from ggufsurgeon.llama.sampling import Sampling, opened_sampler
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
 from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage

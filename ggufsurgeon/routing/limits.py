@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.model import Model
-from ggufsurgeon.planning.blocks import find_blocks
-from ggufsurgeon.planning.following import check_crossing, has_crossing
+from ggufsurgeon.rules.application import check_crossing, has_crossing
+from ggufsurgeon.rules.blocks import find_blocks
 
 
 class Limits:

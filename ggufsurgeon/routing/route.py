@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ggufsurgeon.engine.context import Flags, Integers, Results
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Flags, Integers, Results
-from ggufsurgeon.llama.model import Model
-from ggufsurgeon.llama.sampling import Sampling
 from ggufsurgeon.routing.generation import generate
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.router import opened_router

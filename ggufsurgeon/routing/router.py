@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.activations import Activation, Rows
-from ggufsurgeon.llama.context import (
+from ggufsurgeon.engine.context import (
     MAX_SEQUENCES,
     Batch,
     Flags,
@@ -21,7 +18,10 @@ from ggufsurgeon.llama.context import (
     as_flags,
     as_tokens,
 )
-from ggufsurgeon.llama.model import Model
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.taps import Activation, Rows
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
 from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage

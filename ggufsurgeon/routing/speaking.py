@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ggufsurgeon.engine.child import Reporter
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.child import Reporter
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
-from ggufsurgeon.llama.sampling import Sampling
 from ggufsurgeon.routing.route import route
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.architectures.residual import ResidualNodes, residual_nodes
+from ggufsurgeon.engine.block_inputs import Entrances
+from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.llama.activations import WHOLE, Activation, Rows, Taps
-from ggufsurgeon.llama.context import Batch, Context, Results, opened_context
-from ggufsurgeon.llama.entrances import Entrances
-from ggufsurgeon.llama.model import Model
 
 N_BATCH = 512
 """Tokens decoded at once, of all paths that ride together."""

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ggufsurgeon.llama.activations import Activation
+from ggufsurgeon.engine.taps import Activation
 from ggufsurgeon.routing.passes import Steps
 
 DEFAULT_LIMIT = 1 << 30

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import MAX_DIMS
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.planning.blocks import find_blocks, name_in_block
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.rules.blocks import find_blocks, name_in_block
 
 CHUNK_N_BYTES = 4 << 20
 

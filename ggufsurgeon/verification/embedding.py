@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ggufsurgeon.engine.context import Batch, opened_context
+from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import MalformedFileError
-from ggufsurgeon.llama.context import Batch, opened_context
-from ggufsurgeon.llama.model import Model
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.engine.context import Flags, Integers, Results
+from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Flags, Integers, Results
-from ggufsurgeon.llama.model import Model
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import N_BATCH
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.device_use import DeviceUse, recorded_use
+from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Integers
-from ggufsurgeon.llama.device_use import DeviceUse, recorded_use
-from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
-from ggufsurgeon.measuring.perplexity import (
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.scoring.perplexity import (
     Perplexity,
     PerplexitySettings,
     measure_perplexity,
 )
-from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
 from ggufsurgeon.verification.generation import Generation, generate_greedily

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.engine.child import run_in_child
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.model import DeviceOptions
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.child import run_in_child
-from ggufsurgeon.llama.context import Integers
-from ggufsurgeon.llama.model import DeviceOptions
-from ggufsurgeon.measuring.perplexity import PerplexitySettings
-from ggufsurgeon.planning.blocks import find_blocks
-from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.scoring.perplexity import PerplexitySettings
+from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
 from ggufsurgeon.verification.model_run import ModelRun, run_model, shakespeare

@@ -10,8 +10,8 @@ import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.errors import MalformedFileError, MissingExtraError
-from ggufsurgeon.llama.context import Integers
 from ggufsurgeon.progress import Progress
 
 UNKNOWN, CONTROL, BYTE = 2, 3, 6

@@ -13,10 +13,10 @@ from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.blocks import block_of, find_blocks, renumber
-from ggufsurgeon.planning.following import factors_of, follow
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.rules.application import factors_of, follow
+from ggufsurgeon.rules.blocks import block_of, find_blocks, renumber
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
 

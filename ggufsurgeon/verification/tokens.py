@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.engine.child import run_in_child
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.errors import MalformedFileError, MissingExtraError
-from ggufsurgeon.llama.child import run_in_child
-from ggufsurgeon.llama.context import Integers
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.sentencepiece_tokens import is_sentencepiece, tokens_by_sentencepiece

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.engine.model import DeviceOptions
 from ggufsurgeon.errors import MalformedFileError, MissingExtraError, UsageError
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.model import DeviceOptions
-from ggufsurgeon.measuring.perplexity import PerplexitySettings
-from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.runs import NOT_RUN, Runs, run_both
 from ggufsurgeon.verification.structure import (

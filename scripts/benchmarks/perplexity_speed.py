@@ -37,11 +37,11 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 from ggufsurgeon import api
+from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.llama.model import DeviceOptions
-from ggufsurgeon.llama.threads import default_threads
-from ggufsurgeon.measuring.perplexity import PerplexitySettings
+from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,7 +9,7 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.preconditions import OF_ARCHITECTURE, OF_TYPE
+from ggufsurgeon.rules.preconditions import OF_ARCHITECTURE, OF_TYPE
 from tests.builders import (
     ARRAY,
     BOOL,

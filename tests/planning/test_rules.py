@@ -21,9 +21,9 @@ from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.windows import judge_windows
+from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.windows import judge_windows
 from tests.builders import (
     ARRAY,
     BOOL,

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.planning.splitting import CPU, assign_layers, balanced_shares
+from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares
 
 SHARES = st.lists(st.integers(0, 100), min_size=1, max_size=16).filter(any)
 

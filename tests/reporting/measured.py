@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ggufsurgeon.measuring.divergence import estimate_divergence
-from ggufsurgeon.measuring.findings import Compared, Losses
-from ggufsurgeon.measuring.perplexity import Perplexity, PerplexitySettings, estimate
 from ggufsurgeon.reporting.losses import Against, Side
+from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings, estimate
+from ggufsurgeon.statistics.divergence import estimate_divergence
+from ggufsurgeon.statistics.scores import Compared, Losses
 
 
 def losses(n_chunks: int, n_scored: int, seed: int = 0) -> Losses:

@@ -14,8 +14,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
-from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
+from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 
 Written: TypeAlias = Callable[[LayerPath, Integers], Results]
 

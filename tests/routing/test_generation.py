@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ggufsurgeon import api
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Integers
-from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
-from ggufsurgeon.llama.sampling import Sampling
 from ggufsurgeon.routing.route import route
 from tests.conftest import ROOT
 from tests.verification.expanding import expand

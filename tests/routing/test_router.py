@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ggufsurgeon import api
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import parse_layers, repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Integers
-from ggufsurgeon.llama.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage

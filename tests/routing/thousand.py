@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.layer_path.notations import repeat_windows
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
 from tests.conftest import ROOT

@@ -15,11 +15,11 @@ import tempfile
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.llama.context import WITHOUT_FLASH_ATTENTION
-from ggufsurgeon.llama.device_use import recorded_use
-from ggufsurgeon.llama.library import llama_cpp
-from ggufsurgeon.planning.footprint import CACHE_TYPES
-from ggufsurgeon.planning.memory import DeviceSettings, footprint_of, predict
+from ggufsurgeon.engine.context import WITHOUT_FLASH_ATTENTION
+from ggufsurgeon.engine.device_use import recorded_use
+from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.sizing.footprint import CACHE_TYPES
+from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
 

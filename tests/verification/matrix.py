@@ -21,10 +21,10 @@ import numpy as np
 
 from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama.context import Batch, Integers, Results, opened_context
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import Router, opened_router
 from tests.verification.expanding import expand_named

@@ -10,8 +10,8 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.blocks import find_blocks
 from ggufsurgeon.planning.tensors import choose_tensors, place_tensors
+from ggufsurgeon.rules.blocks import find_blocks
 
 
 def patch_naively(source: Path, destination: Path, path: LayerPath) -> None:

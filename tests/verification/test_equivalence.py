@@ -17,9 +17,9 @@ from tests.verification.naive import patch_naively
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
-from ggufsurgeon.measuring.perplexity import PerplexitySettings
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
 

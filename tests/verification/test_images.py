@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ggufsurgeon import api
+from ggufsurgeon.engine import context
+from ggufsurgeon.engine.context import Batch
+from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama import context
-from ggufsurgeon.llama.context import Batch
-from ggufsurgeon.llama.library import llama_cpp
-from ggufsurgeon.llama.model import DeviceOptions, loaded_model
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
 from tests.conftest import ROOT

@@ -18,7 +18,7 @@ from ggufsurgeon.container.values import (
     encode_string,
     take_elements,
 )
-from ggufsurgeon.planning.blocks import block_of, renumber
+from ggufsurgeon.rules.blocks import block_of, renumber
 from tests.conftest import ROOT
 
 PATTERN = "attention.sliding_window_pattern"

@@ -1,1 +1,0 @@
-"""Multiple choice by log-likelihood: which of several answers a model finds likeliest."""

@@ -1,0 +1,192 @@
+"""A context: the memory of a run, and decoding in it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.engine.library import last_errors, llama_cpp
+from ggufsurgeon.engine.model import Model, failure
+from ggufsurgeon.engine.taps import Taps
+from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.errors import MalformedFileError, UsageError
+
+Integers: TypeAlias = npt.NDArray[np.int32]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Results: TypeAlias = npt.NDArray[np.float32]
+"""Logits, shape [n, n_vocab], or embeddings of an encoder, [n, n_embd]."""
+
+
+MAX_SEQUENCES = 256
+"""`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
+WITHOUT_FLASH_ATTENTION = ("plm",)
+"""Architectures on which llama.cpp ends the process with it (src/models/plm.cpp:131)."""
+
+
+class Batch(NamedTuple):
+    """Tokens to run, their places in their sequences, and which give results; all [n_tokens]."""
+
+    tokens: Integers
+    positions: Integers
+    sequences: Integers
+    wanted: Flags
+    n_sharing: Integers | None = None
+    """How many sequences a token is in, counted on from its own (one)."""
+
+    @classmethod
+    def of(cls, tokens: Integers, wanted: Flags | None = None) -> Batch:
+        """One sequence from its beginning."""
+        n = len(tokens)
+        wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
+        return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
+
+    @classmethod
+    def side_by_side(cls, tokens: Integers, first: int, wanted: Flags) -> Batch:
+        """Tokens [n_seq, n] of as many sequences, all at positions from `first` on.
+
+        `wanted`, [n], holds for each of the sequences.
+        """
+        n_seq, n = tokens.shape
+        return cls(
+            tokens=tokens.reshape(-1),
+            positions=np.tile(np.arange(first, first + n, dtype=np.int32), n_seq),
+            sequences=np.repeat(np.arange(n_seq, dtype=np.int32), n),
+            wanted=np.tile(wanted, n_seq),
+        )
+
+    @property
+    def n_sequences(self) -> int:
+        """Counted up to the last of them."""
+        return int(self.sequences.max()) + 1
+
+    def part(self, piece: slice) -> Batch:
+        """Some of its tokens."""
+        n_sharing = None if self.n_sharing is None else self.n_sharing[piece]
+        return Batch(
+            self.tokens[piece],
+            self.positions[piece],
+            self.sequences[piece],
+            self.wanted[piece],
+            n_sharing,
+        )
+
+
+def as_tokens(tokens: npt.ArrayLike) -> Integers:
+    """Token ids as llama.cpp reads them; raises UsageError when they are none."""
+    ids = np.asarray(tokens)
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise UsageError(f"expected token ids, integers [n_tokens], got {ids.dtype} {ids.shape}")
+    return ids.astype(np.int32)
+
+
+def as_flags(wanted: npt.ArrayLike | None, n_tokens: int) -> Flags:
+    """One flag a token, all set where there are none; raises UsageError for another number."""
+    flags = np.ones(n_tokens, dtype=np.bool_) if wanted is None else np.asarray(wanted).astype(bool)
+    if flags.shape != (n_tokens,):
+        raise UsageError(f"expected a flag for each of {n_tokens} tokens, got shape {flags.shape}")
+    return flags
+
+
+class Context:
+    """Runs tokens of several sequences. Made by `opened_context`, which frees it."""
+
+    def __init__(self, model: Model, handle: Any) -> None:
+        self._model = model
+        self._handle = handle
+        self._memory = llama_cpp().llama_get_memory(handle)
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        if self._memory:
+            llama_cpp().llama_memory_clear(self._memory, True)
+
+    def decode(self, batch: Batch) -> Results:
+        """Run a batch.
+
+        Returns the logits of the tokens with `wanted`, in order, shape [n_wanted, n_vocab], or
+        of an encoder their embeddings, [n_wanted, n_embd]: a view that holds until the next call.
+        Raises MalformedFileError when llama.cpp fails.
+        """
+        lib, model = llama_cpp(), self._model
+        run = lib.llama_encode if model.is_encoder else lib.llama_decode
+        native, _kept = _native(batch)
+        status = run(self._handle, native)
+        if status != 0:
+            problem = f"llama.cpp failed to run it (status {status}): {last_errors()}"
+            raise MalformedFileError(str(model.path), problem)
+        shape = (int(batch.wanted.sum()), model.n_results)
+        if shape[0] == 0:
+            return np.empty(shape, dtype=np.float32)
+        results = lib.llama_get_embeddings if model.is_encoder else lib.llama_get_logits
+        return np.ctypeslib.as_array(results(self._handle), shape)
+
+    def sample(self, sampler: Any) -> int:
+        """The token that a chain of samplers draws by the last logits of the last decode."""
+        return int(llama_cpp().llama_sampler_sample(sampler, self._handle, -1))
+
+
+def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
+    """A `llama_batch`, and what must live as long as it does."""
+    n_sharing = (
+        np.ones(len(batch.tokens), dtype=np.int32) if batch.n_sharing is None else batch.n_sharing
+    )
+    # The sequences of a token follow one another, so each begins somewhere in this row.
+    sequences = np.arange(int((batch.sequences + n_sharing).max()), dtype=np.int32)
+    pointers = sequences.ctypes.data + 4 * batch.sequences.astype(np.uintp)
+    arrays: tuple[npt.NDArray[Any], ...] = (
+        np.ascontiguousarray(batch.tokens, dtype=np.int32),
+        np.ascontiguousarray(batch.positions, dtype=np.int32),
+        np.ascontiguousarray(n_sharing, dtype=np.int32),
+        pointers,
+        np.ascontiguousarray(batch.wanted, dtype=np.bool_),
+    )
+    native = llama_cpp().llama_batch()
+    native.n_tokens = len(batch.tokens)
+    for field, array in zip(("token", "pos", "n_seq_id", "seq_id", "logits"), arrays, strict=True):
+        kind = type(getattr(native, field))
+        setattr(native, field, ctypes.cast(array.ctypes.data, kind))
+    return native, (*arrays, sequences)
+
+
+@contextmanager
+def opened_context(
+    model: Model,
+    n_ctx: int,
+    n_batch: int,
+    n_seq_max: int = 1,
+    taps: Taps | None = None,
+    *,
+    sharing: bool = False,
+    keeps_all_windows: bool = True,
+) -> Iterator[Context]:
+    """A context of `n_ctx` tokens over all its sequences, decoding `n_batch` at once.
+
+    With taps, each decode is one micro-batch. Without `keeps_all_windows`, the cache of blocks
+    with a sliding window holds no more than they still look at. With `sharing`,
+    tokens may be in several sequences.
+    """
+    lib = llama_cpp()
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_seq_max = n_ctx, n_batch, n_seq_max
+    params.kv_unified = sharing
+    if taps is not None:
+        params.n_ubatch, params.cb_eval = n_batch, taps.callback
+    if model.is_encoder:  # its tokens see each other, so they run at once, and none are pooled
+        params.n_ubatch, params.embeddings = n_batch, True
+        params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
+    if model.architecture in WITHOUT_FLASH_ATTENTION:
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.swa_full = keeps_all_windows
+    params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
+    handle = lib.llama_init_from_model(model.handle, params)
+    if not handle:
+        raise failure(model.path, f"llama.cpp cannot make a context of {n_ctx} tokens")
+    try:
+        yield Context(model, handle)
+    finally:
+        lib.llama_free(handle)

@@ -1,0 +1,118 @@
+"""The devices that llama.cpp can run on, and other machines' by its RPC protocol."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ggufsurgeon.engine.library import ggml, llama_cpp
+from ggufsurgeon.engine.rpc_probe import ANSWER_SECONDS, NOT_A_SERVER, check_rpc_server
+from ggufsurgeon.errors import MissingExtraError, UsageError
+
+KINDS = ("CPU", "GPU", "integrated GPU", "accelerator", "meta")
+"""`ggml_backend_dev_type`, ggml/include/ggml-backend.h."""
+
+MAX_SERVERS = 16
+"""`GGML_RPC_MAX_SERVERS`, ggml/include/ggml-rpc.h; as many devices has a --tensor-split."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device, as its backend describes it."""
+
+    name: str
+    description: str
+    kind: str
+    buffer: str
+    """What llama.cpp's log calls its buffers."""
+    n_bytes_free: int
+    n_bytes_total: int
+
+
+def list_devices() -> tuple[Device, ...]:
+    """All devices that are registered, the CPU among them."""
+    llama_cpp()
+    return tuple(_describe(index) for index in range(_size("ggml_backend_dev_count")))
+
+
+def add_rpc_servers(hosts: Sequence[str]) -> None:
+    """Register the devices of the servers at `hosts`, each HOST:PORT.
+
+    Those that are registered stay so. Raises MissingExtraError when this llama.cpp was built
+    without RPC, UsageError when a server cannot be used. One that breaks the protocol later
+    makes llama.cpp abort the process.
+    """
+    if not hosts:
+        return
+    if len(set(hosts)) < len(hosts) or len(hosts) > MAX_SERVERS:
+        raise UsageError(
+            f"--rpc {','.join(hosts)}: expected up to {MAX_SERVERS} servers, each named once"
+        )
+    llama_cpp()
+    if not hasattr(ggml(), "ggml_backend_rpc_add_server"):
+        raise MissingExtraError(
+            "--rpc needs a llama.cpp with the RPC backend, and this llama-cpp-python has none",
+            hint="CMAKE_ARGS=-DGGML_RPC=ON pip install --force-reinstall --no-cache-dir "
+            "--no-binary llama-cpp-python llama-cpp-python",
+        )
+    for host in hosts:
+        _register(host)
+
+
+@cache  # llama.cpp would list the devices of a second time too
+def _register(host: str) -> None:
+    check_rpc_server(host)
+    ggml().ggml_backend_register(ctypes.c_void_p(_add_in_time(host)))
+
+
+def _add_in_time(host: str) -> int:
+    """llama.cpp waits for ever for an answer; the thread that does goes with the process."""
+    found: list[int | None] = []
+    add = ggml().ggml_backend_rpc_add_server
+    add.restype = ctypes.c_void_p
+    thread = threading.Thread(target=lambda: found.append(add(host.encode())), daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    if not found:
+        raise UsageError(
+            f"--rpc {host}: it stopped answering while it told its devices", hint=NOT_A_SERVER
+        )
+    if found[0] is None:
+        raise UsageError(f"--rpc {host}: the server has no device", hint=NOT_A_SERVER)
+    return found[0]
+
+
+def _describe(index: int) -> Device:
+    device = _pointer("ggml_backend_dev_get", ctypes.c_size_t(index))
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    ggml().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+    kind = int(ggml().ggml_backend_dev_type(device))
+    return Device(
+        name=_text("ggml_backend_dev_name", device),
+        description=_text("ggml_backend_dev_description", device),
+        kind=KINDS[kind] if kind < len(KINDS) else f"type {kind}",
+        buffer=_text("ggml_backend_buft_name", _pointer("ggml_backend_dev_buffer_type", device)),
+        n_bytes_free=free.value,
+        n_bytes_total=total.value,
+    )
+
+
+def _size(name: str) -> int:
+    function = getattr(ggml(), name)
+    function.restype = ctypes.c_size_t
+    return int(function())
+
+
+def _pointer(name: str, argument: object) -> ctypes.c_void_p:
+    function = getattr(ggml(), name)
+    function.restype = ctypes.c_void_p
+    return ctypes.c_void_p(function(argument))
+
+
+def _text(name: str, device: ctypes.c_void_p) -> str:
+    function = getattr(ggml(), name)
+    function.restype = ctypes.c_char_p
+    return bytes(function(device)).decode("utf-8", "replace")

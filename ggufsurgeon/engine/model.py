@@ -1,0 +1,190 @@
+"""A loaded model, and contexts in which it runs tokens."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.engine.devices import add_rpc_servers
+from ggufsurgeon.engine.library import last_errors, llama_cpp
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where a model runs; None and empty mean llama.cpp's own defaults."""
+
+    n_gpu_layers: int | None = None
+    tensor_split: tuple[float, ...] = ()
+    n_threads: int | None = None
+    rpc: tuple[str, ...] = ()
+    """RPC servers whose devices join, each HOST:PORT."""
+
+
+class Model:
+    """A model in memory. Made by `loaded_model`, which also frees it."""
+
+    def __init__(self, handle: Any, path: Path, options: DeviceOptions) -> None:
+        lib = llama_cpp()
+        self.handle = handle
+        self.path = path
+        self.options = options
+        self._vocab = lib.llama_model_get_vocab(handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.n_embd = int(lib.llama_model_n_embd(handle))
+        self.n_blocks = int(lib.llama_model_n_layer(handle))
+        self.adds_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
+        self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
+        self.bos = int(lib.llama_vocab_bos(self._vocab))
+        self.architecture = _metadata(handle, "general.architecture")
+        self.n_swa = int(lib.llama_model_n_swa(handle))
+        """Tokens of the sliding window; 0 for none."""
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+        self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether it makes embeddings, and has no logits. llama.cpp's API does not tell."""
+        row = ARCHITECTURES.get(self.architecture)
+        return row is not None and row.is_encoder
+
+    @property
+    def n_results(self) -> int:
+        """Numbers that a token gets: logits, or dimensions of an encoder's embedding."""
+        if self.is_encoder:
+            return int(llama_cpp().llama_model_n_embd_out(self.handle))
+        return self.n_vocab
+
+    @property
+    def has_state(self) -> bool:
+        """Whether blocks keep a recurrent state, which sequences cannot share tokens in.
+
+        llama.cpp cannot split such batches (src/llama-memory-recurrent.cpp:445).
+        """
+        lib = llama_cpp()
+        return bool(
+            lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle)
+        )
+
+    @property
+    def no_text(self) -> str:
+        """Why this model cannot predict the next token of a text; empty when it can."""
+        if not self.has_tokenizer:
+            return "it has no tokenizer"
+        if self.is_encoder:
+            return "it is an encoder, which makes embeddings and does not predict the next token"
+        if llama_cpp().llama_model_is_diffusion(self.handle):
+            return "it is a diffusion model, which does not predict the next token"
+        return ""
+
+    def check_context(self, n_tokens: int) -> None:
+        """Raise UsageError for a text that llama.cpp would end the process on.
+
+        Learned positions end with the context; it reads beyond them (ggml_get_rows).
+        """
+        if n_tokens > self.n_ctx_train and has_learned_positions(self.path):
+            raise UsageError(
+                f"{self.path} has positions for {self.n_ctx_train} tokens, and {n_tokens} are asked"
+            )
+
+    def tokenize(self, text: bytes) -> npt.NDArray[np.int32]:
+        """Tokens of `text`, shape [n_tokens], with BOS where the model adds one.
+
+        Special tokens in the text are plain text, as in llama-perplexity. Raises UsageError
+        when the model has no tokenizer.
+        """
+        if not self.has_tokenizer:
+            raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
+        lib = llama_cpp()
+        room = len(text) + 2  # BOS and EOS come on top
+        while True:
+            tokens: npt.NDArray[np.int32] = np.empty(room, dtype=np.int32)
+            pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
+            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, True, False))
+            if n >= 0:
+                return np.array(tokens[:n])
+            # A byte seldom becomes several tokens: a space is escaped as three bytes.
+            if -n <= room:
+                raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
+            room = -n
+
+    def text_of(self, token: int) -> bytes:
+        """The bytes that a token stands for."""
+        buffer = ctypes.create_string_buffer(256)
+        n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
+        return buffer.raw[: max(n_bytes, 0)]
+
+    def ends_generation(self, token: int) -> bool:
+        """Whether `token` is an end of text or of turn."""
+        return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
+
+
+def has_learned_positions(path: Path) -> bool:
+    """Whether the model has a table of positions."""
+    names = {tensor.name for tensor in open_gguf(path).header.tensors}
+    return "position_embd.weight" in names
+
+
+def _metadata(handle: Any, key: str) -> str:
+    """A value of the header, as text; empty when there is none."""
+    buffer = ctypes.create_string_buffer(256)
+    llama_cpp().llama_model_meta_val_str(handle, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
+
+
+@contextmanager
+def loaded_model(
+    path: Path, options: DeviceOptions, *, vocabulary_alone: bool = False
+) -> Iterator[Model]:
+    """Load the model at `path`, or only what reads text.
+
+    Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
+    or cannot be used.
+    """
+    lib = llama_cpp()
+    add_rpc_servers(options.rpc)
+    params = lib.llama_model_default_params()
+    params.vocab_only = vocabulary_alone
+    if options.n_gpu_layers is not None:
+        params.n_gpu_layers = options.n_gpu_layers
+    if options.tensor_split:
+        params.tensor_split = _shares(options.tensor_split)
+    handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+    if not handle:
+        raise failure(path, "llama.cpp cannot load it")
+    try:
+        yield Model(handle, path, options)
+    finally:
+        lib.llama_model_free(handle)
+
+
+def failure(path: Path, problem: str) -> GgufSurgeonError:
+    """What to raise when llama.cpp has failed with the model at `path`, with its reason.
+
+    Want of memory is no fault of the file (src/llama-model.cpp:1881, src/llama-kv-cache.cpp:288).
+    """
+    reason = last_errors()
+    if "alloc" in reason:
+        return UsageError(
+            f"{path}: {problem}, for want of memory: {reason}",
+            hint="Give the device less: another --tensor-split, fewer --n-gpu-layers or tokens.",
+        )
+    return MalformedFileError(str(path), f"{problem}: {reason}")
+
+
+def _shares(split: tuple[float, ...]) -> Any:
+    """As the array of floats that llama.cpp reads, one a possible device."""
+    n_devices = int(llama_cpp().llama_max_devices())
+    if len(split) > n_devices:
+        raise UsageError(f"--tensor-split names {len(split)} devices, llama.cpp has {n_devices}")
+    return (ctypes.c_float * n_devices)(*split)

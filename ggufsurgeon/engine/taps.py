@@ -1,0 +1,131 @@
+"""Nodes of the graph, read and overwritten while llama.cpp computes it.
+
+llama.cpp calls back before each node (is it wanted?) and after each that was (`cb_eval`,
+include/llama.h:392; ggml/src/ggml-backend.cpp:1822-1851). Nodes are called `<what>-<block>`
+(src/llama-context.cpp:2636). A decode must be one micro-batch, or a node comes several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.engine import tensor
+from ggufsurgeon.engine.block_inputs import Entrances
+from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.errors import RefusedError
+
+Activation: TypeAlias = npt.NDArray[np.float32]
+"""Shape [n_tokens, ...]: tokens first, whichever axis they are in llama.cpp."""
+
+
+WHOLE = slice(None)
+"""In place of tokens: the whole node as it was read, which may be made of other things."""
+
+
+class Rows(NamedTuple):
+    """New values for some tokens of a batch."""
+
+    tokens: slice
+    values: Activation
+
+
+Overwrites: TypeAlias = Mapping[str, Sequence[Rows]]
+"""By the name of the node."""
+
+
+class Taps:
+    """The callback of a context. `prepare` before a decode, `take` after it.
+
+    `token_dim` is the dimension, in llama.cpp's order, in which the nodes have the tokens.
+    `entrances` are noted, when there are some to note.
+    """
+
+    def __init__(self, token_dim: int = 1, entrances: Entrances | None = None) -> None:
+        self.callback = llama_cpp().ggml_backend_sched_eval_callback(self._called)
+        self.found: dict[str, Activation] = {}
+        """What the last decode read, by node."""
+        self._entrances = entrances
+        self._axis = 3 - token_dim
+        self._read: frozenset[bytes] = frozenset()
+        self._overwrites: dict[bytes, Sequence[Rows]] = {}
+        self._stop_after = b""
+        self._is_stopped = False
+        self._met: set[bytes] = set()
+        self._wanted: npt.NDArray[np.bool_] = np.ones(0, dtype=np.bool_)
+        self._error: Exception | None = None
+
+    def prepare(
+        self,
+        wanted: npt.NDArray[np.bool_],
+        read: Collection[str] = (),
+        overwrites: Overwrites | None = None,
+        stop_after: str = "",
+    ) -> None:
+        """Say what the next decode reads and overwrites; `wanted` are its flags, [n_tokens].
+
+        After the node `stop_after` nothing more is computed, and the logits mean nothing.
+        """
+        self._wanted = wanted
+        self._read = frozenset(name.encode() for name in read)
+        self._overwrites = {name.encode(): rows for name, rows in (overwrites or {}).items()}
+        self._stop_after = stop_after.encode()
+        self._is_stopped = False
+        self._met, self.found, self._error = set(), {}, None
+
+    def take(self) -> dict[str, Activation]:
+        """What the decode read, by node. Raises RefusedError when a node was not computed."""
+        if self._error is not None:
+            raise self._error
+        missed = (self._read | self._overwrites.keys()) - self._met
+        if missed:
+            names = ", ".join(sorted(name.decode() for name in missed))
+            raise RefusedError(f"llama.cpp's graph of this model has no node {names}")
+        return self.found
+
+    def _called(self, address: int, is_question: bool, _user_data: object) -> bool:
+        name = tensor.name_of(address)
+        if is_question:
+            if self._entrances is not None:
+                self._entrances.note(address)
+            return self._is_stopped or name in self._read or name in self._overwrites
+        if self._is_stopped:
+            return False  # ends this part of the graph; another device's part may follow
+        try:
+            self._show(name, address)
+        except Exception as error:  # must not pass through native code
+            self._error = error
+        self._is_stopped = self._error is not None or name == self._stop_after
+        return not self._is_stopped
+
+    def _show(self, name: bytes, address: int) -> None:
+        self._met.add(name)
+        if name in self._overwrites:
+            self._write_rows(name, address)
+        if name in self._read:
+            values = np.moveaxis(tensor.read(address), self._axis, 0)
+            self.found[name.decode()] = np.ascontiguousarray(values)
+
+    def _write_rows(self, name: bytes, address: int) -> None:
+        whole = tensor.read(address)
+        rows_of = np.moveaxis(whole, self._axis, 0)
+        for tokens, values in self._overwrites[name]:
+            place, rows = self._present(tokens, values, len(rows_of))
+            if rows_of[place].shape != rows.shape:
+                raise RefusedError(
+                    f"the residual stream has shape {rows.shape} where it was kept and "
+                    f"{rows_of[place].shape} at {name.decode()}"
+                )
+            rows_of[place] = rows
+        tensor.write(address, whole)
+
+    def _present(self, tokens: slice, values: Activation, n_rows: int) -> tuple[slice, Activation]:
+        """Where they are in a node that may have wanted tokens alone, as the last block's has."""
+        if tokens == WHOLE or n_rows == len(self._wanted):
+            return tokens, values
+        wanted = self._wanted[tokens]
+        first = int(self._wanted[: tokens.start].sum())
+        return slice(first, first + int(wanted.sum())), values[wanted]

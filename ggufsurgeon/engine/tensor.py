@@ -1,0 +1,74 @@
+"""A node of llama.cpp's graph: its name, what it is made of, its values."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.engine.library import ggml
+from ggufsurgeon.errors import RefusedError
+
+F32 = 0
+
+
+class _Tensor(ctypes.Structure):
+    """`struct ggml_tensor` (ggml/include/ggml.h:685-717), as far as it is read here."""
+
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        ("buffer", ctypes.c_void_p),
+        ("ne", ctypes.c_int64 * 4),
+        ("nb", ctypes.c_size_t * 4),
+        ("op", ctypes.c_int32),
+        ("op_params", ctypes.c_int32 * 16),
+        ("flags", ctypes.c_int32),
+        ("src", ctypes.c_void_p * 10),
+        ("view_src", ctypes.c_void_p),
+        ("view_offs", ctypes.c_size_t),
+        ("data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 64),
+    )
+
+
+_NAME_OFFSET = _Tensor.name.offset
+
+
+def name_of(address: int) -> bytes:
+    """The name of a node; called for every node of every graph."""
+    return ctypes.string_at(address + _NAME_OFFSET)
+
+
+def sources(address: int) -> Iterator[int]:
+    """The nodes and weights that a node is computed from."""
+    for source in _Tensor.from_address(address).src:
+        if source:
+            yield source
+
+
+def read(address: int) -> npt.NDArray[np.float32]:
+    """All values, in four dimensions, llama.cpp's first dimension last.
+
+    Raises RefusedError when they are not plain float32.
+    """
+    tensor = _Tensor.from_address(address)
+    values = np.empty(tuple(tensor.ne)[::-1], dtype=np.float32)
+    n_bytes = ggml().ggml_nbytes
+    n_bytes.restype = ctypes.c_size_t
+    if tensor.type != F32 or n_bytes(ctypes.c_void_p(address)) != values.nbytes:
+        raise RefusedError(f"the node {name_of(address).decode()} is not plain float32")
+    ggml().ggml_backend_tensor_get(*_transfer(address, values))
+    return values
+
+
+def write(address: int, values: npt.NDArray[np.float32]) -> None:
+    """Overwrite all values of a node; shape as `read` gives it."""
+    ggml().ggml_backend_tensor_set(*_transfer(address, values))
+
+
+def _transfer(address: int, values: npt.NDArray[np.float32]) -> tuple[object, ...]:
+    """What both ways take: node, data, offset and size."""
+    pointer = values.ctypes.data_as(ctypes.c_void_p)
+    return ctypes.c_void_p(address), pointer, ctypes.c_size_t(0), ctypes.c_size_t(values.nbytes)

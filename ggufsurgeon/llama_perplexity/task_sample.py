@@ -1,0 +1,52 @@
+"""Some tasks of many: the same that llama-perplexity draws.
+
+Its `--hellaswag-tasks`, `--winogrande-tasks` and `--multiple-choice-tasks` draw without putting
+back, by a Mersenne twister that is seeded with 1 (tools/perplexity/perplexity.cpp:764-842,
+1096-1115 and 1424-1440 in llama.cpp of 2026-10-01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
+
+Generator = Callable[[], int]
+"""Of integers from 0 to 2**32 - 1."""
+
+
+def draw(tasks: Sequence[Task], n: int | None, task_format: TaskFormat) -> tuple[Task, ...]:
+    """`n` of the tasks, in the order that they are drawn; all as they are if there are no more."""
+    if n is None or n >= len(tasks):
+        return tuple(tasks)
+    generator = _twister()
+    left = list(tasks)
+    take = take_lemire if task_format is TaskFormat.HELLASWAG else _take_scaled
+    return tuple(take(left, generator) for _ in range(n))
+
+
+def _twister() -> Generator:
+    """`std::mt19937(1)`."""
+    state = np.random.RandomState(1)
+    return lambda: int(state.randint(0, 1 << 32, dtype=np.uint32))
+
+
+def take_lemire(left: list[Task], generator: Generator) -> Task:
+    """`std::uniform_int_distribution` of GNU's standard library; those behind move up.
+
+    D. Lemire, Fast random integer generation in an interval, 2019.
+    """
+    product = generator() * len(left)
+    while (product & 0xFFFFFFFF) < (1 << 32) % len(left):
+        product = generator() * len(left)
+    return left.pop(product >> 32)
+
+
+def _take_scaled(left: list[Task], generator: Generator) -> Task:
+    """A share of the number that are left, in single precision; the last one takes its place."""
+    share = np.float32(generator()) * np.float32(2**-32)
+    at = min(int(share * np.float32(len(left))), len(left) - 1)
+    left[at], left[-1] = left[-1], left[at]
+    return left.pop()

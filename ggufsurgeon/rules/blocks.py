@@ -1,0 +1,135 @@
+"""Which tensors belong to which block of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.architectures.table import MTP_BY_TENSOR, NEEDS_MTP_TENSORS
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.rules.preconditions import check_is_whole_model
+
+_NAME = re.compile(r"((?:enc\.)?blk)\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
+"""Anchored: `v.blk.0` is not a block of the main graph. `enc.blk.0` is one in t5encoder
+(src/llama-arch.cpp:613-622) and in t5, which is refused."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The tensors of each block, as indices into the header's tensor infos."""
+
+    of_block: tuple[tuple[int, ...], ...]
+    n_mtp: int
+    """The last so many predict further tokens, and are not run by the main graph."""
+
+    def __len__(self) -> int:
+        return len(self.of_block)
+
+    @property
+    def n_trunk(self) -> int:
+        """Blocks that the main graph runs: those that a layer path is about."""
+        return len(self) - self.n_mtp
+
+
+def block_of(name: str) -> int | None:
+    """The block that a tensor belongs to, or None."""
+    match = _NAME.fullmatch(name)
+    return int(match[2]) if match else None
+
+
+def name_in_block(name: str) -> str | None:
+    """The name of a tensor within its block, `attn_q.weight`; None when it is in none."""
+    match = _NAME.fullmatch(name)
+    return match[3] if match else None
+
+
+def renumber(name: str, block: int) -> str:
+    """The name of the same tensor in another block."""
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return f"{match[1]}.{block}.{match[3]}"
+
+
+def find_blocks(file: GgufFile) -> Blocks:
+    """Group the tensors by block. MTP blocks may have none, where llama.cpp loads that.
+
+    Raises RefusedError when the file is not one whole model, MalformedFileError when
+    block_count is absent or is not what the tensors say.
+    """
+    check_is_whole_model(file)
+    n_blocks = _block_count(file)
+    found: dict[int, list[int]] = {}
+    for index, tensor in enumerate(file.header.tensors):
+        block = block_of(tensor.name)
+        if block is not None:
+            found.setdefault(block, []).append(index)
+    n_mtp = _n_mtp(file, n_blocks)
+    if found and min(found) >= n_blocks - n_mtp:
+        raise RefusedError(
+            f"{file.path} holds the MTP blocks of a model alone, and not the blocks that a layer "
+            "path is about",
+            hint="Patch the file that has them; this one then no longer fits it.",
+        )
+    lacks_mtp = max(found, default=0) == n_blocks - n_mtp - 1 and _loads_without_mtp(file, n_mtp)
+    _check_complete(file, found, n_blocks, n_mtp if lacks_mtp else 0)
+    return Blocks(tuple(tuple(found.get(n, ())) for n in range(n_blocks)), n_mtp)
+
+
+def _check_complete(
+    file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_absent: int
+) -> None:
+    """All blocks have tensors but for the last `n_absent`, and there are no others."""
+    n_expected = n_blocks - n_absent
+    missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
+    beyond = [n for n in sorted(found) if n >= n_blocks]
+    if missing or beyond:
+        problem = "has no tensors" if missing else "is beyond it"
+        raise MalformedFileError(
+            str(file.path),
+            f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
+        )
+
+
+def _n_mtp(file: GgufFile, n_blocks: int) -> int:
+    n_mtp = file.header.get(f"{file.header.architecture}.nextn_predict_layers")
+    if not isinstance(n_mtp, int | None) or not 0 <= (n_mtp or 0) < n_blocks:
+        raise MalformedFileError(str(file.path), f"of {n_blocks} blocks, {n_mtp!r} are MTP blocks")
+    if file.header.architecture in MTP_BY_TENSOR and n_mtp:
+        probe = f"blk.{n_blocks - n_mtp}.nextn.eh_proj.weight"
+        return n_mtp if any(tensor.name == probe for tensor in file.header.tensors) else 0
+    return n_mtp or 0
+
+
+def _loads_without_mtp(file: GgufFile, n_mtp: int) -> bool:
+    n_tensors = len(file.header.tensors)  # a number that lies must not cost memory
+    return 0 < n_mtp < n_tensors and file.header.architecture not in NEEDS_MTP_TENSORS
+
+
+def _block_count(file: GgufFile) -> int:
+    key = block_count_key(file.header)
+    pair = file.header.pair_of.get(key)
+    if pair is None:
+        raise MalformedFileError(str(file.path), f"the key {key} is missing")
+    if pair.value_type != ValueType.UINT32 or not isinstance(pair.value, int):
+        problem = f"{key} is {pair.value!r} of type {pair.value_type.name}, expected a UINT32"
+        raise MalformedFileError(str(file.path), problem)
+    if pair.value == 0:
+        raise MalformedFileError(str(file.path), f"{key} is 0: there is nothing to patch")
+    return pair.value
+
+
+def block_count_key(header: Header) -> str:
+    """The key that holds the number of blocks."""
+    return f"{header.architecture}.block_count"
+
+
+def first_positions(blocks: Sequence[int]) -> dict[int, int]:
+    """For each block that runs, the first position at which it does."""
+    positions: dict[int, int] = {}
+    for position, block in enumerate(blocks):
+        positions.setdefault(block, position)
+    return positions

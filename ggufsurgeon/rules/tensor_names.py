@@ -1,0 +1,76 @@
+"""`general.tensor_extra.*`: a list of tensor names, and arrays parallel to it.
+
+llama.cpp reads `name` and `prec_a4`, which says of each tensor whether 4-bit activations will do,
+and loads no file in which the two differ in length (src/llama-model.cpp:1240-1275).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ggufsurgeon.architectures.arrays import reindexed
+from ggufsurgeon.architectures.model import Edit
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.values import (
+    SCALAR_WIDTHS,
+    ValueType,
+    encode_array_prefix,
+    encode_string,
+    read_array_prefix,
+)
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.rules.blocks import block_of, renumber
+
+PREFIX = "general.tensor_extra."
+NAMES = f"{PREFIX}name"
+
+
+def follow_tensor_names(header: Header, path: Sequence[int]) -> Iterator[Edit]:
+    """The names that the listed tensors have on `path`, and what is said of them beside those.
+
+    A tensor of a block that runs twice is listed twice, one of a dropped block no more. Raises
+    RefusedError when the lists are not parallel.
+    """
+    pairs = [pair for pair in header.pairs if pair.key.startswith(PREFIX)]
+    if not pairs:
+        return
+    names = _names(header)
+    chosen = [(new, index) for index, name in enumerate(names) for new in _on_path(name, path)]
+    if [name for name, _ in chosen] == names:
+        return
+    order = header.byte_order
+    listed = b"".join(encode_string(name, order) for name, _ in chosen)
+    prefix = encode_array_prefix(ValueType.STRING, len(chosen), order)
+    yield Edit(make_pair(NAMES, ValueType.ARRAY, prefix + listed, order))
+    for pair in pairs:
+        if pair.key != NAMES:
+            _check_parallel(pair, len(names))
+            yield Edit(reindexed(pair, [index for _, index in chosen]))
+
+
+def _names(header: Header) -> list[str]:
+    names = header.get(NAMES)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RefusedError(
+            f"{NAMES} is not a list of strings: whose the other lists are is unclear"
+        )
+    return [str(name) for name in names]
+
+
+def _on_path(name: str, path: Sequence[int]) -> list[str]:
+    block = block_of(name)
+    if block is None:
+        return [name]
+    return [renumber(name, position) for position, found in enumerate(path) if found == block]
+
+
+def _check_parallel(pair: KeyValue, n_names: int) -> None:
+    if pair.value_type == ValueType.ARRAY:
+        element_type, n_found = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
+        if n_found == n_names and element_type in SCALAR_WIDTHS:
+            return
+    raise RefusedError(
+        f"{pair.key} is not an array of {n_names} numbers or booleans, as many as {NAMES} "
+        "lists tensors: how it follows a layer path is unclear"
+    )

@@ -1,0 +1,1 @@
+"""Texts and layer paths to scores of tokens."""

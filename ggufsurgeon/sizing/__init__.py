@@ -1,0 +1,1 @@
+"""Memory that a model takes on each device, predicted from its header."""

@@ -1,0 +1,162 @@
+"""What a model takes on each device, and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.layout import lay_out, pad
+from ggufsurgeon.planning.planner import PatchPlan
+from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.sizing.footprint import CACHE_TYPES, Footprint, cache_n_bytes, footprint
+from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares
+
+MARGIN = 1 << 30
+"""Bytes to leave free on each device for compute buffers, which are not predicted: what
+llama.cpp's own fitting leaves by default (`fit_params_target`, common/common.h:483)."""
+
+CONTEXT_PADDING = 256
+"""Tokens to a multiple of which contexts are padded (src/llama-context.cpp:290)."""
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """Where a model is to run."""
+
+    shares: tuple[float, ...] = (1.0,)
+    """Of the GPUs, as --tensor-split has them."""
+    n_gpu_layers: int = -1
+    n_ctx: int = 4096
+    memory: tuple[int, ...] = ()
+    """Bytes of each GPU; empty where they are not told."""
+
+
+@dataclass(frozen=True)
+class DeviceLoad:
+    """What a device has to hold; None for what this version does not know."""
+
+    device: str
+    blocks: tuple[int, ...]
+    has_output: bool
+    n_bytes_weights: int
+    n_bytes_kv: Mapping[str, int | None]
+    """Of the whole context, by the type of the cache."""
+    n_bytes_kv_1k: Mapping[str, int | None]
+    """Of a context of 1024 tokens."""
+    n_bytes_state: int | None
+    """Recurrent state, of one sequence."""
+    n_bytes: int | None
+    """All of it, with the cache in f16."""
+    n_bytes_memory: int | None = None
+    fits: bool | None = None
+    """Whether all of it and MARGIN fit; None where memory or cache is not known."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the source and the patched model take, and shares that balance the latter."""
+
+    settings: DeviceSettings
+    before: tuple[DeviceLoad, ...]
+    after: tuple[DeviceLoad, ...]
+    suggested_split: tuple[int, ...] | None
+    has_windows: bool
+    """Some blocks have a sliding window, of which alone the cache is counted."""
+
+
+def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
+    """What a patch does to the memory that the model takes."""
+    source, write_plan = planned.source, planned.write_plan
+    header, n_bytes = parse_header(write_plan.header, str(source.path))
+    layout = lay_out(header, n_bytes, write_plan.n_bytes, str(source.path))
+    patched = footprint(header, layout, len(planned.path), find_blocks(source).n_mtp)
+    return Prediction(
+        settings,
+        before=predict(footprint_of(source), settings),
+        after=predict(patched, settings),
+        suggested_split=suggest_split(patched, settings),
+        has_windows=any(cache.window for cache in patched.caches or ()),
+    )
+
+
+def footprint_of(file: GgufFile) -> Footprint:
+    """The footprint of the model in a file."""
+    blocks = find_blocks(file)
+    return footprint(file.header, file.layout, len(blocks), blocks.n_mtp)
+
+
+def predict(model: Footprint, settings: DeviceSettings) -> tuple[DeviceLoad, ...]:
+    """The load of the CPU, then of each GPU."""
+    layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
+    devices = range(CPU, len(settings.shares))
+    return tuple(_load(model, settings, layers, device) for device in devices)
+
+
+def _load(
+    model: Footprint, settings: DeviceSettings, layers: Sequence[int], device: int
+) -> DeviceLoad:
+    blocks = tuple(n for n, where in enumerate(layers[:-1]) if where == device)
+    has_output = layers[-1] == device
+    weights = sum(model.blocks[n] for n in blocks) + model.n_shared * bool(blocks)
+    weights += model.n_input * (device == CPU) + model.n_output * has_output
+    weights += model.n_tied * (has_output and device != CPU)
+    kv = {kind: _kv(model, blocks, settings.n_ctx, kind) for kind in CACHE_TYPES}
+    state = sum(4 * model.caches[n].n_state for n in blocks) if model.caches is not None else None
+    has_memory = 0 <= device < len(settings.memory)
+    memory = settings.memory[device] if has_memory else None
+    known = (weights, kv["f16"], state)
+    total = None if None in known else sum(part or 0 for part in known)
+    return DeviceLoad(
+        device="CPU" if device == CPU else f"GPU {device}",
+        blocks=blocks,
+        has_output=has_output,
+        n_bytes_weights=weights,
+        n_bytes_kv=kv,
+        n_bytes_kv_1k={kind: _kv(model, blocks, 1024, kind) for kind in CACHE_TYPES},
+        n_bytes_state=state,
+        n_bytes=total,
+        n_bytes_memory=memory,
+        fits=_fits(weights, total, memory),
+    )
+
+
+def _kv(model: Footprint, blocks: Sequence[int], n_ctx: int, kind: str) -> int | None:
+    if model.caches is None:
+        return None
+    n_cells = pad(n_ctx, CONTEXT_PADDING)
+    parts = [cache_n_bytes(model.caches[n], n_cells, kind) for n in blocks]
+    return None if None in parts else sum(part or 0 for part in parts)
+
+
+def _fits(weights: int, total: int | None, memory: int | None) -> bool | None:
+    if memory is None:
+        return None
+    if total is None:
+        return False if weights + MARGIN > memory else None
+    return total + MARGIN <= memory
+
+
+def suggest_split(model: Footprint, settings: DeviceSettings) -> tuple[int, ...] | None:
+    """Shares that give each GPU bytes as its memory is large, or alike where shares are alike.
+
+    llama.cpp counts layers, however large they are, so repeated blocks move the boundary. None
+    where it is right, and where nothing tells how large the GPUs are.
+    """
+    shares_alike = len(set(settings.shares)) == 1
+    goals = settings.memory or (settings.shares if shares_alike else ())
+    layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
+    n_bytes = [n for n, where in zip(_layers(model, settings), layers, strict=True) if where != CPU]
+    if len(goals) < 2 or not n_bytes:
+        return None
+    balanced = balanced_shares(n_bytes, goals)
+    return None if assign_layers(len(model.blocks), balanced, len(n_bytes)) == layers else balanced
+
+
+def _layers(model: Footprint, settings: DeviceSettings) -> Iterator[int]:
+    """Bytes of each block, with its cache where that is known, and of the output."""
+    for n, weights in enumerate(model.blocks):
+        kv = _kv(model, (n,), settings.n_ctx, "f16") or 0
+        yield weights + kv + (4 * model.caches[n].n_state if model.caches is not None else 0)
+    yield model.n_output + model.n_tied

@@ -1,0 +1,1 @@
+"""Scores of tokens to estimates with standard errors: perplexity, divergence, means."""

@@ -1,0 +1,1 @@
+"""Measurements kept on disk, by what they are of."""

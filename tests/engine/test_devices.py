@@ -1,0 +1,126 @@
+"""A model on two devices: two RPC servers of llama.cpp."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
+from tests.conftest import ROOT, Run
+from tests.engine.serving import rpc_server
+
+TEXT = ROOT / "ggufsurgeon/verification/texts/shakespeare.txt"
+MIB_ROUNDING = 0.005 * 1024 * 1024 + 1
+NOTHING = {"blocks": (), "has_output": False, "n_bytes_kv": 0, "n_bytes_weights": 0}
+Servers = tuple[str, str]
+
+
+def on(servers: Servers, split: str = "1,1", n_gpu_layers: str = "-1") -> list[str]:
+    options = ["--rpc", ",".join(servers), "--tensor-split", split]
+    return [*options, "--n-gpu-layers", n_gpu_layers]
+
+
+def measure(surgeon: Run, model: Path, *options: str) -> dict[str, Any]:
+    arguments = ["--text", TEXT, "--chunks", "1", "--ctx", "256", "--json", *options]
+    done = surgeon("perplexity", model, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+@pytest.mark.parametrize("name", ["stories", "smollm2"])
+def test_two_devices_measure_what_one_does(
+    name: str, request: pytest.FixtureRequest, surgeon: Run, rpc_servers: Servers
+) -> None:
+    model = request.getfixturevalue(name)
+    one = measure(surgeon, model, "--threads", "1")
+    two = measure(surgeon, model, *on(rpc_servers))
+    assert [use["device"] for use in two["devices"]] == ["CPU", "RPC0", "RPC1"]
+    assert two["perplexity"] == one["perplexity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "n_gpu_layers"),
+    [
+        ("stories", "1,1", "-1"),
+        ("stories", "3,1", "-1"),
+        ("stories", "1,1", "3"),
+        ("stories", "0,1", "-1"),
+        ("smollm2", "1,1", "-1"),
+        ("smollm2", "2,3", "17"),
+    ],
+)
+def test_the_report_is_what_was_predicted(
+    name: str,
+    split: str,
+    n_gpu_layers: str,
+    request: pytest.FixtureRequest,
+    surgeon: Run,
+    rpc_servers: Servers,
+) -> None:
+    model = request.getfixturevalue(name)
+    measured = measure(surgeon, model, *on(rpc_servers, split, n_gpu_layers))
+    used = {use["device"]: use for use in measured["devices"]}
+    shares = tuple(map(float, split.split(",")))
+    settings = DeviceSettings(shares, int(n_gpu_layers), n_ctx=256)
+    loads = predict(footprint_of(open_gguf(model)), settings)
+    for load, device in zip(loads, ("CPU", "RPC0", "RPC1"), strict=True):
+        use = used.get(device, NOTHING)
+        assert (tuple(use["blocks"]), use["has_output"]) == (load.blocks, load.has_output)
+        assert use["n_bytes_kv"] == pytest.approx(load.n_bytes_kv["f16"], abs=MIB_ROUNDING)
+        if device != "CPU":  # there, the file is mapped with what lies between
+            weights = pytest.approx(load.n_bytes_weights, abs=MIB_ROUNDING)
+            assert use["n_bytes_weights"] == weights
+
+
+def test_a_patched_file_is_proven_on_two_devices(
+    stories: Path, tmp_path: Path, surgeon: Run, rpc_servers: Servers
+) -> None:
+    patched = tmp_path / "patched.gguf"
+    surgeon("patch", stories, patched, "--window", "0:3")
+    few = ["--chunks", "1", "--ctx", "256"]
+    command = ["verify", patched, "--source", stories, *on(rpc_servers, "2,1"), *few]
+    done = surgeon(*command, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    proof = json.loads(done.stdout)
+    assert proof["ok"]
+    assert proof["equivalence"]["max_abs_diff"] == 0.0, "RPC servers run the same kernels"
+    for run, n_blocks in (("source_run", 5), ("patched_run", 8)):
+        devices = proof[run]["devices"]
+        assert [block for use in devices for block in use["blocks"]] == list(range(n_blocks))
+        n_kv = n_blocks * 2 * 32 * 2 * 256  # K and V of 32 elements in f16
+        assert sum(use["n_bytes_kv"] for use in devices) == pytest.approx(
+            n_kv, abs=2 * MIB_ROUNDING
+        )
+    told = surgeon(*command).stdout
+    assert "\nDevices\n" in told
+    assert "RPC1 (127.0.0.1:" in told
+
+
+def test_the_suggested_split_balances(
+    smollm2: Path, tmp_path: Path, surgeon: Run, rpc_servers: Servers
+) -> None:
+    """Block by block, the output matrix of SmolLM2 is much more than its share."""
+    patched = tmp_path / "patched.gguf"
+    surgeon("patch", smollm2, patched, "--window", "10:17")
+    few = ["--chunks", "1", "--ctx", "256", "--json"]
+    proof = surgeon("verify", patched, "--source", smollm2, *on(rpc_servers), *few)
+    split = json.loads(proof.stdout)["suggested_tensor_split"]
+    assert sum(split) == 38
+    again = measure(surgeon, patched, *on(rpc_servers, ",".join(map(str, split))))
+    one, two = (use["n_bytes_weights"] + use["n_bytes_kv"] for use in again["devices"][1:])
+    assert [len(use["blocks"]) for use in again["devices"][1:]] == [split[0], split[1] - 1]
+    assert abs(one - two) < 2_700_000  # a block and its cache
+
+
+def test_a_device_without_room(smollm2: Path, surgeon: Run) -> None:
+    with rpc_server("50_000_000") as server:
+        options = ["--rpc", server, "--text", TEXT, "--chunks", "1", "--ctx", "64"]
+        done = surgeon("perplexity", smollm2, *options)
+    assert done.returncode == 2
+    assert "cannot load it, for want of memory" in done.stderr
+    assert done.stderr.count("error:") == 1

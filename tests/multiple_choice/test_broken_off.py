@@ -1,0 +1,74 @@
+"""What is known of tasks before all of them are answered."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ggufsurgeon import api
+from tests.conftest import ROOT
+from tests.multiple_choice.tasks import TASKS
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.multiple_choice.choices import Choices
+
+STORIES = ROOT / "fixtures/stories260K.gguf"
+JSONL = TASKS / "choices.jsonl"
+
+
+def test_what_is_known_so_far(stories: Path) -> None:
+    known: list[Choices] = []
+    (whole,) = api.choose(stories, JSONL, hear=lambda so_far: known.extend(so_far.choices()))
+    assert [one.n_tasks for one in known] == list(range(1, 15))
+    assert [one.is_partial for one in known] == [True] * 13 + [False]
+    assert known[4].answers == whole.answers[:5]
+    assert replace(known[-1], devices=whole.devices) == whole
+
+
+def broken_off(seconds: float, *arguments: str | Path) -> tuple[str, str]:
+    """What a command printed that got Ctrl-C after some seconds, and its messages."""
+    command = [sys.executable, "-m", "ggufsurgeon", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, "interrupted by SIGINT" in errors) == (130, True), errors
+    return printed, errors
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """14,000 tasks, which take a minute."""
+    path = tmp_path / "many.jsonl"
+    path.write_text(JSONL.read_text() * 1000)
+    return path
+
+
+@pytest.mark.parametrize("against", [(), ("--window", "1:3"), ("--base", STORIES)])
+def test_ctrl_c_prints_what_is_known(many: Path, against: tuple[str | Path, ...]) -> None:
+    for seconds in (6, 12, 24):  # how long it takes to read them depends on the machine
+        printed, errors = broken_off(
+            seconds, "choose", STORIES, "--tasks", many, *against, "--json"
+        )
+        if printed:
+            break
+        assert "nothing is known yet" in errors
+    found = json.loads(printed)
+    assert found["is_partial"] and 0 < found["n_tasks"] < found["n_tasks_in_all"] == 14_000
+    assert ("change" in found) == ("--window" in against)
+
+
+@pytest.mark.parametrize(("command", "option"), [("choose", "--tasks"), ("perplexity", "--text")])
+def test_ctrl_c_at_once_says_that_nothing_is_known(many: Path, command: str, option: str) -> None:
+    printed, errors = broken_off(0.7, command, STORIES, option, many)
+    assert printed == "" and "is known yet" in errors and "Traceback" not in errors

@@ -1,0 +1,258 @@
+"""Choices: llama-perplexity's scores, those of a plain computation, and routed = written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ggufsurgeon import api
+from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.request import PathRequest
+from tests.conftest import ROOT, Run
+from tests.multiple_choice.tasks import TASKS, as_multiple_choice
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.engine.context import Batch, opened_context
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.multiple_choice.answering import shared_logits
+from ggufsurgeon.multiple_choice.choices import Answer, Choices, change
+from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
+from ggufsurgeon.multiple_choice.packing import arrange
+from ggufsurgeon.multiple_choice.tasks import TaskFormat
+from ggufsurgeon.statistics.figures import mean_of
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.verification.expanding import expand, expand_named
+
+THEIRS = json.loads((TASKS / "llama_perplexity.json").read_text())
+FIGURES = THEIRS["figures"]
+JSONL = TASKS / "choices.jsonl"
+WINDOW = PathRequest(windows=((1, 3),))
+Write = Callable[..., Path]
+
+
+def test_figures_are_llama_perplexitys(
+    request: pytest.FixtureRequest, write: Write, figure: dict[str, Any]
+) -> None:
+    model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
+    is_binary = figure["format"] == "multiple-choice"
+    file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / figure["file"]
+    (found,) = api.choose(model, file, task_format=figure["format"])
+    digits = len(figure["accuracy"].partition(".")[2])
+    assert f"{100 * found.accuracy_normalised.mean:.{digits}f}" == figure["accuracy"]
+    if "scores" in figure:
+        scores = [[f"{score:.6f}" for score in one.normalised] for one in found.answers]
+        assert scores == figure["scores"]
+    if "running_accuracy" in figure:
+        right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
+        running = [f"{100 * n / k:.8f}" for k, n in enumerate(right, 1)]
+        assert running == figure["running_accuracy"]
+        assert f"{100 * (found.accuracy_normalised.error or 0):.4f}" == figure["error"]
+
+
+@pytest.mark.parametrize("drawn", THEIRS["drawn"], ids=lambda drawn: drawn["format"])
+def test_the_tasks_drawn_are_llama_perplexitys(
+    stories: Path, write: Write, drawn: dict[str, Any]
+) -> None:
+    is_binary = drawn["format"] == "multiple-choice"
+    file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / drawn["file"]
+    expected = drawn["running_accuracy"]
+    (found,) = api.choose(stories, file, task_format=drawn["format"], limit=len(expected))
+    right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
+    digits = len(expected[0].partition(".")[2])
+    assert [f"{100 * n / k:.{digits}f}" for k, n in enumerate(right, 1)] == expected
+
+
+def test_a_limit_that_none_exceeds(stories: Path) -> None:
+    whole = api.choose(stories, JSONL)
+    assert api.choose(stories, JSONL, limit=14) == api.choose(stories, JSONL, limit=99) == whole
+    (some,) = api.choose(stories, JSONL, limit=13)
+    assert len({answer.id for answer in some.answers}) == 13
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "figure" in metafunc.fixturenames:
+        names = [f"{figure['model']}-{figure['format']}" for figure in FIGURES]
+        metafunc.parametrize("figure", FIGURES, ids=names)
+
+
+def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
+    """Without any of the packing: a text at a time, and a softmax in double precision."""
+    (found,) = api.choose(stories, JSONL)
+    with loaded_model(stories, DeviceOptions()) as model, opened_context(model, 256, 256) as ctx:
+        for line, answer in zip(JSONL.read_text().splitlines(), found.answers, strict=True):
+            task = json.loads(line)
+            for n, choice in enumerate(task["choices"]):
+                text = f"{task['question'].rstrip()} {choice}"
+                tokens = model.tokenize(text.encode())
+                n_question = len(model.tokenize(task["question"].rstrip().encode()))
+                ctx.clear()
+                logits = np.array(ctx.decode(Batch.of(tokens)), dtype=np.float64)
+                logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+                scored = np.arange(n_question, len(tokens))
+                expected = logits[scored - 1, tokens[scored]].sum()
+                assert answer.log_likelihoods[n] == pytest.approx(expected, abs=1e-3)
+                assert answer.normalised[n] == pytest.approx(expected / len(choice), abs=1e-3)
+            right, *others = np.roll(answer.log_likelihoods, -answer.answer)
+            assert answer.margin == right - max(others)
+
+
+def test_routed_is_written(stories: Path, tmp_path: Path) -> None:
+    patched = tmp_path / "patched.gguf"
+    api.patch(stories, patched, WINDOW)
+    plain = LayerPath.identity(5)
+    routed, before = api.choose(stories, JSONL, [WINDOW, plain])
+    (written,) = api.choose(patched, JSONL, [LayerPath.identity(7)])
+    assert routed.layer_path == "0..2,1..4"
+    assert routed.answers == written.answers != before.answers
+    (shared,) = api.choose(patched, JSONL)
+    for one, other in zip(routed.answers, shared.answers, strict=True):
+        assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=1e-3)
+
+
+def test_a_task_larger_than_a_batch(stories: Path, write: Write) -> None:
+    """The one in front and the one behind it have other batches."""
+    words = shakespeare().decode().split()
+    choices = [" ".join(words[n : n + 300]) for n in (0, 300, 600, 900)]
+    task = json.dumps({"question": "Once upon a time", "choices": choices, "answer": 2})
+    path = write(f"{task}\n{JSONL.read_text()}{task}".encode(), "long.jsonl")
+    (shared,) = api.choose(stories, path)
+    (routed,) = api.choose(stories, path, [LayerPath.identity(5)])
+    assert min(shared.answers[0].log_likelihoods) < -1000
+    assert shared.answers[0].chosen == shared.answers[-1].chosen == routed.answers[0].chosen
+    for one, other in zip(shared.answers, routed.answers, strict=True):
+        assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=1e-4, atol=1e-3)
+
+
+def test_winogrande_routes_too(stories: Path) -> None:
+    """It reads a row of the other choice. The order of sums and an F16 cache round differently."""
+    file = TASKS / "winogrande.csv"
+    (routed,) = api.choose(stories, file, [LayerPath.identity(5)], task_format="winogrande")
+    (shared,) = api.choose(stories, file, task_format="winogrande")
+    for one, other in zip(routed.answers, shared.answers, strict=True):
+        assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=5e-2)
+
+
+@pytest.mark.parametrize(
+    "name", ["gemma3-dense", "deepseek2-moe", "mamba-dense", "falcon-h1-dense", "jamba-dense"]
+)
+def test_every_kind_of_cache_serves(tmp_path: Path, name: str) -> None:
+    """Sliding windows and compressed KV, shared; recurrent states, which are not."""
+    file = expand(ROOT / f"fixtures/arch_headers/{name}.gguf", tmp_path / "model.gguf", 0)
+    with loaded_model(file, DeviceOptions()) as model:
+        tokens = np.random.default_rng(0).integers(0, model.n_vocab, (5, 30), dtype=np.int32)
+        tokens[1:, :20] = tokens[0, :20]
+        spans = [(20, 30)] * 5
+        n_shared = 0 if model.has_state else 20
+        assert model.has_state == (name[:5] not in ("gemma", "deeps"))
+        task = arrange(list(tokens), spans, n_shared, TaskFormat.JSONL)
+        packed = [np.array(rows) for (rows,) in shared_logits(model, [task, task])]
+        with opened_context(model, 30, 30) as context:
+            for sequence, (rows, targets) in zip(tokens, task.readings, strict=True):
+                context.clear()
+                alone = np.array(context.decode(Batch.of(sequence)))[19:29]
+                assert (targets == sequence[20:]).all()
+                for logits in packed:
+                    assert np.abs(logits[rows] - alone).max() < 2e-2 * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("name", ["mamba-dense", "jamba-dense", "gemma3-dense"])
+def test_models_with_a_state_share_nothing(tmp_path: Path, name: str) -> None:
+    """They answer as along a layer path, where each choice is a sequence of its own."""
+    model = expand_named(f"{name}@words=stories260K", tmp_path / "model.gguf")
+    (as_it_is,) = api.choose(model, JSONL)
+    (routed,) = api.choose(model, JSONL, [LayerPath.identity(8)])
+    for one, other in zip(as_it_is.answers, routed.answers, strict=True):
+        assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=5e-3)
+
+
+def test_only_the_first_token_is_read_exactly() -> None:
+    """Of hellaswag and multiple choice (perplexity.cpp:899-904); of winogrande none."""
+    logits = np.full((3, 100_000), -17, dtype=np.float32)
+    logits[:, 0] = 0  # single precision adds exp(-17) to it as if that were nothing
+    targets = np.array([5, 6, 7], dtype=np.int32)
+
+    def read(n: int, task_format: TaskFormat) -> float:
+        return log_likelihood(logits[:n], targets[:n], task_format)
+
+    first = read(1, TaskFormat.JSONL)
+    assert read(1, TaskFormat.HELLASWAG) == np.float32(first)
+    assert first == pytest.approx(-17 - np.log(1 + 99_999 * np.exp(-17)), abs=1e-6)
+    assert read(3, TaskFormat.WINOGRANDE) == 3 * -17
+    for task_format in (TaskFormat.HELLASWAG, TaskFormat.MULTIPLE_CHOICE):
+        assert read(3, task_format) == np.float32(first) + 2 * -17
+
+
+def test_errors_and_changes_in_pairs() -> None:
+    def answers(*margins: float) -> Choices:
+        made = [Answer("", 0, (), (), int(m < 0), 0, m) for m in margins]
+        rights = mean_of([float(m > 0) for m in margins])
+        return Choices(None, len(made), rights, rights, mean_of(margins), tuple(made), len(made))
+
+    mine, base = answers(1.0, 2.0, -1.0, 4.0), answers(0.5, -1.0, -2.0, 3.0)
+    assert mine.accuracy.mean == 0.75
+    assert mine.accuracy.error == pytest.approx((0.75 * 0.25 / 3) ** 0.5)
+    moved = change(mine, base)
+    assert moved.accuracy.mean == 0.25 and moved.accuracy_normalised.mean == 0
+    assert moved.margin.mean == pytest.approx(1.375)
+    assert moved.margin.error == pytest.approx(np.std([0.5, 3, 1, 1], ddof=1) / 2)
+    assert mean_of([2.0]).error is None
+
+
+def test_the_program(stories: Path, surgeon: Run) -> None:
+    done = surgeon("choose", stories, "--tasks", JSONL, "--window", "1:3", "--details")
+    assert done.returncode == 0, done.stderr
+    assert "0..2,1..4" in done.stdout and "change, in pairs" in done.stdout
+    assert "\n capital " in done.stdout
+    told = json.loads(surgeon("choose", stories, "--tasks", JSONL, "--json").stdout)
+    assert told["n_tasks"] == 14 and "answers" not in told and "change" not in told
+    compared = json.loads(
+        surgeon(
+            "choose", stories, "--tasks", JSONL, "--base", stories, "--details", "--json"
+        ).stdout
+    )
+    assert compared["change"]["margin"]["mean"] == 0
+    assert compared["answers"][0]["id"] == compared["base"]["answers"][0]["id"] == "bread"
+
+
+def test_a_task_too_long_for_the_model(stories: Path, write: Write) -> None:
+    long = {"question": "word " * 3000, "choices": ["a", "b"], "answer": 0}
+    with pytest.raises(UsageError, match=r"task 1 has \d+ tokens, .* was made for 2048"):
+        api.choose(stories, write(json.dumps(long).encode(), "long.jsonl"))
+
+
+def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
+    def ask(n_words: int) -> None:
+        task = {"question": "a " * n_words, "choices": ["b", "c"], "answer": 0}
+        api.choose(stories, write(json.dumps(task).encode(), "task.jsonl"))
+
+    with loaded_model(stories, DeviceOptions()) as model:
+        n_more = len(model.tokenize(b"a a b")) - len(model.tokenize(b"a b"))
+        assert (n_more, len(model.tokenize(b"a " * 2046 + b"b"))) == (1, 2048)
+    ask(2046)
+    with pytest.raises(UsageError, match="task 1 has 2049 tokens"):
+        ask(2047)
+
+
+def test_choices_without_tokens_of_their_own(stories: Path, write: Write) -> None:
+    alike = "Context: a\n0\nsame\nsame\nsame\nsame\n"
+    with pytest.raises(UsageError, match=r"task 0: .* has no tokens to tell 'same'"):
+        api.choose(stories, write(alike.encode(), "hs.txt"), task_format="hellaswag")
+
+
+def test_broken_weights_are_named(stories: Path, write: Write) -> None:
+    from ggufsurgeon.container.gguf_file import open_gguf
+
+    file = open_gguf(stories)
+    names = [tensor.name for tensor in file.header.tensors]
+    data = bytearray(stories.read_bytes())
+    at = file.offset_in_file(names.index("output_norm.weight"))
+    data[at : at + 4] = np.float32("nan").tobytes()
+    with pytest.raises(MalformedFileError, match="not finite"):
+        api.choose(write(bytes(data)), JSONL)

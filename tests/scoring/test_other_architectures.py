@@ -1,0 +1,173 @@
+"""Architectures unlike llama: the figures of llama-perplexity, or why there are none.
+
+The models are made here, of the headers among the fixtures; `tiny_command` in
+fixtures/llama_perplexity.json makes the same for the tool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufsurgeon import api
+from ggufsurgeon.layer_path.notations import parse_window
+from ggufsurgeon.layer_path.request import PathRequest
+from tests.builders import BOOL, pair
+from tests.cli.failing import assert_told
+from tests.conftest import ROOT, Run
+from tests.verification.expanding import expand, expand_named
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.scoring.perplexity import PerplexitySettings, measure_perplexity
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.scoring.test_divergence import as_printed
+
+PINNED = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())
+SHAPE = ("n_ctx", "n_chunks", "n_batch")
+ONE_THREAD = DeviceOptions(n_threads=1)
+"""So small models gain nothing by two, and wait for each other where others want the machine."""
+Make = Callable[[str], Path]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that does not outlive its test: the models have up to 40 MB."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def make(folder: Path) -> Make:
+    """Write the very model that the tool was given."""
+
+    def made(name: str) -> Path:
+        pinned = PINNED["tiny_models"][name]
+        path = expand_named(name, folder / "model.gguf", pinned["scale"])
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert digest == pinned["sha256"], "other weights than those that were measured"
+        return path
+
+    return made
+
+
+def settings_of(figure: dict[str, Any]) -> PerplexitySettings:
+    n_ctx, n_chunks, n_batch = (figure[key] for key in SHAPE)
+    return PerplexitySettings(n_ctx, n_chunks, n_batch, figure.get("stride"))
+
+
+def named(figure: dict[str, Any]) -> str:
+    return "-".join(str(figure[key]) for key in ("model", *SHAPE))
+
+
+def assert_printed(value: float, printed: str) -> None:
+    n_digits = len(printed.partition(".")[2])
+    assert f"{value:.{n_digits}f}" == printed
+
+
+@pytest.mark.parametrize("name", PINNED["tiny_models"])
+def test_figures_are_llama_perplexitys(name: str, make: Make) -> None:
+    figures = [figure for figure in PINNED["tiny_figures"] if figure["model"] == name]
+    assert len(figures) >= 2
+    with loaded_model(make(name), ONE_THREAD) as model:
+        for figure in figures:
+            found = measure_perplexity(model, shakespeare(), settings_of(figure))
+            assert_printed(found.perplexity, figure["perplexity"])
+            if figure["error"] is not None:  # with a stride, the tool prints none
+                assert_printed(found.perplexity_error, figure["error"])
+
+
+def test_the_command_prints_them(surgeon: Run, make: Make, write: Write) -> None:
+    figure = next(figure for figure in PINNED["tiny_figures"] if "stride" not in figure)
+    shape = (f"--{option}={figure[f'n_{option}']}" for option in ("ctx", "batch", "chunks"))
+    text = ("--text", write(shakespeare(), "prose.txt"), "--threads", "1")
+    done = surgeon("perplexity", make(figure["model"]), *text, *shape)
+    assert f"{figure['perplexity']} +/- {figure['error']}" in done.stdout
+
+
+@pytest.mark.parametrize("figure", PINNED["tiny_divergences"], ids=named)
+def test_divergences_are_llama_perplexitys(
+    figure: dict[str, Any], make: Make, folder: Path
+) -> None:
+    model, patched, base = make(figure["model"]), folder / "patched.gguf", folder / "base"
+    api.patch(model, patched, PathRequest(windows=(parse_window(figure["window"]),)))
+    run = partial(
+        api.divergence, text=shakespeare(), settings=settings_of(figure), options=ONE_THREAD
+    )
+    run(model, save_logits=base)
+    found = run(patched, base_logits=base)
+    assert found.divergence is not None
+    assert as_printed(found.divergence) == figure["printed"]
+
+
+WINDOWS = {"gemma3-dense": "3:6", "rwkv7-dense": "3:6", "gemma3n-dense": "20:22"}
+
+
+@pytest.mark.parametrize("name", PINNED["tiny_models"])
+def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Path) -> None:
+    """To the bit: batches are the same, and so are caches of sliding windows."""
+    model, patched = make(name), folder / "patched.gguf"
+    window = PathRequest(windows=(parse_window(WINDOWS.get(name.partition("@")[0], "1:2")),))
+    api.patch(model, patched, window)
+    for shape in ((50, 10, 200), (300, 4, 128)):
+        run = partial(
+            api.divergence,
+            text=shakespeare(),
+            settings=PerplexitySettings(*shape),
+            options=ONE_THREAD,
+        )
+        routed = run(model, path=window)
+        assert routed.base is not None
+        assert routed.perplexity.perplexity == run(patched).perplexity.perplexity
+        assert routed.base.perplexity == run(model).perplexity.perplexity
+
+
+@pytest.mark.parametrize(
+    ("stem", "options", "says"),
+    [
+        ("bert-dense", (), "is an encoder, which makes embeddings and does not predict the next"),
+        ("bert-dense", ("--window", "1:3"), "it is an encoder"),
+        ("llada-dense", (), "is a diffusion model, which does not predict the next token"),
+        ("chameleon-dense", (), "it has no tokenizer"),
+    ],
+)
+def test_what_predicts_no_next_token_is_refused(
+    surgeon: Run, folder: Path, write: Write, stem: str, options: tuple[str, ...], says: str
+) -> None:
+    """llama-perplexity gives encoders the figure of chance, and diffusion models one too."""
+    model = expand_named(stem, folder / "model.gguf")
+    text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "64")
+    assert_told(surgeon("perplexity", model, *text, *options), 2, says)
+
+
+def test_a_vocabulary_that_ends_texts_is_refused(surgeon: Run, folder: Path, write: Write) -> None:
+    """llama-perplexity ends the process on it (tools/perplexity/perplexity.cpp:456)."""
+    header = (ROOT / "fixtures/arch_headers/gemma3-dense.gguf").read_bytes()
+    alike = pair("tokenizer.ggml.add_eos_token", BOOL, False)
+    assert header.count(alike) == 1
+    ending = header.replace(alike, pair("tokenizer.ggml.add_eos_token", BOOL, True))
+    model = expand(write(ending), folder / "model.gguf", 0)
+    text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "64")
+    assert_told(surgeon("perplexity", model, *text), 2, "ends every text with EOS")
+
+
+def test_of_two_models_that_end_the_process_both_are_named(
+    surgeon: Run, folder: Path, write: Write
+) -> None:
+    """llama.cpp aborts on this architecture where three sequences share two micro-batches."""
+    one, other = (
+        expand_named("kimi-linear-moe@words=stories260K", folder / f"{name}.gguf")
+        for name in ("one", "other")
+    )
+    text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "200", "--batch", "600")
+    done = surgeon("perplexity", one, "--base", other, *text)
+    assert done.returncode == 3 and f"{other} or {one}: llama.cpp ended" in done.stderr
