@@ -18,7 +18,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.planning.resolving import resolve_path
-from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import label_blocks
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import Judgement, judge_windows
@@ -77,7 +77,7 @@ def patch(
     *,
     scale_weights: bool = False,
     replace: bool = False,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
 ) -> PatchPlan:
     """Write the file in which the blocks of `path` run, in order.
 
@@ -98,17 +98,20 @@ def verify(
     *,
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
 ) -> Verification:
-    """Prove that `patched` is exactly what its layer path makes of `source`."""
+    """Prove that `patched` is exactly what its layer path makes of `source`.
+
+    With `settings` the perplexity of both is measured as well, which takes far longer than all
+    else. The outcome lists each check; its `raise_if_failed` raises VerificationError.
+    """
     from ggufsurgeon.engine.model import DeviceOptions
-    from ggufsurgeon.scoring.perplexity import PerplexitySettings
     from ggufsurgeon.verification.verifier import verify_patched
 
     return verify_patched(
         open_gguf(patched),
         open_gguf(source),
-        settings or PerplexitySettings(),
+        settings,
         options or DeviceOptions(),
         progress,
     )
@@ -121,7 +124,7 @@ def perplexity(
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
     store: PathLike | None = None,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
     hear: Callable[[Known], object] | None = None,
 ) -> Perplexity:
     """The perplexity of `model` as it is, on a text, as llama-perplexity measures it.
@@ -146,7 +149,7 @@ def divergence(
     settings: PerplexitySettings | None = None,
     options: DeviceOptions | None = None,
     store: PathLike | None = None,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
     hear: Callable[[Known], object] | None = None,
 ) -> Measured:
     """How far `model`, along a layer path if one is given, is from a base on a text.
@@ -236,24 +239,24 @@ def generate(
 
     `hear` is called with each piece of text as it comes. The model runs in a child process.
     """
-    from ggufsurgeon.engine.child import run_in_child
     from ggufsurgeon.engine.model import DeviceOptions
     from ggufsurgeon.engine.sampling import Sampling
+    from ggufsurgeon.engine.worker import Worker
     from ggufsurgeon.routing.speaking import speak
 
     file = open_gguf(model)
     whole = LayerPath.identity(find_blocks(file).n_trunk)
-    return run_in_child(
-        speak,
-        file.path,
-        whole if path is None else resolve_path(file, path),
-        prompt.encode("utf-8", "surrogateescape"),
-        n_tokens,
-        sampling or Sampling(),
-        options or DeviceOptions(),
-        model=file.path,
-        hear=hear,
-    )
+    with Worker() as worker:
+        return worker.run(
+            speak,
+            file.path,
+            whole if path is None else resolve_path(file, path),
+            prompt.encode("utf-8", "surrogateescape"),
+            n_tokens,
+            sampling or Sampling(),
+            options or DeviceOptions(),
+            on_result=hear,
+        )
 
 
 def choose(
@@ -264,7 +267,7 @@ def choose(
     task_format: str = "jsonl",
     limit: int | None = None,
     options: DeviceOptions | None = None,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
     hear: Callable[[Answered], object] | None = None,
 ) -> tuple[Choices, ...]:
     """The answers of `model` to the tasks of a file along each of `paths`, routed.
@@ -275,8 +278,8 @@ def choose(
     is known after each task: its `choices()` are the means so far. The model runs in a child
     process.
     """
-    from ggufsurgeon.engine.child import run_in_child
     from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.engine.worker import Worker
     from ggufsurgeon.llama_perplexity.task_sample import draw
     from ggufsurgeon.multiple_choice.choices import Answered, measure_choices
     from ggufsurgeon.multiple_choice.task_files import read_tasks
@@ -293,17 +296,17 @@ def choose(
         if hear is not None:
             hear(answered)
 
-    return run_in_child(
-        measure_choices,
-        file.path,
-        layer_paths,
-        drawn,
-        kind,
-        options or DeviceOptions(),
-        model=file.path,
-        progress=progress,
-        hear=take,
-    )
+    with Worker() as worker:
+        return worker.run(
+            measure_choices,
+            file.path,
+            layer_paths,
+            drawn,
+            kind,
+            options or DeviceOptions(),
+            progress=progress,
+            on_result=take,
+        )
 
 
 def _path(file: PathLike | None) -> Path | None:

@@ -6,7 +6,8 @@
     ├── RefusedError          4  understood, but no exact file exists or it would cost data
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
-    └── MissingExtraError     8  an optional dependency is not installed
+    ├── MissingExtraError     8  an optional dependency is not installed
+    └── EngineError           9  llama.cpp's process died, and no file is to blame
 
 A message says what is wrong and where; `state` says what the files look like now and
 `hint` what to do next.
@@ -82,3 +83,9 @@ class MissingExtraError(GgufSurgeonError):
     """An optional dependency is needed and absent."""
 
     exit_code = 8
+
+
+class EngineError(GgufSurgeonError):
+    """llama.cpp's process crashed or was killed in a job, and no file is to blame."""
+
+    exit_code = 9

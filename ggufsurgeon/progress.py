@@ -15,8 +15,8 @@ class Progress(Protocol):
         """`n` more units are done. `note` is what is known so far."""
 
 
-class Unwatched:
-    """Nobody watches."""
+class NullProgress:
+    """A progress that shows nothing."""
 
     def begin(self, step: str, total: int, unit: str) -> None:
         """Do nothing."""
@@ -25,4 +25,4 @@ class Unwatched:
         """Do nothing."""
 
 
-UNWATCHED: Progress = Unwatched()
+NO_PROGRESS: Progress = NullProgress()

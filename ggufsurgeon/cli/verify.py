@@ -20,7 +20,6 @@ from ggufsurgeon.cli.options import (
     device_options,
 )
 from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
-from ggufsurgeon.errors import VerificationError
 
 if TYPE_CHECKING:
     from ggufsurgeon.scoring.perplexity import Perplexity
@@ -39,12 +38,15 @@ def verify(
     source: Annotated[
         Path, typer.Option("--source", help="The file it was made from.", readable=False)
     ],
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
+    ] = False,
     ctx: Annotated[
         int,
-        typer.Option("--ctx", min=8, help="Tokens of a chunk of text, at most the model's own."),
+        typer.Option("--ctx", min=8, help="Context of --thorough, at most the model's own."),
     ] = 512,
     chunks: Annotated[
-        int, typer.Option("--chunks", min=1, help="Chunks of text to measure perplexity on.")
+        int, typer.Option("--chunks", min=1, help="Number of chunks of --thorough.")
     ] = N_CHUNKS,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -59,7 +61,7 @@ def verify(
         outcome = api.verify(
             patched,
             source,
-            settings=PerplexitySettings(n_ctx=ctx, n_chunks=chunks),
+            settings=PerplexitySettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             options=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )
@@ -67,20 +69,38 @@ def verify(
         print_json(_as_json(outcome))
     else:
         _print(outcome)
-    _raise_unless_proven(outcome)
+        _print_proven(outcome, thorough)
+    outcome.raise_if_failed()
 
 
 def _as_json(outcome: Verification) -> dict[str, Any]:
     runs = outcome.runs
     return {
         "ok": outcome.ok,
+        "proven": list(outcome.proven),
+        "unproven": list(outcome.unproven),
         "patched": str(outcome.patched),
         "source": str(outcome.source),
         "layer_path": outcome.layer_path,
-        "checks": [asdict(check) for check in outcome.checks],
-        **{f"{name}_run": asdict(run) if run else None for name, run in _runs(outcome)},
+        "checks": [
+            {"name": check.name, "ok": check.ok, "detail": check.detail} for check in outcome.checks
+        ],
+        **{f"{name}_run": _run_as_json(run) for name, run in _runs(outcome)},
         "equivalence": asdict(runs.equivalence) if runs.equivalence else None,
         "suggested_tensor_split": runs.suggested_split,
+    }
+
+
+def _run_as_json(run: ModelRun | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "n_blocks": run.n_blocks,
+        "no_text": run.no_text,
+        "generation": asdict(run.generation) if run.generation else None,
+        "perplexity": asdict(run.perplexity) if run.perplexity else None,
+        "embedding": asdict(run.embedding) if run.embedding else None,
+        "devices": [asdict(use) for use in run.devices],
     }
 
 
@@ -94,12 +114,12 @@ def _print(outcome: Verification) -> None:
     rows = [
         (name, str(run.n_blocks), _figure(run.perplexity), repr(run.generation.text))
         for name, run in runs
-        if run and run.perplexity and run.generation
+        if run and run.generation
     ]
     if rows:
         print_table(
-            "Shakespeare, as llama.cpp runs it",
-            ["", "blocks", "perplexity", "greedily goes on"],
+            "As llama.cpp runs them",
+            ["", "blocks", "perplexity", "greedy continuation"],
             rows,
         )
     print_devices([(name, run.devices) for name, run in runs if run])
@@ -111,26 +131,17 @@ def _runs(outcome: Verification) -> tuple[tuple[str, ModelRun | None], ...]:
     return ("source", outcome.runs.source), ("patched", outcome.runs.patched)
 
 
-def _figure(quality: Perplexity) -> str:
+def _figure(quality: Perplexity | None) -> str:
+    if quality is None:
+        return "-"
     return f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.4f}"
 
 
-def _raise_unless_proven(outcome: Verification) -> None:
+def _print_proven(outcome: Verification, thorough: bool) -> None:
+    """One line that counts what holds, and names what does not or was not looked at."""
     failed = [check.name for check in outcome.checks if check.ok is False]
-    if "source" in failed:
-        raise VerificationError(
-            f"{outcome.patched} was not made from {outcome.source}, so nothing is proven of it",
-            hint="Name the file that it was made from as --source.",
-        )
-    if "source runs" in failed:
-        raise VerificationError(
-            f"{outcome.source} does not run in llama.cpp, so nothing is proven about running",
-            hint="The structure holds: the file is what its layer path makes of the source.",
-        )
-    if failed:
-        raise VerificationError(
-            f"{outcome.patched} does not hold what it claims: {', '.join(failed)}",
-            hint="Do not use it; patch again, from a source that is known to be whole.",
-        )
-    if outcome.missing is not None:
-        raise outcome.missing
+    parts = [f"proven: {', '.join(outcome.proven) or 'nothing'}"]
+    parts += [f"failed: {', '.join(failed)}"] * bool(failed)
+    parts += [f"unproven: {', '.join(outcome.unproven)}"] * bool(outcome.unproven)
+    parts += ["not measured: perplexity (--thorough)"] * (not thorough)
+    print_text("; ".join(parts))

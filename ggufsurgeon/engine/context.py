@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.engine.library import last_errors, llama_cpp
+from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
+from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
 from ggufsurgeon.engine.taps import Taps
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import MalformedFileError, UsageError
@@ -98,12 +99,26 @@ class Context:
     def __init__(self, model: Model, handle: Any) -> None:
         self._model = model
         self._handle = handle
-        self._memory = llama_cpp().llama_get_memory(handle)
+        self._has_run = False
+
+    @property
+    def handle(self) -> Any:
+        """The native context. Raises UsageError once it was freed, where llama.cpp would crash."""
+        if self._handle is None:
+            raise UsageError(f"the context of {self._model.path} is closed: use it within `with`")
+        return self._handle
+
+    def free(self) -> None:
+        """Free the native context; every later use raises UsageError."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            llama_cpp().llama_free(handle)
 
     def clear(self) -> None:
         """Forget all sequences."""
-        if self._memory:
-            llama_cpp().llama_memory_clear(self._memory, True)
+        memory = llama_cpp().llama_get_memory(self.handle)
+        if memory:
+            llama_cpp().llama_memory_clear(memory, True)
 
     def decode(self, batch: Batch) -> Results:
         """Run a batch.
@@ -115,19 +130,24 @@ class Context:
         lib, model = llama_cpp(), self._model
         run = lib.llama_encode if model.is_encoder else lib.llama_decode
         native, _kept = _native(batch)
-        status = run(self._handle, native)
+        status = run(self.handle, native)
+        if status == ABORTED:
+            check_stop()
         if status != 0:
             problem = f"llama.cpp failed to run it (status {status}): {last_errors()}"
             raise MalformedFileError(str(model.path), problem)
+        if not self._has_run:
+            self._has_run = True
+            model.has_run()
         shape = (int(batch.wanted.sum()), model.n_results)
         if shape[0] == 0:
             return np.empty(shape, dtype=np.float32)
         results = lib.llama_get_embeddings if model.is_encoder else lib.llama_get_logits
-        return np.ctypeslib.as_array(results(self._handle), shape)
+        return np.ctypeslib.as_array(results(self.handle), shape)
 
     def sample(self, sampler: Any) -> int:
         """The token that a chain of samplers draws by the last logits of the last decode."""
-        return int(llama_cpp().llama_sampler_sample(sampler, self._handle, -1))
+        return int(llama_cpp().llama_sampler_sample(sampler, self.handle, -1))
 
 
 def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
@@ -183,10 +203,13 @@ def opened_context(
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.swa_full = keeps_all_windows
     params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
-    handle = lib.llama_init_from_model(model.handle, params)
+    set_abort_callback(params, lib.ggml_abort_callback)
+    with log_read_by(model.use.read):
+        handle = lib.llama_init_from_model(model.handle, params)
     if not handle:
         raise failure(model.path, f"llama.cpp cannot make a context of {n_ctx} tokens")
+    context = Context(model, handle)
     try:
-        yield Context(model, handle)
+        yield context
     finally:
-        lib.llama_free(handle)
+        context.free()

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.engine.devices import Device, list_devices
-from ggufsurgeon.engine.library import log_read_by
 
 _LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device ([^,]+),")
 _BUFFER = re.compile(r"\w+: +(\S+) .*?(model|KV|RS|state|compute|output) buffer size = +([\d.]+)")
@@ -99,11 +97,3 @@ def _owner(buffer: str, devices: Sequence[Device]) -> str:
         if buffer == device.buffer or buffer.startswith(f"{device.name}_"):
             return device.name
     return next(device.name for device in devices if device.kind == "CPU")
-
-
-@contextmanager
-def recorded_use() -> Iterator[UseLog]:
-    """Records the models and contexts made meanwhile."""
-    log = UseLog()
-    with log_read_by(log.read):
-        yield log

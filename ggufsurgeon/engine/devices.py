@@ -14,9 +14,11 @@ from ggufsurgeon.errors import MissingExtraError, UsageError
 
 KINDS = ("CPU", "GPU", "integrated GPU", "accelerator", "meta")
 """`ggml_backend_dev_type`, ggml/include/ggml-backend.h."""
+GPU_KINDS = ("GPU", "integrated GPU")
+"""Kinds that weights can be offloaded to."""
 
 MAX_SERVERS = 16
-"""`GGML_RPC_MAX_SERVERS`, ggml/include/ggml-rpc.h; as many devices has a --tensor-split."""
+"""`GGML_RPC_MAX_SERVERS`, ggml/include/ggml-rpc.h."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ def list_devices() -> tuple[Device, ...]:
     return tuple(_describe(index) for index in range(_size("ggml_backend_dev_count")))
 
 
+def gpu_names() -> tuple[str, ...]:
+    """Names of the devices that a tensor split counts, in its order, with those of RPC servers."""
+    return tuple(device.name for device in list_devices() if device.kind in GPU_KINDS)
+
+
 def add_rpc_servers(hosts: Sequence[str]) -> None:
     """Register the devices of the servers at `hosts`, each HOST:PORT.
 
@@ -49,12 +56,12 @@ def add_rpc_servers(hosts: Sequence[str]) -> None:
         return
     if len(set(hosts)) < len(hosts) or len(hosts) > MAX_SERVERS:
         raise UsageError(
-            f"--rpc {','.join(hosts)}: expected up to {MAX_SERVERS} servers, each named once"
+            f"RPC servers {','.join(hosts)}: expected up to {MAX_SERVERS}, each named once"
         )
     llama_cpp()
     if not hasattr(ggml(), "ggml_backend_rpc_add_server"):
         raise MissingExtraError(
-            "--rpc needs a llama.cpp with the RPC backend, and this llama-cpp-python has none",
+            "RPC servers need a llama.cpp with the RPC backend, and this llama-cpp-python has none",
             hint="CMAKE_ARGS=-DGGML_RPC=ON pip install --force-reinstall --no-cache-dir "
             "--no-binary llama-cpp-python llama-cpp-python",
         )
@@ -78,10 +85,11 @@ def _add_in_time(host: str) -> int:
     thread.join(ANSWER_SECONDS)
     if not found:
         raise UsageError(
-            f"--rpc {host}: it stopped answering while it told its devices", hint=NOT_A_SERVER
+            f"RPC server {host}: it stopped answering while it listed its devices",
+            hint=NOT_A_SERVER,
         )
     if found[0] is None:
-        raise UsageError(f"--rpc {host}: the server has no device", hint=NOT_A_SERVER)
+        raise UsageError(f"RPC server {host}: it has no device", hint=NOT_A_SERVER)
     return found[0]
 
 

@@ -6,16 +6,14 @@ import os
 import re
 from pathlib import Path
 
-from ggufsurgeon.engine.devices import add_rpc_servers, list_devices
+from ggufsurgeon.engine.devices import GPU_KINDS, add_rpc_servers, list_devices
 from ggufsurgeon.engine.model import DeviceOptions
-
-GPUS = ("GPU", "integrated GPU")
 
 
 def free_memory(options: DeviceOptions) -> int:
     """Bytes that are free where weights go: on the GPUs, or else in the system's memory."""
     add_rpc_servers(options.rpc)
-    gpus = [device for device in list_devices() if device.kind in GPUS]
+    gpus = [device for device in list_devices() if device.kind in GPU_KINDS]
     if gpus and options.n_gpu_layers != 0:
         return sum(gpu.n_bytes_free for gpu in gpus)
     return _free_in_system()

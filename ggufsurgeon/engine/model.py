@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.devices import add_rpc_servers
-from ggufsurgeon.engine.library import last_errors, llama_cpp
+from ggufsurgeon.engine.device_use import DeviceUse, UseLog
+from ggufsurgeon.engine.devices import add_rpc_servers, gpu_names
+from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 
@@ -34,12 +35,11 @@ class DeviceOptions:
 class Model:
     """A model in memory. Made by `loaded_model`, which also frees it."""
 
-    def __init__(self, handle: Any, path: Path, options: DeviceOptions) -> None:
+    def __init__(self, handle: Any, path: Path, options: DeviceOptions, use: UseLog) -> None:
         lib = llama_cpp()
-        self.handle = handle
+        self._handle = handle
         self.path = path
         self.options = options
-        self._vocab = lib.llama_model_get_vocab(handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         self.n_embd = int(lib.llama_model_n_embd(handle))
         self.n_blocks = int(lib.llama_model_n_layer(handle))
@@ -51,6 +51,37 @@ class Model:
         """Tokens of the sliding window; 0 for none."""
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
         self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
+        self.use = use
+        """What llama.cpp's log says of the memory of the model and its last context."""
+        self.on_first_run: Callable[[], None] | None = None
+        """Called once, after the first decode that succeeded."""
+
+    @property
+    def handle(self) -> Any:
+        """The native model. Raises UsageError once it was freed, where llama.cpp would crash."""
+        if self._handle is None:
+            raise UsageError(f"{self.path} is no longer loaded: use it within its `with` block")
+        return self._handle
+
+    def free(self) -> None:
+        """Free the native model; every later use raises UsageError."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            llama_cpp().llama_model_free(handle)
+
+    def has_run(self) -> None:
+        """Note that a context of this model has decoded a batch."""
+        if self.on_first_run is not None:
+            self.on_first_run()
+            self.on_first_run = None
+
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """What each device holds of the model and of its last context, by llama.cpp's log."""
+        return self.use.devices()
+
+    @property
+    def _vocab(self) -> Any:
+        return llama_cpp().llama_model_get_vocab(self.handle)
 
     @property
     def is_encoder(self) -> bool:
@@ -159,13 +190,16 @@ def loaded_model(
         params.n_gpu_layers = options.n_gpu_layers
     if options.tensor_split:
         params.tensor_split = _shares(options.tensor_split)
-    handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+    use = UseLog()
+    with log_read_by(use.read):
+        handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
         raise failure(path, "llama.cpp cannot load it")
+    model = Model(handle, path, options, use)
     try:
-        yield Model(handle, path, options)
+        yield model
     finally:
-        lib.llama_model_free(handle)
+        model.free()
 
 
 def failure(path: Path, problem: str) -> GgufSurgeonError:
@@ -184,7 +218,12 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
 
 def _shares(split: tuple[float, ...]) -> Any:
     """As the array of floats that llama.cpp reads, one a possible device."""
-    n_devices = int(llama_cpp().llama_max_devices())
-    if len(split) > n_devices:
-        raise UsageError(f"--tensor-split names {len(split)} devices, llama.cpp has {n_devices}")
-    return (ctypes.c_float * n_devices)(*split)
+    gpus = gpu_names()
+    if len(split) > len(gpus):
+        shares = ",".join(f"{share:g}" for share in split)
+        raise UsageError(
+            f"the tensor split {shares} names {len(split)} devices, and llama.cpp finds "
+            f"{len(gpus)} GPUs{': ' * bool(gpus)}{', '.join(gpus)}",
+            hint="Give one share for each GPU, in this order; a build without GPUs takes none.",
+        )
+    return (ctypes.c_float * int(llama_cpp().llama_max_devices()))(*split)

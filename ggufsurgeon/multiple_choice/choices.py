@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ggufsurgeon.engine.child import Reporter
 from ggufsurgeon.engine.context import Results
-from ggufsurgeon.engine.device_use import DeviceUse, recorded_use
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.model import DeviceOptions, Model
+from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.multiple_choice.answering import logits_along
@@ -96,6 +96,7 @@ def change(mine: Choices, base: Choices) -> Change:
 
 
 def measure_choices(
+    session: Session,
     path: Path,
     layer_paths: Sequence[LayerPath],
     tasks: Sequence[Task],
@@ -109,17 +110,17 @@ def measure_choices(
     Raises UsageError when the model is no language model or a task does not fit it,
     RefusedError when a path cannot be routed.
     """
-    with recorded_use() as use, loaded_model(path, options) as model:
-        packed = _pack(model, tasks, task_format)
-        reporter.begin(path.name, len(tasks), "tasks")
-        answered = Answered(layer_paths, len(tasks))
-        with closing(logits_along(layer_paths, model, packed)) as logits:
-            for task, rows, found in zip(tasks, packed, logits, strict=True):
-                answers = [_answer(model, task, rows, one, task_format) for one in found]
-                answered.add(answers)
-                reporter.say(answers)
-                reporter.advance(1)
-    return tuple(replace(result, devices=use.devices()) for result in answered.choices())
+    model = session.model(path, options)
+    packed = _pack(model, tasks, task_format)
+    reporter.begin(path.name, len(tasks), "tasks")
+    answered = Answered(layer_paths, len(tasks))
+    with closing(logits_along(layer_paths, model, packed)) as logits:
+        for task, rows, found in zip(tasks, packed, logits, strict=True):
+            answers = [_answer(model, task, rows, one, task_format) for one in found]
+            answered.add(answers)
+            reporter.emit(answers)
+            reporter.advance(1)
+    return tuple(replace(result, devices=model.devices()) for result in answered.choices())
 
 
 def _pack(model: Model, tasks: Sequence[Task], task_format: TaskFormat) -> list[PackedTask]:

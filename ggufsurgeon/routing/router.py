@@ -22,10 +22,10 @@ from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.routing.array_store import DEFAULT_LIMIT, ArrayStore
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
 from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
-from ggufsurgeon.routing.states import DEFAULT_LIMIT, StateStore
 
 
 class _Job(NamedTuple):
@@ -40,6 +40,18 @@ class _Job(NamedTuple):
         return same_model and self.run.n_before == other.run.n_before
 
 
+class Decoded(NamedTuple):
+    """The logits of a piece of all texts along one path."""
+
+    path: int
+    """The index of the path."""
+    piece: slice
+    """The positions that were decoded."""
+    logits: Results
+    """Of the wanted positions, text by text, [n_texts * n_wanted, n_vocab]: a view that holds
+    until the next decode."""
+
+
 class Router:
     """Made by `opened_router`. States are kept from call to call while the tokens are the same."""
 
@@ -49,7 +61,7 @@ class Router:
         n_ctx: int,
         n_chunk: int,
         n_parallel: int,
-        store: StateStore,
+        store: ArrayStore[Steps],
     ) -> None:
         self._stages = stages
         self._models = [stage.model for stage in stages]
@@ -95,20 +107,44 @@ class Router:
             yield from map(np.concatenate, zip(*parts, strict=True))
 
     def stream(
-        self, texts: Integers, path: LayerPath, wanted: Flags, chunks: Sequence[slice]
-    ) -> Iterator[Results]:
-        """Several texts [n_texts, n_tokens] along a path, some positions of all of them at a time.
+        self,
+        texts: Integers,
+        paths: Sequence[LayerPath],
+        wanted: Flags,
+        pieces: Sequence[slice],
+    ) -> Iterator[Decoded]:
+        """Several texts [n_texts, n_tokens] along several paths, one path after the other.
 
-        For each of the `chunks`, which follow one another, the logits of its positions with
-        `wanted`, text by text, [n_texts * n_wanted, n_vocab]: a view that holds until the next.
-        Raises as `logits`.
+        Of each path, the logits of one piece after the other; the pieces of the tokens follow one
+        another, and each is one decode of all texts. The pass of a path that gives its logits
+        also gives the states that later paths need of it, so the path of all blocks comes first:
+        then each window costs one more pass. Raises as `logits`.
         """
-        self._limits.check(path)
-        self._begin(texts, chunks)
-        last = _Job(last_pass(path.steps, self.n_blocks), {})
-        self._make_states([last.run])
-        for (rows,) in self._run([last], as_flags(wanted, texts.shape[1])):
-            yield rows
+        for path in paths:
+            self._limits.check(path)
+        self._begin(texts, pieces)
+        flags = as_flags(wanted, texts.shape[1])
+        last_passes = [last_pass(path.steps, self.n_blocks) for path in paths]
+        for n, run in enumerate(last_passes):
+            self._make_states([run])
+            job = _Job(run, self._gives(run, last_passes[n + 1 :]))
+            for piece, (rows,) in zip(pieces, self._run([job], flags), strict=True):
+                yield Decoded(n, piece, rows)
+
+    def _gives(self, run: Pass, others: Sequence[Pass]) -> dict[int, Steps]:
+        """The states that a pass can give to others besides its logits, by block.
+
+        Not the state behind the last block: it would have to compute all tokens, not the wanted
+        ones, and the logits could round differently.
+        """
+        needed = [s for other in others for s in states_needed(other, self._limits.crossing)]
+        return {
+            steps[-1].block if steps else INPUT: steps
+            for steps in dict.fromkeys(needed)
+            if steps not in self._store
+            and pass_to(steps) == run
+            and (not steps or steps[-1].block < self._models[run.at.source].n_blocks - 1)
+        }
 
     def _begin(self, texts: Integers, chunks: Sequence[slice]) -> None:
         n_texts, n_tokens = texts.shape
@@ -208,5 +244,5 @@ def opened_router(
         stages = [
             stack.enter_context(open_stage(model, n_most, n_batch, n_parallel)) for model in models
         ]
-        store = stack.enter_context(StateStore(limit_n_bytes))
+        store = stack.enter_context(ArrayStore[Steps](limit_n_bytes))
         yield Router(stages, n_ctx, n_chunk, n_parallel, store)

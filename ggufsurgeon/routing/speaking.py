@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.engine.child import Reporter
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import DeviceOptions
 from ggufsurgeon.engine.sampling import Sampling
+from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
@@ -30,6 +30,7 @@ class Speech:
 
 
 def speak(
+    session: Session,
     path: Path,
     layer_path: LayerPath,
     prompt: bytes,
@@ -42,17 +43,17 @@ def speak(
 
     Raises UsageError for a model that does not go on with texts.
     """
-    with loaded_model(path, options) as model:
-        if model.no_text:
-            raise UsageError(f"{path} cannot go on with a text: {model.no_text}")
-        tokens = model.tokenize(prompt)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text, times = "", [time.perf_counter()]
-        for token in route(model, layer_path).generate(tokens, n_tokens, sampling):
-            piece = decoder.decode(model.text_of(token))
-            reporter.say(piece)
-            text += piece
-            times.append(time.perf_counter())
+    model = session.model(path, options)
+    if model.no_text:
+        raise UsageError(f"{path} cannot go on with a text: {model.no_text}")
+    tokens = model.tokenize(prompt)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text, times = "", [time.perf_counter()]
+    for token in route(model, layer_path).generate(tokens, n_tokens, sampling):
+        piece = decoder.decode(model.text_of(token))
+        reporter.emit(piece)
+        text += piece
+        times.append(time.perf_counter())
     return Speech(str(layer_path), text, len(tokens), len(times) - 1, *_speed(times))
 
 

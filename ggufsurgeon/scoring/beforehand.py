@@ -10,8 +10,8 @@ import numpy as np
 
 from ggufsurgeon.engine.free_memory import free_memory
 from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.chunks import Chunks
 from ggufsurgeon.scoring.jobs import cut_chunks
 from ggufsurgeon.scoring.task import Side, Task
@@ -28,7 +28,7 @@ class Beforehand(NamedTuple):
     fit_together: bool
 
 
-def look_at_both(task: Task, _progress: Progress) -> Beforehand:
+def look_at_both(_session: Session, task: Task, _reporter: Reporter) -> Beforehand:
     """Read the text by the vocabularies of both sides.
 
     Raises UsageError when it is not the same tokens to both, or does not fit a side.

@@ -80,6 +80,11 @@ class Scored(NamedTuple):
     logits: Results
     """Shape [n, n_vocab]: a view of llama.cpp's memory, which holds until the next decode."""
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """The chunk, and the place of the first position in it."""
+        return self.chunk, self.first
+
 
 def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
     """The chunks of `text`.

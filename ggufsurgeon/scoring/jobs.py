@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
-from ggufsurgeon.engine.child import Reporter
-from ggufsurgeon.engine.device_use import DeviceUse, recorded_use
-from ggufsurgeon.engine.model import Model, loaded_model
+import numpy as np
+
+from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.logits_file import BaseFile, opened_base, opened_writer
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows
+from ggufsurgeon.routing.array_store import ArrayStore
 from ggufsurgeon.scoring.chunks import Chunks, Scored, cut_text
-from ggufsurgeon.scoring.rows import side_rows
+from ggufsurgeon.scoring.rows import path_of, path_rows, side_rows
 from ggufsurgeon.scoring.tally import BasePart, Names, Piece, tally
 from ggufsurgeon.scoring.task import Task
 from ggufsurgeon.statistics.divergence import check_enough
@@ -41,17 +46,14 @@ class Outcome(NamedTuple):
     base_devices: tuple[DeviceUse, ...] = ()
 
 
-def measure_one(task: Task, reporter: Reporter) -> Outcome:
+def measure_one(session: Session, task: Task, reporter: Reporter) -> Outcome:
     """Run one model: by itself, against a file, or against itself along another path.
 
     Raises UsageError for a text or a base that does not fit, RefusedError for a path that cannot
     be routed, MalformedFileError for logits or a base file that are none, WriteFailedError.
     """
-    with (
-        recorded_use() as use,
-        loaded_model(task.side.model, task.options) as model,
-        _opened_base(task) as base,
-    ):
+    model = session.model(task.side.model, task.options)
+    with _opened_base(task) as base:
         start = time.perf_counter()
         chunks = cut_chunks(model, task)
         if base is not None:
@@ -63,32 +65,29 @@ def measure_one(task: Task, reporter: Reporter) -> Outcome:
             _saved(pieces, model, chunks, task) as passed_on,
         ):
             _measure(passed_on, model, chunks, n_chunks, task, start, reporter)
-        return Outcome(n_chunks, use.devices(), use.devices() if task.base else ())
+        return Outcome(n_chunks, model.devices(), model.devices() if task.base else ())
 
 
-def measure_in_step(task: Task, reporter: Reporter) -> Outcome:
+def measure_in_step(session: Session, task: Task, reporter: Reporter) -> Outcome:
     """Run a model and its base, both in memory, a batch of each in turn. Raises as `measure_one`.
 
     Both read the text alike: `look_at_both` has seen to that.
     """
     assert task.base is not None
     routed = task.is_routed
-    with recorded_use() as base_use, loaded_model(task.base.model, task.options) as base:
-        begin = time.perf_counter()
-        chunks = cut_chunks(base, task)
-        n_chunks = len(chunks.tokens)
-        with closing(side_rows(base, chunks, task.base, task.first, is_routed=routed)) as rows:
-            # Its context is made now, so that the log tells of this model alone.
-            first = next(rows, None)
-            base_devices, seconds = base_use.devices(), time.perf_counter() - begin
-            base_rows = chain([first], rows) if first is not None else rows
-            with recorded_use() as use, loaded_model(task.side.model, task.options) as model:
-                start = time.perf_counter() - seconds
-                own = side_rows(model, chunks, task.side, task.first, is_routed=routed)
-                with closing(own) as own_rows:
-                    pieces = _side_by_side(own_rows, base_rows, base.n_vocab)
-                    _measure(pieces, model, chunks, n_chunks, task, start, reporter)
-                return Outcome(n_chunks, use.devices(), base_devices)
+    base = session.model(task.base.model, task.options)
+    begin = time.perf_counter()
+    chunks = cut_chunks(base, task)
+    n_chunks = len(chunks.tokens)
+    with closing(side_rows(base, chunks, task.base, task.first, is_routed=routed)) as base_rows:
+        seconds = time.perf_counter() - begin
+        model = session.model(task.side.model, task.options)
+        start = time.perf_counter() - seconds
+        own = side_rows(model, chunks, task.side, task.first, is_routed=routed)
+        with closing(own) as own_rows:
+            pieces = _side_by_side(own_rows, base_rows, base.n_vocab)
+            _measure(pieces, model, chunks, n_chunks, task, start, reporter)
+    return Outcome(n_chunks, model.devices(), base.devices())
 
 
 def cut_chunks(model: Model, task: Task) -> Chunks:
@@ -119,7 +118,7 @@ def _measure(
     reporter.advance(task.first)
     for findings in tally(pieces, chunks, task.first, names, task.options.n_threads):
         now = time.perf_counter()
-        reporter.say(News(findings, n_chunks, now - start))
+        reporter.emit(News(findings, n_chunks, now - start))
         start = now
 
 
@@ -128,6 +127,10 @@ def _pieces(
 ) -> Generator[list[Piece], None, None]:
     """What one loaded model gives, with what its base does; a list is of one decode."""
     first, routed = task.first, task.is_routed
+    if task.base is not None and routed:
+        paths = [path_of(side, model) for side in (task.base, task.side)]
+        yield from _along_two(model, chunks, paths, first)
+        return
     with closing(side_rows(model, chunks, task.side, first, is_routed=routed)) as own:
         if task.base is not None:
             with closing(side_rows(model, chunks, task.base, first, is_routed=routed)) as others:
@@ -138,6 +141,26 @@ def _pieces(
         else:
             for decoded in own:
                 yield [Piece(one) for one in decoded]
+
+
+def _along_two(
+    model: Model, chunks: Chunks, paths: Sequence[LayerPath], first: int
+) -> Iterator[list[Piece]]:
+    """The rows along the second path beside those along the first, which are kept for a group."""
+    with (
+        ArrayStore[tuple[int, int]]() as kept,
+        closing(path_rows(model, chunks, paths, first)) as rows,
+    ):
+        for path, group in groupby(rows, key=itemgetter(0)):
+            if path == 0:
+                kept.clear()
+            for _, decoded in group:
+                if path == 0:
+                    for scored in decoded:
+                        kept.put(scored.place, np.array(scored.logits))
+                else:
+                    bases = [BaseRows(kept.get(s.place), model.n_vocab) for s in decoded]
+                    yield [Piece(s, base.part) for s, base in zip(decoded, bases, strict=True)]
 
 
 def _side_by_side(

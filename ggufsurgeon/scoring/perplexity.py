@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scoring.chunks import PerplexitySettings, chunk_length, cut_text, scored_rows
 from ggufsurgeon.scoring.tally import Names, Piece, tally
 from ggufsurgeon.statistics.figures import exponential
@@ -45,7 +45,7 @@ class Perplexity:
 
 
 def measure_perplexity(
-    model: Model, text: bytes, settings: PerplexitySettings, progress: Progress = UNWATCHED
+    model: Model, text: bytes, settings: PerplexitySettings, progress: Progress = NO_PROGRESS
 ) -> Perplexity:
     """The perplexity of a loaded model on `text`.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.engine.child import run_in_child
+from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.beforehand import Beforehand, look_at_both
 from ggufsurgeon.scoring.jobs import News, Outcome, measure_in_step, measure_one
@@ -58,7 +58,8 @@ class Run:
         task = self._task
         if task.base is None or task.base_is_itself:
             return self._child(measure_one, task, self._keep)
-        beforehand = run_in_child(look_at_both, task, model=_names(task))
+        with Worker() as worker:
+            beforehand = worker.run(look_at_both, task)
         if beforehand.fit_together:
             return self._child(measure_in_step, task, self._keep)
         return self.in_rounds(beforehand)
@@ -84,7 +85,8 @@ class Run:
     def _child(
         self, job: Callable[..., Outcome], task: Task, hear: Callable[[News], None]
     ) -> Outcome:
-        return run_in_child(job, task, model=_names(task), progress=self._progress, hear=hear)
+        with Worker() as worker:
+            return worker.run(job, task, progress=self._progress, on_result=hear)
 
     def _keep(self, news: News) -> None:
         self._store.add(news.findings)
@@ -102,9 +104,3 @@ def chunks_a_round(beforehand: Beforehand, n_bytes: int) -> int:
     """As many as make `n_bytes` of logits, in whole batches: their company decides the rounding."""
     n_batches = n_bytes // (beforehand.chunk_n_bytes * beforehand.n_seq)
     return max(1, n_batches) * beforehand.n_seq
-
-
-def _names(task: Task) -> str:
-    """Of the models that a process runs: if it dies, one of them is to blame."""
-    models = [side.model for side in (task.base, task.side) if side is not None]
-    return " or ".join(dict.fromkeys(map(str, models)))

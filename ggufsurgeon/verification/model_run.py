@@ -1,4 +1,4 @@
-"""What llama.cpp makes of one file: jobs for a child process."""
+"""What llama.cpp makes of one file: a job for a worker, which loads the model once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.device_use import DeviceUse, recorded_use
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.model import DeviceOptions, Model
+from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
@@ -20,6 +21,7 @@ from ggufsurgeon.scoring.perplexity import (
 from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
 from ggufsurgeon.verification.generation import Generation, generate_greedily
+from ggufsurgeon.verification.tokens import Tokens, read_text
 
 PROMPT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n"
 N_GENERATED = 16
@@ -28,9 +30,9 @@ N_GENERATED = 16
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What llama.cpp made of a file, and of a text: an encoder embeds it, others go on with it.
+    """What llama.cpp made of a file: an encoder embeds a text, other models continue it.
 
-    Neither where there is a reason.
+    `no_text` says why a model does neither; perplexity is measured only where it is asked for.
     """
 
     n_blocks: int
@@ -39,38 +41,45 @@ class ModelRun:
     perplexity: Perplexity | None = None
     embedding: Embedding | None = None
     devices: tuple[DeviceUse, ...] = ()
+    tokens: Tokens | None = None
+    """The tokens of the text of this package; None without a tokenizer."""
 
 
 def run_model(
+    session: Session,
     path: Path,
     layer_path: LayerPath | None,
     prompt: Integers | None,
-    settings: PerplexitySettings,
+    settings: PerplexitySettings | None,
     options: DeviceOptions,
-    progress: Progress,
+    reporter: Reporter,
 ) -> tuple[ModelRun, Sample | str]:
-    """Load a model once, and let it show all that it can.
+    """Load a model once, and collect all that is compared or shown of it.
 
     First its results for `prompt` (None: one that this model draws) along `layer_path` (None: as
-    it is), or why they cannot be had; then a few words, and the perplexity on the text of this
-    package. An encoder embeds the beginning of that text instead.
+    it is), or why they cannot be had; then the tokens of the text of this package, a greedy
+    continuation, and, with `settings`, the perplexity on that text. An encoder embeds the
+    beginning of the text instead.
     """
-    with recorded_use() as use, loaded_model(path, options) as model:
-        prompt = draw_prompt(model, shakespeare()) if prompt is None else prompt
-        try:
-            sample: Sample | str = take_sample(model, layer_path, prompt)
-        except RefusedError as error:
-            sample = str(error)
-        run = _run(model, settings, progress)
-    return replace(run, devices=use.devices()), sample
+    model = session.model(path, options)
+    prompt = draw_prompt(model, shakespeare()) if prompt is None else prompt
+    try:
+        sample: Sample | str = take_sample(model, layer_path, prompt)
+    except RefusedError as error:
+        sample = str(error)
+    run = _run(model, settings, reporter)
+    tokens = read_text(model, shakespeare()) if model.has_tokenizer else None
+    return replace(run, devices=model.devices(), tokens=tokens), sample
 
 
-def _run(model: Model, settings: PerplexitySettings, progress: Progress) -> ModelRun:
+def _run(model: Model, settings: PerplexitySettings | None, progress: Progress) -> ModelRun:
     if model.no_text:
         is_embedder = model.is_encoder and model.has_tokenizer
         embedding = embed_text(model, PROMPT) if is_embedder else None
         return ModelRun(model.n_blocks, model.no_text, embedding=embedding)
     said = generate_greedily(model, PROMPT, N_GENERATED)
+    if settings is None:
+        return ModelRun(model.n_blocks, "", said)
     settings = replace(settings, n_ctx=min(settings.n_ctx, model.n_ctx_train))
     quality = measure_perplexity(model, shakespeare(), settings, progress)
     return ModelRun(model.n_blocks, "", said, quality)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.engine.child import run_in_child
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import DeviceOptions
-from ggufsurgeon.errors import MalformedFileError
+from ggufsurgeon.engine.worker import Worker
+from ggufsurgeon.errors import EngineError, MalformedFileError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
@@ -35,19 +36,21 @@ class Runs:
 
 
 NOT_RUN = Runs()
+_Ran: TypeAlias = "ModelRun | MalformedFileError | EngineError"
 
 
 def run_both(
     source: GgufFile,
     patched: GgufFile,
     path: LayerPath,
-    settings: PerplexitySettings,
+    settings: PerplexitySettings | None,
     options: DeviceOptions,
     progress: Progress,
 ) -> Runs:
     """The source along its trunk's part of `path`, then the patched file as it is.
 
-    Raises MissingExtraError when there is no llama.cpp.
+    One model is in memory at a time. `settings` are of the perplexity; None leaves it out. Raises
+    MissingExtraError when there is no llama.cpp.
     """
     trunk = LayerPath(path.steps[: len(path) - find_blocks(source).n_mtp])
     ran = _run(source, trunk, None, settings, options, progress)
@@ -60,9 +63,10 @@ def run_both(
     if isinstance(ran, tuple) and isinstance(then, tuple):
         check, equivalence = _check_equivalence(ran, then, patched)
         checks.append(check)
-        checks += check_tokens(source, patched, shakespeare())
+        tokens = ran[0].tokens, then[0].tokens
+        checks += check_tokens(source, *tokens, shakespeare())
     first, second = (run if isinstance(run, ModelRun) else None for run in runs)
-    split = _suggest_split(patched, second, options, settings.n_ctx) if second else None
+    split = _suggest_split(patched, second, options, settings) if second else None
     return Runs(tuple(checks), first, second, equivalence, split)
 
 
@@ -70,16 +74,17 @@ def _run(
     file: GgufFile,
     layer_path: LayerPath | None,
     prompt: Integers | None,
-    settings: PerplexitySettings,
+    settings: PerplexitySettings | None,
     options: DeviceOptions,
     progress: Progress,
-) -> tuple[ModelRun, Sample | str] | str:
-    """What became of the model in llama.cpp, or why nothing did."""
-    job = (file.path, layer_path, prompt, settings, options)
+) -> tuple[ModelRun, Sample | str] | MalformedFileError | EngineError:
+    """What became of the model in llama.cpp, or the error that kept it from running."""
+    arguments = (file.path, layer_path, prompt, settings, options)
     try:
-        return run_in_child(run_model, *job, model=file.path, progress=progress)
-    except MalformedFileError as error:
-        return str(error)
+        with Worker() as worker:
+            return worker.run(run_model, *arguments, progress=progress)
+    except (MalformedFileError, EngineError) as error:
+        return error
 
 
 def _check_equivalence(
@@ -97,27 +102,34 @@ def _check_equivalence(
     if found.max_abs_diff:
         kl = "" if found.mean_kl is None else f", mean KL divergence {found.mean_kl:.3g}"
         detail = f"routed and written {what} differ by up to {found.max_abs_diff:.3g}{kl}"
-    return Check("equivalence", found.ok, detail), found
+    alike = "equal to the bit" if not found.max_abs_diff else "within tolerance"
+    proven = f"{what} of {found.n_tokens} tokens {alike}"
+    return Check("equivalence", found.ok, detail, proven), found
 
 
-def _run_checks(source: ModelRun | str, patched: ModelRun | str, n_blocks: int) -> Iterator[Check]:
+def _run_checks(source: _Ran, patched: _Ran, n_blocks: int) -> Iterator[Check]:
     for name, run in (("source runs", source), ("patched runs", patched)):
-        if isinstance(run, str):
-            yield Check(name, False, run)
+        if not isinstance(run, ModelRun):  # a process that was killed says nothing of the file
+            yield Check(name, None if isinstance(run, EngineError) else False, str(run))
         elif run.embedding is not None:
             what = f"{run.embedding.n_tokens} tokens in {run.embedding.n_embd} dimensions"
             yield Check(name, True, f"loads, embeds {what}")
-        elif run.perplexity is None:
+        elif run.generation is None:
             yield Check(name, True, f"loads; {run.no_text}, so no text was run")
         else:
-            yield Check(name, True, f"loads, generates, perplexity {run.perplexity.perplexity:.4f}")
+            quality = run.perplexity and f", perplexity {run.perplexity.perplexity:.4f}"
+            detail = f"loads, generates {run.generation.n_tokens} tokens{quality or ''}"
+            yield Check(
+                name, True, detail, (quality and f"perplexity of the {name[:-5]} finite") or ""
+            )
     if isinstance(patched, ModelRun):
         detail = f"llama.cpp runs {patched.n_blocks} of {n_blocks}"
-        yield Check("blocks", patched.n_blocks == n_blocks, detail)
+        proven = f"{n_blocks} blocks run"
+        yield Check("blocks", patched.n_blocks == n_blocks, detail, proven)
 
 
 def _suggest_split(
-    patched: GgufFile, run: ModelRun, options: DeviceOptions, n_ctx: int
+    patched: GgufFile, run: ModelRun, options: DeviceOptions, settings: PerplexitySettings | None
 ) -> tuple[int, ...] | None:
     """One that fills the devices evenly; None where that is so, or is not known."""
     memory = tuple(use.n_bytes_memory for use in run.devices if use.device != "CPU")
@@ -125,5 +137,6 @@ def _suggest_split(
     if len(shares) != len(memory) or not all(memory):
         return None
     n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
-    settings = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
-    return suggest_split(footprint_of(patched), settings)
+    n_ctx = (settings or PerplexitySettings()).n_ctx
+    where = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
+    return suggest_split(footprint_of(patched), where)

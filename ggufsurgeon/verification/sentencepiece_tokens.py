@@ -6,13 +6,14 @@ with the highest score first, which is SentencePiece's BPE whatever the vocabula
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.errors import MalformedFileError, MissingExtraError
-from ggufsurgeon.progress import Progress
 
 UNKNOWN, CONTROL, BYTE = 2, 3, 6
 """`enum llama_token_type`, include/llama.h; SentencePiece's own numbers."""
@@ -23,8 +24,8 @@ def is_sentencepiece(header: Header) -> bool:
     return header.get("tokenizer.ggml.model") == "llama"
 
 
-def tokens_by_sentencepiece(path: str, text: bytes, _progress: Progress) -> Integers:
-    """Tokens of `text` without BOS and EOS, shape [n_tokens]; a job for a child process.
+def tokens_by_sentencepiece(path: Path, text: bytes) -> Integers:
+    """Tokens of `text` without BOS and EOS, shape [n_tokens].
 
     Raises MissingExtraError without the package, MalformedFileError for a vocabulary that it
     does not take.
@@ -42,7 +43,7 @@ def tokens_by_sentencepiece(path: str, text: bytes, _progress: Progress) -> Inte
         ) from None
     except (RuntimeError, TypeError, ValueError) as error:
         problem = f"SentencePiece does not take its vocabulary: {error}"
-        raise MalformedFileError(path, problem) from None
+        raise MalformedFileError(str(path), problem) from None
     return np.array(processor.encode(text.decode()), dtype=np.int32)
 
 

@@ -14,7 +14,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
-from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import factors_of, follow
 from ggufsurgeon.rules.blocks import block_of, find_blocks, renumber
 from ggufsurgeon.verification.checks import Check
@@ -29,7 +29,7 @@ def check_metadata(patched: GgufFile, source: GgufFile, path: LayerPath) -> Chec
     wrong = sorted(_wrong_pairs(patched, source, path))
     n_pairs = len(source.header.pairs)
     detail = f"{n_pairs} pairs of the source accounted for" if not wrong else "; ".join(wrong[:5])
-    return Check("metadata", not wrong, detail)
+    return Check("metadata", not wrong, detail, f"{n_pairs} metadata pairs")
 
 
 def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _expected_factors(patched: GgufFile, source: GgufFile, path: Sequence[int]) 
 
 
 def check_tensors(
-    patched: GgufFile, source: GgufFile, path: Sequence[int], progress: Progress = UNWATCHED
+    patched: GgufFile, source: GgufFile, path: Sequence[int], progress: Progress = NO_PROGRESS
 ) -> Check:
     """Every tensor has the shape, the type and, byte for byte, the data of its source block.
 
@@ -97,7 +97,9 @@ def check_tensors(
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
     products = "".join(f", {name} times {factor:.6g}" for name, factor in factors.items())
-    return Check("tensors", True, f"{len(found)} tensors, {n_bytes:,} bytes identical{products}")
+    proven = f"{len(found)} tensors ({n_bytes:,} bytes)"
+    detail = f"{len(found)} tensors, {n_bytes:,} bytes identical{products}"
+    return Check("tensors", True, detail, proven)
 
 
 def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.engine.child import run_in_child
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
-from ggufsurgeon.errors import MalformedFileError, MissingExtraError
-from ggufsurgeon.progress import Progress
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.session import Reporter, Session
+from ggufsurgeon.engine.worker import Worker
+from ggufsurgeon.errors import EngineError, MalformedFileError, MissingExtraError
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.sentencepiece_tokens import is_sentencepiece, tokens_by_sentencepiece
 
@@ -29,28 +29,23 @@ class Tokens(NamedTuple):
     ends: npt.NDArray[np.int64]
 
 
-def check_tokens(source: GgufFile, patched: GgufFile, text: bytes) -> Iterator[Check]:
-    """`tokens`: the files read `text` alike, in llama.cpp. `tokenizer`: SentencePiece does too.
+def check_tokens(
+    source: GgufFile, before: Tokens | None, after: Tokens | None, text: bytes
+) -> Iterator[Check]:
+    """`tokens`: both files read `text` alike in llama.cpp. `tokenizer`: so does SentencePiece.
 
-    SentencePiece has the source's vocabulary. Nothing where there is no tokenizer, and no
-    `tokenizer` where it is of another kind.
+    `before` is of the source, `after` of the patched file; None where a file has no tokenizer.
+    SentencePiece gets the source's vocabulary, where that is of its kind.
     """
-    try:
-        before, after = (
-            run_in_child(tokens_by_llama_cpp, file.path, text, model=file.path)
-            for file in (source, patched)
-        )
-    except MalformedFileError as error:
-        yield Check("tokens", False, str(error))
-        return
     if before is None and after is None:
         return
     if before is None or after is None:
         yield Check("tokens", False, "one of the files has no tokenizer")
         return
     difference = first_difference(after, before.ids, text, "the source")
-    alike = f"the source's and the patched file's are the same {len(after.ids)}"
-    yield Check("tokens", not difference, difference or alike)
+    alike = f"the source and the patched file read the text as the same {len(after.ids):,}"
+    proven = f"{len(after.ids):,} tokens read alike"
+    yield Check("tokens", not difference, difference or alike, proven)
     if is_sentencepiece(source.header):
         yield _check_sentencepiece(source, after, text, not difference)
 
@@ -59,12 +54,12 @@ def _check_sentencepiece(
     source: GgufFile, tokens: Tokens, text: bytes, are_the_sources: bool
 ) -> Check:
     """Where the source's tokens differ too, the patch is not to blame, and nothing has failed."""
-    job = (tokens_by_sentencepiece, str(source.path), text)
     try:
-        reference = run_in_child(*job, model=source.path)
+        with Worker() as worker:
+            reference = worker.run(sentencepiece_job, source.path, text)
     except MissingExtraError as error:
         return Check("tokenizer", None, f"{error}; {error.hint}")
-    except MalformedFileError as error:
+    except (MalformedFileError, EngineError) as error:
         return Check("tokenizer", None, str(error))
     difference = first_difference(tokens, reference, text, "SentencePiece")
     alike = f"SentencePiece gives the same {len(reference)} tokens"
@@ -74,16 +69,18 @@ def _check_sentencepiece(
     return Check("tokenizer", not difference, difference or alike)
 
 
-def tokens_by_llama_cpp(path: Path, text: bytes, _progress: Progress) -> Tokens | None:
-    """Of a file's vocabulary alone, without its weights; None when it has no tokenizer."""
-    with loaded_model(path, DeviceOptions(), vocabulary_alone=True) as model:
-        if not model.has_tokenizer:
-            return None
-        ids = model.tokenize(text)
-        ids = ids[int(model.adds_bos) : len(ids) - int(model.adds_eos)]
-        distinct, at = np.unique(ids, return_inverse=True)
-        lengths = np.array([len(model.text_of(int(token))) for token in distinct])[at]
-    # What a tokenizer puts in front of a text, a space, is not in it.
+def sentencepiece_job(_session: Session, path: Path, text: bytes, _reporter: Reporter) -> Integers:
+    """`tokens_by_sentencepiece` as a job: the package is native code too."""
+    return tokens_by_sentencepiece(path, text)
+
+
+def read_text(model: Model, text: bytes) -> Tokens:
+    """The tokens of `text` by the tokenizer of a loaded model."""
+    ids = model.tokenize(text)
+    ids = ids[int(model.adds_bos) : len(ids) - int(model.adds_eos)]
+    distinct, at = np.unique(ids, return_inverse=True)
+    lengths = np.array([len(model.text_of(int(token))) for token in distinct])[at]
+    # A space that the tokenizer puts in front of the text is not part of it.
     return Tokens(ids, np.cumsum(lengths) - max(int(lengths.sum()) - len(text), 0))
 
 

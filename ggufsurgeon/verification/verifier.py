@@ -10,11 +10,16 @@ from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.model import DeviceOptions
-from ggufsurgeon.errors import MalformedFileError, MissingExtraError, UsageError
+from ggufsurgeon.errors import (
+    MalformedFileError,
+    MissingExtraError,
+    UsageError,
+    VerificationError,
+)
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import read_provenance
-from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.checks import Check
@@ -42,21 +47,53 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing that was looked at failed."""
+        """Whether nothing that was looked at failed."""
         return all(check.ok is not False for check in self.checks)
+
+    @property
+    def proven(self) -> tuple[str, ...]:
+        """What holds, with counts: `335 tensors (112,091,904 bytes)`."""
+        return tuple(check.proven for check in self.checks if check.ok and check.proven)
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """The names of the checks that could not be made."""
+        return tuple(check.name for check in self.checks if check.ok is None)
+
+    def raise_if_failed(self) -> None:
+        """Raise VerificationError where a check failed, MissingExtraError where no model ran."""
+        failed = [check.name for check in self.checks if check.ok is False]
+        if "source" in failed:
+            raise VerificationError(
+                f"{self.patched} was not made from {self.source}, so nothing is proven of it",
+                hint="Name the file that it was made from as the source.",
+            )
+        if "source runs" in failed:
+            raise VerificationError(
+                f"{self.source} does not run in llama.cpp, so nothing is proven about running",
+                hint="The structure holds: the file is what its layer path makes of the source.",
+            )
+        if failed:
+            raise VerificationError(
+                f"{self.patched} does not hold what it claims: {', '.join(failed)}",
+                hint="Do not use it; patch again, from a source that is known to be whole.",
+            )
+        if self.missing is not None:
+            raise self.missing
 
 
 def verify_patched(
     patched: GgufFile,
     source: GgufFile,
-    settings: PerplexitySettings,
+    settings: PerplexitySettings | None,
     options: DeviceOptions,
-    progress: Progress = UNWATCHED,
+    progress: Progress = NO_PROGRESS,
 ) -> Verification:
     """Prove that `patched` is what its layer path makes of `source`.
 
-    Raises UsageError when `patched` does not say which layer path it has, MalformedFileError
-    when that is none over `source`.
+    `settings` are of the perplexity of both, which is measured only with them. Raises UsageError
+    when `patched` does not record its layer path, MalformedFileError when that path does not fit
+    `source`.
     """
     made_from, claimed = _claim(patched, source)
     outcome = partial(Verification, patched.path, source.path, claimed)
@@ -98,7 +135,7 @@ def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
         path = parse_layers(claimed)
         path.check_within(len(find_blocks(source)))
     except UsageError as error:
-        problem = f"its layer path is none over {source.path}: {error}"
+        problem = f"its recorded layer path does not fit {source.path}: {error}"
         raise MalformedFileError(str(patched.path), problem) from None
     return path
 

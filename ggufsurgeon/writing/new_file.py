@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
-from ggufsurgeon.progress import UNWATCHED, Progress
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, WritePlan
 from ggufsurgeon.writing.copying import Copier
 from ggufsurgeon.writing.gathering import gather
@@ -19,7 +19,7 @@ from ggufsurgeon.writing.sources import opened_sources
 
 
 def write_new_file(
-    plan: WritePlan, destination: Path, *, replace: bool = False, progress: Progress = UNWATCHED
+    plan: WritePlan, destination: Path, *, replace: bool = False, progress: Progress = NO_PROGRESS
 ) -> Path:
     """Write `plan` to `destination`, and return the file that was written, links followed.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ggufsurgeon import api
-from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import parse_layers, repeat_windows
@@ -66,6 +66,46 @@ def test_a_path_that_extends_another_reuses_its_states(
         assert len(n_decodes) == 4
         list(router.logits(tokens[::-1].copy(), [parse_layers("0..3,2..3,0..4")]))
         assert len(n_decodes) == 7, "other tokens have other states"
+
+
+def test_many_paths_in_one_stream(
+    model: Model, tokens: Integers, written: Written, n_decodes: list[int]
+) -> None:
+    """A pass a window, and the plain pass gives the states for all that do not end the model."""
+    pieces = [slice(0, 16), slice(16, len(tokens))]
+    wanted = np.arange(len(tokens)) >= 9
+    inner = [path for path in TRIANGLE if path.blocks[-2:] == (3, 4) and len(path) < 9]
+    paths = [LayerPath.identity(5), *inner]
+    with opened_router([model], len(tokens)) as router:
+        found: dict[int, list[Results]] = {}
+        for path, _, logits in router.stream(tokens[np.newaxis], paths, wanted, pieces):
+            found.setdefault(path, []).append(np.array(logits))
+    windows_at_the_end = [p for p in inner if [last.block for _, last in p.runs()][0] == 4]
+    assert len(n_decodes) == len(pieces) * (len(paths) + bool(windows_at_the_end))
+    for n, path in enumerate(paths):
+        with opened_router([model], len(tokens)) as router:
+            alone = [
+                d.logits.copy() for d in router.stream(tokens[np.newaxis], [path], wanted, pieces)
+            ]
+        assert np.array_equal(np.concatenate(found[n]), np.concatenate(alone)), str(path)
+        np.testing.assert_allclose(
+            np.concatenate(found[n]), written(path, tokens)[wanted], atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_paths_of_any_shape_and_order_in_one_stream(
+    model: Model, tokens: Integers, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    paths = [LayerPath.of(generator.integers(0, 5, generator.integers(1, 9))) for _ in range(6)]
+    paths.insert(int(generator.integers(0, 6)), LayerPath.identity(5))
+    wanted, pieces = np.ones(len(tokens), dtype=np.bool_), [slice(0, len(tokens))]
+    with opened_router([model], len(tokens)) as router:
+        rows = router.stream(tokens[np.newaxis], paths, wanted, pieces)
+        found = [decoded.logits.copy() for decoded in rows]
+    for path, logits in zip(paths, found, strict=True):
+        assert np.array_equal(logits, route(model, path).logits(tokens)), str(path)
 
 
 def test_states_beyond_the_limit_go_to_a_file(model: Model, tokens: Integers) -> None:
@@ -213,7 +253,7 @@ def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
         next(router.logits(tokens, [LayerPath.identity(5)]))
     two, all_of_them = np.stack([tokens, tokens]), np.ones(len(tokens), dtype=np.bool_)
     with opened_router([model], 40) as router, pytest.raises(UsageError, match="2 texts do not"):
-        next(router.stream(two, LayerPath.identity(5), all_of_them, [slice(0, len(tokens))]))
+        next(router.stream(two, [LayerPath.identity(5)], all_of_them, [slice(0, len(tokens))]))
 
 
 def test_iterations_at_the_same_time_do_not_mix(model: Model, tokens: Integers) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.progress import Unwatched
+from ggufsurgeon.progress import NullProgress
 from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -69,7 +69,7 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, to
     assert figures(again) == figures(whole)
 
 
-class Watcher(Unwatched):
+class Watcher(NullProgress):
     """Remembers the running estimates."""
 
     def __init__(self) -> None:

@@ -12,13 +12,13 @@ import pytest
 from ggufsurgeon import api
 from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.request import PathRequest
-from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.progress import NO_PROGRESS
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.child import run_in_child
 from ggufsurgeon.engine.free_memory import free_memory
 from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.scoring.beforehand import Beforehand, fit_together, look_at_both
 from ggufsurgeon.scoring.jobs import News, Outcome
 from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings
@@ -87,9 +87,10 @@ def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -
             base=Side(longer),
             is_routed=path is not None,
         )
-        in_step = measure(task, None, UNWATCHED, None)
-        run = TimedRun(task, Store(None, None), UNWATCHED, None)
-        shape = run_in_child(look_at_both, task, model=stories)
+        in_step = measure(task, None, NO_PROGRESS, None)
+        run = TimedRun(task, Store(None, None), NO_PROGRESS, None)
+        with Worker() as worker:
+            shape = worker.run(look_at_both, task)
         assert shape.fit_together and shape.n_chunks == 7
         outcome = run.in_rounds(shape, n_bytes=3 * shape.chunk_n_bytes)
         in_rounds = run.known.measured(outcome)

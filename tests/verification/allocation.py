@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import WITHOUT_FLASH_ATTENTION
-from ggufsurgeon.engine.device_use import recorded_use
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.device_use import UseLog
+from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.sizing.footprint import CACHE_TYPES
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT
@@ -39,7 +39,8 @@ def allocate(path: Path, kind: str) -> list[int] | None:
     params.type_k = params.type_v = CACHE_TYPES[kind]
     if any(path.name.startswith(f"{name}-") for name in WITHOUT_FLASH_ATTENTION):
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    with recorded_use() as log:
+    log = UseLog()
+    with log_read_by(log.read):
         model = lib.llama_model_load_from_file(os.fsencode(path), model_params)
         context = lib.llama_init_from_model(model, params)
     (use,) = log.devices()

@@ -18,7 +18,7 @@ from tests.verification.naive import patch_naively
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import DeviceOptions, loaded_model
-from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
@@ -33,7 +33,7 @@ def sample(results: list[list[float]], are_logits: bool = True) -> Sample:
 
 def equivalence(source: Path, patched: Path) -> Equivalence:
     files = open_gguf(source), open_gguf(patched)
-    runs = run_both(*files, PATH, PerplexitySettings(32, 1), DeviceOptions(), UNWATCHED)
+    runs = run_both(*files, PATH, PerplexitySettings(32, 1), DeviceOptions(), NO_PROGRESS)
     assert runs.equivalence is not None
     return runs.equivalence
 

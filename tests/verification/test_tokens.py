@@ -13,7 +13,6 @@ import pytest
 from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.progress import UNWATCHED
 from tests.builders import STRING, pair
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
@@ -21,15 +20,11 @@ from tests.verification.expanding import expand
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 pytest.importorskip("sentencepiece", reason="needs the tokens extra")
 
+from ggufsurgeon.engine.model import DeviceOptions, loaded_model
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.verification.sentencepiece_tokens import tokens_by_sentencepiece
-from ggufsurgeon.verification.tokens import (
-    Tokens,
-    check_tokens,
-    first_difference,
-    tokens_by_llama_cpp,
-)
+from ggufsurgeon.verification.tokens import Tokens, check_tokens, first_difference, read_text
 
 Write = Callable[..., Path]
 ODD = "Äpfel, 日本語 🦙!\t\t x  y\r\n\n\n  z ▁ <s> </s> <0x41> \x00.".encode()
@@ -45,15 +40,21 @@ def changed(stories: Path, key: str, index: int, value: bytes) -> bytes:
     return bytes(data)
 
 
+def tokens_of(path: Path, text: bytes) -> Tokens | None:
+    with loaded_model(path, DeviceOptions(), vocabulary_alone=True) as model:
+        return read_text(model, text) if model.has_tokenizer else None
+
+
 def checks(source: Path, patched: Path) -> dict[str, Check]:
-    found = check_tokens(open_gguf(source), open_gguf(patched), shakespeare())
+    before, after = (tokens_of(path, shakespeare()) for path in (source, patched))
+    found = check_tokens(open_gguf(source), before, after, shakespeare())
     return {check.name: check for check in found}
 
 
 @pytest.mark.parametrize("text", [shakespeare(), ODD, b"x", b" leading", b""])
 def test_sentencepiece_reads_as_llama_cpp_does(stories: Path, text: bytes) -> None:
-    theirs = tokens_by_sentencepiece(str(stories), text, UNWATCHED)
-    ours = tokens_by_llama_cpp(stories, text, UNWATCHED)
+    theirs = tokens_by_sentencepiece(stories, text)
+    ours = tokens_of(stories, text)
     assert ours is not None
     assert first_difference(ours, theirs, text, "SentencePiece") == ""
     assert len(theirs) >= len(text) / 8
@@ -61,7 +62,7 @@ def test_sentencepiece_reads_as_llama_cpp_does(stories: Path, text: bytes) -> No
 
 def test_where_tokens_end(stories: Path) -> None:
     """The space in front of a text is none of its bytes."""
-    ours = tokens_by_llama_cpp(stories, b"The ball.", UNWATCHED)
+    ours = tokens_of(stories, b"The ball.")
     assert ours is not None
     pieces = open_gguf(stories).header.get("tokenizer.ggml.tokens")
     assert isinstance(pieces, list)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ggufsurgeon.api import plan as plan_patch
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.progress import UNWATCHED
+from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Copier, Road
@@ -129,7 +129,7 @@ def test_sendfile_refused_by_the_kernel(folder: Path) -> None:
     source = os.open(folder / "source-0", os.O_RDONLY)
     with pytest.raises(OSError, match="Invalid argument"):  # it is: sendfile(2) wants no O_APPEND
         os.sendfile(descriptor, source, 0, 1)
-    copier = Copier(descriptor, 0, UNWATCHED)
+    copier = Copier(descriptor, 0, NO_PROGRESS)
     copier.write(plan.header)
     copier.copy(source, 10, 500)
     copier.write_zeros(3)

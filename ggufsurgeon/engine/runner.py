@@ -1,0 +1,61 @@
+"""Who runs jobs: this process, or a worker process that llama.cpp may take down.
+
+A job is a function of a module, `job(session, *arguments, reporter)`: it asks the session for
+its models, so that several jobs share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from ggufsurgeon.engine.session import Session
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Runs one job after the other over models that stay loaded."""
+
+    def run(
+        self,
+        job: Callable[..., T],
+        *arguments: Any,
+        progress: Progress = NO_PROGRESS,
+        on_result: Callable[[Any], object] | None = None,
+    ) -> T:
+        """`job(session, *arguments, reporter)`; `on_result` is called with what it emits."""
+
+
+class InProcess:
+    """Runs jobs in this process: an abort of llama.cpp ends it."""
+
+    def __init__(self) -> None:
+        self._session = Session()
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.__exit__()
+
+    def run(
+        self,
+        job: Callable[..., T],
+        *arguments: Any,
+        progress: Progress = NO_PROGRESS,
+        on_result: Callable[[Any], object] | None = None,
+    ) -> T:
+        """Run a job here. Raises what the job raises."""
+        return job(self._session, *arguments, _LocalReporter(progress, on_result))
+
+
+class _LocalReporter:
+    def __init__(self, progress: Progress, on_result: Callable[[Any], object] | None) -> None:
+        self._on_result = on_result
+        self.begin, self.advance = progress.begin, progress.advance
+
+    def emit(self, result: Any) -> None:
+        if self._on_result is not None:
+            self._on_result(result)

@@ -1,0 +1,57 @@
+"""The models that one process keeps loaded, and what a job is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.progress import Progress
+
+
+class Reporter(Progress, Protocol):
+    """What a job is given to report its progress and its results as they come."""
+
+    def emit(self, result: Any) -> None:
+        """Pass a partial result to the caller of the job."""
+
+
+class Session:
+    """Loaded models by path and devices. A model is loaded when a job first asks for it.
+
+    `on_suspect` is called with the path of a file before llama.cpp reads it, and with None once
+    it has run: when the process dies in between, the file is to blame.
+    """
+
+    def __init__(self, on_suspect: Callable[[Path | None], None] | None = None) -> None:
+        self._on_suspect = on_suspect or (lambda _path: None)
+        self._loaded: dict[tuple[Path, DeviceOptions], tuple[Model, ExitStack]] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._loaded):
+            self._free(key)
+
+    def model(self, path: Path, options: DeviceOptions) -> Model:
+        """The model at `path` on these devices. Raises as `loaded_model`."""
+        key = (path, options)
+        if key not in self._loaded:
+            self._on_suspect(path)
+            stack = ExitStack()
+            model = stack.enter_context(loaded_model(path, options))
+            model.on_first_run = lambda: self._on_suspect(None)
+            self._loaded[key] = (model, stack)
+        return self._loaded[key][0]
+
+    def release(self, path: Path) -> None:
+        """Free the models that were loaded from `path`."""
+        for key in [key for key in self._loaded if key[0] == path]:
+            self._free(key)
+
+    def _free(self, key: tuple[Path, DeviceOptions]) -> None:
+        _, stack = self._loaded.pop(key)
+        stack.close()
