@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -21,26 +21,33 @@ from ggufsurgeon.cli.terminal import print_error
 from ggufsurgeon.cli.verify import verify
 from ggufsurgeon.errors import GgufSurgeonError
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
     epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 malformed file, 4 refused (nothing written), "
     "5 write failed (destination as it was), 7 verification failed, "
-    "8 an optional dependency is missing.",
+    "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
 )
 for command in (inspect, plan, patch, verify, perplexity, generate, choose):
-    app.command()(command)
+    app.command(context_settings=HELP_OPTIONS)(command)
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def _engine_version() -> str:
+    try:
+        return version("llama-cpp-python")
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ggufsurgeon {version('ggufsurgeon')}")
+        typer.echo(f"ggufsurgeon {version('ggufsurgeon')} (llama-cpp-python {_engine_version()})")
         raise typer.Exit
 
 
@@ -48,7 +55,12 @@ def _print_version(asked: bool) -> None:
 def _program(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the versions of ggufsurgeon and llama-cpp-python, and exit.",
+        ),
     ] = False,
 ) -> None: ...
 

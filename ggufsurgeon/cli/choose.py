@@ -18,6 +18,7 @@ from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
     Layers,
+    Quiet,
     Rpc,
     Source,
     TensorSplit,
@@ -42,11 +43,21 @@ if TYPE_CHECKING:
 def choose(
     model: Source,
     tasks: Annotated[
-        Path, typer.Option("--tasks", help="A file of tasks.", show_default=False, readable=False)
+        Path,
+        typer.Option(
+            "--tasks",
+            "-f",
+            metavar="FILE",
+            help="File of multiple-choice tasks.",
+            show_default=False,
+            readable=False,
+        ),
     ],
     task_format: Annotated[
         TaskFormat,
-        typer.Option("--format", help="Of the tasks: JSON lines, or a format of llama-perplexity."),
+        typer.Option(
+            "--format", help="Format of the tasks: JSON lines, or a llama-perplexity format."
+        ),
     ] = TaskFormat.JSONL,
     limit: Annotated[
         Optional[int],  # noqa: UP045
@@ -54,8 +65,7 @@ def choose(
             "--limit",
             metavar="N",
             min=1,
-            help="At most so many tasks, those that llama-perplexity's --hellaswag-tasks and its "
-            "like draw (all).",
+            help="Evaluate the same N-task subset as llama-perplexity (default: all tasks).",
         ),
     ] = None,
     window: Windows = None,
@@ -66,18 +76,22 @@ def choose(
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--base",
-            help="A model to compare with. With a layer path and no base: the model as it is.",
+            metavar="FILE",
+            help="Base model to compare with; with a layer path alone, MODEL as it is.",
             readable=False,
         ),
     ] = None,
-    details: Annotated[bool, typer.Option("--details", help="Tell of every task too.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also print the results of each task.")
+    ] = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
     rpc: Rpc = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Ask a model which of several answers is likeliest: accuracy and margin, with errors."""
+    """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
     for path in (model, base):
         if path is not None:
             open_gguf(path)  # what cannot be read is told before the first run
@@ -120,7 +134,7 @@ def _runs(
 
 def _tell(named: list[tuple[Path, Choices]], tasks: Path, as_json: bool, details: bool) -> None:
     if not named:
-        print_note("nothing is known yet: no task was done")
+        print_note("interrupted before the first task finished")
         return
     from ggufsurgeon.multiple_choice.choices import change
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 import typer
 
 from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.options import MEASURING, OUTPUT
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
@@ -18,44 +19,59 @@ if TYPE_CHECKING:
 
 Base: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
-    typer.Option("--base", help="A model to measure MODEL against.", readable=False),
+    typer.Option(
+        "--base",
+        metavar="FILE",
+        help="Base model to compare MODEL with.",
+        readable=False,
+        rich_help_panel=MEASURING,
+    ),
 ]
 BaseLogits: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         "--base-logits",
-        help="Or its logits, in a file of llama-perplexity's --kl-divergence-base.",
+        metavar="FILE",
+        help="Logits of the base model, saved by --save-logits or by llama-perplexity.",
         readable=False,
+        rich_help_panel=MEASURING,
     ),
 ]
 BaseLayers: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--base-layers",
-        metavar="PATH",
-        help='The layer path of the base: "0..6,4..29", inclusive. Without --base, MODEL\'s.',
+        metavar="LAYERS",
+        help='Layer path of the base model, such as "0..6,4..29"; without --base, of MODEL.',
+        rich_help_panel=MEASURING,
     ),
 ]
 SaveLogits: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         "--save-logits",
-        help="Write such a file of MODEL, with 2 bytes a scored token and word of its vocabulary.",
+        metavar="FILE",
+        help="Save the logits of MODEL as llama-perplexity's --kl-divergence-base does.",
         readable=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Plot: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         "--plot",
-        help="Draw losses by position and chunk, and differences: a .png, .svg or .pdf.",
+        metavar="FILE",
+        help="Draw losses by position and chunk as a .png, .svg or .pdf.",
         readable=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Replace: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--replace", help="Overwrite the files of --save-logits and --plot if they exist."
+        "--replace",
+        help="Overwrite the files of --save-logits and --plot if they exist.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 

@@ -13,6 +13,7 @@ from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
     Layers,
+    Quiet,
     Rpc,
     Source,
     TensorSplit,
@@ -26,34 +27,71 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
 from ggufsurgeon.container.gguf_file import open_gguf
 
+SAMPLING = "Sampling"
+
 
 def generate(
     model: Source,
     prompt: Annotated[
-        str, typer.Option("--prompt", help="The text to go on with.", show_default=False)
+        str, typer.Option("--prompt", "-p", help="Prompt to continue.", show_default=False)
     ],
     window: Windows = None,
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
-    n_tokens: Annotated[int, typer.Option("--tokens", min=1, help="At most so many tokens.")] = 128,
+    n_tokens: Annotated[
+        int,
+        typer.Option(
+            "--tokens",
+            "-n",
+            "--predict",
+            "--n-predict",
+            metavar="N",
+            min=1,
+            help="Maximum number of tokens to generate.",
+        ),
+    ] = 128,
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0, help="0 takes the likeliest token.")
+        float,
+        typer.Option(
+            "--temperature",
+            "--temp",
+            min=0,
+            help="Sampling temperature (0: greedy).",
+            rich_help_panel=SAMPLING,
+        ),
     ] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Of the likeliest so many.")] = 40,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            "--top-k", min=1, help="Sample from the K most likely tokens.", rich_help_panel=SAMPLING
+        ),
+    ] = 40,
     top_p: Annotated[
-        float, typer.Option("--top-p", min=0, max=1, help="Of the likeliest with this share.")
+        float,
+        typer.Option(
+            "--top-p", min=0, max=1, help="Nucleus (top-p) threshold.", rich_help_panel=SAMPLING
+        ),
     ] = 0.95,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 2, help="The same gives the same.")
+        int,
+        typer.Option(
+            "--seed",
+            "-s",
+            min=0,
+            max=2**32 - 2,
+            help="Random seed of the sampling.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = 0,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
     rpc: Rpc = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Let a model go on with a text along a layer path, without writing a file."""
+    """Generate text with a model along a layer path, without writing a file."""
     from ggufsurgeon.engine.sampling import Sampling
 
     check_context(open_gguf(model), n_tokens, "--tokens")

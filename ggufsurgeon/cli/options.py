@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
 
 import typer
 
+from ggufsurgeon.cli import terminal
 from ggufsurgeon.cli.terminal import print_warning
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
@@ -16,58 +17,125 @@ from ggufsurgeon.layer_path.request import PathRequest
 if TYPE_CHECKING:
     from ggufsurgeon.engine.model import DeviceOptions
 
+LAYER_PATH, MEASURING, DEVICES, OUTPUT = "Layer path", "Measuring", "Devices", "Output"
+"""The panels of the help."""
+
 Source: TypeAlias = Annotated[
     Path,
     # Whether it can be read is for the reader to say, in its own words.
-    typer.Argument(help="The GGUF to read.", show_default=False, readable=False),
+    typer.Argument(metavar="MODEL", help="GGUF file to read.", show_default=False, readable=False),
 ]
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=OUTPUT)
+]
+
+
+def _silence(quiet: bool) -> bool:
+    if quiet:
+        terminal.be_quiet()
+    return quiet
+
+
+Quiet: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Show no progress and no notes; errors are still shown.",
+        callback=_silence,
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 Windows: TypeAlias = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
     typer.Option(
         "--window",
         metavar="I:J",
-        help="Run blocks I to J-1 again. Repeatable: each window goes behind the last place "
-        "where block J-1 runs so far.",
+        help="Repeat blocks I to J-1. May be given several times: each window is inserted behind "
+        "the last place where block J-1 runs so far.",
+        rich_help_panel=LAYER_PATH,
     ),
 ]
 Times: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--times", metavar="K", help="Run each window K times in all (2)."),
+    typer.Option(
+        "--times",
+        metavar="K",
+        help="Total number of times that each window runs (default: 2).",
+        rich_help_panel=LAYER_PATH,
+    ),
 ]
 Drops: TypeAlias = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--drop", metavar="I:J", help="Leave blocks I to J-1 out. Repeatable."),
+    typer.Option(
+        "--drop",
+        metavar="I:J",
+        help="Drop blocks I to J-1. May be given several times.",
+        rich_help_panel=LAYER_PATH,
+    ),
 ]
 Layers: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--layers", metavar="PATH", help='The whole path: "0..6,4..29", inclusive.'),
+    typer.Option(
+        "--layers",
+        metavar="LAYERS",
+        help='Layer path in full, as inclusive ranges: "0..6,4..29".',
+        rich_help_panel=LAYER_PATH,
+    ),
 ]
 ScaleWeights: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--scale-weights",
-        help="Where nothing else makes the path possible, multiply weights by a factor: the same "
-        "within rounding, not to the bit, and the original cannot be had back.",
+        help="Multiply weights by a factor where nothing else makes the path possible: equal "
+        "within rounding, not to the bit, and not reversible.",
+        rich_help_panel=LAYER_PATH,
     ),
 ]
 GpuLayers: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--n-gpu-layers", metavar="N", min=-1, help="Blocks to keep on GPUs; -1: all."),
+    typer.Option(
+        "--n-gpu-layers",
+        "--gpu-layers",
+        "-ngl",
+        metavar="N",
+        min=-1,
+        help="Number of layers to offload to GPUs, the output counted as one (-1: all).",
+        rich_help_panel=DEVICES,
+    ),
 ]
 TensorSplit: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--tensor-split", metavar="A,B", help="Shares of the GPUs, such as 1,1."),
+    typer.Option(
+        "--tensor-split",
+        "-ts",
+        metavar="A,B",
+        help="Shares of the layers for each GPU, such as 3,1.",
+        rich_help_panel=DEVICES,
+    ),
 ]
 Threads: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--threads", metavar="N", min=1, max=512, help="CPU threads."),
+    typer.Option(
+        "--threads",
+        "-t",
+        metavar="N",
+        min=1,
+        max=512,
+        help="Number of CPU threads (default: one for each physical core).",
+        rich_help_panel=DEVICES,
+    ),
 ]
 
 Rpc: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--rpc", metavar="HOST:PORT,...", help="llama.cpp RPC servers to run on too."),
+    typer.Option(
+        "--rpc",
+        metavar="HOST:PORT,...",
+        help="RPC servers of llama.cpp, whose devices join as GPUs.",
+        rich_help_panel=DEVICES,
+    ),
 ]
 
 

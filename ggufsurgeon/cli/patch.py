@@ -13,6 +13,7 @@ from ggufsurgeon.cli.options import (
     Drops,
     Json,
     Layers,
+    Quiet,
     ScaleWeights,
     Source,
     Times,
@@ -26,7 +27,10 @@ from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 def patch(
     source: Source,
     destination: Annotated[
-        Path, typer.Argument(help="The file to write.", show_default=False, readable=False)
+        Path,
+        typer.Argument(
+            metavar="DEST", help="GGUF file to write.", show_default=False, readable=False
+        ),
     ],
     window: Windows = None,
     times: Times = None,
@@ -37,8 +41,9 @@ def patch(
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
     ] = False,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the GGUF in which the blocks of a layer path run, in order. SOURCE is only read."""
+    """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     request = path_request(window, times, drop, layers)
     with watched() as progress:
         planned = api.patch(

@@ -23,10 +23,13 @@ from ggufsurgeon.cli.divergence import (
 )
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
+    MEASURING,
+    OUTPUT,
     Drops,
     GpuLayers,
     Json,
     Layers,
+    Quiet,
     Rpc,
     Source,
     TensorSplit,
@@ -52,7 +55,10 @@ def perplexity(
         Path,
         typer.Option(
             "--text",
-            help="A text file, a folder of .txt and .md files, or - for standard input.",
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Text file, folder of .txt and .md files, or - for standard input.",
             show_default=False,
             readable=False,
             allow_dash=True,
@@ -67,31 +73,75 @@ def perplexity(
     base_logits: BaseLogits = None,
     save_logits: SaveLogits = None,
     replace: Replace = False,
-    ctx: Annotated[int, typer.Option("--ctx", min=8, help="Tokens of a chunk.")] = 512,
+    ctx: Annotated[
+        int,
+        typer.Option(
+            "--ctx",
+            "-c",
+            "--ctx-size",
+            metavar="N",
+            min=8,
+            help="Number of tokens in a chunk.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = 512,
     chunks: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--chunks", min=1, help="At most so many chunks (all)."),
+        typer.Option(
+            "--chunks",
+            metavar="N",
+            min=1,
+            help="Maximum number of chunks to measure (default: all).",
+            rich_help_panel=MEASURING,
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Tokens decoded at once.")] = 2048,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch",
+            "-b",
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Number of tokens decoded together.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = 2048,
     stride: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            "--stride", metavar="N", min=1, help="Overlapping chunks, N tokens apart and scored."
+            "--stride",
+            "--ppl-stride",
+            metavar="N",
+            min=1,
+            help="Strided evaluation, as llama-perplexity's --ppl-stride.",
+            rich_help_panel=MEASURING,
         ),
     ] = None,
     store: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--store", help="Keep what is known in this file, and go on with it."),
+        typer.Option(
+            "--store",
+            metavar="FILE",
+            help="Checkpoint file; an interrupted run resumes from it.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     plot: Plot = None,
     details: Annotated[
-        bool, typer.Option("--details", help="With --json: losses by chunk and by position too.")
+        bool,
+        typer.Option(
+            "--details",
+            help="Add losses by chunk and by position; requires --json.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
     rpc: Rpc = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
 
@@ -101,7 +151,7 @@ def perplexity(
     from ggufsurgeon.scoring.perplexity import PerplexitySettings
 
     if details and not json:
-        raise UsageError("--details is of --json")
+        raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
     if plot is not None:
@@ -135,7 +185,7 @@ def perplexity(
         for known in heard:
             tell(known.measured())
         if not heard:
-            print_note("nothing new is known yet: no chunk was done")
+            print_note("interrupted before the first chunk finished")
         raise
     tell(measured)
 

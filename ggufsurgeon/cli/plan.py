@@ -9,6 +9,7 @@ import typer
 from ggufsurgeon import api
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
+    DEVICES,
     Drops,
     GpuLayers,
     Json,
@@ -38,15 +39,28 @@ def plan(
     tensor_split: TensorSplit = None,
     memory: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--memory", metavar="A,B", help="Memory of each GPU, such as 24GB,24GB."),
+        typer.Option(
+            "--memory",
+            metavar="A,B",
+            help="Memory of each GPU, such as 24GB,24GB.",
+            rich_help_panel=DEVICES,
+        ),
     ] = None,
     ctx: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--ctx", min=1, help="Tokens of context (4096, or the model's if fewer)."),
+        typer.Option(
+            "--ctx",
+            "-c",
+            "--ctx-size",
+            metavar="N",
+            min=1,
+            help="Context size in tokens (default: 4096, or the model's if smaller).",
+            rich_help_panel=DEVICES,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what `patch` would write, and what it would cost. Writes nothing."""
+    """Show what patch would write, and its cost in memory. Writes nothing."""
     request = path_request(window, times, drop, layers)
     planned = api.plan(source, request, scale_weights=scale_weights)
     if ctx is not None:

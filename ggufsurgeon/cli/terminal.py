@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST_STEP = 24
 """Characters of a step's name: a line of progress fits 80 columns."""
 PLAIN_WIDTH = 160
-"""Columns where nobody looks at a terminal."""
+"""Most columns of a table in a pipe or a file; it takes those that its cells need."""
 UNBROKEN = 24
 """Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
 GAP = "   "
@@ -57,9 +57,19 @@ def print_piece(text: str) -> None:
     print_text("".join(c if c in "\n\t" else printable(c) for c in text), end="")
 
 
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Show no notes and no progress from now on, as --quiet asks."""
+    global _quiet
+    _quiet = True
+
+
 def print_note(message: str) -> None:
-    """A word about how it went, on standard error."""
-    print(printable(message), file=sys.stderr)
+    """Print a note on standard error, unless --quiet was given."""
+    if not _quiet:
+        print(printable(message), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -115,7 +125,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Console(
         file=drawn, width=max(width, needed), force_terminal=is_terminal, highlight=False
     ).print(table)
-    print_text(f"{printable(title)}\n\n{drawn.getvalue()}")
+    lines = [line.rstrip() for line in drawn.getvalue().splitlines()]
+    print_text("\n".join([printable(title), "", *lines, ""]))
 
 
 @contextmanager
@@ -139,7 +150,7 @@ def watched() -> Iterator[Progress]:
         TextColumn("left {task.fields[note]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as bars:
         yield _Watcher(bars)
 
 

@@ -14,6 +14,7 @@ from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
+    Quiet,
     Rpc,
     TensorSplit,
     Threads,
@@ -33,26 +34,41 @@ MARKS = {True: "ok", False: "FAILED", None: "unproven"}
 
 def verify(
     patched: Annotated[
-        Path, typer.Argument(help="The file to prove.", show_default=False, readable=False)
+        Path,
+        typer.Argument(
+            metavar="PATCHED", help="Patched GGUF file.", show_default=False, readable=False
+        ),
     ],
     source: Annotated[
-        Path, typer.Option("--source", help="The file it was made from.", readable=False)
+        Path,
+        typer.Option(
+            "--source", metavar="FILE", help="File that it was made from.", readable=False
+        ),
     ],
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
     ] = False,
     ctx: Annotated[
         int,
-        typer.Option("--ctx", min=8, help="Context of --thorough, at most the model's own."),
+        typer.Option(
+            "--ctx",
+            "-c",
+            "--ctx-size",
+            metavar="N",
+            min=8,
+            help="Context size of --thorough.",
+        ),
     ] = 512,
     chunks: Annotated[
-        int, typer.Option("--chunks", min=1, help="Number of chunks of --thorough.")
+        int,
+        typer.Option("--chunks", metavar="N", min=1, help="Number of chunks of --thorough."),
     ] = N_CHUNKS,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
     rpc: Rpc = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
     from ggufsurgeon.scoring.perplexity import PerplexitySettings

@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeVar
 
 from ggufsurgeon.engine.crash import crash_error
+from ggufsurgeon.errors import EngineError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 T = TypeVar("T")
@@ -89,12 +90,12 @@ class Worker:
         """End the process, whatever it does."""
         if self._process is None:
             return
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, self._errors):
             if stream is not None:
                 _close(stream)
-        self._process = None
 
     def _start(self) -> None:
         if self._process is not None:
@@ -150,7 +151,8 @@ class Worker:
                 self.close()
 
     def _crash(self, job: str) -> Exception:
-        assert self._process is not None and self._errors is not None
+        if self._process is None or self._errors is None:  # by another thread
+            return EngineError(f"the worker was closed in the job {job}")
         status = self._process.wait()
         error = crash_error(status, self._errors, job, self._suspect)
         self.close()

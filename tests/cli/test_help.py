@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,31 +23,73 @@ COMMANDS: dict[str, Any] = PROGRAM.commands
 def assert_mentions(text: str, command: Any) -> None:
     """All that the parser takes is in the help."""
     for parameter in command.params:
-        for option in parameter.opts:
+        names = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar]
+        for option in names:
             assert option.lower() in text.lower(), option
         if parameter.opts[0].startswith("-"):
             assert parameter.help, parameter.name
 
 
 def test_the_program(surgeon: Run) -> None:
-    done = surgeon("--help")
+    done = surgeon("--help", env=os.environ | {"COLUMNS": "140"})
     assert (done.returncode, done.stderr) == (0, "")
     assert_mentions(done.stdout, PROGRAM)
     for name in COMMANDS:
-        assert f"\n  {name} " in done.stdout
+        assert f"│ {name} " in done.stdout
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, GgufSurgeonError)}
-    assert codes == {1, 2, 3, 4, 5, 7, 8}
-    told = done.stdout[done.stdout.index("Exit codes:") :].replace("\n ", "")
+    assert codes == {1, 2, 3, 4, 5, 7, 8, 9}
+    told = done.stdout[done.stdout.index("Exit codes:") :].replace("\n", "").replace("  ", " ")
     for code in codes:
         assert f" {code} " in told
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command(surgeon: Run, name: str) -> None:
-    done = surgeon(name, "--help")
+    wide = os.environ | {"COLUMNS": "140"}
+    done = surgeon(name, "--help", env=wide)
     assert (done.returncode, done.stderr) == (0, "")
+    assert surgeon(name, "-h", env=wide).stdout == done.stdout
     assert_mentions(done.stdout, COMMANDS[name])
+
+
+FIRST_WORDS = {
+    *("Add", "Also", "Draw", "Drop", "Evaluate", "Measure", "Multiply", "Overwrite", "Print"),
+    *("Repeat", "Sample", "Save", "Show"),
+    *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
+    *("Memory", "Nucleus", "Number", "Patched", "Prompt", "RPC", "Random", "Sampling", "Shares"),
+    *("Strided", "Text", "Total"),
+}
+"""Verbs, and nouns with what stands in front of them."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_begins_with_a_noun_or_a_verb_and_is_a_sentence(name: str) -> None:
+    for parameter in COMMANDS[name].params:
+        assert parameter.help, f"{name}: {parameter.name} has no help"
+        first = re.split(r"\W", parameter.help)[0]
+        assert first in FIRST_WORDS, f"{name}: {parameter.name}: {parameter.help}"
+        assert parameter.help.rstrip().endswith("."), f"{name}: {parameter.name}"
+
+
+def test_options_have_the_names_that_llama_cpp_gives_them() -> None:
+    """common/arg.cpp of llama.cpp."""
+    expected = {
+        "perplexity": {"-f", "--file", "-c", "--ctx-size", "-b", "--batch-size", "--ppl-stride"},
+        "generate": {"-p", "-n", "--predict", "--n-predict", "--temp", "-s"},
+        "verify": {"-c", "-t", "-ts", "-ngl", "--gpu-layers", "--rpc"},
+    }
+    for name, options in expected.items():
+        taken = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert options <= taken
+
+
+def test_short_options_of_several_letters_are_options(surgeon: Run, stories: Path) -> None:
+    plain = surgeon("plan", stories, "--window", "1:3", "--json", "--tensor-split", "3,1")
+    short = surgeon("plan", stories, "--window", "1:3", "--json", "-ts", "3,1")
+    assert short.returncode == 0 and short.stdout == plain.stdout
+    none = surgeon("plan", stories, "--window", "1:3", "--json", "-ts", "3,1", "-ngl", "0")
+    assert none.returncode == 0 and none.stdout != plain.stdout
 
 
 def test_there_are_the_commands_that_are_promised() -> None:
@@ -64,8 +109,9 @@ def test_there_are_the_commands_that_are_promised() -> None:
 
 def test_the_version(surgeon: Run) -> None:
     done = surgeon("--version")
-    expected = (0, f"ggufsurgeon {version('ggufsurgeon')}\n", "")
-    assert (done.returncode, done.stdout, done.stderr) == expected
+    engine = version("llama-cpp-python")
+    expected = f"ggufsurgeon {version('ggufsurgeon')} (llama-cpp-python {engine})\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 
 def test_nothing_asked_is_a_usage_error_with_help(surgeon: Run) -> None:

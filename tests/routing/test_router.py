@@ -78,9 +78,9 @@ def test_many_paths_in_one_stream(
     paths = [LayerPath.identity(5), *inner]
     with opened_router([model], len(tokens)) as router:
         found: dict[int, list[Results]] = {}
-        for path, _, logits in router.stream(tokens[np.newaxis], paths, wanted, pieces):
-            found.setdefault(path, []).append(np.array(logits))
-    windows_at_the_end = [p for p in inner if [last.block for _, last in p.runs()][0] == 4]
+        for index, _, logits in router.stream(tokens[np.newaxis], paths, wanted, pieces):
+            found.setdefault(index, []).append(np.array(logits))
+    windows_at_the_end = [p for p in inner if next(last.block for _, last in p.runs()) == 4]
     assert len(n_decodes) == len(pieces) * (len(paths) + bool(windows_at_the_end))
     for n, path in enumerate(paths):
         with opened_router([model], len(tokens)) as router:
