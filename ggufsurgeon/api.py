@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -62,9 +62,7 @@ def inspect(model: PathLike) -> Inspection:
     return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)
 
 
-def plan(
-    source: PathLike, path: LayerPath | PathRequest, *, scale_weights: bool = False
-) -> PatchPlan:
+def plan(source: PathLike, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
     file = open_gguf(source)
     return plan_patch(file, resolve_path(file, path), scale_weights=scale_weights)
@@ -73,7 +71,7 @@ def plan(
 def patch(
     source: PathLike,
     destination: PathLike,
-    path: LayerPath | PathRequest,
+    path: AnyPath,
     *,
     scale_weights: bool = False,
     replace: bool = False,
@@ -139,10 +137,10 @@ def perplexity(
 def divergence(
     model: PathLike,
     text: PathLike | bytes,
-    path: LayerPath | PathRequest | None = None,
+    path: AnyPath | None = None,
     *,
     base: PathLike | None = None,
-    base_path: LayerPath | PathRequest | None = None,
+    base_path: AnyPath | None = None,
     base_logits: PathLike | None = None,
     save_logits: PathLike | None = None,
     replace: bool = False,
@@ -228,7 +226,7 @@ def draw_losses(
 def generate(
     model: PathLike,
     prompt: str,
-    path: LayerPath | PathRequest | None = None,
+    path: AnyPath | None = None,
     *,
     n_tokens: int = 128,
     sampling: Sampling | None = None,
@@ -262,7 +260,7 @@ def generate(
 def choose(
     model: PathLike,
     tasks: PathLike,
-    paths: Sequence[LayerPath | PathRequest] = (),
+    paths: Sequence[AnyPath] = (),
     *,
     task_format: str = "jsonl",
     limit: int | None = None,
@@ -287,7 +285,7 @@ def choose(
 
     file = open_gguf(model)
     kind = TaskFormat(task_format)
-    drawn = draw(read_tasks(Path(tasks), kind), limit, kind)
+    drawn = draw(read_tasks(Path(tasks), kind), limit, as_hellaswag=kind is TaskFormat.HELLASWAG)
     layer_paths = [resolve_path(file, path) for path in paths]
     answered = Answered(layer_paths, len(drawn))
 

@@ -36,7 +36,7 @@ class QueryScale(CountSelectsMaths):
         except RefusedError as error:
             if factor is not None:
                 error.hint = (
-                    f"--scale-weights multiplies {self.tensor} of every block by {factor:.6g} "
+                    f"scale_weights multiplies {self.tensor} of every block by {factor:.6g} "
                     "instead: the same within rounding, though not to the bit."
                 )
             raise

@@ -26,12 +26,12 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     device_options,
-    optional_path_request,
+    optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 from ggufsurgeon.rules.blocks import find_blocks
 
@@ -95,7 +95,7 @@ def choose(
     for path in (model, base):
         if path is not None:
             open_gguf(path)  # what cannot be read is told before the first run
-    runs = _runs(model, base, optional_path_request(window, times, drop, layers))
+    runs = _runs(model, base, optional_layer_path(window, times, drop, layers))
     named: list[tuple[Path, Choices]] = []
     heard: deque[Answered] = deque(maxlen=1)
     tell = partial(_tell, named, tasks, json, details)
@@ -121,9 +121,7 @@ def choose(
     tell()
 
 
-def _runs(
-    model: Path, base: Path | None, path: PathRequest | None
-) -> list[tuple[Path, list[PathRequest | LayerPath]]]:
+def _runs(model: Path, base: Path | None, path: AnyPath | None) -> list[tuple[Path, list[AnyPath]]]:
     """Which models are asked, along which paths."""
     if path is None:
         return [(asked, []) for asked in (model, base) if asked is not None]

@@ -22,7 +22,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     check_context,
     device_options,
-    optional_path_request,
+    optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
 from ggufsurgeon.container.gguf_file import open_gguf
@@ -98,7 +98,7 @@ def generate(
     result = api.generate(
         model,
         prompt,
-        optional_path_request(window, times, drop, layers),
+        optional_layer_path(window, times, drop, layers),
         n_tokens=n_tokens,
         sampling=Sampling(temperature, top_k, top_p, seed),
         options=device_options(n_gpu_layers, tensor_split, threads, rpc),

@@ -11,8 +11,9 @@ from ggufsurgeon.cli import terminal
 from ggufsurgeon.cli.terminal import print_warning
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.notations import parse_window
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import AnyPath, drop, repeat
+from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
+from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.model import DeviceOptions
@@ -139,25 +140,34 @@ Rpc: TypeAlias = Annotated[
 ]
 
 
-def path_request(
+def layer_path(
     windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
-) -> PathRequest:
-    """The layer path that the options ask for."""
-    return PathRequest(
-        windows=tuple(parse_window(text) for text in windows or ()),
-        times=times,
-        drops=tuple(parse_window(text) for text in drops or ()),
-        layers=layers,
-    )
+) -> AnyPath:
+    """The layer path that the options ask for. Raises UsageError unless they name exactly one."""
+    asked = [bool(windows), bool(drops), layers is not None]
+    if sum(asked) != 1:
+        found = "none is given" if not any(asked) else "they exclude each other"
+        raise UsageError(
+            f"expected one of --window, --drop and --layers: {found}",
+            hint="--window I:J repeats blocks, --drop I:J drops them, "
+            '--layers "0..6,4..29" is the path in full.',
+        )
+    if times is not None and not windows:
+        raise UsageError("--times requires --window")
+    if layers is not None:
+        return LayerPath(layers)
+    if drops:
+        return drop(*drops)
+    return repeat(*windows or (), times=DEFAULT_TIMES if times is None else times)
 
 
-def optional_path_request(
+def optional_layer_path(
     windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
-) -> PathRequest | None:
+) -> AnyPath | None:
     """The layer path that the options ask for; None when there are none of them."""
     if not windows and not drops and times is None and layers is None:
         return None
-    return path_request(windows, times, drops, layers)
+    return layer_path(windows, times, drops, layers)
 
 
 def device_options(

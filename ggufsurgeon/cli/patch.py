@@ -18,7 +18,7 @@ from ggufsurgeon.cli.options import (
     Source,
     Times,
     Windows,
-    path_request,
+    layer_path,
 )
 from ggufsurgeon.cli.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
@@ -44,7 +44,7 @@ def patch(
     quiet: Quiet = False,
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
-    request = path_request(window, times, drop, layers)
+    request = layer_path(window, times, drop, layers)
     with watched() as progress:
         planned = api.patch(
             source,

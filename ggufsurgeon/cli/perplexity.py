@@ -38,12 +38,12 @@ from ggufsurgeon.cli.options import (
     Windows,
     check_context,
     device_options,
-    optional_path_request,
+    optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.scoring.measured import Known, Measured
@@ -169,9 +169,9 @@ def perplexity(
             measured = api.divergence(
                 model,
                 text,
-                optional_path_request(window, times, drop, layers),
+                optional_layer_path(window, times, drop, layers),
                 base=base,
-                base_path=PathRequest(layers=base_layers) if base_layers else None,
+                base_path=LayerPath(base_layers) if base_layers else None,
                 base_logits=base_logits,
                 save_logits=save_logits,
                 replace=replace,

@@ -20,7 +20,7 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     check_context,
-    path_request,
+    layer_path,
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
@@ -61,7 +61,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
-    request = path_request(window, times, drop, layers)
+    request = layer_path(window, times, drop, layers)
     planned = api.plan(source, request, scale_weights=scale_weights)
     if ctx is not None:
         check_context(planned.source, ctx)

@@ -19,7 +19,7 @@ def hint_of_format(data: bytes | mmap.mmap) -> str:
     if start[8:10] in (b'{"', b"{ "):  # behind the length of a JSON header
         return f"This looks like safetensors. {CONVERT}"
     if start.startswith(b"_logits_"):
-        return "These are logits of a model: perplexity --base-logits measures against them."
+        return "These are logits of a model: give them as the base logits of a measurement."
     if start.startswith(PICKLES):
         return f"This looks like a PyTorch checkpoint. {CONVERT}"
     if start.startswith(OLD_MODELS):

@@ -210,8 +210,8 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
     reason = last_errors()
     if "alloc" in reason:
         return UsageError(
-            f"{path}: {problem}, for want of memory: {reason}",
-            hint="Give the device less: another --tensor-split, fewer --n-gpu-layers or tokens.",
+            f"{path}: {problem}, out of memory: {reason}",
+            hint="Put less on the device: fewer GPU layers, another split, a smaller context.",
         )
     return MalformedFileError(str(path), f"{problem}: {reason}")
 

@@ -33,19 +33,19 @@ def check_rpc_server(host: str) -> None:
             _greet(connection, host)
     except TimeoutError:
         raise UsageError(
-            f"--rpc {host}: no answer within {ANSWER_SECONDS} seconds",
+            f"RPC server {host}: no answer within {ANSWER_SECONDS} seconds",
             hint="Is it a llama.cpp rpc-server? It serves one client at a time: is it in use?",
         ) from None
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"--rpc {host}: {reason}", hint=NOT_A_SERVER) from None
+        raise UsageError(f"RPC server {host}: {reason}", hint=NOT_A_SERVER) from None
 
 
 def _parse(host: str) -> tuple[str, int]:
     """As llama.cpp does, which knows no IPv6 addresses (ggml-rpc.cpp:297-310)."""
     name, _, port = host.partition(":")
     if not name or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"--rpc {host!r}: expected HOST:PORT, for instance 192.168.1.7:50052")
+        raise UsageError(f"RPC server {host!r}: expected HOST:PORT, for instance 192.168.1.7:50052")
     return name, int(port)
 
 
@@ -56,7 +56,7 @@ def _greet(connection: socket.socket, host: str) -> None:
     n_bytes = struct.unpack("<Q", size)[0] if len(size) == 8 else 0
     if not 3 <= n_bytes <= MAX_ANSWER_N_BYTES or len(_receive(connection, n_bytes)) < n_bytes:
         raise UsageError(
-            f"--rpc {host}: what answers there does not speak llama.cpp's RPC protocol",
+            f"RPC server {host}: what answers there does not speak llama.cpp's RPC protocol",
             hint=NOT_A_SERVER,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +18,28 @@ class BlockRef:
     block: int
 
 
-@dataclass(frozen=True)
+MAX_STEPS = 100_000
+"""Keeps `0..99999,0..99999` from filling the memory; what loads is far below."""
+
+_RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
+
+
+@dataclass(frozen=True, init=False)
 class LayerPath:
-    """The blocks that run, in order. `steps[n]` is the block that becomes block n."""
+    """The blocks that run, in order: `steps[n]` is the block that becomes block n.
+
+    `LayerPath("0..6,4..29")` reads inclusive ranges, as llm-circuit-finder and exllamav3 write
+    them; single blocks and `source:range` are allowed. Raises UsageError for another text.
+
+    >>> LayerPath("0..3,2..5").blocks
+    (0, 1, 2, 3, 2, 3, 4, 5)
+    """
 
     steps: tuple[BlockRef, ...]
+
+    def __init__(self, steps: str | Iterable[BlockRef]) -> None:
+        parsed = _parse(steps) if isinstance(steps, str) else tuple(steps)
+        object.__setattr__(self, "steps", parsed)
 
     @classmethod
     def of(cls, blocks: Iterable[int], source: int = 0) -> LayerPath:
@@ -44,6 +62,11 @@ class LayerPath:
     def blocks(self) -> tuple[int, ...]:
         """Block indices, for a path over one model."""
         return tuple(step.block for step in self.steps)
+
+    def over(self, n_blocks: int) -> LayerPath:
+        """This path, over a model of `n_blocks`. Raises UsageError when it does not fit."""
+        self.check_within(n_blocks)
+        return self
 
     def check_within(self, *n_blocks: int) -> None:
         """Raise UsageError unless this is a path over models with these numbers of blocks."""
@@ -74,3 +97,32 @@ class LayerPath:
 def _format_run(first: BlockRef, last: BlockRef) -> str:
     blocks = f"{first.block}" if first == last else f"{first.block}..{last.block}"
     return f"{first.source}:{blocks}" if first.source else blocks
+
+
+def _parse(text: str) -> tuple[BlockRef, ...]:
+    if not text.strip():
+        raise UsageError("the layer path is empty: expected ranges such as 0..6,4..29")
+    steps: list[BlockRef] = []
+    for part in text.split(","):
+        steps.extend(_parse_range(part.strip(), text))
+        if len(steps) > MAX_STEPS:
+            raise UsageError(f"layers {text[:40]!r}: no model runs {MAX_STEPS} blocks")
+    return tuple(steps)
+
+
+def _parse_range(part: str, text: str) -> list[BlockRef]:
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        raise UsageError(f"layers {text!r}: {part!r} is not a range; expected 4..29 or 7")
+    source, first = block_number(match[1] or "0"), block_number(match[2])
+    last = block_number(match[3] or match[2])
+    if last < first:
+        raise UsageError(f"layers {text!r}: {part!r} runs backwards; name the blocks one by one")
+    return [BlockRef(source, block) for block in range(first, last + 1)]
+
+
+def block_number(digits: str) -> int:
+    """The number that digits stand for. Raises UsageError beyond what any model has."""
+    if len(digits) > 5:
+        raise UsageError(f"no model has a block {digits}")
+    return int(digits)

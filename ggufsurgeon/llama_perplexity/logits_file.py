@@ -31,7 +31,7 @@ from ggufsurgeon.llama_perplexity.softmax import Logits
 MAGIC = b"_logits_"
 EXACT_MAGIC = b"_floats_"
 HEAD = struct.Struct("=8siii")
-HINT = "`ggufsurgeon perplexity BASE --text FILE --save-logits FILE` makes such a file."
+HINT = "llama-perplexity and ggufsurgeon's perplexity save such files."
 Tokens = npt.NDArray[np.int32]
 
 
@@ -107,7 +107,7 @@ def opened_writer(
     if n_free < shape.n_bytes:
         raise WriteFailedError(
             f"the logits need {shape.n_bytes:,} bytes, {path.parent} has {n_free:,} free",
-            hint="Measure fewer --chunks, or set TMPDIR if this is the folder for temporary files.",
+            hint="Measure fewer chunks, or set TMPDIR if this is the folder for temporary files.",
         )
     try:
         with path.open("wb") as stream:
@@ -148,10 +148,10 @@ class BaseFile:
             )
         if shape.n_ctx != n_ctx:
             problem = f"{self.name} has contexts of {shape.n_ctx} tokens, not {n_ctx}"
-            raise UsageError(problem, hint=f"Measure with --ctx {shape.n_ctx}.")
+            raise UsageError(problem, hint=f"Measure with a context of {shape.n_ctx} tokens.")
         if shape.n_chunks < n_chunks:
             problem = f"{self.name} has {shape.n_chunks} chunks, {n_chunks} are asked for"
-            raise UsageError(problem, hint=f"Measure with --chunks {shape.n_chunks}.")
+            raise UsageError(problem, hint=f"Measure {shape.n_chunks} chunks.")
         different = self.tokens[:n_chunks] != tokens
         if different.any():
             chunk, place = np.argwhere(different)[0]
@@ -214,8 +214,8 @@ def opened_base(path: Path, name: str = "") -> Iterator[BaseFile]:
 
 def _shape(path: Path, head: bytes) -> Shape:
     if head[:8] not in (MAGIC, EXACT_MAGIC):
-        hint = "--base MODEL measures against a model." if head[:4] == b"GGUF" else HINT
-        problem = f"no base file of llama-perplexity: it does not begin with {MAGIC.decode()}"
+        hint = "Give a model as the base, not as base logits." if head[:4] == b"GGUF" else HINT
+        problem = f"not a llama-perplexity logits file: it does not begin with {MAGIC.decode()}"
         raise MalformedFileError(str(path), problem, offset=0, hint=hint)
     if len(head) < HEAD.size:
         raise MalformedFileError(str(path), "it ends within its header", offset=len(head))

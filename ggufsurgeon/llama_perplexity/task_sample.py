@@ -1,4 +1,4 @@
-"""Some tasks of many: the same that llama-perplexity draws.
+"""The tasks that llama-perplexity draws from many, bug for bug.
 
 Its `--hellaswag-tasks`, `--winogrande-tasks` and `--multiple-choice-tasks` draw without putting
 back, by a Mersenne twister that is seeded with 1 (tools/perplexity/perplexity.cpp:764-842,
@@ -8,22 +8,26 @@ back, by a Mersenne twister that is seeded with 1 (tools/perplexity/perplexity.c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
+T = TypeVar("T")
 
 Generator = Callable[[], int]
 """Of integers from 0 to 2**32 - 1."""
 
 
-def draw(tasks: Sequence[Task], n: int | None, task_format: TaskFormat) -> tuple[Task, ...]:
-    """`n` of the tasks, in the order that they are drawn; all as they are if there are no more."""
+def draw(tasks: Sequence[T], n: int | None, *, as_hellaswag: bool) -> tuple[T, ...]:
+    """`n` of the tasks, in the order that they are drawn; all of them if there are no more.
+
+    Hellaswag's tasks are drawn in another way than winogrande's and multiple choice.
+    """
     if n is None or n >= len(tasks):
         return tuple(tasks)
     generator = _twister()
     left = list(tasks)
-    take = take_lemire if task_format is TaskFormat.HELLASWAG else _take_scaled
+    take = take_lemire if as_hellaswag else _take_scaled
     return tuple(take(left, generator) for _ in range(n))
 
 
@@ -33,7 +37,7 @@ def _twister() -> Generator:
     return lambda: int(state.randint(0, 1 << 32, dtype=np.uint32))
 
 
-def take_lemire(left: list[Task], generator: Generator) -> Task:
+def take_lemire(left: list[T], generator: Generator) -> T:
     """`std::uniform_int_distribution` of GNU's standard library; those behind move up.
 
     D. Lemire, Fast random integer generation in an interval, 2019.
@@ -44,7 +48,7 @@ def take_lemire(left: list[Task], generator: Generator) -> Task:
     return left.pop(product >> 32)
 
 
-def _take_scaled(left: list[Task], generator: Generator) -> Task:
+def _take_scaled(left: list[T], generator: Generator) -> T:
     """A share of the number that are left, in single precision; the last one takes its place."""
     share = np.float32(generator()) * np.float32(2**-32)
     at = min(int(share * np.float32(len(left))), len(left) - 1)

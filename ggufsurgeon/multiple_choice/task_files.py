@@ -45,7 +45,7 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
     try:
         tasks = tuple(readers[task_format](content))
     except _Malformed as error:
-        hint = f"It was read as {task_format.value}; --format names another format."
+        hint = f"It was read as {task_format.value}; name another format if it is of another."
         raise UsageError(f"{path}, {error}", hint=hint) from None
     if not tasks:
         raise UsageError(f"{path}: there are no tasks in it")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from ggufsurgeon.rules.blocks import find_blocks
 
 
-def resolve_path(file: GgufFile, path: LayerPath | PathRequest) -> LayerPath:
+def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
     """The path over the trunk of `file`. Raises UsageError when it is none."""
-    n_trunk = find_blocks(file).n_trunk
-    path = path if isinstance(path, LayerPath) else path.resolve(n_trunk)
-    path.check_within(n_trunk)
-    return path
+    return path.over(find_blocks(file).n_trunk)

@@ -66,7 +66,7 @@ def check_is_whole_model(file: GgufFile) -> None:
     if isinstance(n_shards, int) and n_shards > 1:
         raise RefusedError(
             f"{file.path} is one of {n_shards} shards; this version reads single files",
-            hint="Join the shards first: llama-gguf-split --merge FIRST-SHARD JOINED.gguf",
+            hint="Join the shards with llama-gguf-split (merge) first.",
         )
     if header.architecture is None:
         raise MalformedFileError(str(file.path), "the key general.architecture is missing")

@@ -101,7 +101,7 @@ def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
     if len(tokens) < 2 * n_ctx:
         raise UsageError(
             f"the text has {len(tokens)} tokens, a context of {n_ctx} needs at least {2 * n_ctx}",
-            hint="Use a longer text or a smaller --ctx.",
+            hint="Use a longer text or a smaller context.",
         )
     if settings.stride is not None:
         return _strided(tokens, n_ctx, settings.stride, settings)
@@ -125,7 +125,7 @@ def chunk_length(settings: PerplexitySettings) -> int:
     if not 0 < settings.stride < window:
         raise UsageError(
             f"a stride of {settings.stride} does not fit a context of {settings.n_ctx}",
-            hint="Use a --stride from 1 to --ctx.",
+            hint="Use a stride from 1 to the size of the context.",
         )
     return window
 

@@ -97,7 +97,7 @@ def cut_chunks(model: Model, task: Task) -> Chunks:
     """
     is_alone = task.base is None and task.base_logits is None and task.save_to is None
     if task.settings.stride is not None and (task.is_routed or not is_alone):
-        raise UsageError("divergences and base files are of second halves: leave --stride out")
+        raise UsageError("a stride cannot be combined with a base, a layer path or saved logits")
     chunks = cut_text(model, task.text, task.settings)
     if task.base is not None:
         check_enough(len(chunks.tokens) * chunks.n_scored)

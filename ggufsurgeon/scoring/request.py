@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import DeviceOptions
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.scoring.chunks import PerplexitySettings
 from ggufsurgeon.scoring.task import BaseLogits, Side, Task
-
-AnyPath: TypeAlias = "LayerPath | PathRequest | None"
 
 
 @dataclass(frozen=True)
@@ -23,13 +19,13 @@ class BaseRequest:
     """A model, a layer path of it or of the model that is measured, or a file of logits."""
 
     model: Path | None = None
-    path: AnyPath = None
+    path: AnyPath | None = None
     logits: Path | None = None
 
 
 def make_task(
     model: Path,
-    path: AnyPath,
+    path: AnyPath | None,
     base: BaseRequest,
     text: bytes,
     settings: PerplexitySettings | None,
@@ -54,6 +50,6 @@ def make_task(
     )
 
 
-def _side(model: Path, path: AnyPath) -> Side:
+def _side(model: Path, path: AnyPath | None) -> Side:
     file = open_gguf(model)
     return Side(file.path, None if path is None else resolve_path(file, path))

@@ -10,11 +10,11 @@ from pathlib import Path
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.beforehand import Beforehand, look_at_both
+from ggufsurgeon.scoring.identity import identity
 from ggufsurgeon.scoring.jobs import News, Outcome, measure_in_step, measure_one
 from ggufsurgeon.scoring.measured import Known, Measured
 from ggufsurgeon.scoring.task import BaseLogits, Task
 from ggufsurgeon.store.checkpoint import Store, opened_store
-from ggufsurgeon.store.identity import identity
 
 ROUND_N_BYTES = 8 << 30
 """Of a base's logits on disk at a time, where both models do not fit in memory together."""

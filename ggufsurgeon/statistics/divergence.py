@@ -76,7 +76,7 @@ def check_enough(n_scored: int) -> None:
     if n_scored < LEAST_SCORED:
         raise UsageError(
             f"{n_scored} scored tokens are too few for a divergence: {LEAST_SCORED} are needed",
-            hint="Measure more --chunks, or a longer text.",
+            hint="Measure more chunks, or a longer text.",
         )
 
 

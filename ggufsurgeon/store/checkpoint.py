@@ -172,7 +172,7 @@ def _check_same(path: Path, first: list[bytes], expected: dict[str, Any]) -> Non
     except (IndexError, ValueError, TypeError, KeyError):
         is_store = False
     if not is_store:
-        raise RefusedError(f"{path}: not a file of --store", hint="Name a new file.")
+        raise RefusedError(f"{path}: not a checkpoint of ggufsurgeon", hint="Name a new file.")
     different = [key for key, value in expected.items() if found.get(key) != value]
     if different:
         raise RefusedError(

@@ -16,7 +16,6 @@ from ggufsurgeon.errors import (
     UsageError,
     VerificationError,
 )
-from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -132,7 +131,7 @@ def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
 
 def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
     try:
-        path = parse_layers(claimed)
+        path = LayerPath(claimed)
         path.check_within(len(find_blocks(source)))
     except UsageError as error:
         problem = f"its recorded layer path does not fit {source.path}: {error}"

@@ -117,10 +117,10 @@ def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
         # A link, not a rename: it fails when somebody made the destination in the meantime.
         target.hardlink_to(temporary)
     except FileExistsError:
-        raise RefusedError(f"{target} exists", hint="--replace overwrites it.") from None
+        raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.") from None
     except OSError:  # no hard links on this file system
         if target.exists():
-            raise RefusedError(f"{target} exists", hint="--replace overwrites it.") from None
+            raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.") from None
         temporary.rename(target)
 
 

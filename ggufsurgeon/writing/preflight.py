@@ -62,7 +62,7 @@ def _check_existing(
         if os.path.samestat(status, source.stat()):
             raise RefusedError(f"{target} is the source {source} itself")
     if not replace:
-        raise RefusedError(f"{target} exists", hint="--replace overwrites it.")
+        raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.")
 
 
 def _check_room(plan: WritePlan, target: Path) -> None:

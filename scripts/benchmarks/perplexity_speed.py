@@ -39,8 +39,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 from ggufsurgeon import api
 from ggufsurgeon.engine.model import DeviceOptions
 from ggufsurgeon.engine.threads import default_threads
-from ggufsurgeon.layer_path.notations import parse_window
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.model_run import shakespeare
 
@@ -258,7 +257,7 @@ def main() -> None:
         for case, window in models:
             compare(tool, case, options.rounds, options.threads)
             patched = folder / "patched.gguf"
-            path = PathRequest(windows=(parse_window(window),))
+            path = repeat(window)
             api.patch(case.model, patched, path, replace=True)
             base = folder / "base"
             save_base(tool, case, base)

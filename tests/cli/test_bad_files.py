@@ -14,7 +14,6 @@ import pytest
 from ggufsurgeon.api import inspect, patch
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from tests.builders import (
     ARRAY,
     F32,
@@ -156,7 +155,7 @@ REFUSED_PATHS = [
 def told(bad: Bad, path: Path, kind: type[GgufSurgeonError]) -> GgufSurgeonError:
     """The error that a patch of a bad file raises, when it is all that happens."""
     with Unchanged(path.parent), pytest.raises(kind) as caught:
-        patch(path, path.parent / "new.gguf", PathRequest(layers=str(bad.path)))
+        patch(path, path.parent / "new.gguf", LayerPath(str(bad.path)))
     assert bad.says in str(caught.value)
     assert "\n" not in str(caught.value)
     return caught.value

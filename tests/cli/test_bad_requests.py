@@ -11,9 +11,9 @@ from typer.main import get_command
 
 from ggufsurgeon.api import inspect, patch
 from ggufsurgeon.cli.app import app
-from ggufsurgeon.cli.options import path_request
+from ggufsurgeon.cli.options import layer_path
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import AnyPath
 from tests.builders import llama_model
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
@@ -50,12 +50,12 @@ USAGE = [
     # the whole path
     ("--layers|", "the layer path is empty"),
     ("--layers| ", "the layer path is empty"),
-    ("--layers|,", "is not a run"),
-    ("--layers|0..1,", "is not a run"),
-    ("--layers|all", "is not a run"),
-    ("--layers|0...2", "is not a run"),
-    ("--layers|0-2", "is not a run"),
-    ("--layers|-1", "is not a run"),
+    ("--layers|,", "is not a range"),
+    ("--layers|0..1,", "is not a range"),
+    ("--layers|all", "is not a range"),
+    ("--layers|0...2", "is not a range"),
+    ("--layers|0-2", "is not a range"),
+    ("--layers|-1", "is not a range"),
     ("--layers|0..3", "there is no block 3; the last one is 2"),
     ("--layers|3", "there is no block 3"),
     ("--layers|2..0", "runs backwards"),
@@ -69,20 +69,20 @@ USAGE = [
     ("--drop|0:1|--layers|0..2", "they exclude each other"),
     ("--window|0:1|--drop|1:2|--layers|0..2", "they exclude each other"),
     ("--times|2", "none is given"),
-    ("--times|2|--drop|0:1", "--times belongs to --window"),
-    ("--times|2|--layers|0..2", "--times belongs to --window"),
-    ("--times|0|--window|0:1", "--times 0"),
-    ("--times|-1|--window|0:1", "--times -1"),
-    ("--times|513|--window|0:1", "--times 513"),
+    ("--times|2|--drop|0:1", "--times requires --window"),
+    ("--times|2|--layers|0..2", "--times requires --window"),
+    ("--times|0|--window|0:1", "cannot run 0 times"),
+    ("--times|-1|--window|0:1", "cannot run -1 times"),
+    ("--times|513|--window|0:1", "cannot run 513 times"),
 ]
 TOO_LONG = ["--window|0:3|--times|512", "--layers|" + ",".join(["0..2"] * 171)]
 
 
-def asked_of_patch(arguments: list[str]) -> PathRequest:
+def asked_of_patch(arguments: list[str]) -> AnyPath:
     """What the program's parser makes of the arguments, less the files."""
     command: Any = get_command(app)
     context = command.commands["patch"].make_context("patch", ["a", "b", *arguments])
-    return path_request(*(context.params[key] for key in ("window", "times", "drop", "layers")))
+    return layer_path(*(context.params[key] for key in ("window", "times", "drop", "layers")))
 
 
 def told(source: Path, arguments: list[str], kind: type[GgufSurgeonError]) -> GgufSurgeonError:
@@ -107,7 +107,7 @@ def test_a_path_that_llama_cpp_cannot_run(write: Write, arguments: str) -> None:
 
 def test_512_blocks_are_not_too_many(write: Write) -> None:
     source = write(llama_model(1))
-    patch(source, source.parent / "new.gguf", path_request(["0:1"], 512, None, None))
+    patch(source, source.parent / "new.gguf", layer_path(["0:1"], 512, None, None))
     blocks = inspect(source.parent / "new.gguf").blocks
     assert blocks is not None and len(blocks) == 512
 
@@ -117,7 +117,7 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
     [
         ("--window|0:4", 2, "reaches beyond"),
         ("", 2, "none is given"),
-        ("--layers|\x1b[31m\udcff", 2, "is not a run"),
+        ("--layers|\x1b[31m\udcff", 2, "is not a range"),
         ("--drop|0:3", 2, "would be dropped"),
         (TOO_LONG[0], 4, "more than 512"),
     ],
@@ -140,5 +140,5 @@ def test_the_program_says_so(
 def test_what_the_parser_does_not_take(tmp_path: Path, surgeon: Run, arguments: str) -> None:
     done = surgeon(*options(arguments))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Error: " in done.stderr and "--help" in done.stderr
+    assert "Error" in done.stderr and "-h" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.edits import AnyPath, drop, repeat
 from ggufsurgeon.layer_path.notations import (
     Window,
     drop_windows,
-    parse_layers,
     parse_window,
     repeat_windows,
 )
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 
 N_BLOCKS = 12
 blocks = st.integers(0, N_BLOCKS - 1)
@@ -25,7 +26,7 @@ steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40))
 
 @given(st.lists(steps, min_size=1).map(lambda found: LayerPath(tuple(found))))
 def test_the_compact_form_reads_back(path: LayerPath) -> None:
-    assert parse_layers(str(path)) == path
+    assert LayerPath(str(path)) == path
 
 
 def test_the_compact_form_is_compact() -> None:
@@ -92,7 +93,7 @@ def test_bad_windows(text: str) -> None:
 )
 def test_bad_layers(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_layers(text)
+        LayerPath(text)
 
 
 @pytest.mark.parametrize("times", [0, -1, 513, 10**9])
@@ -101,20 +102,22 @@ def test_bad_times(times: int) -> None:
         repeat_windows(N_BLOCKS, [(0, 1)], times)
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        PathRequest(),
-        PathRequest(windows=((0, 1),), drops=((0, 1),)),
-        PathRequest(windows=((0, 1),), layers="0..3"),
-        PathRequest(drops=((0, 1),), times=2),
-        PathRequest(windows=((0, N_BLOCKS + 1),)),
-        PathRequest(drops=((0, N_BLOCKS + 1),)),
-    ],
-)
-def test_bad_requests(request_: PathRequest) -> None:
-    with pytest.raises(UsageError):
-        request_.resolve(N_BLOCKS)
+@pytest.mark.parametrize("edit", [repeat, drop])
+def test_bad_edits(edit: Callable[..., AnyPath]) -> None:
+    for windows in ((), ("3",), ((2, 2),), ((-1, 2),), ((3, 1),)):
+        with pytest.raises(UsageError, match="window"):
+            edit(*windows)
+    with pytest.raises(UsageError, match="reaches beyond"):
+        edit((0, N_BLOCKS + 1)).over(N_BLOCKS)
+
+
+def test_windows_are_texts_or_pairs() -> None:
+    assert repeat("1:3", "0:2", times=3) == repeat((1, 3), (0, 2), times=3)
+    assert repeat((1, 3)).over(N_BLOCKS) == repeat_windows(N_BLOCKS, [(1, 3)])
+    assert drop("1:3").over(N_BLOCKS) == drop_windows(N_BLOCKS, [(1, 3)])
+    assert LayerPath("0..3").over(N_BLOCKS) == LayerPath.of(range(4))
+    with pytest.raises(UsageError, match="no block"):
+        LayerPath(f"0..{N_BLOCKS}").over(N_BLOCKS)
 
 
 def test_a_path_knows_its_models() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from tests.conftest import ROOT, Run
 from tests.multiple_choice.tasks import TASKS, as_multiple_choice
 
@@ -33,7 +33,7 @@ from tests.verification.expanding import expand, expand_named
 THEIRS = json.loads((TASKS / "llama_perplexity.json").read_text())
 FIGURES = THEIRS["figures"]
 JSONL = TASKS / "choices.jsonl"
-WINDOW = PathRequest(windows=((1, 3),))
+WINDOW = repeat((1, 3))
 Write = Callable[..., Path]
 
 

@@ -18,9 +18,8 @@ from ggufsurgeon.container.values import (
     encode_string,
 )
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.layer_path.notations import parse_layers
+from ggufsurgeon.layer_path.edits import AnyPath, Drop, drop, repeat
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.request import PathRequest
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.variants import vary
@@ -72,7 +71,7 @@ def with_array(path: Path, suffix: str, kind: ValueType) -> Path:
 def test_too_few_elements_are_refused(make: Make, surgeon: Run, name: str) -> None:
     path = make(name)
     with pytest.raises(RefusedError, match=r"elements for \d blocks|interval is 0"):
-        api.plan(path, parse_layers("0..3,2..7"))
+        api.plan(path, LayerPath("0..3,2..7"))
     done = surgeon("inspect", path)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
@@ -93,22 +92,22 @@ def test_other_elements_are_refused(
 ) -> None:
     path = with_array(make(name), suffix, kind)
     with pytest.raises(RefusedError, match="something else than the numbers"):
-        api.plan(path, parse_layers("0..3,2..7"))
+        api.plan(path, LayerPath("0..3,2..7"))
     done = surgeon("inspect", path)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_a_router_takes_a_layer(make: Make) -> None:
     path = make("graniteswitch-dense")
-    api.plan(path, PathRequest(layers=",".join(["0..7"] * 63 + ["0..6"])))
+    api.plan(path, LayerPath(",".join(["0..7"] * 63 + ["0..6"])))
     with pytest.raises(RefusedError, match=r"512 blocks; llama\.cpp does not run more than 511"):
-        api.plan(path, PathRequest(((0, 8),), times=64))
+        api.plan(path, repeat((0, 8), times=64))
 
 
 def test_an_array_that_converters_write_and_nobody_reads_stays_parallel(make: Make) -> None:
     values = ",".join(str(n % 3) for n in range(24))
     path = make(f"gemma3n-dense@array=activation_sparsity_scale:{values}")
-    planned = api.plan(path, PathRequest(((21, 23),)))
+    planned = api.plan(path, repeat((21, 23)))
     (after,) = (c.after for c in planned.changes if "sparsity" in c.after.key)
     assert after.value == [n % 3 for n in [*range(23), 21, 22, 23]]
 
@@ -131,16 +130,16 @@ def test_the_identity_path_is_never_refused(make: Make, name: str, tmp_path: Pat
 
 def test_windows_of_exaone4_32b_follow_the_path(make: Make) -> None:
     path = make("exaone4-dense@blocks=64")
-    assert api.plan(path, parse_layers("0..3,0..3,8..63")).notes == ()
-    assert api.plan(path, parse_layers("1..63,0")).notes != ()
+    assert api.plan(path, LayerPath("0..3,0..3,8..63")).notes == ()
+    assert api.plan(path, LayerPath("1..63,0")).notes != ()
     with pytest.raises(RefusedError, match="32B"):
-        api.plan(path, parse_layers("0..62"))
+        api.plan(path, LayerPath("0..62"))
 
 
 def test_smallthinker_without_windows_has_no_trap(make: Make) -> None:
-    api.plan(make("smallthinker-moe@set=attention.sliding_window:0"), parse_layers("4..7"))
+    api.plan(make("smallthinker-moe@set=attention.sliding_window:0"), LayerPath("4..7"))
     with pytest.raises(RefusedError, match="RoPE in every block"):
-        api.plan(make("smallthinker-moe"), parse_layers("4..7"))
+        api.plan(make("smallthinker-moe"), LayerPath("4..7"))
 
 
 @pytest.mark.parametrize(
@@ -148,22 +147,21 @@ def test_smallthinker_without_windows_has_no_trap(make: Make) -> None:
     [
         (
             "llama4-moe@set=attention.sliding_window:0",
-            PathRequest(((5, 8),)),
+            repeat((5, 8)),
             "Windows inside 0:7 work.",
         ),
-        ("smollm3-dense", PathRequest(((0, 3),), times=3), "Nearest windows that work: 0:4, "),
-        ("smollm3-dense", PathRequest(drops=((1, 3),)), "Nearest windows that work: 0:4, "),
-        ("qwen3vl-dense@set=n_deepstack_layers:9", PathRequest(((1, 2),)), "no other path works"),
+        ("smollm3-dense", repeat((0, 3), times=3), "Nearest windows that work: 0:4, "),
+        ("smollm3-dense", drop((1, 3)), "Nearest windows that work: 0:4, "),
+        ("qwen3vl-dense@set=n_deepstack_layers:9", repeat((1, 2)), "no other path works"),
     ],
 )
-def test_hints_name_what_works(make: Make, name: str, request_: PathRequest, says: str) -> None:
+def test_hints_name_what_works(make: Make, name: str, request_: AnyPath, says: str) -> None:
     path = make(name)
     with pytest.raises(RefusedError) as caught:
         api.plan(path, request_)
     assert says in caught.value.hint
     if "Nearest" in says:
-        drops = bool(request_.drops)
-        works = PathRequest(drops=((0, 4),)) if drops else PathRequest(((0, 4),), times=3)
+        works = drop((0, 4)) if isinstance(request_, Drop) else repeat((0, 4), times=3)
         api.plan(path, works)
 
 

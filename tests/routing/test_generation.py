@@ -12,7 +12,6 @@ from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.notations import parse_layers
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from tests.conftest import ROOT
@@ -28,8 +27,8 @@ def test_the_same_tokens_as_the_written_file(
     model: Model, stories: Path, tmp_path: Path, layers: str, sampling: Sampling
 ) -> None:
     prompt = model.tokenize(b"Once upon a time, Lily")
-    routed = list(route(model, parse_layers(layers)).generate(prompt, 30, sampling))
-    api.patch(stories, tmp_path / "patched.gguf", parse_layers(layers))
+    routed = list(route(model, LayerPath(layers)).generate(prompt, 30, sampling))
+    api.patch(stories, tmp_path / "patched.gguf", LayerPath(layers))
     assert routed == generated(tmp_path / "patched.gguf", prompt, sampling)
     assert len(routed) == 30 and len(set(routed)) > 1
 
@@ -42,7 +41,7 @@ def generated(path: Path, prompt: Integers, sampling: Sampling) -> list[int]:
 @pytest.mark.parametrize("stem", ["qwen35-dense", "mamba2-dense", "gemma3-dense", "hy_v4-moe"])
 def test_recurrent_and_sliding_blocks_keep_their_own_past(stem: str, tmp_path: Path) -> None:
     source = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "source.gguf", 1)
-    path = parse_layers("0..3,2..7")
+    path = LayerPath("0..3,2..7")
     api.patch(source, tmp_path / "patched.gguf", path)
     prompt = np.arange(40, dtype=np.int32)
     with loaded_model(source, DeviceOptions()) as model:
@@ -53,11 +52,11 @@ def test_recurrent_and_sliding_blocks_keep_their_own_past(stem: str, tmp_path: P
 
 def test_the_same_seed_says_the_same_and_another_does_not(model: Model) -> None:
     prompt = model.tokenize(b"Once")
-    path = parse_layers("0..3,1..4")
+    path = LayerPath("0..3,1..4")
     said = [list(route(model, path).generate(prompt, 20, Sampling(1, seed=s))) for s in (1, 1, 2)]
     assert said[0] == said[1] != said[2]
 
 
 def test_a_prompt_without_tokens(model: Model) -> None:
     with pytest.raises(UsageError, match="no tokens"):
-        next(route(model, parse_layers("0..4")).generate(np.empty(0, dtype=np.int32), 3))
+        next(route(model, LayerPath("0..4")).generate(np.empty(0, dtype=np.int32), 3))

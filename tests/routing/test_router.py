@@ -14,7 +14,7 @@ from ggufsurgeon import api
 from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
-from ggufsurgeon.layer_path.notations import parse_layers, repeat_windows
+from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
@@ -52,7 +52,7 @@ def test_every_window_in_one_pass_each(
 
 @pytest.mark.parametrize("layers", OTHERS)
 def test_other_paths(model: Model, tokens: Integers, written: Written, layers: str) -> None:
-    path = parse_layers(layers)
+    path = LayerPath(layers)
     assert np.array_equal(route(model, path).logits(tokens), written(path, tokens))
 
 
@@ -60,11 +60,11 @@ def test_a_path_that_extends_another_reuses_its_states(
     model: Model, tokens: Integers, n_decodes: list[int]
 ) -> None:
     with opened_router([model], len(tokens)) as router:
-        list(router.logits(tokens, [parse_layers("0..3,2..3,1..4")]))
+        list(router.logits(tokens, [LayerPath("0..3,2..3,1..4")]))
         assert len(n_decodes) == 3
-        list(router.logits(tokens, [parse_layers("0..3,2..3,0..4")]))
+        list(router.logits(tokens, [LayerPath("0..3,2..3,0..4")]))
         assert len(n_decodes) == 4
-        list(router.logits(tokens[::-1].copy(), [parse_layers("0..3,2..3,0..4")]))
+        list(router.logits(tokens[::-1].copy(), [LayerPath("0..3,2..3,0..4")]))
         assert len(n_decodes) == 7, "other tokens have other states"
 
 
@@ -110,7 +110,7 @@ def test_paths_of_any_shape_and_order_in_one_stream(
 
 def test_states_beyond_the_limit_go_to_a_file(model: Model, tokens: Integers) -> None:
     one_state = tokens.size * 64 * 4
-    paths = [*TRIANGLE, *map(parse_layers, OTHERS)]
+    paths = [*TRIANGLE, *map(LayerPath, OTHERS)]
     with opened_router([model], 40) as router:
         kept = list(router.logits(tokens, paths))
     for limit in (0, 2 * one_state):
@@ -120,7 +120,7 @@ def test_states_beyond_the_limit_go_to_a_file(model: Model, tokens: Integers) ->
 
 
 def test_paths_that_ride_together(model: Model, tokens: Integers, n_decodes: list[int]) -> None:
-    paths = [*TRIANGLE, *map(parse_layers, OTHERS)]
+    paths = [*TRIANGLE, *map(LayerPath, OTHERS)]
     with opened_router([model], 40) as router:
         alone = list(router.logits(tokens, paths))
     n_alone = len(n_decodes)
@@ -133,15 +133,15 @@ def test_paths_that_ride_together(model: Model, tokens: Integers, n_decodes: lis
 def test_tokens_beyond_a_batch(model: Model, written: Written) -> None:
     tokens = np.random.default_rng(1).integers(0, model.n_vocab, 700).astype(np.int32)
     for layers in ("0..3,1..4", "0..3", "1..4,4,0"):
-        path = parse_layers(layers)
+        path = LayerPath(layers)
         assert np.array_equal(route(model, path).logits(tokens), written(path, tokens)[:700])
 
 
 def test_logits_only_where_wanted(model: Model, tokens: Integers) -> None:
     wanted = np.arange(len(tokens)) % 7 == 3
     for layers in ("0..3,1..4", "0..3", "4,3"):
-        all_rows = route(model, parse_layers(layers)).logits(tokens)
-        some = route(model, parse_layers(layers)).logits(tokens, wanted)
+        all_rows = route(model, LayerPath(layers)).logits(tokens)
+        some = route(model, LayerPath(layers)).logits(tokens, wanted)
         np.testing.assert_allclose(some, all_rows[wanted], atol=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_logits_only_where_wanted_of_paths_that_ride_together(
     model: Model, tokens: Integers
 ) -> None:
     wanted = np.arange(len(tokens)) % 7 == 3
-    paths = [parse_layers(layers) for layers in ("0..3", "4,3", "0..2", "0..4,0..3")]
+    paths = [LayerPath(layers) for layers in ("0..3", "4,3", "0..2", "0..4,0..3")]
     with opened_router([model], 40) as router:
         alone = list(router.logits(tokens, paths, wanted))
     with opened_router([model], 40, n_parallel=4) as router:
@@ -162,11 +162,11 @@ def test_blocks_of_two_models_in_turn(
 ) -> None:
     """The second has the blocks of the first in reverse: block k is the first's 4 - k."""
     reverse = tmp_path / "reverse.gguf"
-    api.patch(stories, reverse, parse_layers("4,3,2,1,0"))
+    api.patch(stories, reverse, LayerPath("4,3,2,1,0"))
     with loaded_model(reverse, DeviceOptions()) as other:
         for mixed, same in (("0..1,1:2,1:1,0:4", "0..4"), ("1:4,1..2,1:1..2,1:0", "0..3,2,4")):
-            routed = route([model, other], parse_layers(mixed)).logits(tokens)
-            assert np.array_equal(routed, written(parse_layers(same), tokens)), mixed
+            routed = route([model, other], LayerPath(mixed)).logits(tokens)
+            assert np.array_equal(routed, written(LayerPath(same), tokens)), mixed
 
 
 def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_p
         loaded_model(expand(narrow, tmp_path / "narrow.gguf", 0), DeviceOptions()) as other,
         pytest.raises(RefusedError, match=r"residual stream has 64 dimensions in .* and 256 in"),
     ):
-        route([model, other], parse_layers("0..2,1:3,4")).logits(tokens)
+        route([model, other], LayerPath("0..2,1:3,4")).logits(tokens)
 
 
 def test_tokens_of_an_encoder_see_each_other_beyond_a_batch(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_tokens_of_an_encoder_see_each_other_beyond_a_batch(tmp_path: Path) -> N
     path = expand(header, tmp_path / "model.gguf", 0)
     tokens = np.random.default_rng(1).integers(0, 128, 600).astype(np.int32)
     with loaded_model(path, DeviceOptions()) as model:
-        routed = route(model, parse_layers("0..7")).logits(tokens)
+        routed = route(model, LayerPath("0..7")).logits(tokens)
     assert np.array_equal(routed, plain_logits(path, tokens))
 
 
@@ -206,9 +206,9 @@ def test_what_crosses_seams_besides_the_residual_stream(
     """Shared KV, shared top-k, embeddings for each block, the values of block 0."""
     source = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "source.gguf", 2)
     tokens = np.random.default_rng(0).integers(0, 128, 40).astype(np.int32)
-    api.patch(source, tmp_path / "patched.gguf", parse_layers(layers))
+    api.patch(source, tmp_path / "patched.gguf", LayerPath(layers))
     with loaded_model(source, DeviceOptions()) as model:
-        routed = route(model, parse_layers(layers)).logits(tokens)
+        routed = route(model, LayerPath(layers)).logits(tokens)
     assert np.array_equal(routed, plain_logits(tmp_path / "patched.gguf", tokens))
 
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_routed_is_refused(
     with loaded_model(path, DeviceOptions()) as model:
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         with pytest.raises(RefusedError, match=says):
-            route(model, parse_layers(layers)).logits(tokens)
+            route(model, LayerPath(layers)).logits(tokens)
 
 
 def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:
@@ -235,11 +235,11 @@ def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:
     header = ROOT / "fixtures/arch_headers/minimax-01-moe.gguf"
     path = expand(header, tmp_path / "model.gguf", 0)
     with pytest.raises(RefusedError):
-        api.plan(path, parse_layers("0..3,2..7"))
+        api.plan(path, LayerPath("0..3,2..7"))
     with loaded_model(path, DeviceOptions()) as model:
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         plain, routed = (
-            route(model, parse_layers(layers)).logits(tokens) for layers in ("0..7", "0..3,2..7")
+            route(model, LayerPath(layers)).logits(tokens) for layers in ("0..7", "0..3,2..7")
         )
     assert np.isfinite(routed).all() and not np.array_equal(plain, routed)
 
@@ -248,7 +248,7 @@ def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
     with pytest.raises(UsageError, match="no block 5"):
         route(model, LayerPath.of([0, 5]))
     with pytest.raises(UsageError, match="no source 1"):
-        route(model, parse_layers("0..2,1:3"))
+        route(model, LayerPath("0..2,1:3"))
     with opened_router([model], 16) as router, pytest.raises(UsageError, match="do not fit"):
         next(router.logits(tokens, [LayerPath.identity(5)]))
     two, all_of_them = np.stack([tokens, tokens]), np.ones(len(tokens), dtype=np.bool_)
@@ -267,7 +267,7 @@ def test_iterations_at_the_same_time_do_not_mix(model: Model, tokens: Integers) 
 
 
 def test_masks_and_tokens_of_other_types(model: Model, tokens: Integers) -> None:
-    path = parse_layers("0..3,1..4")
+    path = LayerPath("0..3,1..4")
     wanted = np.arange(len(tokens)) % 3 == 0
     expected = route(model, path).logits(tokens, wanted)
     found = route(model, path).logits(tokens.astype(np.int64), wanted.astype(int))
@@ -295,9 +295,9 @@ def test_learned_positions_end_with_the_context(tmp_path: Path) -> None:
     with loaded_model(path, DeviceOptions()) as model:
         tokens = np.zeros(model.n_ctx_train + 1, dtype=np.int32)
         with pytest.raises(UsageError, match="has positions for"):
-            route(model, parse_layers("0..7")).logits(tokens)
+            route(model, LayerPath("0..7")).logits(tokens)
         with pytest.raises(UsageError, match="has positions for"):
-            next(route(model, parse_layers("0..7")).generate(tokens[:-4], 5))
+            next(route(model, LayerPath("0..7")).generate(tokens[:-4], 5))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -16,8 +16,7 @@ from gguf import GGUFWriter
 from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
-from ggufsurgeon.layer_path.notations import parse_window
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import repeat
 from tests.conftest import ROOT
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -32,7 +31,7 @@ from ggufsurgeon.verification.model_run import shakespeare
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
 SHORT = PerplexitySettings(64, 4)
-WINDOW = PathRequest(windows=((1, 3),))
+WINDOW = repeat((1, 3))
 Write = Callable[..., Path]
 
 
@@ -86,7 +85,7 @@ def test_figures_are_llama_perplexitys(
 ) -> None:
     model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
     settings = PerplexitySettings(figure["n_ctx"], figure["n_chunks"], figure["n_batch"])
-    path = PathRequest(windows=(parse_window(figure["window"]),))
+    path = repeat(figure["window"])
     patched, base = tmp_path / "patched.gguf", tmp_path / "base"
     api.patch(model, patched, path)
     api.divergence(model, prose, save_logits=base, settings=settings)
@@ -259,7 +258,7 @@ def test_one_base_at_a_time(stories: Path, prose: Path) -> None:
 
 
 def test_no_stride(stories: Path, prose: Path) -> None:
-    with pytest.raises(UsageError, match="leave --stride out"):
+    with pytest.raises(UsageError, match="a stride cannot be combined"):
         api.divergence(stories, prose, WINDOW, settings=PerplexitySettings(64, stride=8))
 
 

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from ggufsurgeon import api
-from ggufsurgeon.layer_path.notations import parse_window
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import repeat
 from tests.builders import BOOL, pair
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
@@ -99,7 +98,7 @@ def test_divergences_are_llama_perplexitys(
     figure: dict[str, Any], make: Make, folder: Path
 ) -> None:
     model, patched, base = make(figure["model"]), folder / "patched.gguf", folder / "base"
-    api.patch(model, patched, PathRequest(windows=(parse_window(figure["window"]),)))
+    api.patch(model, patched, repeat(figure["window"]))
     run = partial(
         api.divergence, text=shakespeare(), settings=settings_of(figure), options=ONE_THREAD
     )
@@ -116,7 +115,7 @@ WINDOWS = {"gemma3-dense": "3:6", "rwkv7-dense": "3:6", "gemma3n-dense": "20:22"
 def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Path) -> None:
     """To the bit: batches are the same, and so are caches of sliding windows."""
     model, patched = make(name), folder / "patched.gguf"
-    window = PathRequest(windows=(parse_window(WINDOWS.get(name.partition("@")[0], "1:2")),))
+    window = repeat(WINDOWS.get(name.partition("@")[0], "1:2"))
     api.patch(model, patched, window)
     for shape in ((50, 10, 200), (300, 4, 128)):
         run = partial(

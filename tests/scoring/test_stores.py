@@ -17,7 +17,7 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import drop, repeat
 from ggufsurgeon.progress import NullProgress
 from tests.conftest import ROOT, Run
 
@@ -82,7 +82,7 @@ class Watcher(NullProgress):
 def test_running_estimates(stories: Path) -> None:
     alone, against = Watcher(), Watcher()
     found = measure(stories, None, progress=alone)
-    window = PathRequest(windows=((1, 3),))
+    window = repeat((1, 3))
     compared = api.divergence(stories, TEXT, window, settings=SETTINGS, progress=against)
     assert compared.divergence is not None
     assert (len(alone.notes), len(against.notes)) == (4, 4)
@@ -128,7 +128,7 @@ def test_a_store_of_something_else_is_refused(stories: Path, tmp_path: Path, wha
 def test_what_is_no_store_is_left_alone(stories: Path, tmp_path: Path, content: bytes) -> None:
     store = tmp_path / "notes.txt"
     store.write_bytes(content)
-    with pytest.raises(RefusedError, match="not a file of --store"):
+    with pytest.raises(RefusedError, match="not a checkpoint"):
         measure(stories, store)
     assert store.read_bytes() == content
 
@@ -221,14 +221,14 @@ def test_texts_of_the_command_line(stories: Path, surgeon: Run, tmp_path: Path) 
 
 
 SIDES: dict[str, dict[str, object]] = {
-    "a path against the model": {"path": PathRequest(windows=((1, 3),))},
-    "the model against a path": {"base_path": PathRequest(drops=((1, 2),))},
+    "a path against the model": {"path": repeat((1, 3))},
+    "the model against a path": {"base_path": drop((1, 2))},
     "a path against a path": {
-        "path": PathRequest(windows=((1, 3),)),
-        "base_path": PathRequest(drops=((1, 2),)),
+        "path": repeat((1, 3)),
+        "base_path": drop((1, 2)),
     },
     "two models": {"base": "patched"},
-    "a path against another model": {"base": "patched", "path": PathRequest(drops=((1, 2),))},
+    "a path against another model": {"base": "patched", "path": drop((1, 2))},
     "a base file": {"base_logits": "logits"},
 }
 
@@ -237,7 +237,7 @@ SIDES: dict[str, dict[str, object]] = {
 def others(stories: Path, tmp_path: Path) -> dict[object, Path]:
     """What a base can be, besides the model itself."""
     found: dict[object, Path] = {name: tmp_path / name for name in ("patched", "logits")}
-    api.patch(stories, found["patched"], PathRequest(windows=((0, 2),)))
+    api.patch(stories, found["patched"], repeat((0, 2)))
     api.divergence(found["patched"], TEXT, save_logits=found["logits"], settings=SETTINGS)
     return found
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ggufsurgeon import api
-from ggufsurgeon.layer_path.notations import parse_layers
-from ggufsurgeon.layer_path.request import PathRequest
+from ggufsurgeon.layer_path.edits import repeat
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -34,7 +34,7 @@ TEXT = shakespeare()[:20_000]
 @pytest.fixture
 def longer(stories: Path, tmp_path: Path) -> Path:
     """Of seven blocks."""
-    api.patch(stories, tmp_path / "longer.gguf", PathRequest(windows=((0, 2),)))
+    api.patch(stories, tmp_path / "longer.gguf", repeat((0, 2)))
     return tmp_path / "longer.gguf"
 
 
@@ -78,7 +78,7 @@ def test_two_models_that_do_not_fit_together(stories: Path, tmp_path: Path) -> N
 
 def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -> None:
     """As where they do not fit in memory together: some chunks of the base, then of the model."""
-    for path in (None, parse_layers("0..2,1..4")):
+    for path in (None, LayerPath("0..2,1..4")):
         task = Task(
             Side(stories, path),
             TEXT,
@@ -107,7 +107,7 @@ def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -
 
 
 def test_devices_of_a_base(stories: Path, tmp_path: Path) -> None:
-    routed = api.divergence(stories, TEXT, base_path=parse_layers("0..4"), settings=SETTINGS)
+    routed = api.divergence(stories, TEXT, base_path=LayerPath("0..4"), settings=SETTINGS)
     assert routed.base is not None and n_blocks_on_devices(routed.base) == 5
     logits = tmp_path / "logits"
     api.divergence(stories, TEXT, save_logits=logits, settings=SETTINGS)

@@ -10,7 +10,7 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.layer_path.notations import parse_layers
+from ggufsurgeon.layer_path.path import LayerPath
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.naive import patch_naively
@@ -23,7 +23,7 @@ from ggufsurgeon.scoring.perplexity import PerplexitySettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
 
-PATH = parse_layers("0..4,3..7")
+PATH = LayerPath("0..4,3..7")
 
 
 def sample(results: list[list[float]], are_logits: bool = True) -> Sample:

@@ -1,0 +1,76 @@
+"""Layer paths that are known before the model's number of blocks is: repeats and drops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.notations import (
+    DEFAULT_TIMES,
+    Window,
+    check_order,
+    drop_windows,
+    parse_window,
+    repeat_windows,
+)
+from ggufsurgeon.layer_path.path import LayerPath
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The path of all blocks with some windows repeated. Made by `repeat`."""
+
+    windows: tuple[Window, ...]
+    times: int = DEFAULT_TIMES
+
+    def over(self, n_blocks: int) -> LayerPath:
+        """The path over a model of `n_blocks`. Raises UsageError for a window outside it."""
+        return repeat_windows(n_blocks, self.windows, self.times)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The path of all blocks without some windows. Made by `drop`."""
+
+    windows: tuple[Window, ...]
+
+    def over(self, n_blocks: int) -> LayerPath:
+        """The path over a model of `n_blocks`. Raises UsageError for a window outside it."""
+        return drop_windows(n_blocks, self.windows)
+
+
+AnyPath: TypeAlias = LayerPath | Repeat | Drop
+"""Whatever has `over(n_blocks)`, which gives a LayerPath."""
+
+
+def repeat(*windows: str | Window, times: int = DEFAULT_TIMES) -> Repeat:
+    """The path that runs each window `times` times in all.
+
+    A window is `"10:17"` or `(10, 17)`: blocks 10 to 16, half-open. Several compose in order: each
+    is inserted behind the last place where its last block runs so far. Raises UsageError for what
+    is no window.
+
+    >>> str(repeat("10:17").over(30))
+    '0..16,10..29'
+    """
+    return Repeat(_windows(windows), times)
+
+
+def drop(*windows: str | Window) -> Drop:
+    """The path that leaves out the blocks of each window, `"20:22"` or `(20, 22)`, half-open.
+
+    Raises UsageError for what is no window.
+
+    >>> str(drop("20:22").over(30))
+    '0..19,22..29'
+    """
+    return Drop(_windows(windows))
+
+
+def _windows(windows: tuple[str | Window, ...]) -> tuple[Window, ...]:
+    if not windows:
+        raise UsageError('no window is given: expected one such as "10:17"')
+    return tuple(
+        parse_window(w) if isinstance(w, str) else check_order(w, f"{w[0]}:{w[1]}") for w in windows
+    )
