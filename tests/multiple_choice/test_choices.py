@@ -16,6 +16,7 @@ from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.conftest import ROOT, Run
 from tests.multiple_choice.tasks import TASKS, as_multiple_choice
+from tests.pinned import assert_pinned
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -48,7 +49,7 @@ def test_figures_are_llama_perplexitys(
     assert f"{100 * found.accuracy_normalised.mean:.{digits}f}" == figure["accuracy"]
     if "scores" in figure:
         scores = [[f"{score:.6f}" for score in one.normalised] for one in found.answers]
-        assert scores == figure["scores"]
+        assert_pinned(scores, figure["scores"])
     if "running_accuracy" in figure:
         right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
         running = [f"{100 * n / k:.8f}" for k, n in enumerate(right, 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,6 +22,7 @@ from ggufsurgeon.layer_path.edits import repeat
 from tests.builders import BOOL, pair
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
+from tests.pinned import assert_pinned
 from tests.verification.expanding import expand, expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -70,7 +72,7 @@ def named(figure: dict[str, Any]) -> str:
 
 def assert_printed(value: float, printed: str) -> None:
     n_digits = len(printed.partition(".")[2])
-    assert f"{value:.{n_digits}f}" == printed
+    assert_pinned(f"{value:.{n_digits}f}", printed)
 
 
 @pytest.mark.parametrize("name", PINNED["tiny_models"])
@@ -90,7 +92,8 @@ def test_the_command_prints_them(surgeon: Run, make: Make, write: Write) -> None
     shape = (f"--{option}={figure[f'n_{option}']}" for option in ("ctx", "batch", "chunks"))
     text = ("--text", write(shakespeare(), "prose.txt"), "--threads", "1")
     done = surgeon("perplexity", make(figure["model"]), *text, *shape)
-    assert f"{figure['perplexity']} +/- {figure['error']}" in done.stdout
+    (printed,) = re.findall(r"\d+\.\d+ \+/- \d+\.\d+", done.stdout)
+    assert_pinned(printed, f"{figure['perplexity']} +/- {figure['error']}")
 
 
 @pytest.mark.parametrize("figure", PINNED["tiny_divergences"], ids=named)
@@ -105,7 +108,7 @@ def test_divergences_are_llama_perplexitys(
     run(model, save_logits=base)
     found = run(patched, base_logits=base)
     assert found.divergence is not None
-    assert as_printed(found.divergence) == figure["printed"]
+    assert_pinned(as_printed(found.divergence), figure["printed"])
 
 
 WINDOWS = {"gemma3-dense": "3:6", "rwkv7-dense": "3:6", "gemma3n-dense": "20:22"}
