@@ -1,1 +1,73 @@
-"""Change the depth of a language model in a quantized GGUF, exactly, and prove it."""
+"""Change the depth of a language model in a quantized GGUF, exactly, and prove it.
+
+>>> import ggufsurgeon as gs
+>>> model = gs.open("fixtures/stories260K.gguf")
+>>> str(model.plan(gs.repeat("1:3")).layer_path)
+'0..2,1..4'
+
+Names are imported when they are first used, so that importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ggufsurgeon.api import LoadedModel as LoadedModel
+    from ggufsurgeon.api import ModelFile as ModelFile
+    from ggufsurgeon.api import Plan as Plan
+    from ggufsurgeon.api import load as load
+    from ggufsurgeon.api import open_model as open
+    from ggufsurgeon.api import verify as verify
+    from ggufsurgeon.engine.model import Devices as Devices
+    from ggufsurgeon.engine.sampling import Sampling as Sampling
+    from ggufsurgeon.errors import GgufSurgeonError as GgufSurgeonError
+    from ggufsurgeon.layer_path.edits import drop as drop
+    from ggufsurgeon.layer_path.edits import repeat as repeat
+    from ggufsurgeon.layer_path.path import LayerPath as LayerPath
+    from ggufsurgeon.multiple_choice.choices import change as change
+    from ggufsurgeon.scoring.chunks import TextSettings as TextSettings
+
+_HOMES = {
+    "Devices": "engine.model",
+    "GgufSurgeonError": "errors",
+    "LayerPath": "layer_path.path",
+    "LoadedModel": "api.loaded_model",
+    "ModelFile": "api.files",
+    "Plan": "api.files",
+    "Sampling": "engine.sampling",
+    "TextSettings": "scoring.chunks",
+    "change": "multiple_choice.choices",
+    "drop": "layer_path.edits",
+    "load": "api.loaded_model",
+    "open": "api.files",
+    "repeat": "layer_path.edits",
+    "verify": "api.measuring",
+}
+"""The module of each public name."""
+_OTHER_NAMES = {"open": "open_model"}
+
+__all__ = [
+    "Devices",
+    "GgufSurgeonError",
+    "LayerPath",
+    "LoadedModel",
+    "ModelFile",
+    "Plan",
+    "Sampling",
+    "TextSettings",
+    "change",
+    "drop",
+    "load",
+    "open",
+    "repeat",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    return getattr(module, _OTHER_NAMES.get(name, name))

@@ -16,7 +16,7 @@ from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.engine.model import Devices
 
 LAYER_PATH, MEASURING, DEVICES, OUTPUT = "Layer path", "Measuring", "Devices", "Output"
 """The panels of the help."""
@@ -172,12 +172,12 @@ def optional_layer_path(
 
 def device_options(
     n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None, rpc: str | None
-) -> DeviceOptions:
+) -> Devices:
     """Where the options ask a model to run."""
-    from ggufsurgeon.engine.model import DeviceOptions
+    from ggufsurgeon.engine.model import Devices
 
     hosts = tuple(host.strip() for host in rpc.split(",")) if rpc is not None else ()
-    return DeviceOptions(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)
+    return Devices(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)
 
 
 def split_shares(tensor_split: str | None) -> tuple[float, ...]:

@@ -148,7 +148,7 @@ def perplexity(
     Along a layer path it is routed, without a file, and measured against the model as it is; with
     --base, --base-layers or --base-logits, against that.
     """
-    from ggufsurgeon.scoring.perplexity import PerplexitySettings
+    from ggufsurgeon.scoring.perplexity import TextSettings
 
     if details and not json:
         raise UsageError("--details requires --json")
@@ -175,7 +175,7 @@ def perplexity(
                 base_logits=base_logits,
                 save_logits=save_logits,
                 replace=replace,
-                settings=PerplexitySettings(ctx, chunks, batch, stride),
+                settings=TextSettings(ctx, chunks, batch, stride),
                 options=device_options(n_gpu_layers, tensor_split, threads, rpc),
                 store=store,
                 progress=progress,

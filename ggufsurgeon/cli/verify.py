@@ -71,13 +71,13 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
-    from ggufsurgeon.scoring.perplexity import PerplexitySettings
+    from ggufsurgeon.scoring.perplexity import TextSettings
 
     with watched() as progress:
         outcome = api.verify(
             patched,
             source,
-            settings=PerplexitySettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
+            settings=TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             options=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )

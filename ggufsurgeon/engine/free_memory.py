@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 from ggufsurgeon.engine.devices import GPU_KINDS, add_rpc_servers, list_devices
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 
 
-def free_memory(options: DeviceOptions) -> int:
+def free_memory(options: Devices) -> int:
     """Bytes that are free where weights go: on the GPUs, or else in the system's memory."""
     add_rpc_servers(options.rpc)
     gpus = [device for device in list_devices() if device.kind in GPU_KINDS]

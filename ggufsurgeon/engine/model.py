@@ -22,7 +22,7 @@ from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 
 @dataclass(frozen=True)
-class DeviceOptions:
+class Devices:
     """Where a model runs; None and empty mean llama.cpp's own defaults."""
 
     n_gpu_layers: int | None = None
@@ -35,7 +35,7 @@ class DeviceOptions:
 class Model:
     """A model in memory. Made by `loaded_model`, which also frees it."""
 
-    def __init__(self, handle: Any, path: Path, options: DeviceOptions, use: UseLog) -> None:
+    def __init__(self, handle: Any, path: Path, options: Devices, use: UseLog) -> None:
         lib = llama_cpp()
         self._handle = handle
         self.path = path
@@ -175,7 +175,7 @@ def _metadata(handle: Any, key: str) -> str:
 
 @contextmanager
 def loaded_model(
-    path: Path, options: DeviceOptions, *, vocabulary_alone: bool = False
+    path: Path, options: Devices, *, vocabulary_alone: bool = False
 ) -> Iterator[Model]:
     """Load the model at `path`, or only what reads text.
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.progress import Progress
 
 
@@ -27,7 +27,7 @@ class Session:
 
     def __init__(self, on_suspect: Callable[[Path | None], None] | None = None) -> None:
         self._on_suspect = on_suspect or (lambda _path: None)
-        self._loaded: dict[tuple[Path, DeviceOptions], tuple[Model, ExitStack]] = {}
+        self._loaded: dict[tuple[Path, Devices], tuple[Model, ExitStack]] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -36,7 +36,7 @@ class Session:
         for key in list(self._loaded):
             self._free(key)
 
-    def model(self, path: Path, options: DeviceOptions) -> Model:
+    def model(self, path: Path, options: Devices) -> Model:
         """The model at `path` on these devices. Raises as `loaded_model`."""
         key = (path, options)
         if key not in self._loaded:
@@ -52,6 +52,6 @@ class Session:
         for key in [key for key in self._loaded if key[0] == path]:
             self._free(key)
 
-    def _free(self, key: tuple[Path, DeviceOptions]) -> None:
+    def _free(self, key: tuple[Path, Devices]) -> None:
         _, stack = self._loaded.pop(key)
         stack.close()

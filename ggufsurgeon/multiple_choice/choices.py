@@ -11,7 +11,7 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Results
 from ggufsurgeon.engine.device_use import DeviceUse
-from ggufsurgeon.engine.model import DeviceOptions, Model
+from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -101,7 +101,7 @@ def measure_choices(
     layer_paths: Sequence[LayerPath],
     tasks: Sequence[Task],
     task_format: TaskFormat,
-    options: DeviceOptions,
+    options: Devices,
     reporter: Reporter,
 ) -> tuple[Choices, ...]:
     """The answers along each layer path, routed; without any, those of the model as it is.

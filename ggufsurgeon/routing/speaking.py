@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
@@ -36,7 +36,7 @@ def speak(
     prompt: bytes,
     n_tokens: int,
     sampling: Sampling,
-    options: DeviceOptions,
+    options: Devices,
     reporter: Reporter,
 ) -> Speech:
     """Up to `n_tokens` tokens after the prompt; each piece of text is said as it comes.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ggufsurgeon.engine.free_memory import free_memory
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.scoring.chunks import Chunks
@@ -66,7 +66,7 @@ def _first_difference(base: Chunks, own: Chunks) -> str:
     return ", first in chunk {}, place {}".format(*different[0])
 
 
-def fit_together(models: Sequence[Path], options: DeviceOptions) -> bool:
+def fit_together(models: Sequence[Path], options: Devices) -> bool:
     """Whether all weights fit where they are to go, with room for caches and buffers.
 
     Only what is free is counted, so that a model that would push others out is none that fits.

@@ -35,7 +35,7 @@ CONTEXT_STEP = 256
 
 
 @dataclass(frozen=True)
-class PerplexitySettings:
+class TextSettings:
     """Defaults are llama-perplexity's."""
 
     n_ctx: int = 512
@@ -86,7 +86,7 @@ class Scored(NamedTuple):
         return self.chunk, self.first
 
 
-def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
+def cut_text(model: Model, text: bytes, settings: TextSettings) -> Chunks:
     """The chunks of `text`.
 
     Raises UsageError when the text has fewer than two chunks or the model is not a language
@@ -116,7 +116,7 @@ def cut_text(model: Model, text: bytes, settings: PerplexitySettings) -> Chunks:
     )
 
 
-def chunk_length(settings: PerplexitySettings) -> int:
+def chunk_length(settings: TextSettings) -> int:
     """Tokens of a chunk: with a stride, what llama.cpp makes of n_ctx + stride / 2."""
     if settings.stride is None:
         return settings.n_ctx
@@ -130,7 +130,7 @@ def chunk_length(settings: PerplexitySettings) -> int:
     return window
 
 
-def _strided(tokens: Integers, n_ctx: int, stride: int, settings: PerplexitySettings) -> Chunks:
+def _strided(tokens: Integers, n_ctx: int, stride: int, settings: TextSettings) -> Chunks:
     """Overlapping chunks; they share memory with `tokens`."""
     n_most = -(-(len(tokens) - n_ctx) // stride)
     windows = np.lib.stride_tricks.sliding_window_view(tokens, n_ctx)[::stride]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.scoring.chunks import PerplexitySettings, chunk_length, cut_text, scored_rows
+from ggufsurgeon.scoring.chunks import TextSettings, chunk_length, cut_text, scored_rows
 from ggufsurgeon.scoring.tally import Names, Piece, tally
 from ggufsurgeon.statistics.figures import exponential
 from ggufsurgeon.statistics.scores import Losses, joined
 
-__all__ = ["Perplexity", "PerplexitySettings", "estimate", "measure_perplexity"]
+__all__ = ["Perplexity", "TextSettings", "estimate", "measure_perplexity"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Perplexity:
 
 
 def measure_perplexity(
-    model: Model, text: bytes, settings: PerplexitySettings, progress: Progress = NO_PROGRESS
+    model: Model, text: bytes, settings: TextSettings, progress: Progress = NO_PROGRESS
 ) -> Perplexity:
     """The perplexity of a loaded model on `text`.
 
@@ -68,7 +68,7 @@ def measure_perplexity(
 
 def estimate(
     losses: Losses,
-    settings: PerplexitySettings,
+    settings: TextSettings,
     n_chunks_in_all: int,
     n_measured: int,
     seconds: float,

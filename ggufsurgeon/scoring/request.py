@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.resolving import resolve_path
-from ggufsurgeon.scoring.chunks import PerplexitySettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.task import BaseLogits, Side, Task
 
 
@@ -28,8 +28,8 @@ def make_task(
     path: AnyPath | None,
     base: BaseRequest,
     text: bytes,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions | None,
+    settings: TextSettings | None,
+    options: Devices | None,
 ) -> Task:
     """A path that no base is named for is measured against the model as it is.
 
@@ -42,8 +42,8 @@ def make_task(
     return Task(
         _side(model, path),
         text,
-        settings or PerplexitySettings(),
-        options or DeviceOptions(),
+        settings or TextSettings(),
+        options or Devices(),
         base=_side(base.model or model, base.path) if is_run or is_against_itself else None,
         base_logits=BaseLogits(base.logits, str(base.logits)) if base.logits else None,
         is_routed=path is not None or base.path is not None,

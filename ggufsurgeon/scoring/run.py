@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ggufsurgeon.engine.runner import Runner
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.beforehand import Beforehand, look_at_both
@@ -25,14 +26,16 @@ def measure(
     store: Path | None,
     progress: Progress,
     hear: Callable[[Known], object] | None,
+    runner: Runner | None = None,
 ) -> Measured:
     """Measure, going on with the store if there is one.
 
-    `hear` is called with what is known, each time that more is.
+    `runner` runs one model; without it, and for two models, workers of their own do. `hear` is
+    called with what is known, each time that more is.
     """
     # Without a file nobody can go on, and nothing needs a name.
     with opened_store(store, identity(task) if store else {}) as opened:
-        run = Run(task, opened, progress, hear)
+        run = Run(task, opened, progress, hear, runner)
         outcome = run.in_the_best_way()
         return run.known.measured(outcome)
 
@@ -46,7 +49,9 @@ class Run:
         store: Store,
         progress: Progress,
         hear: Callable[[Known], object] | None,
+        runner: Runner | None = None,
     ) -> None:
+        self._runner = runner
         self.known = Known(task, store.findings)
         self._task = replace(task, first=self.known.n_chunks)
         self._store = store
@@ -85,6 +90,9 @@ class Run:
     def _child(
         self, job: Callable[..., Outcome], task: Task, hear: Callable[[News], None]
     ) -> Outcome:
+        is_one = task.base is None or task.base_is_itself
+        if self._runner is not None and is_one:
+            return self._runner.run(job, task, progress=self._progress, on_result=hear)
         with Worker() as worker:
             return worker.run(job, task, progress=self._progress, on_result=hear)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scoring.chunks import PerplexitySettings
+from ggufsurgeon.scoring.chunks import TextSettings
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Task:
 
     side: Side
     text: bytes
-    settings: PerplexitySettings
-    options: DeviceOptions
+    settings: TextSettings
+    options: Devices
     base: Side | None = None
     """A base that is run too: if it is the same model, it is loaded once."""
     base_logits: BaseLogits | None = None

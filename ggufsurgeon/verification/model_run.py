@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.device_use import DeviceUse
-from ggufsurgeon.engine.model import DeviceOptions, Model
+from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.perplexity import (
     Perplexity,
-    PerplexitySettings,
+    TextSettings,
     measure_perplexity,
 )
 from ggufsurgeon.verification.embedding import Embedding, embed_text
@@ -50,8 +50,8 @@ def run_model(
     path: Path,
     layer_path: LayerPath | None,
     prompt: Integers | None,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions,
+    settings: TextSettings | None,
+    options: Devices,
     reporter: Reporter,
 ) -> tuple[ModelRun, Sample | str]:
     """Load a model once, and collect all that is compared or shown of it.
@@ -72,7 +72,7 @@ def run_model(
     return replace(run, devices=model.devices(), tokens=tokens), sample
 
 
-def _run(model: Model, settings: PerplexitySettings | None, progress: Progress) -> ModelRun:
+def _run(model: Model, settings: TextSettings | None, progress: Progress) -> ModelRun:
     if model.no_text:
         is_embedder = model.is_encoder and model.has_tokenizer
         embedding = embed_text(model, PROMPT) if is_embedder else None

@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import EngineError, MalformedFileError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scoring.perplexity import PerplexitySettings
+from ggufsurgeon.scoring.perplexity import TextSettings
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
@@ -43,8 +43,8 @@ def run_both(
     source: GgufFile,
     patched: GgufFile,
     path: LayerPath,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions,
+    settings: TextSettings | None,
+    options: Devices,
     progress: Progress,
 ) -> Runs:
     """The source along its trunk's part of `path`, then the patched file as it is.
@@ -74,8 +74,8 @@ def _run(
     file: GgufFile,
     layer_path: LayerPath | None,
     prompt: Integers | None,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions,
+    settings: TextSettings | None,
+    options: Devices,
     progress: Progress,
 ) -> tuple[ModelRun, Sample | str] | MalformedFileError | EngineError:
     """What became of the model in llama.cpp, or the error that kept it from running."""
@@ -129,7 +129,7 @@ def _run_checks(source: _Ran, patched: _Ran, n_blocks: int) -> Iterator[Check]:
 
 
 def _suggest_split(
-    patched: GgufFile, run: ModelRun, options: DeviceOptions, settings: PerplexitySettings | None
+    patched: GgufFile, run: ModelRun, options: Devices, settings: TextSettings | None
 ) -> tuple[int, ...] | None:
     """One that fills the devices evenly; None where that is so, or is not known."""
     memory = tuple(use.n_bytes_memory for use in run.devices if use.device != "CPU")
@@ -137,6 +137,6 @@ def _suggest_split(
     if len(shares) != len(memory) or not all(memory):
         return None
     n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
-    n_ctx = (settings or PerplexitySettings()).n_ctx
+    n_ctx = (settings or TextSettings()).n_ctx
     where = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
     return suggest_split(footprint_of(patched), where)

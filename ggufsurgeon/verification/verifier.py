@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import (
     MalformedFileError,
     MissingExtraError,
@@ -20,7 +20,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scoring.perplexity import PerplexitySettings
+from ggufsurgeon.scoring.perplexity import TextSettings
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.runs import NOT_RUN, Runs, run_both
 from ggufsurgeon.verification.structure import (
@@ -84,8 +84,8 @@ class Verification:
 def verify_patched(
     patched: GgufFile,
     source: GgufFile,
-    settings: PerplexitySettings | None,
-    options: DeviceOptions,
+    settings: TextSettings | None,
+    options: Devices,
     progress: Progress = NO_PROGRESS,
 ) -> Verification:
     """Prove that `patched` is what its layer path makes of `source`.

@@ -37,10 +37,10 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 from ggufsurgeon import api
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.layer_path.edits import repeat
-from ggufsurgeon.scoring.perplexity import PerplexitySettings
+from ggufsurgeon.scoring.perplexity import TextSettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 ROOT = Path(__file__).parent.parent.parent
@@ -186,8 +186,8 @@ def run_ours(case: Case, n_threads: int) -> Run:
         case.model,
         case.text,
         base_logits=case.base,
-        settings=PerplexitySettings(N_CTX, case.n_chunks),
-        options=DeviceOptions(n_threads=n_threads),
+        settings=TextSettings(N_CTX, case.n_chunks),
+        options=Devices(n_threads=n_threads),
     )
     quality = found.perplexity
     figure = f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.5f}"

@@ -18,7 +18,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 import numpy as np
 
 from ggufsurgeon.engine.context import Batch, opened_context
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.runner import InProcess, Runner
 from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.engine.worker import Worker
@@ -47,7 +47,7 @@ def die(_session: Session, number: int, _reporter: Reporter) -> None:
 
 
 def die_while_loading(session: Session, path: Path, _reporter: Reporter) -> None:
-    session.model(path, DeviceOptions())
+    session.model(path, Devices())
     os.abort()
 
 
@@ -72,18 +72,18 @@ def sleep(_session: Session, _reporter: Reporter) -> None:
 
 def model_id(session: Session, path: Path, _reporter: Reporter) -> tuple[int, int]:
     """The process, and the address of the loaded model."""
-    return os.getpid(), int(session.model(path, DeviceOptions()).handle or 0)
+    return os.getpid(), int(session.model(path, Devices()).handle or 0)
 
 
 def decode(session: Session, path: Path, _reporter: Reporter) -> float:
-    model = session.model(path, DeviceOptions(n_threads=1))
+    model = session.model(path, Devices(n_threads=1))
     with opened_context(model, 256, 256) as context:
         return float(context.decode(Batch.of(TOKENS)).sum())
 
 
 def decode_for_ever(session: Session, path: Path, reporter: Reporter) -> None:
     """Decodes without a word, after the first."""
-    model = session.model(path, DeviceOptions(n_threads=1))
+    model = session.model(path, Devices(n_threads=1))
     with opened_context(model, 256, 256) as context:
         reporter.emit("begun")
         while True:
@@ -251,7 +251,7 @@ def test_workers_run_side_by_side(stories: Path) -> None:
 
 
 def test_use_after_the_block_is_an_error_and_no_crash(stories: Path) -> None:
-    with loaded_model(stories, DeviceOptions()) as model:
+    with loaded_model(stories, Devices()) as model:
         with opened_context(model, 256, 256) as context:
             context.decode(Batch.of(TOKENS))
         with pytest.raises(UsageError, match="closed"):

@@ -21,7 +21,7 @@ from tests.pinned import assert_pinned
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.context import Batch, opened_context
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.multiple_choice.answering import shared_logits
 from ggufsurgeon.multiple_choice.choices import Answer, Choices, change
 from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
@@ -86,7 +86,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
     """Without any of the packing: a text at a time, and a softmax in double precision."""
     (found,) = api.choose(stories, JSONL)
-    with loaded_model(stories, DeviceOptions()) as model, opened_context(model, 256, 256) as ctx:
+    with loaded_model(stories, Devices()) as model, opened_context(model, 256, 256) as ctx:
         for line, answer in zip(JSONL.read_text().splitlines(), found.answers, strict=True):
             task = json.loads(line)
             for n, choice in enumerate(task["choices"]):
@@ -146,7 +146,7 @@ def test_winogrande_routes_too(stories: Path) -> None:
 def test_every_kind_of_cache_serves(tmp_path: Path, name: str) -> None:
     """Sliding windows and compressed KV, shared; recurrent states, which are not."""
     file = expand(ROOT / f"fixtures/arch_headers/{name}.gguf", tmp_path / "model.gguf", 0)
-    with loaded_model(file, DeviceOptions()) as model:
+    with loaded_model(file, Devices()) as model:
         tokens = np.random.default_rng(0).integers(0, model.n_vocab, (5, 30), dtype=np.int32)
         tokens[1:, :20] = tokens[0, :20]
         spans = [(20, 30)] * 5
@@ -233,7 +233,7 @@ def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
         task = {"question": "a " * n_words, "choices": ["b", "c"], "answer": 0}
         api.choose(stories, write(json.dumps(task).encode(), "task.jsonl"))
 
-    with loaded_model(stories, DeviceOptions()) as model:
+    with loaded_model(stories, Devices()) as model:
         n_more = len(model.tokenize(b"a a b")) - len(model.tokenize(b"a b"))
         assert (n_more, len(model.tokenize(b"a " * 2046 + b"b"))) == (1, 2048)
     ask(2046)

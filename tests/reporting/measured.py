@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ggufsurgeon.reporting.losses import Against, Side
-from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings, estimate
+from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings, estimate
 from ggufsurgeon.statistics.divergence import estimate_divergence
 from ggufsurgeon.statistics.scores import Compared, Losses
 
@@ -17,7 +17,7 @@ def losses(n_chunks: int, n_scored: int, seed: int = 0) -> Losses:
 
 def result(of: Losses, n_chunks_in_all: int | None = None) -> Perplexity:
     """Half of each chunk is scored, as without a stride."""
-    settings = PerplexitySettings(n_ctx=2 * (of.shape[1] + 1))
+    settings = TextSettings(n_ctx=2 * (of.shape[1] + 1))
     with np.errstate(invalid="ignore", over="ignore"):
         return estimate(of, settings, n_chunks_in_all or len(of), len(of), seconds=1.0)
 

@@ -15,14 +15,14 @@ from ggufsurgeon.layer_path.path import LayerPath
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
 
 Written: TypeAlias = Callable[[LayerPath, Integers], Results]
 
 
 @pytest.fixture(scope="module")
 def model(stories: Path) -> Iterator[Model]:
-    with loaded_model(stories, DeviceOptions()) as loaded:
+    with loaded_model(stories, Devices()) as loaded:
         yield loaded
 
 
@@ -46,5 +46,5 @@ def written(stories: Path, tmp_path: Path) -> Written:
 def plain_logits(path: Path, tokens: Integers) -> Results:
     """Without any of the code under test: no taps, and llama.cpp's own micro-batches."""
     n = len(tokens)
-    with loaded_model(path, DeviceOptions()) as model, opened_context(model, n, n) as context:
+    with loaded_model(path, Devices()) as model, opened_context(model, n, n) as context:
         return np.array(context.decode(Batch.of(tokens)))

@@ -9,7 +9,7 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -34,7 +34,7 @@ def test_the_same_tokens_as_the_written_file(
 
 
 def generated(path: Path, prompt: Integers, sampling: Sampling) -> list[int]:
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         return list(route(model, LayerPath.identity(model.n_blocks)).generate(prompt, 30, sampling))
 
 
@@ -44,7 +44,7 @@ def test_recurrent_and_sliding_blocks_keep_their_own_past(stem: str, tmp_path: P
     path = LayerPath("0..3,2..7")
     api.patch(source, tmp_path / "patched.gguf", path)
     prompt = np.arange(40, dtype=np.int32)
-    with loaded_model(source, DeviceOptions()) as model:
+    with loaded_model(source, Devices()) as model:
         routed = list(route(model, path).generate(prompt, 30))
     assert routed == generated(tmp_path / "patched.gguf", prompt, Sampling())
     assert len(set(routed)) > 1

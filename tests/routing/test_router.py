@@ -12,7 +12,7 @@ import pytest
 
 from ggufsurgeon import api
 from ggufsurgeon.engine.context import Integers, Results
-from ggufsurgeon.engine.model import DeviceOptions, Model, loaded_model
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
@@ -163,7 +163,7 @@ def test_blocks_of_two_models_in_turn(
     """The second has the blocks of the first in reverse: block k is the first's 4 - k."""
     reverse = tmp_path / "reverse.gguf"
     api.patch(stories, reverse, LayerPath("4,3,2,1,0"))
-    with loaded_model(reverse, DeviceOptions()) as other:
+    with loaded_model(reverse, Devices()) as other:
         for mixed, same in (("0..1,1:2,1:1,0:4", "0..4"), ("1:4,1..2,1:1..2,1:0", "0..3,2,4")):
             routed = route([model, other], LayerPath(mixed)).logits(tokens)
             assert np.array_equal(routed, written(LayerPath(same), tokens)), mixed
@@ -172,7 +172,7 @@ def test_blocks_of_two_models_in_turn(
 def test_models_of_other_widths_do_not_mix(model: Model, tokens: Integers, tmp_path: Path) -> None:
     narrow = ROOT / "fixtures/arch_headers/llama-dense.gguf"
     with (
-        loaded_model(expand(narrow, tmp_path / "narrow.gguf", 0), DeviceOptions()) as other,
+        loaded_model(expand(narrow, tmp_path / "narrow.gguf", 0), Devices()) as other,
         pytest.raises(RefusedError, match=r"residual stream has 64 dimensions in .* and 256 in"),
     ):
         route([model, other], LayerPath("0..2,1:3,4")).logits(tokens)
@@ -182,7 +182,7 @@ def test_tokens_of_an_encoder_see_each_other_beyond_a_batch(tmp_path: Path) -> N
     header = ROOT / "fixtures/arch_headers/eurobert-dense.gguf"
     path = expand(header, tmp_path / "model.gguf", 0)
     tokens = np.random.default_rng(1).integers(0, 128, 600).astype(np.int32)
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         routed = route(model, LayerPath("0..7")).logits(tokens)
     assert np.array_equal(routed, plain_logits(path, tokens))
 
@@ -207,7 +207,7 @@ def test_what_crosses_seams_besides_the_residual_stream(
     source = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "source.gguf", 2)
     tokens = np.random.default_rng(0).integers(0, 128, 40).astype(np.int32)
     api.patch(source, tmp_path / "patched.gguf", LayerPath(layers))
-    with loaded_model(source, DeviceOptions()) as model:
+    with loaded_model(source, Devices()) as model:
         routed = route(model, LayerPath(layers)).logits(tokens)
     assert np.array_equal(routed, plain_logits(tmp_path / "patched.gguf", tokens))
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_routed_is_refused(
     tmp_path: Path, header: str, layers: str, says: str
 ) -> None:
     path = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "model.gguf", 0)
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         with pytest.raises(RefusedError, match=says):
             route(model, LayerPath(layers)).logits(tokens)
@@ -236,7 +236,7 @@ def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:
     path = expand(header, tmp_path / "model.gguf", 0)
     with pytest.raises(RefusedError):
         api.plan(path, LayerPath("0..3,2..7"))
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         plain, routed = (
             route(model, LayerPath(layers)).logits(tokens) for layers in ("0..7", "0..3,2..7")
@@ -292,7 +292,7 @@ def test_routers_that_are_none(model: Model, n_ctx: int, n_parallel: int) -> Non
 
 def test_learned_positions_end_with_the_context(tmp_path: Path) -> None:
     path = expand(ROOT / "fixtures/arch_headers/gpt2-dense.gguf", tmp_path / "model.gguf", 0)
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         tokens = np.zeros(model.n_ctx_train + 1, dtype=np.int32)
         with pytest.raises(UsageError, match="has positions for"):
             route(model, LayerPath("0..7")).logits(tokens)

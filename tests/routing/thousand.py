@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
@@ -27,7 +27,7 @@ def main() -> None:
     windows = [repeat_windows(5, [(i, j)]) for i in range(4) for j in range(i + 1, 5)]
     stories = ROOT / "fixtures/stories260K.gguf"
     with (
-        loaded_model(stories, DeviceOptions(n_threads=1)) as model,
+        loaded_model(stories, Devices(n_threads=1)) as model,
         opened_router([model], 32) as router,
     ):
         for n in range(100):

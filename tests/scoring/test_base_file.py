@@ -22,11 +22,11 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.llama_perplexity.logits_file import HEAD, opened_base, opened_writer
 from ggufsurgeon.llama_perplexity.logits_rows import dequantised, quantised
 from ggufsurgeon.llama_perplexity.softmax import sums_of
-from ggufsurgeon.scoring.chunks import PerplexitySettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
-SETTINGS = PerplexitySettings(64, 4)
+SETTINGS = TextSettings(64, 4)
 Write = Callable[..., Path]
 
 shapes = st.tuples(st.integers(1, 4), st.integers(3, 9), st.integers(1, 40))
@@ -160,8 +160,8 @@ def test_a_row_of_nonsense(stories: Path, prose: Path, tmp_path: Path, value: st
 @pytest.mark.parametrize(
     ("settings", "text", "says"),
     [
-        (PerplexitySettings(32, 8), None, "has contexts of 64 tokens, not 32"),
-        (PerplexitySettings(64, 5), None, "has 4 chunks, 5 are asked for"),
+        (TextSettings(32, 8), None, "has contexts of 64 tokens, not 32"),
+        (TextSettings(64, 5), None, "has 4 chunks, 5 are asked for"),
         (SETTINGS, b"Once upon a time there was a dog. " * 90, "in chunk 0, place 1$"),
     ],
 )
@@ -169,7 +169,7 @@ def test_what_does_not_fit(
     stories: Path,
     prose: Path,
     write: Write,
-    settings: PerplexitySettings,
+    settings: TextSettings,
     text: bytes | None,
     says: str,
 ) -> None:
@@ -184,7 +184,7 @@ def test_another_vocabulary(smollm2: Path, prose: Path) -> None:
 
 
 def test_a_long_text_is_measured_as_far_as_the_base_goes(stories: Path, prose: Path) -> None:
-    whole = PerplexitySettings(64)
+    whole = TextSettings(64)
     measured = api.divergence(stories, prose, base_logits=TOOLS_BASE, settings=whole)
     assert measured.perplexity.n_chunks == 4
 
@@ -192,7 +192,7 @@ def test_a_long_text_is_measured_as_far_as_the_base_goes(stories: Path, prose: P
 def test_files_that_are_none(stories: Path, tmp_path: Path) -> None:
     with pytest.raises(MalformedFileError) as told, opened_base(stories):
         pass
-    assert "--base MODEL" in told.value.hint
+    assert "as the base" in told.value.hint
     with pytest.raises(UsageError, match="cannot be read"), opened_base(tmp_path / "absent"):
         pass
 

@@ -23,7 +23,7 @@ from tests.pinned import assert_logits_file, assert_pinned
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, quantised
-from ggufsurgeon.scoring.chunks import PerplexitySettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.tally import score
 from ggufsurgeon.statistics.divergence import Divergence, Estimate, Spread, estimate_divergence
 from ggufsurgeon.statistics.scores import Compared
@@ -31,7 +31,7 @@ from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
-SHORT = PerplexitySettings(64, 4)
+SHORT = TextSettings(64, 4)
 WINDOW = repeat((1, 3))
 Write = Callable[..., Path]
 
@@ -85,7 +85,7 @@ def test_figures_are_llama_perplexitys(
     figure: dict[str, Any], prose: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
-    settings = PerplexitySettings(figure["n_ctx"], figure["n_chunks"], figure["n_batch"])
+    settings = TextSettings(figure["n_ctx"], figure["n_chunks"], figure["n_batch"])
     path = repeat(figure["window"])
     patched, base = tmp_path / "patched.gguf", tmp_path / "base"
     api.patch(model, patched, path)
@@ -107,7 +107,7 @@ def test_the_base_file_is_the_tools_to_the_byte(stories: Path, prose: Path, tmp_
 def test_routed_is_what_the_written_file_gives(
     stories: Path, patched: Path, prose: Path, n_ctx: int, n_chunks: int, n_batch: int
 ) -> None:
-    settings = PerplexitySettings(n_ctx, n_chunks, n_batch)
+    settings = TextSettings(n_ctx, n_chunks, n_batch)
     routed = api.divergence(stories, prose, WINDOW, settings=settings)
     assert routed.base is not None and routed.layer_path == "0..2,1..4"
     for path, result in ((patched, routed.perplexity), (stories, routed.base)):
@@ -221,7 +221,7 @@ def test_masked_logits_are_no_difference() -> None:
 
 
 def test_few_tokens_are_no_statistics(stories: Path, prose: Path) -> None:
-    settings = PerplexitySettings(64, 3)
+    settings = TextSettings(64, 3)
     with pytest.raises(UsageError, match=r"93 scored tokens are too few .*: 100 are needed"):
         api.divergence(stories, prose, WINDOW, settings=settings)
     alone = api.divergence(stories, prose, save_logits=prose.with_name("l"), settings=settings)
@@ -261,7 +261,7 @@ def test_one_base_at_a_time(stories: Path, prose: Path) -> None:
 
 def test_no_stride(stories: Path, prose: Path) -> None:
     with pytest.raises(UsageError, match="a stride cannot be combined"):
-        api.divergence(stories, prose, WINDOW, settings=PerplexitySettings(64, stride=8))
+        api.divergence(stories, prose, WINDOW, settings=TextSettings(64, stride=8))
 
 
 @pytest.mark.parametrize(

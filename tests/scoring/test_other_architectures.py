@@ -27,14 +27,14 @@ from tests.verification.expanding import expand, expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
-from ggufsurgeon.scoring.perplexity import PerplexitySettings, measure_perplexity
+from ggufsurgeon.engine.model import Devices, loaded_model
+from ggufsurgeon.scoring.perplexity import TextSettings, measure_perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.scoring.test_divergence import as_printed
 
 PINNED = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())
 SHAPE = ("n_ctx", "n_chunks", "n_batch")
-ONE_THREAD = DeviceOptions(n_threads=1)
+ONE_THREAD = Devices(n_threads=1)
 """So small models gain nothing by two, and wait for each other where others want the machine."""
 Make = Callable[[str], Path]
 Write = Callable[..., Path]
@@ -61,9 +61,9 @@ def make(folder: Path) -> Make:
     return made
 
 
-def settings_of(figure: dict[str, Any]) -> PerplexitySettings:
+def settings_of(figure: dict[str, Any]) -> TextSettings:
     n_ctx, n_chunks, n_batch = (figure[key] for key in SHAPE)
-    return PerplexitySettings(n_ctx, n_chunks, n_batch, figure.get("stride"))
+    return TextSettings(n_ctx, n_chunks, n_batch, figure.get("stride"))
 
 
 def named(figure: dict[str, Any]) -> str:
@@ -124,7 +124,7 @@ def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Pa
         run = partial(
             api.divergence,
             text=shakespeare(),
-            settings=PerplexitySettings(*shape),
+            settings=TextSettings(*shape),
             options=ONE_THREAD,
         )
         routed = run(model, path=window)

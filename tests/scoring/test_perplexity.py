@@ -23,7 +23,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.llama_perplexity.softmax import losses_of, sums_of
 from ggufsurgeon.scoring.perplexity import (
     Perplexity,
-    PerplexitySettings,
+    TextSettings,
 )
 from ggufsurgeon.verification.model_run import shakespeare
 
@@ -47,7 +47,7 @@ def test_figures_are_llama_perplexitys(
     model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
     is_wiki = figure["text"].startswith("wiki")
     text: Path = request.getfixturevalue("wikitext") if is_wiki else prose
-    settings = PerplexitySettings(
+    settings = TextSettings(
         figure["n_ctx"], figure["n_chunks"], figure["n_batch"], figure.get("stride")
     )
     measured = api.perplexity(model, text, settings=settings)
@@ -60,7 +60,7 @@ def test_how_chunks_are_batched_changes_little(stories: Path, prose: Path) -> No
     """llama.cpp rounds batches of other shapes differently, 3e-4 here."""
 
     def measure(n_batch: int) -> Perplexity:
-        return api.perplexity(stories, prose, settings=PerplexitySettings(96, 7, n_batch))
+        return api.perplexity(stories, prose, settings=TextSettings(96, 7, n_batch))
 
     one_at_once = measure(96)
     assert (one_at_once.n_chunks, one_at_once.n_ctx, one_at_once.n_scored) == (7, 96, 7 * 47)
@@ -98,7 +98,7 @@ def test_a_folder_of_texts_is_read_by_name(stories: Path, tmp_path: Path) -> Non
     lines = shakespeare()[:6000].splitlines(keepends=True)
     for name, part in (("b.md", lines[100:]), ("a.txt", lines[:100]), ("c.bin", [b"\0"])):
         (tmp_path / name).write_bytes(b"".join(part))
-    settings = PerplexitySettings(128, 3)
+    settings = TextSettings(128, 3)
     whole = api.perplexity(stories, b"".join(lines).removesuffix(b"\n"), settings=settings)
     assert api.perplexity(stories, tmp_path, settings=settings).chunk_losses == whole.chunk_losses
 
@@ -111,11 +111,11 @@ def test_a_folder_without_texts(stories: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stride", [768, 5000])
 def test_a_stride_longer_than_its_context(stories: Path, prose: Path, stride: int) -> None:
     with pytest.raises(UsageError, match="does not fit a context of 8"):
-        api.perplexity(stories, prose, settings=PerplexitySettings(8, stride=stride))
+        api.perplexity(stories, prose, settings=TextSettings(8, stride=stride))
 
 
 def test_losses_of_chunks_and_positions_add_up(stories: Path, prose: Path) -> None:
-    found = api.perplexity(stories, prose, settings=PerplexitySettings(64, 5))
+    found = api.perplexity(stories, prose, settings=TextSettings(64, 5))
     assert (len(found.chunk_losses), len(found.position_losses)) == (5, 31)
     for losses in (found.chunk_losses, found.position_losses):
         assert np.exp(np.mean(losses)) == pytest.approx(found.perplexity, rel=1e-12)

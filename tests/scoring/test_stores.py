@@ -24,11 +24,11 @@ from tests.conftest import ROOT, Run
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.scoring.measured import Known, Measured
-from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings
+from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
-SETTINGS = PerplexitySettings(n_ctx=64, n_chunks=7, n_batch=128)
+SETTINGS = TextSettings(n_ctx=64, n_chunks=7, n_batch=128)
 TEXT = shakespeare()[:20_000]
 
 
@@ -116,7 +116,7 @@ def test_a_store_of_something_else_is_refused(stories: Path, tmp_path: Path, wha
         api.perplexity(
             other if what == "model" else stories,
             TEXT[:-9] if what == "text" else TEXT,
-            settings=PerplexitySettings(64, 6, 128) if what == "settings" else SETTINGS,
+            settings=TextSettings(64, 6, 128) if what == "settings" else SETTINGS,
             store=store,
         )
     assert store.read_bytes() == before

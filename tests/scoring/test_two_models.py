@@ -17,17 +17,17 @@ from ggufsurgeon.progress import NO_PROGRESS
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.free_memory import free_memory
-from ggufsurgeon.engine.model import DeviceOptions
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.scoring.beforehand import Beforehand, fit_together, look_at_both
 from ggufsurgeon.scoring.jobs import News, Outcome
-from ggufsurgeon.scoring.perplexity import Perplexity, PerplexitySettings
+from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings
 from ggufsurgeon.scoring.run import Run, chunks_a_round, measure
 from ggufsurgeon.scoring.task import Side, Task
 from ggufsurgeon.store.checkpoint import Store
 from ggufsurgeon.verification.model_run import shakespeare
 
-SETTINGS = PerplexitySettings(n_ctx=64, n_chunks=7, n_batch=128)
+SETTINGS = TextSettings(n_ctx=64, n_chunks=7, n_batch=128)
 TEXT = shakespeare()[:20_000]
 
 
@@ -71,9 +71,9 @@ def test_rounds_are_of_whole_batches() -> None:
 def test_two_models_that_do_not_fit_together(stories: Path, tmp_path: Path) -> None:
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
-        file.truncate(free_memory(DeviceOptions()))  # a hole, which takes no room
-    assert fit_together([stories, stories], DeviceOptions())
-    assert not fit_together([stories, huge], DeviceOptions())
+        file.truncate(free_memory(Devices()))  # a hole, which takes no room
+    assert fit_together([stories, stories], Devices())
+    assert not fit_together([stories, huge], Devices())
 
 
 def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -> None:
@@ -83,7 +83,7 @@ def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -
             Side(stories, path),
             TEXT,
             SETTINGS,
-            DeviceOptions(),
+            Devices(),
             base=Side(longer),
             is_routed=path is not None,
         )

@@ -22,7 +22,7 @@ import numpy as np
 from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
@@ -57,7 +57,7 @@ def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     model = expand_named(name, folder / "model.gguf")
     architecture = open_gguf(model).header.architecture
-    with loaded_model(model, DeviceOptions()) as source, opened_router([source], N_CTX) as router:
+    with loaded_model(model, Devices()) as source, opened_router([source], N_CTX) as router:
         tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
         n_first = FIRST_STAY.get(str(architecture), 0)
         for drawn in draw_paths(source.n_blocks - n_first, n_paths, rng):
@@ -99,7 +99,7 @@ def judge(
 def plain_results(path: Path, tokens: Integers) -> Results:
     """Of a model as it is: logits, or embeddings of an encoder."""
     with (
-        loaded_model(path, DeviceOptions()) as model,
+        loaded_model(path, Devices()) as model,
         opened_context(model, N_CTX, N_CTX) as context,
     ):
         return np.array(context.decode(Batch.of(tokens)))
@@ -107,7 +107,7 @@ def plain_results(path: Path, tokens: Integers) -> Results:
 
 def routed_results(path: Path, layer_path: LayerPath, tokens: Integers) -> Results:
     """Along a path on the unmodified model."""
-    with loaded_model(path, DeviceOptions()) as model:
+    with loaded_model(path, Devices()) as model:
         return route(model, layer_path).logits(tokens)
 
 

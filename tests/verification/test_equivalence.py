@@ -17,9 +17,9 @@ from tests.verification.naive import patch_naively
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.progress import NO_PROGRESS
-from ggufsurgeon.scoring.perplexity import PerplexitySettings
+from ggufsurgeon.scoring.perplexity import TextSettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
 
@@ -33,7 +33,7 @@ def sample(results: list[list[float]], are_logits: bool = True) -> Sample:
 
 def equivalence(source: Path, patched: Path) -> Equivalence:
     files = open_gguf(source), open_gguf(patched)
-    runs = run_both(*files, PATH, PerplexitySettings(32, 1), DeviceOptions(), NO_PROGRESS)
+    runs = run_both(*files, PATH, TextSettings(32, 1), Devices(), NO_PROGRESS)
     assert runs.equivalence is not None
     return runs.equivalence
 
@@ -53,7 +53,7 @@ def test_naive_files_are_found_where_they_are_wrong(stem: str, tmp_path: Path) -
 def test_the_prompt_is_longer_than_a_sliding_window(tmp_path: Path) -> None:
     for stem, n_prompt in (("gemma3-dense", 128), ("llama-dense", 128)):
         path = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "model.gguf", 0)
-        with loaded_model(path, DeviceOptions()) as model:
+        with loaded_model(path, Devices()) as model:
             assert len(draw_prompt(model, b"")) == n_prompt > model.n_swa
             for n_swa, expected in ((64, 128), (65, 640), (512, 640), (1024, 1152), (4096, 4224)):
                 model.n_swa, model.n_ctx_train = n_swa, 100_000

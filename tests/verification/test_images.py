@@ -14,7 +14,7 @@ from ggufsurgeon import api
 from ggufsurgeon.engine import context
 from ggufsurgeon.engine.context import Batch
 from ggufsurgeon.engine.library import llama_cpp
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.router import opened_router
@@ -43,7 +43,7 @@ TOKENS = np.arange(N_TOKENS, dtype=np.int32)
 @pytest.fixture
 def of_images(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """llama.cpp is given embeddings, as of an image, instead of tokens."""
-    with loaded_model(model, DeviceOptions()) as loaded:
+    with loaded_model(model, Devices()) as loaded:
         width = llama_cpp().llama_model_n_embd_inp(loaded.handle)
         architecture = loaded.architecture
     monkeypatch.setattr(context, "_native", partial(image_batch, width))
@@ -93,7 +93,7 @@ def paths() -> Iterator[LayerPath]:
 @pytest.mark.usefixtures("of_images")
 def test_written_is_routed_for_image_features_too(model: Path, tmp_path: Path) -> None:
     n_exact, patched = 0, tmp_path / "patched.gguf"
-    with loaded_model(model, DeviceOptions()) as source, opened_router([source], 32) as router:
+    with loaded_model(model, Devices()) as source, opened_router([source], 32) as router:
         for path in paths():
             try:
                 api.patch(model, patched, path, replace=True)

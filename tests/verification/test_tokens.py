@@ -20,7 +20,7 @@ from tests.verification.expanding import expand
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 pytest.importorskip("sentencepiece", reason="needs the tokens extra")
 
-from ggufsurgeon.engine.model import DeviceOptions, loaded_model
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.verification.sentencepiece_tokens import tokens_by_sentencepiece
@@ -41,7 +41,7 @@ def changed(stories: Path, key: str, index: int, value: bytes) -> bytes:
 
 
 def tokens_of(path: Path, text: bytes) -> Tokens | None:
-    with loaded_model(path, DeviceOptions(), vocabulary_alone=True) as model:
+    with loaded_model(path, Devices(), vocabulary_alone=True) as model:
         return read_text(model, text) if model.has_tokenizer else None
 
 

@@ -1,0 +1,182 @@
+"""Files by their headers: what they are, what a layer path makes of them, and writing that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
+from ggufsurgeon.planning.resolving import resolve_path
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.rules.application import label_blocks
+from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.windows import Judgement, judge_windows
+
+if TYPE_CHECKING:
+    from ggufsurgeon.sizing.prediction import DeviceSettings, Prediction
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+class ModelFile:
+    """A GGUF file, known by its header alone. Made by `ggufsurgeon.open`.
+
+    >>> import ggufsurgeon as gs
+    >>> model = gs.open("fixtures/stories260K.gguf")
+    >>> model.architecture, model.n_blocks
+    ('llama', 5)
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.file: GgufFile = open_gguf(path)
+        self.path: Path = self.file.path
+
+    @property
+    def architecture(self) -> str | None:
+        """The key general.architecture."""
+        return self.file.header.architecture
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file."""
+        return self.file.layout.n_bytes
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks that a layer path is about. Raises RefusedError where they are not whole."""
+        return find_blocks(self.file).n_trunk
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The values of all key-value pairs, by key."""
+        return {pair.key: pair.value for pair in self.file.header.pairs}
+
+    def inspect(self) -> Inspection:
+        """The blocks, their kinds, and which windows can be repeated."""
+        return inspect(self.path)
+
+    def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
+        """What `path` makes of this file. Nothing is written.
+
+        `scale_weights` allows files that are equal within rounding alone. Raises RefusedError
+        when no exact file exists, UsageError when the path does not fit the model.
+        """
+        return Plan(plan(self.path, path, scale_weights=scale_weights))
+
+
+class Plan:
+    """A file that can be written. Made by `ModelFile.plan`.
+
+    >>> import ggufsurgeon as gs
+    >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
+    >>> str(plan.layer_path), plan.n_bytes
+    ('0..2,1..4', 1550336)
+    """
+
+    def __init__(self, planned: PatchPlan) -> None:
+        self.planned = planned
+
+    @property
+    def layer_path(self) -> LayerPath:
+        """The blocks of the new file, with MTP blocks behind them."""
+        return self.planned.path
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The key-value pairs that change, with their values before and after."""
+        return self.planned.changes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the new file."""
+        return self.planned.notes
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the new file."""
+        return self.planned.write_plan.n_bytes
+
+    def memory(self, settings: DeviceSettings | None = None) -> Prediction:
+        """The memory of source and new file on each device, in bytes, predicted from headers."""
+        from ggufsurgeon.sizing.prediction import DeviceSettings, predict_patch
+
+        return predict_patch(self.planned, settings or DeviceSettings())
+
+    def write(
+        self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS
+    ) -> Path:
+        """Write the file; the destination is absent, as it was or complete, whatever happens.
+
+        Raises RefusedError when it exists (unless `replace`), WriteFailedError when the system
+        cannot write.
+        """
+        from ggufsurgeon.writing.new_file import write_new_file
+
+        path = Path(destination)
+        write_new_file(self.planned.write_plan, path, replace=replace, progress=progress)
+        return path
+
+
+def open_model(path: PathLike) -> ModelFile:
+    """Open a GGUF file and read its header. Raises MalformedFileError, UsageError."""
+    return ModelFile(path)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file; its blocks, their kinds and windows if they are whole; and why not, if so."""
+
+    file: GgufFile
+    blocks: Blocks | None = None
+    kinds: tuple[str, ...] = ()
+    windows: tuple[Judgement, ...] = ()
+    refusal: str | None = None
+
+
+def inspect(model: PathLike) -> Inspection:
+    """What the file at `model` is, from its header alone."""
+    file = open_gguf(model)
+    try:
+        blocks = find_blocks(file)
+    except (RefusedError, MalformedFileError) as error:
+        return Inspection(file, refusal=str(error))
+    try:
+        kinds = tuple(label_blocks(file, blocks))
+        windows = tuple(judge_windows(file, blocks))
+    except RefusedError as error:
+        return Inspection(file, blocks, refusal=str(error))
+    refused = all(window.refusal for window in windows)
+    return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)
+
+
+def plan(source: PathLike, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
+    """What `patch` would write. Writes nothing."""
+    file = open_gguf(source)
+    return plan_patch(file, resolve_path(file, path), scale_weights=scale_weights)
+
+
+def patch(
+    source: PathLike,
+    destination: PathLike,
+    path: AnyPath,
+    *,
+    scale_weights: bool = False,
+    replace: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> PatchPlan:
+    """Write the file in which the blocks of `path` run, in order.
+
+    The destination is absent, as it was or complete, whatever happens; it is overwritten only
+    with `replace`. `scale_weights` allows files that are the same within rounding alone, where
+    some weights must be multiplied; the plan's notes then say so.
+    """
+    planned = plan(source, path, scale_weights=scale_weights)
+    Plan(planned).write(destination, replace=replace, progress=progress)
+    return planned

@@ -1,0 +1,88 @@
+"""The public names: they are there, they are cheap to import, and their examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ggufsurgeon as gs
+from ggufsurgeon.errors import RefusedError, UsageError
+from tests.conftest import ROOT
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+EXAMPLES = (
+    "ggufsurgeon",
+    "ggufsurgeon.api.files",
+    "ggufsurgeon.api.loaded_model",
+    "ggufsurgeon.layer_path.edits",
+    "ggufsurgeon.layer_path.path",
+)
+TEXT = b"Once upon a time there was a little girl who liked to play in the park. " * 40
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed
+
+
+def test_all_names_are_there_and_documented() -> None:
+    assert len(gs.__all__) <= 16
+    for name in gs.__all__:
+        assert inspect.getdoc(getattr(gs, name)), name
+    with pytest.raises(AttributeError, match="nonsense"):
+        gs.nonsense  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, ggufsurgeon as gs; gs.open; gs.repeat; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_from_a_file_to_a_proven_one(stories: Path, tmp_path: Path) -> None:
+    plan = gs.open(stories).plan(gs.repeat("1:3"))
+    written = plan.write(tmp_path / "patched.gguf")
+    assert written.stat().st_size == plan.n_bytes
+    assert {"llama.block_count"} <= {change.after.key for change in plan.changes}
+    assert plan.memory().after[0].n_bytes_weights > 0
+    verification = gs.verify(written, stories)
+    verification.raise_if_failed()
+    assert "logits of 128 tokens equal to the bit" in verification.proven
+    with pytest.raises(RefusedError):
+        plan.write(written)
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_loaded_model_answers_all_questions(
+    stories: Path, tmp_path: Path, in_process: bool
+) -> None:
+    settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    path = gs.repeat("1:3")
+    patched = gs.open(stories).plan(path).write(tmp_path / "patched.gguf")
+    with (
+        gs.load(stories, in_process=in_process) as model,
+        gs.load(patched, in_process=in_process) as written,
+    ):
+        routed = model.compare(TEXT, path, settings=settings)
+        assert routed.divergence is not None and routed.base is not None
+        assert (
+            routed.perplexity.perplexity == written.perplexity(TEXT, settings=settings).perplexity
+        )
+        assert routed.base.perplexity == model.perplexity(TEXT, settings=settings).perplexity
+        said = model.generate("Once upon a time", path, max_tokens=8).text
+        assert said == written.generate("Once upon a time", max_tokens=8).text
+        tasks = ROOT / "fixtures/tasks/choices.jsonl"
+        (routed_choices,) = model.choose(tasks, [path])
+        (plain_choices,) = written.choose(tasks, [gs.LayerPath("0..6")])
+        assert routed_choices.answers == plain_choices.answers
+        with pytest.raises(UsageError, match="reaches beyond"):
+            model.generate("x", gs.repeat("3:9"))
