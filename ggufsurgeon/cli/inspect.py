@@ -4,29 +4,60 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
 
 from ggufsurgeon.api import Inspection
 from ggufsurgeon.api import inspect as run_inspect
 from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
-from ggufsurgeon.cli.options import Json, Source
-from ggufsurgeon.cli.terminal import print_json, print_table
+from ggufsurgeon.cli.options import OUTPUT, Json, Source
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
 
 
-def inspect(model: Source, json: Json = False) -> None:
-    """Show what a GGUF is: its blocks, tensors, metadata, and whether it can be patched."""
+def inspect(
+    model: Source,
+    metadata: Annotated[
+        bool,
+        typer.Option("--metadata", help="Show all key-value pairs too.", rich_help_panel=OUTPUT),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what a GGUF is: its blocks, and which windows can be repeated."""
     inspection = run_inspect(model)
     facts = _facts(inspection)
     pairs = inspection.file.header.pairs
     if json:
-        metadata = {pair.key: value_as_json(pair) for pair in pairs}
-        print_json({**facts, **blocks_as_json(inspection), "metadata": metadata})
+        values = {pair.key: value_as_json(pair) for pair in pairs}
+        print_json({**facts, **blocks_as_json(inspection), "metadata": values})
         return
-    print_table(f"{model}", ["", ""], [(key, _text(value)) for key, value in facts.items()])
-    print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])
+    print_table(f"{model}", ["", ""], list(_rows(inspection, facts)))
     print_blocks(inspection)
+    if metadata:
+        print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])
+
+
+def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a person asks first, in words."""
+    header = inspection.file.header
+    yield "name", str(header.get("general.name") or "-")
+    yield "architecture", str(facts["architecture"])
+    yield "parameters", f"{facts['n_parameters']:,}"
+    n_mtp = facts["n_mtp_blocks"]
+    blocks = "-" if facts["n_blocks"] is None else str(facts["n_blocks"])
+    yield "blocks", f"{blocks}, of which {n_mtp} predict further tokens (MTP)" if n_mtp else blocks
+    if facts["layer_path"]:
+        yield "layer path", f"{facts['layer_path']} of its source"
+    n_ctx = header.get(f"{header.architecture}.context_length")
+    yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
+    yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"
+    types = facts["tensor_types"].items()
+    yield "tensors", ", ".join(f"{count} {name}" for name, count in types)
+    yield "format", f"GGUF {facts['gguf_version']}, {facts['byte_order']}-endian"
+    yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
 
 
 def _facts(inspection: Inspection) -> dict[str, Any]:
@@ -51,13 +82,3 @@ def _facts(inspection: Inspection) -> dict[str, Any]:
         "can_be_patched": inspection.refusal is None,
         "refusal": inspection.refusal,
     }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{count} {name}" for name, count in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "-" if value is None else str(value)

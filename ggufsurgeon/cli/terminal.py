@@ -72,9 +72,14 @@ def print_note(message: str) -> None:
         print(printable(message), file=sys.stderr)
 
 
-def print_json(value: Any) -> None:
-    """One JSON object; what JSON lacks (paths, infinity, NaN) as strings."""
-    print_text(json.dumps(_finite(value), indent=2, default=str, allow_nan=False))
+SCHEMA = 1
+"""The version of the JSON objects: it grows when a key changes its meaning or goes."""
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object with its schema; what JSON lacks (infinity, NaN) as strings."""
+    numbered = {"schema": SCHEMA, **_finite(value)}
+    print_text(json.dumps(numbered, indent=2, default=str, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
