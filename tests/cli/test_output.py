@@ -54,7 +54,9 @@ def assert_harmless(output: bytes) -> None:
     assert "[red]" in text, "markup is shown, not obeyed"
 
 
-@pytest.mark.parametrize("arguments", [["inspect", "--metadata"], ["plan", *WINDOW]], ids=["inspect", "plan"])
+@pytest.mark.parametrize(
+    "arguments", [["inspect", "--metadata"], ["plan", *WINDOW]], ids=["inspect", "plan"]
+)
 def test_texts_in_files_are_shown_harmless(
     write: Write, tmp_path: Path, arguments: list[str]
 ) -> None:
@@ -155,7 +157,9 @@ def test_an_error_about_such_a_file(write: Write, tmp_path: Path) -> None:
 )
 def test_names_of_files_too(write: Write, tmp_path: Path, command: str) -> None:
     write(llama_model(3), EVIL_NAME)
-    rest = {"inspect": ["--metadata"], "plan": WINDOW, "patch": ["new" + EVIL_NAME, *WINDOW]}[command]
+    rest = {"inspect": ["--metadata"], "plan": WINDOW, "patch": ["new" + EVIL_NAME, *WINDOW]}[
+        command
+    ]
     code, output, errors = raw(command, EVIL_NAME, *rest, folder=tmp_path)
     assert (code, errors) == (0, b"")
     assert_harmless(output)
