@@ -1,17 +1,20 @@
-"""All that the findings of a measurement depend on, to tell whether a store is of the same."""
+"""All that the scores of a measurement depend on, to find it in a store.
+
+A fingerprint is a sample of a file; a SHA-256 is of all of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.engine.build import cpu_name, engine_build
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.scoring.task import Side, Task
 
@@ -20,12 +23,15 @@ N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
 
 
 def identity(task: Task) -> dict[str, Any]:
-    """As JSON has it."""
+    """The identity of a task but for the layer path of the model, in plain types."""
     options = task.options
     return {
-        **_side(task.side, "model"),
-        **_side(task.base, "base"),
-        "base_logits_sha256": _sample(task.base_logits.path) if task.base_logits else None,
+        "model": _model(task.side.model),
+        "base": _base(task.base) if task.base else None,
+        "base_logits_fingerprint": (
+            fingerprint(task.base_logits.path) if task.base_logits else None
+        ),
+        "is_routed": task.is_routed,
         "text_sha256": hashlib.sha256(task.text).hexdigest(),
         "settings": asdict(task.settings),
         "devices": {
@@ -33,30 +39,30 @@ def identity(task: Task) -> dict[str, Any]:
             "tensor_split": list(options.tensor_split),
             "rpc": list(options.rpc),
         },
-        "llama_cpp_python": _engine_version(),
+        "engine": engine_build(),
+        "cpu": cpu_name(),
     }
 
 
-def _side(side: Side | None, name: str) -> dict[str, Any]:
-    if side is None:
-        return {f"{name}_data_sha256": None}
-    file = open_gguf(side.model)
+def _model(path: Path) -> dict[str, Any]:
+    file = open_gguf(path)
     return {
-        f"{name}_header_sha256": file.header_sha256,
-        f"{name}_data_sha256": _sample(side.model, file.layout.data_start),
-        f"{name}_layer_path": str(side.layer_path) if side.layer_path else None,
+        "header_sha256": file.header_sha256,
+        "data_fingerprint": fingerprint(path, file.layout.data_start),
+        "n_bytes": file.layout.n_bytes,
     }
 
 
-def _engine_version() -> str:
-    try:
-        return version("llama-cpp-python")
-    except PackageNotFoundError:  # the child process says so in better words
-        return ""
+def _base(side: Side) -> dict[str, Any]:
+    layer_path = None if side.layer_path is None else str(side.layer_path)
+    return {**_model(side.model), "layer_path": layer_path}
 
 
-def _sample(path: Path, start: int = 0) -> str:
-    """SHA-256 of evenly spread pieces of a file, from `start` on, and of its size."""
+def fingerprint(path: Path, start: int = 0) -> str:
+    """SHA-256 of the size of a file and of 64 pieces of 4 KiB, spread evenly from `start` on.
+
+    Raises UsageError when it cannot be read.
+    """
     try:
         with path.open("rb") as data:
             n_bytes = data.seek(0, os.SEEK_END)

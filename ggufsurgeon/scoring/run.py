@@ -11,11 +11,10 @@ from ggufsurgeon.engine.runner import Runner
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.beforehand import Beforehand, look_at_both
-from ggufsurgeon.scoring.identity import identity
+from ggufsurgeon.scoring.checkpoint import Checkpoint, opened_checkpoint
 from ggufsurgeon.scoring.jobs import News, Outcome, measure_in_step, measure_one
 from ggufsurgeon.scoring.measured import Known, Measured
 from ggufsurgeon.scoring.task import BaseLogits, Task
-from ggufsurgeon.store.checkpoint import Store, opened_store
 
 ROUND_N_BYTES = 8 << 30
 """Of a base's logits on disk at a time, where both models do not fit in memory together."""
@@ -33,8 +32,7 @@ def measure(
     `runner` runs one model; without it, and for two models, workers of their own do. `hear` is
     called with what is known, each time that more is.
     """
-    # Without a file nobody can go on, and nothing needs a name.
-    with opened_store(store, identity(task) if store else {}) as opened:
+    with opened_checkpoint(store, task) as opened:
         run = Run(task, opened, progress, hear, runner)
         outcome = run.in_the_best_way()
         return run.known.measured(outcome)
@@ -46,15 +44,15 @@ class Run:
     def __init__(
         self,
         task: Task,
-        store: Store,
+        checkpoint: Checkpoint,
         progress: Progress,
         hear: Callable[[Known], object] | None,
         runner: Runner | None = None,
     ) -> None:
         self._runner = runner
-        self.known = Known(task, store.findings)
+        self.known = Known(task, checkpoint.findings)
         self._task = replace(task, first=self.known.n_chunks)
-        self._store = store
+        self._checkpoint = checkpoint
         self._progress = progress
         self._hear = hear
 
@@ -97,7 +95,7 @@ class Run:
             return worker.run(job, task, progress=self._progress, on_result=hear)
 
     def _keep(self, news: News) -> None:
-        self._store.add(news.findings)
+        self._checkpoint.add(news.findings)
         self.known.add(news)
         self._progress.advance(len(news.findings.losses), self.known.note)
         if self._hear is not None:

@@ -1,1 +1,1 @@
-"""Measurements kept on disk, by what they are of."""
+"""Measurements kept on disk: a SQLite file of scores, by what they are of."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
+import numpy as np
 import pytest
 
 from ggufsurgeon import api
-from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.layer_path.edits import drop, repeat
 from ggufsurgeon.progress import NullProgress
 from tests.conftest import ROOT, Run
@@ -48,25 +49,33 @@ def figures(found: Perplexity) -> tuple[object, ...]:
     return found.perplexity, found.perplexity_error, found.chunk_losses, found.position_losses
 
 
-@pytest.mark.parametrize("torn", [b"", b'[{"sum": 12.5, "squ', b"[\x00"])
-def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path, torn: bytes) -> None:
+def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path) -> None:
     whole = measure(stories, None)
     assert whole.tokens_per_second * whole.seconds == pytest.approx(7 * 64)
-    store = tmp_path / "losses.jsonl"
+    store = tmp_path / "scores.db"
     with pytest.raises(StoppedError):
         measure(stories, store, hear=stop)
-    with store.open("ab") as file:
-        file.write(torn)
     parts: list[Measured] = []
     again = measure(stories, store, hear=lambda known: parts.append(known.measured()))
     assert figures(again) == figures(whole)
     assert again.tokens_per_second * again.seconds == pytest.approx(5 * 64)
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
     assert [part.perplexity.is_partial for part in parts] == [True, True, False]
-    lines = [json.loads(line) for line in store.read_text().splitlines()]
-    assert [len(line["chunks"]) for line in lines[1:]] == [2, 2, 2, 1]
+    assert groups(store) == [(0, 2), (2, 2), (4, 2), (6, 1)]
     again = measure(stories, store, hear=stop)
     assert figures(again) == figures(whole)
+
+
+def groups(store: Path) -> list[tuple[int, int]]:
+    """The first chunk and the number of chunks of each group that was added."""
+    if not store.exists():
+        return []
+    query = "SELECT first_chunk, n_chunks FROM scores WHERE name = 'losses' ORDER BY first_chunk"
+    with closing(sqlite3.connect(store)) as database:
+        try:
+            return list(database.execute(query))
+        except sqlite3.OperationalError:  # it has no tables yet
+            return []
 
 
 class Watcher(NullProgress):
@@ -92,67 +101,116 @@ def test_running_estimates(stories: Path) -> None:
     assert alone.notes[0] != alone.notes[-1]
 
 
-def test_a_store_keeps_sums_of_each_chunk(stories: Path, tmp_path: Path) -> None:
-    store = tmp_path / "losses.jsonl"
+def test_a_store_keeps_the_losses_of_each_chunk(stories: Path, tmp_path: Path) -> None:
+    store = tmp_path / "scores.db"
     found = measure(stories, store)
-    lines = [json.loads(line) for line in store.read_text().splitlines()]
-    chunks = [chunk for line in lines[1:] for chunk in line["chunks"]]
-    assert [chunk["count"] for chunk in chunks] == [31] * 7
-    means = [chunk["sum"] / chunk["count"] for chunk in chunks]
-    assert means == pytest.approx(found.chunk_losses, rel=1e-12)
-    assert chunks[0]["squares"] == pytest.approx(sum(x * x for x in chunks[0]["losses"]))
+    with closing(sqlite3.connect(store)) as database:
+        rows = database.execute("SELECT dtype, n_scored, data FROM scores").fetchall()
+    losses = np.concatenate([np.frombuffer(data, dtype).reshape(-1, n) for dtype, n, data in rows])
+    assert losses.shape == (7, 31)
+    assert tuple(losses.mean(axis=1).tolist()) == found.chunk_losses
 
 
-@pytest.mark.parametrize("what", ["model", "text", "settings"])
-def test_a_store_of_something_else_is_refused(stories: Path, tmp_path: Path, what: str) -> None:
-    store = tmp_path / "losses.jsonl"
-    measure(stories, store)
-    before = store.read_bytes()
+@pytest.mark.parametrize("what", ["model", "text", "settings", "path"])
+def test_other_measurements_are_kept_beside(stories: Path, tmp_path: Path, what: str) -> None:
+    store = tmp_path / "scores.db"
+    whole = measure(stories, store)
     other = tmp_path / "other.gguf"
     data = bytearray(stories.read_bytes())
     data[len(data) // 2 :] = data[len(data) // 2 :][::-1]  # the header stays as it is
     other.write_bytes(data)
-    with pytest.raises(RefusedError, match=f"another measurement: {what}"):
-        api.perplexity(
-            other if what == "model" else stories,
-            TEXT[:-9] if what == "text" else TEXT,
-            settings=TextSettings(64, 6, 128) if what == "settings" else SETTINGS,
-            store=store,
-        )
-    assert store.read_bytes() == before
+    run = partial(
+        api.divergence,
+        other if what == "model" else stories,
+        TEXT[:-9] if what == "text" else TEXT,
+        repeat((1, 3)) if what == "path" else None,
+        settings=TextSettings(64, 6, 128) if what == "settings" else SETTINGS,
+    )
+    if what == "model":  # its figures are no numbers
+        with pytest.raises(MalformedFileError):
+            run(store=store)
+    else:
+        alone, kept = run(), run(store=store)
+        assert figures(kept.perplexity) == figures(alone.perplexity)
+        assert kept.divergence == alone.divergence
+        assert figures(run(store=store, hear=stop).perplexity) == figures(alone.perplexity)
+    assert figures(measure(stories, store, hear=stop)) == figures(whole)
 
 
-@pytest.mark.parametrize(
-    "content", [b"{}\n", b"hello\n", b"hello", b"[1]\n", b'{"kind": 3}\n{"losses": 4}\n']
-)
-def test_what_is_no_store_is_left_alone(stories: Path, tmp_path: Path, content: bytes) -> None:
+OTHER_FILES = {
+    "a text": (b"hello", "not a store"),
+    "JSON": (b"{}\n", "not a store"),
+    "an earlier version": (b'{"kind": "ggufsurgeon perplexity", "a": 1}\n', "earlier version"),
+    "half a database": (b"SQLite format 3\0" + bytes(100), "damaged, or not a store"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_what_is_no_store_is_left_alone(stories: Path, tmp_path: Path, kind: str) -> None:
+    content, told = OTHER_FILES[kind]
     store = tmp_path / "notes.txt"
     store.write_bytes(content)
-    with pytest.raises(RefusedError, match="not a checkpoint"):
+    with pytest.raises(RefusedError, match=told):
         measure(stories, store)
     assert store.read_bytes() == content
 
 
-Lines: TypeAlias = list[bytes]
-DAMAGES: dict[str, Callable[[Lines], Lines]] = {
-    "another line": lambda lines: [lines[0], b'{"sum": 1}\n'],
-    "a line is missing": lambda lines: [*lines[:2], *lines[3:]],
-    "a line is there twice": lambda lines: [*lines[:3], *lines[2:]],
-    "a digit is another": lambda lines: [*lines[:2], lines[2].replace(b".5", b".6", 1)],
+def test_databases_of_others_are_left_alone(stories: Path, tmp_path: Path) -> None:
+    store = tmp_path / "scores.db"
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("CREATE TABLE mine (a)")
+    before = store.read_bytes()
+    with pytest.raises(RefusedError, match="another program"):
+        measure(stories, store)
+    assert store.read_bytes() == before
+    store.unlink()
+    measure(stories, store)
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("PRAGMA user_version = 2")
+    with pytest.raises(RefusedError, match="newer version"):
+        measure(stories, store)
+
+
+DAMAGES = {
+    "a group is missing": "DELETE FROM scores WHERE first_chunk = 2",
+    "an array is missing": "DELETE FROM scores WHERE first_chunk = 2 AND name = 'compared_kl'",
+    "an array is cut short": "UPDATE scores SET data = substr(data, 9) WHERE first_chunk = 0",
+    "a type is none": "UPDATE scores SET dtype = 'no' WHERE first_chunk = 0",
+    "the table is gone": "DROP TABLE scores",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_store_is_refused(stories: Path, tmp_path: Path, damage: str) -> None:
-    store = tmp_path / "losses.jsonl"
-    measure(stories, store)
-    lines = store.read_bytes().splitlines(keepends=True)
-    damaged = DAMAGES[damage](lines)
-    assert damaged != lines[: len(damaged)]
-    store.write_bytes(b"".join(damaged))
-    with pytest.raises(RefusedError, match=r"is missing, or is not what was written"):
-        measure(stories, store)
-    assert store.read_bytes() == b"".join(damaged)
+    store = tmp_path / "scores.db"
+    run = partial(api.divergence, stories, TEXT, repeat((1, 3)), settings=SETTINGS, store=store)
+    run()
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute(DAMAGES[damage])
+    with pytest.raises((RefusedError, WriteFailedError), match=r"missing|no such table"):
+        run()
+
+
+def test_a_run_that_is_killed_resumes_to_the_same_figures(stories: Path, tmp_path: Path) -> None:
+    store, text = tmp_path / "scores.db", tmp_path / "text.txt"
+    text.write_bytes(TEXT * 8)
+    command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories), "-f", str(text)]
+    command += ["-c", "64", "-b", "128", "--json", "--store"]
+    with subprocess.Popen([*command, str(store)], stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(groups(store)) < 2:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    n_before = len(groups(store))
+    runs = (
+        subprocess.run([*command, str(place)], capture_output=True)
+        for place in (store, tmp_path / "other.db")
+    )
+    resumed, whole = (json.loads(run.stdout) for run in runs)
+    assert 2 <= n_before < len(groups(store))
+    assert resumed["perplexity"] == whole["perplexity"]
+    assert resumed["n_chunks"] == whole["n_chunks"]
 
 
 def test_a_store_that_cannot_be_opened(stories: Path, tmp_path: Path) -> None:
@@ -166,7 +224,7 @@ def test_a_store_that_cannot_be_opened(stories: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
-    store = tmp_path / "losses.jsonl"
+    store = tmp_path / "scores.db"
 
     def second(_: Known) -> None:
         measure(stories, store)
@@ -182,7 +240,7 @@ AGAINST = {"alone": (), "a path": ("--window", "1:3"), "a model": ("--base", STO
 def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str) -> None:
     text = tmp_path / "long.txt"
     text.write_bytes(shakespeare() * 20)
-    store = tmp_path / "losses.jsonl"
+    store = tmp_path / "scores.db"
     command = [sys.executable, "-m", "ggufsurgeon", "perplexity", stories, "--text", text]
     with subprocess.Popen(
         [str(part) for part in (*command, *AGAINST[against], "--json", "--store", store)],
@@ -191,7 +249,7 @@ def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str
         text=True,
     ) as process:
         deadline = time.monotonic() + 120
-        while not store.exists() or store.read_bytes().count(b"\n") < 3:
+        while len(groups(store)) < 2:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -202,7 +260,7 @@ def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str
     assert found["is_partial"]
     assert 2 <= found["n_chunks"] < found["n_chunks_in_all"]
     assert ("divergence" in found) == (against != "alone")
-    assert store.read_bytes().endswith(b"\n")
+    assert len(groups(store)) >= 2
 
 
 def test_texts_of_the_command_line(stories: Path, surgeon: Run, tmp_path: Path) -> None:
@@ -271,13 +329,13 @@ def test_a_divergence_goes_on_where_it_was_broken_off(
     assert figures(again.base) == figures(whole.base)
 
 
-def test_a_store_is_of_one_base(stories: Path, tmp_path: Path, others: dict[object, Path]) -> None:
-    store = tmp_path / "store.jsonl"
-    api.divergence(stories, TEXT, base=stories, settings=SETTINGS, store=store)
-    before = store.read_bytes()
+def test_measurements_against_other_bases_are_kept_beside(
+    stories: Path, tmp_path: Path, others: dict[object, Path]
+) -> None:
+    store = tmp_path / "store.db"
+    run = partial(api.divergence, stories, TEXT, settings=SETTINGS)
+    first = run(base=stories, store=store)
     for base, logits in ((None, None), (others["patched"], None), (None, others["logits"])):
-        with pytest.raises(RefusedError, match=r"another measurement: .*base"):
-            api.divergence(
-                stories, TEXT, base=base, base_logits=logits, settings=SETTINGS, store=store
-            )
-    assert store.read_bytes() == before
+        kept = run(base=base, base_logits=logits, store=store)
+        assert kept.divergence == run(base=base, base_logits=logits).divergence
+    assert run(base=stories, store=store, hear=stop).divergence == first.divergence

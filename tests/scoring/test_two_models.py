@@ -20,11 +20,11 @@ from ggufsurgeon.engine.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.scoring.beforehand import Beforehand, fit_together, look_at_both
+from ggufsurgeon.scoring.checkpoint import Checkpoint
 from ggufsurgeon.scoring.jobs import News, Outcome
 from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings
 from ggufsurgeon.scoring.run import Run, chunks_a_round, measure
 from ggufsurgeon.scoring.task import Side, Task
-from ggufsurgeon.store.checkpoint import Store
 from ggufsurgeon.verification.model_run import shakespeare
 
 SETTINGS = TextSettings(n_ctx=64, n_chunks=7, n_batch=128)
@@ -88,7 +88,7 @@ def test_rounds_give_what_two_models_in_step_give(stories: Path, longer: Path) -
             is_routed=path is not None,
         )
         in_step = measure(task, None, NO_PROGRESS, None)
-        run = TimedRun(task, Store(None, None), NO_PROGRESS, None)
+        run = TimedRun(task, Checkpoint(None, None), NO_PROGRESS, None)
         with Worker() as worker:
             shape = worker.run(look_at_both, task)
         assert shape.fit_together and shape.n_chunks == 7
