@@ -107,7 +107,7 @@ def test_the_suggested_split_balances(
     """Block by block, the output matrix of SmolLM2 is much more than its share."""
     patched = tmp_path / "patched.gguf"
     surgeon("patch", smollm2, patched, "--window", "10:17")
-    few = ["--chunks", "1", "--ctx", "256", "--json"]
+    few = ["--thorough", "--chunks", "1", "--ctx", "256", "--json"]
     proof = surgeon("verify", patched, "--source", smollm2, *on(rpc_servers), *few)
     split = json.loads(proof.stdout)["suggested_tensor_split"]
     assert sum(split) == 38
@@ -122,5 +122,5 @@ def test_a_device_without_room(smollm2: Path, surgeon: Run) -> None:
         options = ["--rpc", server, "--text", TEXT, "--chunks", "1", "--ctx", "64"]
         done = surgeon("perplexity", smollm2, *options)
     assert done.returncode == 2
-    assert "cannot load it, for want of memory" in done.stderr
+    assert "cannot load it, out of memory" in done.stderr
     assert done.stderr.count("error:") == 1

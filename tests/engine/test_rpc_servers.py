@@ -88,8 +88,8 @@ def test_what_answers_is_no_rpc_server(
         ("::1:50052", "expected HOST:PORT"),
         ("127.0.0.1:99999", "expected HOST:PORT"),
         ("127.0.0.1:5oo52", "expected HOST:PORT"),
-        ("no-such-host.invalid:50052", "--rpc no-such-host.invalid:50052: "),
-        (f"{'a' * 70}.example:1", "--rpc aaa"),
+        ("no-such-host.invalid:50052", "RPC server no-such-host.invalid:50052: "),
+        (f"{'a' * 70}.example:1", "RPC server aaa"),
     ],
 )
 def test_a_name_that_is_no_server(host: str, says: str) -> None:
@@ -132,13 +132,13 @@ def test_two_loads_in_a_process_share_a_device() -> None:
 
 def test_nobody_listens(stories: Path, surgeon: Run) -> None:
     host = f"127.0.0.1:{free_port()}"
-    assert_one_message(run(surgeon, stories, host), f"--rpc {host}: Connection refused")
+    assert_one_message(run(surgeon, stories, host), f"RPC server {host}: Connection refused")
 
 
 def test_the_second_of_two_is_named(stories: Path, surgeon: Run) -> None:
     host = f"127.0.0.1:{free_port()}"
     with rpc_server() as good:
-        assert_one_message(run(surgeon, stories, f"{good},{host}"), f"--rpc {host}: ")
+        assert_one_message(run(surgeon, stories, f"{good},{host}"), f"RPC server {host}: ")
 
 
 @pytest.mark.parametrize(
