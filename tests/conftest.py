@@ -15,6 +15,38 @@ from tests.engine.serving import rpc_server
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SLOW = (
+    "cli/test_divergence.py",
+    "engine/test_devices.py",
+    "engine/test_rpc_servers.py",
+    "multiple_choice/test_broken_off.py",
+    "multiple_choice/test_choices.py",
+    "routing/test_generation.py",
+    "scoring/test_divergence.py",
+    "scoring/test_other_architectures.py",
+    "scoring/test_perplexity.py",
+    "scoring/test_stores.py",
+    "scoring/test_two_models.py",
+    "verification/test_encoders.py",
+    "verification/test_equivalence.py",
+    "verification/test_footprint.py",
+    "verification/test_images.py",
+    "verification/test_matrix.py",
+    "verification/test_scaling.py",
+    "verification/test_slices.py",
+    "verification/test_tokens.py",
+    "verification/test_verify.py",
+    "writing/test_full_disk.py",
+    "writing/test_killed.py",
+)
+"""Modules that run models for long, or a process for each of many steps."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow modules, which `scripts/test --fast` leaves out."""
+    for item in items:
+        if str(item.path).endswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,8 @@ class Context:
         lib, model = llama_cpp(), self._model
         run = lib.llama_encode if model.is_encoder else lib.llama_decode
         native, _kept = _native(batch)
+        if not self._has_run:
+            model.on_trial()
         status = run(self.handle, native)
         if status == ABORTED:
             check_stop()
@@ -204,6 +206,7 @@ def opened_context(
     params.swa_full = keeps_all_windows
     params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
     set_abort_callback(params, lib.ggml_abort_callback)
+    model.on_trial()
     with log_read_by(model.use.read):
         handle = lib.llama_init_from_model(model.handle, params)
     if not handle:

@@ -53,8 +53,8 @@ class Model:
         self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
         self.use = use
         """What llama.cpp's log says of the memory of the model and its last context."""
-        self.on_first_run: Callable[[], None] | None = None
-        """Called once, after the first decode that succeeded."""
+        self.on_suspect: Callable[[Path | None], None] | None = None
+        """Called with the path before what may take the process down, and with None after."""
 
     @property
     def handle(self) -> Any:
@@ -69,11 +69,16 @@ class Model:
         if handle is not None:
             llama_cpp().llama_model_free(handle)
 
+    def on_trial(self) -> None:
+        """Note that llama.cpp is about to do something with this model for the first time."""
+        if self.on_suspect is not None:
+            self.on_suspect(self.path)
+
     def has_run(self) -> None:
-        """Note that a context of this model has decoded a batch."""
-        if self.on_first_run is not None:
-            self.on_first_run()
-            self.on_first_run = None
+        """Note that a context of this model has decoded a batch: its file is above suspicion."""
+        if self.on_suspect is not None:
+            self.on_suspect(None)
+            self.on_suspect = None
 
     def devices(self) -> tuple[DeviceUse, ...]:
         """What each device holds of the model and of its last context, by llama.cpp's log."""

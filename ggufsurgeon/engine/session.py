@@ -21,8 +21,9 @@ class Reporter(Progress, Protocol):
 class Session:
     """Loaded models by path and devices. A model is loaded when a job first asks for it.
 
-    `on_suspect` is called with the path of a file before llama.cpp reads it, and with None once
-    it has run: when the process dies in between, the file is to blame.
+    `on_suspect` is called with the path of a file before llama.cpp loads it, makes a context of it
+    or runs it for the first time, and with None once that has succeeded: when the process dies in
+    between, the file is to blame.
     """
 
     def __init__(self, on_suspect: Callable[[Path | None], None] | None = None) -> None:
@@ -43,7 +44,8 @@ class Session:
             self._on_suspect(path)
             stack = ExitStack()
             model = stack.enter_context(loaded_model(path, options))
-            model.on_first_run = lambda: self._on_suspect(None)
+            self._on_suspect(None)
+            model.on_suspect = self._on_suspect
             self._loaded[key] = (model, stack)
         return self._loaded[key][0]
 

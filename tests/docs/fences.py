@@ -1,8 +1,8 @@
 """Fenced blocks of Markdown that run in the tests, and how outputs are compared.
 
 A `console` block holds commands behind `$ `, each with the output that follows it; a command goes
-on in lines that are indented. A `python` block is run as a script. Blocks of a page run in order,
-in one folder. Blocks of other kinds (`text`, `sh`) are not run.
+on behind a backslash at the end of its line. A `python` block is run as a script. Blocks of a page
+run in order, in one folder. Blocks of other kinds (`text`, `sh`) are not run.
 
 An output is compared word by word, numbers within 1 %, and a line `...` stands for any lines. A
 command without an output shown may print anything. Above a block, `<!-- test: WORDS -->` takes
@@ -57,8 +57,8 @@ class Block:
 
 def _command(text: str) -> Command:
     command, *rest = text.splitlines()
-    while rest and rest[0].startswith("  ") and not command.endswith(ANYTHING):
-        command += " " + rest.pop(0).strip()
+    while rest and command.endswith("\\"):
+        command = command[:-1].rstrip() + " " + rest.pop(0).strip()
     return Command(command, "\n".join(rest).strip())
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.docs.fences import Command, blocks, difference
 
-PAGE = """
+PAGE = r"""
 <!-- test: slow, numbers vary -->
 ```console
-$ one --x 1
+$ one --x 1 \
     --y 2
 out 1
 $ two

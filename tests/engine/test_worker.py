@@ -46,9 +46,15 @@ def die(_session: Session, number: int, _reporter: Reporter) -> None:
     os.kill(os.getpid(), number)
 
 
-def die_while_loading(session: Session, path: Path, _reporter: Reporter) -> None:
+def die_before_a_run(session: Session, path: Path, _reporter: Reporter) -> None:
+    with opened_context(session.model(path, Devices()), 8, 8):
+        os.abort()
+
+
+def die_of_another(session: Session, path: Path, other: Path, reporter: Reporter) -> None:
+    """Two models are loaded, and the second one runs first."""
     session.model(path, Devices())
-    os.abort()
+    die_before_a_run(session, other, reporter)
 
 
 def die_after_a_run(session: Session, path: Path, reporter: Reporter) -> None:
@@ -152,10 +158,14 @@ def test_a_death_names_the_job_and_no_file(number: int, told: str) -> None:
         assert worker.run(add, 1, 1) == 2, "the next job has a new process"
 
 
-def test_a_file_is_to_blame_until_it_has_run(stories: Path) -> None:
+def test_a_file_is_to_blame_until_it_has_run(stories: Path, tmp_path: Path) -> None:
     with Worker() as worker:
         with pytest.raises(MalformedFileError, match=rf"{stories}: llama.cpp crashed on it"):
-            worker.run(die_while_loading, stories)
+            worker.run(die_before_a_run, stories)
+        other = tmp_path / "other.gguf"
+        other.write_bytes(stories.read_bytes())
+        with pytest.raises(MalformedFileError, match=rf"{other}: llama.cpp crashed on it"):
+            worker.run(die_of_another, stories, other)
         with pytest.raises(EngineError, match="die_after_a_run"):
             worker.run(die_after_a_run, stories)
 
