@@ -162,7 +162,7 @@ def test_a_vocabulary_that_ends_texts_is_refused(surgeon: Run, folder: Path, wri
     assert_told(surgeon("perplexity", model, *text), 2, "ends every text with EOS")
 
 
-def test_of_two_models_the_one_that_crashes_is_named(
+def test_of_two_models_the_one_that_runs_first_is_named(
     surgeon: Run, folder: Path, write: Write
 ) -> None:
     """llama.cpp aborts on this architecture where three sequences share two micro-batches."""
@@ -172,4 +172,4 @@ def test_of_two_models_the_one_that_crashes_is_named(
     )
     text = ("--text", write(shakespeare(), "prose.txt"), "--ctx", "200", "--batch", "600")
     done = surgeon("perplexity", one, "--base", other, *text)
-    assert done.returncode == 3 and f"{other}: llama.cpp crashed on it" in done.stderr
+    assert done.returncode == 3 and f"{one}: llama.cpp crashed on it" in done.stderr

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import pytest
@@ -92,10 +91,3 @@ def test_each_architecture_is_run_or_refused() -> None:
         if any(isinstance(rule, Refused) for rule in row.own_rules)
     }
     assert ARCHITECTURES.keys() - run <= refused
-
-
-def test_the_readme_names_every_architecture() -> None:
-    text = (ROOT / "README.md").read_text()
-    section = text[text.index("## Architectures") : text.index("## Python")]
-    words = set(re.split(r"[\s,.]+", section))
-    assert ARCHITECTURES.keys() <= words

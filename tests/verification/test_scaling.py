@@ -142,7 +142,7 @@ def test_a_claim_without_cause_is_found(tmp_path: Path) -> None:
 def test_it_is_offered_and_told(source: Path, surgeon: Run) -> None:
     refused = surgeon("plan", source, "--window", "29:33")
     assert refused.returncode == 4
-    assert "--scale-weights multiplies attn_q_norm.weight of every block by 0.707107" in (
+    assert "scale_weights multiplies attn_q_norm.weight of every block by 0.707107" in (
         refused.stderr
     )
     told = surgeon("plan", source, "--window", "29:33", "--scale-weights")

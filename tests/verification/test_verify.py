@@ -40,8 +40,33 @@ def test_what_patch_writes_holds(stories: Path, patched: Path, surgeon: Run) -> 
     assert all(check["ok"] for check in told["checks"])
     assert told["patched_run"]["n_blocks"] == 7
     assert told["patched_run"]["generation"]["n_tokens"] == 16
-    assert told["patched_run"]["perplexity"] != told["source_run"]["perplexity"]
+    assert told["patched_run"]["perplexity"] is told["source_run"]["perplexity"] is None
     assert done.stderr == ""
+    assert told["proven"] == [
+        "19 metadata pairs",
+        "66 tensors (1,534,720 bytes)",
+        "7 blocks run",
+        "logits of 128 tokens equal to the bit",
+        "123,424 tokens read alike",
+    ]
+    assert told["unproven"] == []
+
+
+def test_what_was_proven_is_counted_in_the_last_line(
+    stories: Path, patched: Path, surgeon: Run
+) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    done = surgeon("verify", patched, "--source", stories)
+    last = done.stdout.rstrip().splitlines()[-1]
+    assert last.startswith("proven: 19 metadata pairs, 66 tensors (1,534,720 bytes), 7 blocks run,")
+    assert last.endswith("not measured: perplexity (--thorough)")
+    thorough = surgeon("verify", patched, "--source", stories, "--thorough", "--chunks", "2")
+    last = thorough.stdout.rstrip().splitlines()[-1]
+    assert "perplexity of the source finite" in last and "not measured" not in last
+    damage(patched, patched.stat().st_size - 1000)
+    failed = surgeon("verify", patched, "--source", stories)
+    last = failed.stdout.rstrip().splitlines()[-1]
+    assert "failed: tensors" in last and "66 tensors" not in last and "unproven: runs" in last
 
 
 def test_a_real_quantized_model_holds(smollm2: Path, tmp_path: Path, surgeon: Run) -> None:
@@ -86,7 +111,7 @@ def test_another_source_is_told_from_a_bad_file(patched: Path, write: Write, sur
     for n_blocks in (2, 5):  # with fewer blocks than the path asks for, too
         done = surgeon("verify", patched, "--source", write(llama_model(n_blocks)))
         assert done.returncode == 7
-        assert "was not made from" in done.stderr and "--source" in done.stderr
+        assert "was not made from" in done.stderr and "as the source" in done.stderr
 
 
 def test_swapped_files_are_told(stories: Path, patched: Path, surgeon: Run) -> None:
@@ -178,7 +203,7 @@ def test_a_path_that_cannot_be_is_malformed(write: Write, surgeon: Run, blocks: 
     ]
     done = surgeon("verify", write(gguf(llama_pairs(3, *claims))), "--source", source)
     assert done.returncode == 3
-    assert "its layer path is none over" in done.stderr
+    assert "its recorded layer path does not fit" in done.stderr
 
 
 def test_a_failure_has_its_exit_code(stories: Path, patched: Path, surgeon: Run) -> None:
