@@ -32,7 +32,7 @@ def _case(page: Path) -> object:
 @pytest.mark.parametrize("page", [_case(page) for page in PAGES if _blocks(page)])
 def test_blocks_of_the_page_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     every = _blocks(page)
-    models = {}
+    models: dict[str, Path] = {}
     if any(uses_smollm2(block) for block in every):
         models |= dict.fromkeys((SMOLLM2, MODEL), request.getfixturevalue("smollm2"))
     if any(WIKITEXT in block.body for block in every):
