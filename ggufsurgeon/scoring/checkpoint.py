@@ -40,8 +40,9 @@ def opened_checkpoint(path: Path | None, task: Task) -> Iterator[Checkpoint]:
         yield Checkpoint(None, None)
         return
     layer_path = "" if task.side.layer_path is None else str(task.side.layer_path)
+    measured = identity(task)  # before a file is made: what it reads may not be there
     with opened_store(path) as store:
-        measurement = store.measurement(identity(task), layer_path)
+        measurement = store.measurement(measured, layer_path)
         yield Checkpoint(_as_findings(measurement.arrays()), measurement)
 
 
