@@ -15,7 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
 from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.rules.application import label_blocks
+from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
@@ -148,7 +148,7 @@ def inspect(model: PathLike) -> Inspection:
     except (RefusedError, MalformedFileError) as error:
         return Inspection(file, refusal=str(error))
     try:
-        kinds = tuple(label_blocks(file, blocks))
+        kinds = tuple(ModelRules(file, blocks).labels())
         windows = tuple(judge_windows(file, blocks))
     except RefusedError as error:
         return Inspection(file, blocks, refusal=str(error))

@@ -13,6 +13,7 @@ from ggufsurgeon.architectures.model import (
     Model,
     Rule,
     flags_edit,
+    once_per_model,
 )
 from ggufsurgeon.errors import RefusedError
 
@@ -109,6 +110,7 @@ class SlidingWindow(Rule):
                     hint="Paths that begin with block 0 work.",
                 )
 
+    @once_per_model
     def kinds(self, model: Model) -> list[bool]:
         """Which blocks have a window. What an array lacks is dense."""
         pair = model.pair(self.key)
@@ -157,6 +159,7 @@ class RecurrentLayers(Rule):
         """`recurrent` or `attention`."""
         return "recurrent" if self._kinds(model)[block] else "attention"
 
+    @once_per_model
     def _kinds(self, model: Model) -> list[bool]:
         if model.pair(self.key) is not None:
             return [bool(value) for value in per_block(model, self.key)]
@@ -193,6 +196,7 @@ class HybridKinds(Rule):
         """`attention`, `recurrent` or `FFN`."""
         return self._kinds(model)[block]
 
+    @once_per_model
     def _kinds(self, model: Model) -> list[str]:
         sizes = zip(
             per_block(model, "attention.head_count_kv"),

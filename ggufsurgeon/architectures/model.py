@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeVar
 
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.header import Header, KeyValue
@@ -19,6 +21,10 @@ NEEDS_RECENT = (
 )
 
 
+Found = TypeVar("Found")
+AnyRule = TypeVar("AnyRule", bound="Rule")
+
+
 @dataclass(frozen=True)
 class Model:
     """A header, and how many blocks it has. The last `n_mtp` are not run by the main graph."""
@@ -28,6 +34,9 @@ class Model:
     n_mtp: int
     scale_weights: bool = False
     """The user asked for weights to be scaled where nothing else makes a path possible."""
+
+    found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Results of methods that are `once_per_model`, by rule and method."""
 
     @property
     def n_trunk(self) -> int:
@@ -88,6 +97,25 @@ class Rule:
     def label(self, model: Model, block: int) -> str:
         """What this rule says of the kind of a block, in a word or two; empty for nothing."""
         return ""
+
+
+def once_per_model(
+    method: Callable[[AnyRule, Model], Found],
+) -> Callable[[AnyRule, Model], Found]:
+    """A method of a hashable rule that depends on the model alone: its result is kept there.
+
+    Thousands of paths over one model ask for it. Callers must not change the result.
+    """
+
+    @wraps(method)
+    def kept(rule: AnyRule, model: Model) -> Found:
+        key = rule, method
+        if key not in model.found:
+            model.found[key] = method(rule, model)
+        result: Found = model.found[key]
+        return result
+
+    return kept
 
 
 def scalar_edit(model: Model, suffix: str, kind: ValueType, value: int | float) -> Edit:

@@ -69,7 +69,7 @@ class Header:
         value = self.get("general.alignment")
         return value if isinstance(value, int) else DEFAULT_ALIGNMENT
 
-    @property
+    @cached_property
     def architecture(self) -> str | None:
         """`general.architecture`, or None when absent or not a string."""
         value = self.get("general.architecture")

@@ -114,8 +114,8 @@ def take_elements(data: bytes, at: int, order: ByteOrder, indices: Sequence[int]
 
     Element i of the result is element `indices[i]`, byte for byte: types and odd booleans stay.
     """
-    kind, _ = read_array_prefix(data, at, order)
-    width = SCALAR_WIDTHS[kind]
-    first = at + ARRAY_PREFIX_N_BYTES
-    picked = (data[first + width * i : first + width * (i + 1)] for i in indices)
+    kind, count = read_array_prefix(data, at, order)
+    element = f"{SCALAR_WIDTHS[kind]}s"
+    elements = struct.unpack_from(element * count, data, at + ARRAY_PREFIX_N_BYTES)
+    picked = map(elements.__getitem__, indices)
     return encode_array_prefix(ValueType(kind), len(indices), order) + b"".join(picked)

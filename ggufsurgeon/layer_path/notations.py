@@ -48,7 +48,17 @@ def check_order(window: Window, text: str) -> Window:
 def repeat_windows(
     n_blocks: int, windows: Iterable[Window], times: int = DEFAULT_TIMES
 ) -> LayerPath:
-    """The model with each window run `times` times."""
+    """The path of a model of `n_blocks` with each window run `times` times in all."""
+    return LayerPath.of(repeated_blocks(n_blocks, windows, times))
+
+
+def repeated_blocks(
+    n_blocks: int, windows: Iterable[Window], times: int = DEFAULT_TIMES
+) -> list[int]:
+    """The block indices of `repeat_windows`, in order.
+
+    Raises UsageError for a window outside the model, or `times` outside 1 to `MAX_TIMES`.
+    """
     if not 1 <= times <= MAX_TIMES:
         raise UsageError(f"a window cannot run {times} times: expected 1 to {MAX_TIMES}")
     blocks = list(range(n_blocks))
@@ -56,7 +66,7 @@ def repeat_windows(
         _check_window((first, end), n_blocks)
         behind = len(blocks) - blocks[::-1].index(end - 1)
         blocks[behind:behind] = list(range(first, end)) * (times - 1)
-    return LayerPath.of(blocks)
+    return blocks
 
 
 def drop_windows(n_blocks: int, windows: Sequence[Window]) -> LayerPath:

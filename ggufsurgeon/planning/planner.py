@@ -17,7 +17,7 @@ from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pa
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
-from ggufsurgeon.rules.application import factors_of, follow, with_mtp
+from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
@@ -54,43 +54,46 @@ def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False
     """
     blocks = find_blocks(source)
     path.check_within(blocks.n_trunk)
+    whole = with_mtp(path, blocks)
     if path == LayerPath.identity(blocks.n_trunk):
-        whole = with_mtp(path, blocks)
         return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
-    edits = _follow(source, blocks, path, scale_weights)
-    factors = factors_of(source, blocks, path) if scale_weights else {}
-    path = with_mtp(path, blocks)
-    chosen = reslice(source, blocks, choose_tensors(source, blocks, path.blocks), path.blocks)
+    rules = ModelRules(source, blocks, scale_weights=scale_weights)
+    edits = _apply_rules(rules, source, blocks, path)
+    factors = rules.factors(path.blocks) if scale_weights else {}
+    chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
     tensors = place_tensors(source, chosen)
-    follows = [edit.pair for edit in edits]
-    follows += describe_anew(source.header, tensors, path)
-    changes = _changes(source, path, follows, factors)
+    new_pairs = [edit.pair for edit in edits]
+    new_pairs += describe_anew(source.header, tensors, whole)
+    changes = _changes(source, whole, new_pairs, factors)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(source, chosen)))
     write_plan = WritePlan((_source_file(source),), header, spans)
     notes = (*dict.fromkeys(edit.note for edit in edits if edit.note), *scaling_notes(factors))
-    return PatchPlan(source, path, len(blocks), notes, changes, write_plan)
+    return PatchPlan(source, whole, len(blocks), notes, changes, write_plan)
 
 
-def _follow(source: GgufFile, blocks: Blocks, path: LayerPath, scale_weights: bool) -> list[Edit]:
+def _apply_rules(
+    rules: ModelRules, source: GgufFile, blocks: Blocks, path: LayerPath
+) -> list[Edit]:
+    """The edits; a refusal names the nearest windows that work."""
     try:
-        return follow(source, blocks, path, scale_weights=scale_weights)
+        return rules.apply(path.blocks)
     except RefusedError as error:
         nearest = nearest_windows(source, blocks, path)
         if nearest:
-            told = ", ".join(f"{first}:{end}" for first, end in nearest)
-            error.hint = f"{error.hint} Nearest windows that work: {told}.".lstrip()
+            windows = ", ".join(f"{first}:{end}" for first, end in nearest)
+            error.hint = f"{error.hint} Nearest windows that work: {windows}.".lstrip()
         raise
 
 
 def _changes(
-    source: GgufFile, path: LayerPath, follows: Sequence[KeyValue], factors: Mapping[str, float]
+    source: GgufFile, path: LayerPath, new_pairs: Sequence[KeyValue], factors: Mapping[str, float]
 ) -> tuple[Change, ...]:
     before = source.header.pair_of
     scaled = scaling_pairs(factors, source.header.byte_order)
-    after = (*follows, *provenance_pairs(source, path, follows), *scaled)
+    after = (*new_pairs, *provenance_pairs(source, path, new_pairs), *scaled)
     return tuple(Change(before.get(pair.key), pair) for pair in after)
 
 

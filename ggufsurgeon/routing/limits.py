@@ -8,7 +8,7 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.rules.application import check_crossing, has_crossing
+from ggufsurgeon.rules.application import ModelRules, has_crossing
 from ggufsurgeon.rules.blocks import find_blocks
 
 
@@ -21,7 +21,7 @@ class Limits:
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
         self._files = [open_gguf(model.path) for model in models]
-        self._blocks = find_blocks(self._files[0])
+        self._rules = ModelRules(self._files[0], find_blocks(self._files[0]))
         self.crossing = has_crossing(self._files[0])
         """Whether more than the residual stream may reach later blocks."""
 
@@ -29,7 +29,7 @@ class Limits:
         """Raise RefusedError when routing would not be exact, UsageError for no such path."""
         path.check_within(*(model.n_blocks for model in self._models))
         if len(self._models) == 1:
-            check_crossing(self._files[0], self._blocks, path)
+            self._rules.check_crossing(path.blocks)
             return
         for model, file in zip(self._models, self._files, strict=True):
             if has_crossing(file):

@@ -1,51 +1,93 @@
-"""What the rules of a model's architecture make of a layer path."""
+"""The rules of a model's architecture, applied to layer paths."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 from ggufsurgeon.architectures.arrays import check_arrays_known
-from ggufsurgeon.architectures.model import Edit, Model
-from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.architectures.model import Edit, Model, Rule
+from ggufsurgeon.architectures.table import Architecture, find_architecture
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.blocks import Blocks
-from ggufsurgeon.rules.tensor_names import follow_tensor_names
+from ggufsurgeon.rules.tensor_names import TensorLists
 
 
-def follow(
-    source: GgufFile, blocks: Blocks, path: LayerPath, *, scale_weights: bool = False
-) -> list[Edit]:
-    """The pairs to write so that every block of a path over the trunk computes what it did.
+class ModelRules:
+    """The rules of one model, applied to any number of paths: `inspect` tries thousands.
 
-    With `scale_weights` some may need `factors_of` besides. Raises RefusedError where no metadata
-    does that, or what would is not known.
+    What depends on the model alone is computed once. Every method raises RefusedError when
+    the architecture is not known.
     """
-    architecture = find_architecture(source.header.architecture)
-    whole = with_mtp(path, blocks)
-    check_count(source, len(whole))
-    check_arrays_known(source.header, architecture.known_arrays)
-    model = _model(source, blocks, scale_weights)
-    edits = [edit for rule in architecture.rules for edit in rule.follow(model, whole.blocks)]
-    return [*edits, *follow_tensor_names(source.header, whole.blocks)]
 
+    def __init__(self, source: GgufFile, blocks: Blocks, *, scale_weights: bool = False) -> None:
+        self._header = source.header
+        self._blocks = blocks
+        self._model = Model(source.header, len(blocks), blocks.n_mtp, scale_weights)
+        self._mtp_blocks = tuple(range(blocks.n_trunk, len(blocks)))
 
-def check_count(source: GgufFile, n_blocks: int) -> None:
-    """Raise RefusedError when llama.cpp does not run so many blocks."""
-    longest = find_architecture(source.header.architecture).max_blocks
-    if n_blocks > longest:
-        raise RefusedError(
-            f"the layer path has {n_blocks} blocks; llama.cpp does not run more than {longest}",
-            hint="Repeat a shorter window, or fewer times.",
-        )
+    @cached_property
+    def _architecture(self) -> Architecture:
+        return find_architecture(self._header.architecture)
 
+    @cached_property
+    def _tensor_lists(self) -> TensorLists:
+        return TensorLists(self._header)
 
-def check_crossing(source: GgufFile, blocks: Blocks, path: LayerPath) -> None:
-    """Raise RefusedError when blocks of a path would miss more than the residual stream."""
-    model, whole = _model(source, blocks), with_mtp(path, blocks).blocks
-    for rule in find_architecture(source.header.architecture).rules:
-        if rule.crosses:
-            for _ in rule.follow(model, whole):
-                pass
+    @cached_property
+    def _complete_rules(self) -> tuple[Rule, ...]:
+        """The rules of the architecture. Raises RefusedError for an array that none is about."""
+        check_arrays_known(self._header, self._architecture.known_arrays)
+        return self._architecture.rules
+
+    def apply(self, trunk: Sequence[int]) -> list[Edit]:
+        """The pairs to write so that every block computes what it did.
+
+        `trunk` is the path over the trunk: block indices in the order in which they run. Raises
+        RefusedError where no metadata does that, or where it is not known.
+        """
+        path = self._with_mtp(trunk)
+        self._check_count(len(path))
+        rules = self._complete_rules
+        edits = [edit for rule in rules for edit in rule.follow(self._model, path)]
+        return [*edits, *self._tensor_lists.follow(path)]
+
+    def check_crossing(self, trunk: Sequence[int]) -> None:
+        """Raise RefusedError when blocks of a path would miss more than the residual stream."""
+        path = self._with_mtp(trunk)
+        for rule in self._architecture.rules:
+            if rule.crosses:
+                for _ in rule.follow(self._model, path):
+                    pass
+
+    def factors(self, trunk: Sequence[int]) -> dict[str, float]:
+        """Factors for F32 tensors of every block, by their name within it: `scale_weights`."""
+        path = self._with_mtp(trunk)
+        found: dict[str, float] = {}
+        for rule in self._architecture.rules:
+            found |= rule.factors(self._model, path)
+        return found
+
+    def labels(self) -> list[str]:
+        """The kind of each block, such as `sliding, dense`; empty where all are alike."""
+        rules, n_trunk = self._architecture.rules, self._blocks.n_trunk
+        labels = [[rule.label(self._model, block) for rule in rules] for block in range(n_trunk)]
+        trunk = [", ".join(label for label in found if label) for found in labels]
+        return trunk + ["MTP"] * self._blocks.n_mtp
+
+    def _check_count(self, n_blocks: int) -> None:
+        """Raise RefusedError when llama.cpp does not run so many blocks, MTP blocks included."""
+        longest = self._architecture.max_blocks
+        if n_blocks > longest:
+            raise RefusedError(
+                f"the layer path has {n_blocks} blocks; llama.cpp does not run more than {longest}",
+                hint="Repeat a shorter window, or fewer times.",
+            )
+
+    def _with_mtp(self, trunk: Sequence[int]) -> tuple[int, ...]:
+        return (*trunk, *self._mtp_blocks)
 
 
 def has_crossing(source: GgufFile) -> bool:
@@ -53,29 +95,7 @@ def has_crossing(source: GgufFile) -> bool:
     return any(rule.crosses for rule in find_architecture(source.header.architecture).rules)
 
 
-def factors_of(source: GgufFile, blocks: Blocks, path: LayerPath) -> dict[str, float]:
-    """What to multiply F32 tensors of every block by, by their name within it: `scale_weights`."""
-    model, whole = _model(source, blocks), with_mtp(path, blocks)
-    found: dict[str, float] = {}
-    for rule in find_architecture(source.header.architecture).rules:
-        found |= rule.factors(model, whole.blocks)
-    return found
-
-
 def with_mtp(path: LayerPath, blocks: Blocks) -> LayerPath:
     """A path over the trunk, with the MTP blocks behind it: they must stay last."""
     tail = LayerPath.of(range(blocks.n_trunk, len(blocks)))
     return LayerPath((*path.steps, *tail.steps))
-
-
-def label_blocks(source: GgufFile, blocks: Blocks) -> list[str]:
-    """What kind each block is, by the rules: `sliding, dense`. Empty where all are alike."""
-    rules = find_architecture(source.header.architecture).rules
-    model = _model(source, blocks)
-    labels = [[rule.label(model, block) for rule in rules] for block in range(len(blocks))]
-    trunk = [", ".join(label for label in found if label) for found in labels[: blocks.n_trunk]]
-    return trunk + ["MTP"] * blocks.n_mtp
-
-
-def _model(source: GgufFile, blocks: Blocks, scale_weights: bool = False) -> Model:
-    return Model(source.header, len(blocks), blocks.n_mtp, scale_weights)

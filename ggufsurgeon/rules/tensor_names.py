@@ -26,27 +26,33 @@ PREFIX = "general.tensor_extra."
 NAMES = f"{PREFIX}name"
 
 
-def follow_tensor_names(header: Header, path: Sequence[int]) -> Iterator[Edit]:
-    """The names that the listed tensors have on `path`, and what is said of them beside those.
+class TensorLists:
+    """The list of tensor names of a header, and the arrays parallel to it; there may be none."""
 
-    A tensor of a block that runs twice is listed twice, one of a dropped block no more. Raises
-    RefusedError when the lists are not parallel.
-    """
-    pairs = [pair for pair in header.pairs if pair.key.startswith(PREFIX)]
-    if not pairs:
-        return
-    names = _names(header)
-    chosen = [(new, index) for index, name in enumerate(names) for new in _on_path(name, path)]
-    if [name for name, _ in chosen] == names:
-        return
-    order = header.byte_order
-    listed = b"".join(encode_string(name, order) for name, _ in chosen)
-    prefix = encode_array_prefix(ValueType.STRING, len(chosen), order)
-    yield Edit(make_pair(NAMES, ValueType.ARRAY, prefix + listed, order))
-    for pair in pairs:
-        if pair.key != NAMES:
-            _check_parallel(pair, len(names))
-            yield Edit(reindexed(pair, [index for _, index in chosen]))
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._pairs = [pair for pair in header.pairs if pair.key.startswith(PREFIX)]
+
+    def follow(self, path: Sequence[int]) -> Iterator[Edit]:
+        """The names that the listed tensors have on `path`, and the elements that belong to them.
+
+        A tensor of a block that runs twice is listed twice, one of a dropped block no more. Raises
+        RefusedError when the lists are not parallel.
+        """
+        if not self._pairs:
+            return
+        names = _names(self._header)
+        chosen = [(new, index) for index, name in enumerate(names) for new in _on_path(name, path)]
+        if [name for name, _ in chosen] == names:
+            return
+        order = self._header.byte_order
+        listed = b"".join(encode_string(name, order) for name, _ in chosen)
+        prefix = encode_array_prefix(ValueType.STRING, len(chosen), order)
+        yield Edit(make_pair(NAMES, ValueType.ARRAY, prefix + listed, order))
+        for pair in self._pairs:
+            if pair.key != NAMES:
+                _check_parallel(pair, len(names))
+                yield Edit(reindexed(pair, [index for _, index in chosen]))
 
 
 def _names(header: Header) -> list[str]:

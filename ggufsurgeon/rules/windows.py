@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.layer_path.notations import MAX_TIMES, Window, repeat_windows
+from ggufsurgeon.layer_path.notations import MAX_TIMES, Window, repeated_blocks
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.rules.application import check_count, follow
+from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks
 
 N_NEAREST = 3
-Make: TypeAlias = Callable[[Window], LayerPath]
-"""A path of some form with another window."""
+Make: TypeAlias = Callable[[Window], list[int]]
+"""The blocks of a path of some form with another window."""
 
 
 class Judgement(NamedTuple):
@@ -28,41 +28,45 @@ class Judgement(NamedTuple):
 
 def judge_windows(source: GgufFile, blocks: Blocks) -> Iterator[Judgement]:
     """Every window of the trunk, by its first block and then its end."""
-    for first in range(blocks.n_trunk):
-        for end in range(first + 1, blocks.n_trunk + 1):
-            yield _judge(source, blocks, (first, end))
+    rules = ModelRules(source, blocks)
+    for window in _windows(blocks.n_trunk):
+        yield _judge(rules, blocks.n_trunk, window)
 
 
-def _judge(source: GgufFile, blocks: Blocks, window: Window) -> Judgement:
+def _windows(n_blocks: int) -> Iterator[Window]:
+    for first in range(n_blocks):
+        for end in range(first + 1, n_blocks + 1):
+            yield first, end
+
+
+def _judge(rules: ModelRules, n_trunk: int, window: Window) -> Judgement:
     try:
-        check_count(source, len(blocks) + window[1] - window[0])
-        edits = follow(source, blocks, repeat_windows(blocks.n_trunk, [window]))
+        edits = rules.apply(repeated_blocks(n_trunk, [window]))
     except RefusedError as error:
         return Judgement(window, (), str(error))
     return Judgement(window, tuple(dict.fromkeys(e.note for e in edits if e.note)), None)
 
 
 def nearest_windows(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Window]:
-    """The windows nearest to the one that `path` drops, or repeats so many times, that work.
+    """The nearest windows that can be repeated, or dropped, as `path` does with another.
 
-    None when the path is of another form, or no window works.
+    At most `N_NEAREST`; none when the path is of another form, or no window works.
     """
     form = _form_of(path, blocks.n_trunk)
     if form is None:
         return []
     asked, make = form
-    every = [(i, j) for i in range(blocks.n_trunk) for j in range(i + 1, blocks.n_trunk + 1)]
-    every.sort(key=lambda window: (_distance(window, asked), window))
-    working = (window for window in every if _works(source, blocks, make, window))
+    rules = ModelRules(source, blocks)
+    every = sorted(_windows(blocks.n_trunk), key=lambda window: (_distance(window, asked), window))
+    working = (window for window in every if _works(rules, make(window)))
     return list(islice(working, N_NEAREST))
 
 
-def _works(source: GgufFile, blocks: Blocks, make: Make, window: Window) -> bool:
-    path = make(window)
-    if not path.steps:
+def _works(rules: ModelRules, path: Sequence[int]) -> bool:
+    if not path:
         return False
     try:
-        follow(source, blocks, path)
+        rules.apply(path)
     except RefusedError:
         return False
     return True
@@ -73,22 +77,22 @@ def _distance(window: Window, other: Window) -> int:
 
 
 def _form_of(path: LayerPath, n_blocks: int) -> tuple[Window, Make] | None:
-    """The window that a path repeats or drops, and how to do the same with another."""
+    """The window that a path repeats or drops, and a function that does it with another."""
+    blocks = list(path.blocks)
     runs = [(first.block, last.block + 1) for first, last in path.runs()]
     first, end = runs[-1][0], runs[0][1]
     repeats, drops = _repeating(n_blocks, len(runs)), _dropping(n_blocks)
-    if first < end and 1 < len(runs) <= MAX_TIMES and repeats((first, end)) == path:
+    if first < end and 1 < len(runs) <= MAX_TIMES and repeats((first, end)) == blocks:
         return (first, end), repeats
-    kept = set(path.blocks)
-    gone = [n for n in range(n_blocks) if n not in kept]
-    if gone and drops((gone[0], gone[-1] + 1)) == path:
+    gone = sorted(set(range(n_blocks)) - set(blocks))
+    if gone and drops((gone[0], gone[-1] + 1)) == blocks:
         return (gone[0], gone[-1] + 1), drops
     return None
 
 
 def _repeating(n_blocks: int, times: int) -> Make:
-    return lambda window: repeat_windows(n_blocks, [window], times)
+    return lambda window: repeated_blocks(n_blocks, [window], times)
 
 
 def _dropping(n_blocks: int) -> Make:
-    return lambda window: LayerPath.of([*range(window[0]), *range(window[1], n_blocks)])
+    return lambda window: [*range(window[0]), *range(window[1], n_blocks)]

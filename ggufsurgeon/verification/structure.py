@@ -15,7 +15,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.rules.application import factors_of, follow
+from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import block_of, find_blocks, renumber
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
@@ -34,9 +34,10 @@ def check_metadata(patched: GgufFile, source: GgufFile, path: LayerPath) -> Chec
 
 def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterator[str]:
     blocks = find_blocks(source)
-    trunk = LayerPath(path.steps[: len(path) - blocks.n_mtp])
+    trunk = path.blocks[: len(path) - blocks.n_mtp]
     try:
-        edits = follow(source, blocks, trunk, scale_weights=is_scaled(patched.header))
+        rules = ModelRules(source, blocks, scale_weights=is_scaled(patched.header))
+        edits = rules.apply(trunk)
     except RefusedError as error:
         yield f"no exact file exists: {error}"
         return
@@ -69,7 +70,7 @@ def _expected_factors(patched: GgufFile, source: GgufFile, path: Sequence[int]) 
     if not is_scaled(patched.header) or source.header.architecture not in ARCHITECTURES:
         return {}
     blocks = find_blocks(source)
-    return factors_of(source, blocks, LayerPath.of(path[: len(path) - blocks.n_mtp]))
+    return ModelRules(source, blocks).factors(path[: len(path) - blocks.n_mtp])
 
 
 def check_tensors(
