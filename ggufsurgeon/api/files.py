@@ -13,7 +13,6 @@ from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
-from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
@@ -60,7 +59,7 @@ class ModelFile:
 
     def inspect(self) -> Inspection:
         """The blocks, their kinds, and which windows can be repeated."""
-        return inspect(self.path)
+        return _inspect(self.file)
 
     def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
         """What `path` makes of this file. Nothing is written.
@@ -68,7 +67,7 @@ class ModelFile:
         `scale_weights` allows files that are equal within rounding alone. Raises RefusedError
         when no exact file exists, UsageError when the path does not fit the model.
         """
-        return Plan(plan(self.path, path, scale_weights=scale_weights))
+        return Plan(plan_patch(self.file, path, scale_weights=scale_weights))
 
 
 class Plan:
@@ -142,7 +141,10 @@ class Inspection:
 
 def inspect(model: PathLike) -> Inspection:
     """What the file at `model` is, from its header alone."""
-    file = open_gguf(model)
+    return _inspect(open_gguf(model))
+
+
+def _inspect(file: GgufFile) -> Inspection:
     try:
         blocks = find_blocks(file)
     except (RefusedError, MalformedFileError) as error:
@@ -158,8 +160,7 @@ def inspect(model: PathLike) -> Inspection:
 
 def plan(source: PathLike, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
     """What `patch` would write. Writes nothing."""
-    file = open_gguf(source)
-    return plan_patch(file, resolve_path(file, path), scale_weights=scale_weights)
+    return plan_patch(open_gguf(source), path, scale_weights=scale_weights)
 
 
 def patch(

@@ -11,6 +11,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import describe_anew
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
@@ -44,7 +45,7 @@ class PatchPlan:
     write_plan: WritePlan
 
 
-def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False) -> PatchPlan:
+def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
@@ -53,13 +54,13 @@ def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False
     model, and MalformedFileError when the model is not whole.
     """
     blocks = find_blocks(source)
-    path.check_within(blocks.n_trunk)
-    whole = with_mtp(path, blocks)
-    if path == LayerPath.identity(blocks.n_trunk):
+    trunk = path.over(blocks.n_trunk)
+    whole = with_mtp(trunk, blocks)
+    if trunk == LayerPath.identity(blocks.n_trunk):
         return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
     rules = ModelRules(source, blocks, scale_weights=scale_weights)
-    edits = _apply_rules(rules, source, blocks, path)
-    factors = rules.factors(path.blocks) if scale_weights else {}
+    edits = _apply_rules(rules, source, blocks, trunk)
+    factors = rules.factors(trunk.blocks) if scale_weights else {}
     chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
     tensors = place_tensors(source, chosen)
@@ -75,13 +76,13 @@ def plan_patch(source: GgufFile, path: LayerPath, *, scale_weights: bool = False
 
 
 def _apply_rules(
-    rules: ModelRules, source: GgufFile, blocks: Blocks, path: LayerPath
+    rules: ModelRules, source: GgufFile, blocks: Blocks, trunk: LayerPath
 ) -> list[Edit]:
     """The edits; a refusal names the nearest windows that work."""
     try:
-        return rules.apply(path.blocks)
+        return rules.apply(trunk.blocks)
     except RefusedError as error:
-        nearest = nearest_windows(source, blocks, path)
+        nearest = nearest_windows(source, blocks, trunk)
         if nearest:
             windows = ", ".join(f"{first}:{end}" for first, end in nearest)
             error.hint = f"{error.hint} Nearest windows that work: {windows}.".lstrip()
