@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
@@ -19,7 +19,7 @@ from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
-    from ggufsurgeon.sizing.prediction import DeviceSettings, Prediction
+    from ggufsurgeon.sizing.prediction import Prediction
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -102,11 +102,38 @@ class Plan:
         """The size of the new file."""
         return self.planned.write_plan.n_bytes
 
-    def memory(self, settings: DeviceSettings | None = None) -> Prediction:
-        """The memory of source and new file on each device, in bytes, predicted from headers."""
+    def memory(
+        self,
+        *,
+        n_ctx: int = 4096,
+        tensor_split: Sequence[float] = (),
+        n_gpu_layers: int = -1,
+        device_memory: Sequence[int] = (),
+    ) -> Prediction:
+        """The memory that source and new file take on each device, in bytes, from headers alone.
+
+        `n_ctx` is in tokens. `tensor_split` is a share of the layers for each GPU, one GPU if
+        empty; `n_gpu_layers` layers go to GPUs, the output counted as one, all with -1.
+        `device_memory` is the size of each GPU in bytes: `fits` then tells whether the model fits,
+        and without a `tensor_split` the shares are in proportion to it. Raises UsageError when the
+        two are of different lengths.
+
+        >>> import ggufsurgeon as gs
+        >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
+        >>> cpu, gpu = plan.memory(n_ctx=512, device_memory=[8 << 30]).after
+        >>> gpu.n_bytes_kv["f16"], gpu.fits
+        (458752, True)
+        """
         from ggufsurgeon.sizing.prediction import DeviceSettings, predict_patch
 
-        return predict_patch(self.planned, settings or DeviceSettings())
+        shares = tuple(tensor_split) or tuple(map(float, device_memory)) or (1.0,)
+        if device_memory and len(device_memory) != len(shares):
+            raise UsageError(
+                f"the tensor split is for {len(shares)} GPUs, and {len(device_memory)} sizes of "
+                "their memory are given"
+            )
+        settings = DeviceSettings(shares, n_gpu_layers, n_ctx, tuple(device_memory))
+        return predict_patch(self.planned, settings)
 
     def write(
         self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS

@@ -53,7 +53,12 @@ def test_from_a_file_to_a_proven_one(stories: Path, tmp_path: Path) -> None:
     written = plan.write(tmp_path / "patched.gguf")
     assert written.stat().st_size == plan.n_bytes
     assert {"llama.block_count"} <= {change.after.key for change in plan.changes}
-    assert plan.memory().after[0].n_bytes_weights > 0
+    halves = plan.memory(n_ctx=512, tensor_split=(1, 1)).after
+    assert [load.blocks for load in halves] == [(), (0, 1, 2, 3), (4, 5, 6)]
+    sized = plan.memory(device_memory=(2 << 30, 1 << 20)).after
+    assert [load.fits for load in sized] == [None, True, False]
+    with pytest.raises(UsageError, match="for 2 GPUs, and 1 sizes"):
+        plan.memory(tensor_split=(1, 1), device_memory=(1 << 30,))
     verification = gs.verify(written, stories)
     verification.raise_if_failed()
     assert "logits of 128 tokens equal to the bit" in verification.proven
