@@ -1,4 +1,4 @@
-"""Files by their headers: what they are, what a layer path makes of them, and writing that."""
+"""Model files, read by their headers: inspection, plans of patched files, and writing them."""
 
 from __future__ import annotations
 
@@ -39,17 +39,21 @@ class ModelFile:
 
     @property
     def architecture(self) -> str | None:
-        """The key general.architecture."""
+        """The value of `general.architecture`; None where it is absent."""
         return self.file.header.architecture
 
     @property
     def n_bytes(self) -> int:
-        """The size of the file."""
+        """The size of the file in bytes."""
         return self.file.layout.n_bytes
 
     @property
     def n_blocks(self) -> int:
-        """Blocks that a layer path is about. Raises RefusedError where they are not whole."""
+        """The number of blocks that a layer path is over: all but MTP blocks.
+
+        Raises RefusedError for a file that is not one whole model, MalformedFileError when blocks
+        are missing.
+        """
         return find_blocks(self.file).n_trunk
 
     @property
@@ -62,7 +66,7 @@ class ModelFile:
         return _inspect(self.file)
 
     def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
-        """What `path` makes of this file. Nothing is written.
+        """Plan the file in which the blocks of `path` run. Nothing is written.
 
         `scale_weights` allows files that are equal within rounding alone. Raises RefusedError
         when no exact file exists, UsageError when the path does not fit the model.
@@ -94,12 +98,12 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the new file."""
+        """Facts about the new file that a user should know."""
         return self.planned.notes
 
     @property
     def n_bytes(self) -> int:
-        """The size of the new file."""
+        """The size of the new file in bytes."""
         return self.planned.write_plan.n_bytes
 
     def memory(
@@ -157,7 +161,10 @@ def open_model(path: PathLike) -> ModelFile:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file; its blocks, their kinds and windows if they are whole; and why not, if so."""
+    """A file with its blocks, their kinds and the judgement of every window.
+
+    `refusal` is the reason for which no path can be written, where there is one.
+    """
 
     file: GgufFile
     blocks: Blocks | None = None
@@ -167,7 +174,7 @@ class Inspection:
 
 
 def inspect(model: PathLike) -> Inspection:
-    """What the file at `model` is, from its header alone."""
+    """Inspect the file at `model`, from its header alone."""
     return _inspect(open_gguf(model))
 
 
@@ -186,7 +193,7 @@ def _inspect(file: GgufFile) -> Inspection:
 
 
 def plan(source: PathLike, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
-    """What `patch` would write. Writes nothing."""
+    """Plan what `patch` writes, without writing anything."""
     return plan_patch(open_gguf(source), path, scale_weights=scale_weights)
 
 

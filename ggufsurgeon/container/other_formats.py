@@ -1,4 +1,4 @@
-"""What a file that is not a GGUF may be, for a hint in the message."""
+"""Other formats that a file may have, for hints in messages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ QUANTIZE = "Quantize the model that it belongs to with it first, and patch the r
 OLD_MODELS = (b"lmgg", b"fmgg", b"tjgg", b"algg")
 """ggml, ggmf, ggjt and ggla, the magics before GGUF, as little-endian numbers."""
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
-"""A zip, and a bare pickle: what `torch.save` writes and wrote."""
+"""Zip and bare pickle: the formats of `torch.save`, new and old."""
 
 
 def hint_of_format(data: bytes | mmap.mmap) -> str:
-    """What the file looks like and what to do with it; empty when it looks like nothing known."""
+    """A hint of the format and of what to do; empty for an unknown one."""
     start = bytes(data[:16])
     if start[8:10] in (b'{"', b"{ "):  # behind the length of a JSON header
         return f"This looks like safetensors. {CONVERT}"
@@ -23,7 +23,7 @@ def hint_of_format(data: bytes | mmap.mmap) -> str:
     if start.startswith(PICKLES):
         return f"This looks like a PyTorch checkpoint. {CONVERT}"
     if start.startswith(OLD_MODELS):
-        return "This looks like a model of the time before GGUF. Convert its original weights anew."
+        return "This looks like a pre-GGUF (ggml/ggjt) model. Convert its original weights again."
     if _names_a_weight(data):
         return f"This looks like an importance matrix (imatrix). {QUANTIZE}"
     return ""

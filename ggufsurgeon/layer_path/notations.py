@@ -16,10 +16,10 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath, block_number
 
 Window: TypeAlias = tuple[int, int]
-"""Blocks I to J-1."""
+"""Blocks I to J-1, as the pair (I, J)."""
 
 MAX_TIMES = 512
-"""More could never load: llama.cpp runs at most 512 blocks."""
+"""Largest number of times: llama.cpp runs at most 512 blocks."""
 
 DEFAULT_TIMES = 2
 
@@ -27,7 +27,7 @@ _WINDOW = re.compile(r"(\d+):(\d+)", re.ASCII)
 
 
 def parse_window(text: str) -> Window:
-    """`I:J`, half-open. Raises UsageError when it is not, is empty or runs backwards."""
+    """Parse `I:J`, half-open. Raises UsageError for another text, and for no block between."""
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"window {text!r}: expected I:J, for instance 10:17 for blocks 10 to 16")
@@ -70,7 +70,10 @@ def repeated_blocks(
 
 
 def drop_windows(n_blocks: int, windows: Sequence[Window]) -> LayerPath:
-    """The model without these windows."""
+    """The path of a model of `n_blocks` without the blocks of some windows.
+
+    Raises UsageError for a window outside the model, or when no block is left.
+    """
     for window in windows:
         _check_window(window, n_blocks)
     kept = [n for n in range(n_blocks) if not any(first <= n < end for first, end in windows)]

@@ -19,7 +19,7 @@ class BlockRef:
 
 
 MAX_STEPS = 100_000
-"""Keeps `0..99999,0..99999` from filling the memory; what loads is far below."""
+"""Largest number of steps of a parsed path, so that no text fills the memory."""
 
 _RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
 
@@ -122,7 +122,7 @@ def _parse_range(part: str, text: str) -> list[BlockRef]:
 
 
 def block_number(digits: str) -> int:
-    """The number that digits stand for. Raises UsageError beyond what any model has."""
+    """Parse a block index. Raises UsageError for one that no model has."""
     if len(digits) > 5:
         raise UsageError(f"no model has a block {digits}")
     return int(digits)

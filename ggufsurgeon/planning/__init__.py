@@ -1,1 +1,1 @@
-"""Pure: headers, layer path and rules in; a plan or a refusal that says why out."""
+"""Headers, a layer path and rules to a write plan, or to a refusal with its reason. Pure."""

@@ -1,4 +1,4 @@
-"""`general.*` fields that would lie after a change of depth: name, size label, parameter count."""
+"""`general.*` keys that depend on the number of blocks: name, size label, parameter count."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ggufsurgeon.container.values import INTEGER_TYPES, SCALAR_WIDTHS, ValueType
 from ggufsurgeon.layer_path.path import LayerPath
 
 LONGEST_PATH_IN_NAME = 40
-"""Characters; a longer path is given as its number of blocks."""
+"""Number of characters; a longer path is given as its number of blocks."""
 
 
-def describe_anew(
+def descriptive_pairs(
     header: Header, tensors: Sequence[TensorInfo], path: LayerPath
 ) -> Iterator[KeyValue]:
-    """The pairs to write instead, for those of the fields that the model has."""
+    """New pairs for those of the keys that the model has."""
     name = header.get("general.name")
     if isinstance(name, str):
         fits = len(str(path)) <= LONGEST_PATH_IN_NAME

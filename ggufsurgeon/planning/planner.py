@@ -1,4 +1,4 @@
-"""The one entry: `plan_patch`."""
+"""Plans of patched files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.naming import describe_anew
+from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
@@ -34,13 +34,13 @@ class Change:
 
 @dataclass(frozen=True)
 class PatchPlan:
-    """What a patch would do to `source`."""
+    """The outcome of a patch of `source`, before anything is written."""
 
     source: GgufFile
     path: LayerPath
     n_source_blocks: int
     notes: tuple[str, ...]
-    """What the user should know of the new file."""
+    """Facts about the new file that a user should know."""
     changes: tuple[Change, ...]
     write_plan: WritePlan
 
@@ -65,7 +65,7 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     chosen = scale(source, chosen, factors)
     tensors = place_tensors(source, chosen)
     new_pairs = [edit.pair for edit in edits]
-    new_pairs += describe_anew(source.header, tensors, whole)
+    new_pairs += descriptive_pairs(source.header, tensors, whole)
     changes = _changes(source, whole, new_pairs, factors)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
@@ -101,7 +101,10 @@ def _changes(
 def _new_header(
     header: Header, changes: Sequence[Change], tensors: tuple[TensorInfo, ...]
 ) -> Header:
-    """Changed pairs keep their place, new ones come last; what an earlier patch said goes."""
+    """The header with changed pairs in their place and new ones last.
+
+    Keys that record an earlier patch are left out.
+    """
     after = {change.after.key: change.after for change in changes}
     kept = [
         after.pop(pair.key, pair)

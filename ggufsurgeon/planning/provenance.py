@@ -1,4 +1,4 @@
-"""What a patched file says of its making, enough to get the original back.
+"""Keys of a patched file that record how it was made, enough to restore the original.
 
     layer_path.tool                   string  the program and its version
     layer_path.blocks                 string  the layer path in compact form
@@ -9,7 +9,7 @@
     layer_path.added_keys             string[] keys that the source did not have, if there are any
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
-    layer_path.scaled_by              f64[]   by what; the original cannot be had back then
+    layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
 their order, repeats come last; a tensor with a slice for each block holds the original slices
@@ -43,7 +43,7 @@ SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 @dataclass(frozen=True)
 class Provenance:
-    """The keys of a patched file that say where it comes from."""
+    """The source and the layer path that a patched file records."""
 
     blocks: str
     source_header_sha256: str
@@ -51,9 +51,9 @@ class Provenance:
 
 
 def provenance_pairs(
-    source: GgufFile, path: LayerPath, follows: Sequence[KeyValue]
+    source: GgufFile, path: LayerPath, new_pairs: Sequence[KeyValue]
 ) -> list[KeyValue]:
-    """The pairs to write besides `follows`, which replace pairs of the source or are new."""
+    """The pairs that record the patch; `new_pairs` replace pairs of the source or are added."""
     order = source.header.byte_order
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
     pairs = [
@@ -61,14 +61,14 @@ def provenance_pairs(
         _string("blocks", str(path), order),
         _string("source_header_sha256", source.header_sha256, order),
         make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
-        _replaced_pairs(source.header, follows),
+        _replaced_pairs(source.header, new_pairs),
     ]
-    added = [pair.key for pair in follows if pair.key not in source.header.pair_of]
+    added = [pair.key for pair in new_pairs if pair.key not in source.header.pair_of]
     return [*pairs, _added_keys(added, order)] if added else pairs  # gguf-py: no empty arrays
 
 
-def _replaced_pairs(header: Header, follows: Sequence[KeyValue]) -> KeyValue:
-    written = {pair.key for pair in follows}
+def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:
+    written = {pair.key for pair in new_pairs}
     replaced = (p for p in header.pairs if p.key in written or p.key.startswith(PREFIX))
     raw = b"".join(pair.raw for pair in replaced)
     return _array("replaced_pairs", ValueType.UINT8, len(raw), raw, header.byte_order)
@@ -80,7 +80,7 @@ def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
 
 
 def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyValue]:
-    """The pairs that say which tensors of every block were multiplied by what; none for none."""
+    """The pairs that record the factors of scaled tensors; none without factors."""
     if not factors:
         return []
     names = b"".join(encode_string(name, order) for name in factors)
@@ -97,12 +97,12 @@ def _array(key: str, kind: ValueType, count: int, elements: bytes, order: ByteOr
 
 
 def is_scaled(header: Header) -> bool:
-    """Whether the file says that tensors of it were multiplied."""
+    """Whether the file records that tensors were multiplied by factors."""
     return SCALING_KEYS[0] in header.pair_of
 
 
 def read_provenance(header: Header) -> Provenance | None:
-    """What the file says of its making; None when it was not made here."""
+    """The record of a patched file; None for a file without one."""
     blocks, digest, n_bytes = (
         header.get(PREFIX + key) for key in ("blocks", "source_header_sha256", "source_n_bytes")
     )

@@ -1,4 +1,4 @@
-"""What was asked for, as a layer path over the blocks of a file."""
+"""Layer paths over the blocks of a file."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ggufsurgeon.rules.blocks import find_blocks
 
 
 def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
-    """The path over the trunk of `file`. Raises UsageError when it is none."""
+    """The path over the trunk of `file`. Raises UsageError when it does not fit."""
     return path.over(find_blocks(file).n_trunk)

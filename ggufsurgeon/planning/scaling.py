@@ -1,4 +1,4 @@
-"""Tensors of blocks that are multiplied by a factor, where the user asks for it."""
+"""Scaling of tensors of every block by a factor, where `scale_weights` asks for it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ggufsurgeon.write_plan import ScaleSpan
 def scale(
     file: GgufFile, tensors: Sequence[OutputTensor], factors: Mapping[str, float]
 ) -> list[OutputTensor]:
-    """`tensors`, those with a factor for their name within their block multiplied by it.
+    """`tensors`, in which those with a factor are multiplied by it. They must be F32.
 
-    They must be F32.
+    `factors` are by the name of a tensor within its block.
     """
     return [
         _scaled(file, tensor, factors.get(name_in_block(tensor.name) or "")) for tensor in tensors
@@ -33,10 +33,10 @@ def _scaled(file: GgufFile, tensor: OutputTensor, factor: float | None) -> Outpu
 
 
 def scaling_notes(factors: Mapping[str, float]) -> list[str]:
-    """What the user should know of a file with scaled tensors."""
+    """Notes for the user of a file with scaled tensors."""
     return [
         f"has {name} of every block multiplied by {factor:.6g}, because llama.cpp scales by "
-        "another number with so many blocks: it computes the same within rounding, not to the "
-        "bit, and the original cannot be had back from it"
+        "another number for this number of blocks: it computes the same within rounding, not to "
+        "the bit, and the patch is not reversible"
         for name, factor in factors.items()
     ]

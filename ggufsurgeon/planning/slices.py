@@ -1,4 +1,4 @@
-"""Tensors that hold a slice for each block: what they become on a layer path."""
+"""Re-slicing of tensors that hold a slice for each block, by a layer path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ggufsurgeon.write_plan import CopySpan, GatherSpan, Piece, Span
 def reslice(
     file: GgufFile, blocks: Blocks, tensors: Sequence[OutputTensor], path: Sequence[int]
 ) -> list[OutputTensor]:
-    """`tensors`, those with a slice for each block with the slices of `path` instead.
+    """`tensors`, in which those with a slice for each block get the slices of `path`.
 
     `path` covers all blocks of the new model; MTP blocks have no slices.
     """
@@ -41,7 +41,7 @@ def _resliced(
 
 
 def slice_spans(offset_in_file: int, slicing: Slicing, blocks: Sequence[int]) -> Iterator[Span]:
-    """The slices of `blocks`, in every row. One row is so many copies."""
+    """The slices of `blocks`, in every row. A single row needs copies alone."""
     pieces = tuple(_runs(slicing.slice_n_bytes, blocks))
     if slicing.n_rows == 1:
         for piece in pieces:

@@ -18,7 +18,8 @@ from ggufsurgeon.rules.blocks import Blocks, block_of, first_positions, renumber
 from ggufsurgeon.write_plan import CopySpan, Span, ZeroSpan
 
 MAX_NAME_N_BYTES = 63
-"""`GGML_MAX_NAME` less the final zero (ggml/include/ggml.h:228, gguf.cpp:657)."""
+"""Bytes of the longest tensor name: `GGML_MAX_NAME` less the final zero
+(ggml/include/ggml.h:228, gguf.cpp:657)."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class OutputTensor:
     name: str
     source_tensor: int
     dims: tuple[int, ...] | None = None
-    """Where they are not those of the source tensor."""
+    """Dimensions in ggml's order; None for those of the source tensor."""
     spans: tuple[Span, ...] | None = None
-    """Where its data is not that of the source tensor."""
+    """Spans of its data; None for the data of the source tensor."""
 
 
 def choose_tensors(file: GgufFile, blocks: Blocks, path: Sequence[int]) -> list[OutputTensor]:
@@ -82,7 +83,7 @@ def _data(file: GgufFile, tensor: OutputTensor) -> tuple[Span, ...]:
 
 
 def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span]:
-    """The data section, with whatever follows it in the source behind it."""
+    """The spans of the data section, and of whatever follows it in the source."""
     layout = file.layout
     for tensor in tensors:
         data = _data(file, tensor)

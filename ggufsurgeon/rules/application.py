@@ -43,7 +43,7 @@ class ModelRules:
         return self._architecture.rules
 
     def apply(self, trunk: Sequence[int]) -> list[Edit]:
-        """The pairs to write so that every block computes what it did.
+        """The pairs to write so that every block computes the same as in the source.
 
         `trunk` is the path over the trunk: block indices in the order in which they run. Raises
         RefusedError where no metadata does that, or where it is not known.
@@ -78,7 +78,7 @@ class ModelRules:
         return trunk + ["MTP"] * self._blocks.n_mtp
 
     def _check_count(self, n_blocks: int) -> None:
-        """Raise RefusedError when llama.cpp does not run so many blocks, MTP blocks included."""
+        """Raise RefusedError when llama.cpp does not run `n_blocks`, MTP blocks included."""
         longest = self._architecture.max_blocks
         if n_blocks > longest:
             raise RefusedError(

@@ -1,4 +1,4 @@
-"""Which tensors belong to which block of a model."""
+"""Blocks of a model: the tensors of each, by their names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Blocks:
 
     of_block: tuple[tuple[int, ...], ...]
     n_mtp: int
-    """The last so many predict further tokens, and are not run by the main graph."""
+    """Number of MTP blocks: the last ones, which predict further tokens outside the main graph."""
 
     def __len__(self) -> int:
         return len(self.of_block)
@@ -82,7 +82,10 @@ def find_blocks(file: GgufFile) -> Blocks:
 def _check_complete(
     file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_absent: int
 ) -> None:
-    """All blocks have tensors but for the last `n_absent`, and there are no others."""
+    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond.
+
+    The last `n_absent` blocks may have none.
+    """
     n_expected = n_blocks - n_absent
     missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
     beyond = [n for n in sorted(found) if n >= n_blocks]

@@ -1,4 +1,4 @@
-"""Is this file a whole model at all? Companion files and shards are refused, with the reason."""
+"""Refusal of files that are not one whole model: companion files, shards, vocabularies."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ OF_TYPE = {
     ),
     "mmproj": PROJECTOR,
 }
-"""By `general.type` (gguf-py/gguf/constants.py:489-493)."""
+"""Companions by `general.type` (gguf-py/gguf/constants.py:489-493)."""
 OF_ARCHITECTURE = {
     "clip": PROJECTOR,
     "controlvector": Companion(
         "a set of control vectors, one for each block of another model",
-        "Patch that model, and make the vectors anew for the result (llama-cvector-generator).",
+        "Patch that model, and make new vectors for the result (llama-cvector-generator).",
     ),
     "dflash": DRAFT,
     "eagle3": DRAFT,
     "gemma4-assistant": DRAFT,
 }
-"""By `general.architecture`, whatever the type says."""
+"""Companions by `general.architecture`, whatever the type is."""
 
 
 def check_is_whole_model(file: GgufFile) -> None:

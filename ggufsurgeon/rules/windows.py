@@ -1,4 +1,4 @@
-"""Which windows of a model can be run twice, and which are nearest to one that cannot."""
+"""Windows of a model that can be repeated, and those nearest to one that cannot."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ggufsurgeon.rules.blocks import Blocks
 
 N_NEAREST = 3
 Make: TypeAlias = Callable[[Window], list[int]]
-"""The blocks of a path of some form with another window."""
+"""A function from a window to the blocks of a path that repeats or drops it."""
 
 
 class Judgement(NamedTuple):
-    """What the rules say of a window."""
+    """The outcome of the rules for a window that runs twice: notes, or the reason of a refusal."""
 
     window: Window
     notes: tuple[str, ...]
@@ -27,7 +27,7 @@ class Judgement(NamedTuple):
 
 
 def judge_windows(source: GgufFile, blocks: Blocks) -> Iterator[Judgement]:
-    """Every window of the trunk, by its first block and then its end."""
+    """Judge every window of the trunk, in the order of its first block and then of its end."""
     rules = ModelRules(source, blocks)
     for window in _windows(blocks.n_trunk):
         yield _judge(rules, blocks.n_trunk, window)

@@ -1,6 +1,6 @@
-"""What llama.cpp keeps of the tokens it has seen, block by block.
+"""Sizes of the KV cache and the recurrent state of each block.
 
-As `llama_model::create_memory` (src/llama-model.cpp:2338-2880) and the caches it makes do it
+Source: `llama_model::create_memory` (src/llama-model.cpp:2338-2880) and the caches that it makes
 (src/llama-kv-cache.cpp:167-239, src/llama-memory-recurrent.cpp:75-113).
 """
 
@@ -15,13 +15,14 @@ from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.errors import RefusedError
 
 NO_CACHE = frozenset({"dream", "llada", "llada-moe", "rnd1"})
-"""Diffusion models (src/llama-model.cpp:2343-2360)."""
+"""Diffusion models, which have no cache (src/llama-model.cpp:2343-2360)."""
 CACHING = frozenset({"llama-embed", "t5encoder"})
-"""Encoders that have a cache all the same."""
+"""Encoders for which llama.cpp makes a cache nevertheless."""
 RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
-"""No block attends (`llm_arch_is_recurrent`, src/llama-arch.cpp:1071-1083)."""
+"""Architectures without attention blocks (`llm_arch_is_recurrent`,
+src/llama-arch.cpp:1071-1083)."""
 BOTH_IN_EVERY_BLOCK = frozenset({"falcon-h1"})
-"""src/llama-model.cpp:2674-2676."""
+"""Architectures with attention and recurrence in every block (src/llama-model.cpp:2674-2676)."""
 TRUNK_FILTERED = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 """Hybrids whose caches leave MTP blocks out (src/llama-model.cpp:2684-2690)."""
 NOT_MODELLED = frozenset(
@@ -37,28 +38,29 @@ NOT_MODELLED = frozenset(
         "qwen4exp",
     }
 )
-"""Their caches hold more than keys and values, or are sized in their own way."""
+"""Architectures whose caches hold more than keys and values, or have sizes of another rule."""
 PER_BLOCK = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 """Keys that may be arrays of one element a block."""
 MLA = frozenset({"bailingmoe3", "deepseek2", "kimi-k3", "kimi-linear", "mistral4"})
-"""Those that read `attention.key_length_mla`: with it, K holds all, and there is no V cache
+"""Architectures that read `attention.key_length_mla`: with it there is a K cache and no V cache
 (`is_mla`, src/llama-hparams.cpp:308; src/llama-kv-cache.cpp:220-221)."""
 BUILT_IN_WINDOWS = {"llama4": 8192, "smallthinker": 4096}
-"""Windows that the metadata do not change (src/models/llama4.cpp:14, smallthinker.cpp:8)."""
+"""Sliding windows in tokens that no metadata changes
+(src/models/llama4.cpp:14, smallthinker.cpp:8)."""
 
 
 @dataclass(frozen=True)
 class BlockCache:
-    """What is kept of one block."""
+    """The cache of one block."""
 
     n_key: int = 0
-    """Elements for each token in the K cache."""
+    """Elements of the K cache for each token."""
     n_value: int = 0
-    """Elements for each token in the V cache."""
+    """Elements of the V cache for each token."""
     window: int = 0
-    """Tokens that a sliding window sees; 0 where all of them are kept."""
+    """Size of the sliding window in tokens; 0 for a cache of the whole context."""
     n_state: int = 0
-    """F32 elements of recurrent state for each sequence, however long it is."""
+    """F32 elements of recurrent state for each sequence, independent of its length."""
 
 
 def block_caches(model: Model) -> tuple[BlockCache, ...] | None:
@@ -80,7 +82,8 @@ def block_caches(model: Model) -> tuple[BlockCache, ...] | None:
 
 
 GEMMA3N_OWN_KV = 20
-"""Its blocks behind so many use the KV of the last two of them (src/models/gemma3n.cpp:7)."""
+"""Number of blocks with KV of their own; later ones use that of the last two
+(src/models/gemma3n.cpp:7)."""
 
 
 def _is_modelled(model: Model, name: str) -> bool:
@@ -115,7 +118,7 @@ def _cache_of(model: Model, name: str, block: int, labels: set[str]) -> BlockCac
 
 
 def _is_ffn(model: Model, name: str, block: int) -> bool:
-    """Neither attends nor recurs (src/llama-model.cpp:2677-2683)."""
+    """Whether the block is an FFN alone (src/llama-model.cpp:2677-2683)."""
     return name.startswith("nemotron_h") and per_block(model, "feed_forward_length")[block] > 0
 
 
@@ -124,13 +127,13 @@ def _window(model: Model, name: str) -> int:
 
 
 def _n_kv_heads(model: Model, block: int) -> int:
-    """`n_head_kv`; as many as query heads where absent (src/llama-model.cpp:1401-1404)."""
+    """`n_head_kv`; the number of query heads where it is absent (src/llama-model.cpp:1401-1404)."""
     has_own = model.pair("attention.head_count_kv") is not None
     return per_block(model, f"attention.head_count{'_kv' * has_own}")[block]
 
 
 def _head_size(model: Model, what: str, suffix: str) -> int:
-    """Of keys or values (src/llama-model.cpp:1436-1470)."""
+    """Size of a head of keys or of values, in elements (src/llama-model.cpp:1436-1470)."""
     n_heads = per_block(model, "attention.head_count")[0]
     default = model.number("embedding_length") // n_heads if n_heads else 0
     full = model.number(f"attention.{what}_length", default)
@@ -138,7 +141,7 @@ def _head_size(model: Model, what: str, suffix: str) -> int:
 
 
 def _n_state(model: Model) -> int:
-    """`n_embd_r` + `n_embd_s` (src/llama-hparams.cpp:186-244)."""
+    """Elements of recurrent state: `n_embd_r` + `n_embd_s` (src/llama-hparams.cpp:186-244)."""
     n_embd = model.number("embedding_length")
     n_conv = max(model.number("ssm.conv_kernel") - 1, 0)
     wkv, kda = model.number("wkv.head_size"), model.number("kda.head_dim")

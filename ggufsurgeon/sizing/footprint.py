@@ -1,4 +1,4 @@
-"""What a model takes in memory, from its header alone: weights and caches, block by block."""
+"""Bytes of a model's weights and caches, from its header alone, by what decides where they lie."""
 
 from __future__ import annotations
 
@@ -13,44 +13,48 @@ from ggufsurgeon.rules.blocks import block_of
 from ggufsurgeon.sizing.caches import BlockCache, block_caches
 
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
-"""ggml's numbers of the types that a cache usually has; llama.cpp's default first."""
+"""ggml's type ids of the usual types of a KV cache; llama.cpp's default comes first."""
 INPUT_TENSORS = frozenset(
     f"{name}.weight"
     for name in ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
 )
-"""They stay on the CPU (`LLM_TENSOR_LAYER_INPUT`, src/llama-arch.cpp:728-730,921)."""
+"""Tensors that stay on the CPU (`LLM_TENSOR_LAYER_INPUT`, src/llama-arch.cpp:728-730,921)."""
 SHARED_TENSORS = frozenset(
     f"{name}.weight" for name in ("rope_freqs", "rope_factors_long", "rope_factors_short")
 )
-"""Each device with blocks has a copy (src/llama-arch.cpp:743-745, `TENSOR_DUPLICATED`)."""
+"""Tensors of which each device with blocks has a copy (`TENSOR_DUPLICATED`,
+src/llama-arch.cpp:743-745)."""
 TENSOR_ALIGNMENT = 32
-"""Of tensors in a buffer (ggml/src/ggml-impl.h:44)."""
+"""Alignment of tensors in a buffer, in bytes (ggml/src/ggml-impl.h:44)."""
 N_UBATCH = 512
-"""llama.cpp's default number of tokens that are computed at once."""
+"""Default micro-batch size of llama.cpp, in tokens."""
 WINDOW_PADDING = 256
-"""src/llama-kv-cache-iswa.cpp:63."""
+"""Cells to a multiple of which caches of sliding windows are padded
+(src/llama-kv-cache-iswa.cpp:63)."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of weights, by what decides where llama.cpp puts them, and caches."""
+    """Bytes of weights, by what decides where llama.cpp puts them, and the cache of each block."""
 
     blocks: tuple[int, ...]
+    """Bytes of each block."""
     n_input: int
-    """Stays on the CPU."""
+    """Bytes of input tensors, which stay on the CPU."""
     n_tied: int
-    """Of the input, so much is the output matrix too: copied to a device that has the output."""
+    """Bytes of the input that are the output matrix too: copied to the device of the output."""
     n_shared: int
-    """Each device that has blocks has a copy."""
+    """Bytes of which each device with blocks has a copy."""
     n_output: int
+    """Bytes of output tensors."""
     caches: tuple[BlockCache, ...] | None
-    """Of each block; None where this version does not know the rule."""
+    """The cache of each block; None where this version does not know the rule."""
 
 
 def footprint(header: Header, layout: Layout, n_blocks: int, n_mtp: int) -> Footprint:
     """The footprint of a model of `n_blocks`, of which the last `n_mtp` are MTP blocks.
 
-    Those count for nothing: llama.cpp does not load them unless it is asked to (`load_mtp`,
+    MTP blocks take no memory: llama.cpp does not load them by default (`load_mtp`,
     src/llama-model.cpp:2927).
     """
     n_bytes: Counter[int | str] = Counter()
@@ -68,7 +72,7 @@ def footprint(header: Header, layout: Layout, n_blocks: int, n_mtp: int) -> Foot
 
 
 def _part(name: str) -> int | str:
-    """The block, or what else it is that a tensor belongs to."""
+    """The part of the footprint that a tensor counts for: a block, or the name of another part."""
     block = block_of(name)
     if block is not None:
         return block
@@ -82,9 +86,9 @@ def _part(name: str) -> int | str:
 def cache_n_bytes(cache: BlockCache, n_ctx: int, kind: str) -> int | None:
     """Bytes of keys and values of one block; None where its rows cannot be of that type.
 
-    A block with a sliding window keeps little more than that (src/llama-kv-cache-iswa.cpp:61-73)
-    in llama.cpp's programs; with `swa_full` it keeps all, as in the library's defaults
-    (common/common.h:574, src/llama-context.cpp:3788), and so in `verify` and `perplexity`.
+    In llama.cpp's programs a block with a sliding window has a cache of little more than the
+    window (src/llama-kv-cache-iswa.cpp:61-73). With `swa_full`, the library's default, it has one
+    of the whole context (common/common.h:574, src/llama-context.cpp:3788).
     """
     n_cells = n_ctx
     if cache.window:

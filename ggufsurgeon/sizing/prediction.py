@@ -1,4 +1,4 @@
-"""What a model takes on each device, and whether it fits."""
+"""Prediction of the memory that a model takes on each device, and of whether it fits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ggufsurgeon.sizing.footprint import CACHE_TYPES, Footprint, cache_n_bytes, 
 from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares
 
 MARGIN = 1 << 30
-"""Bytes to leave free on each device for compute buffers, which are not predicted: what
-llama.cpp's own fitting leaves by default (`fit_params_target`, common/common.h:483)."""
+"""Bytes left free on each device for compute buffers, which are not predicted: the default
+margin of llama.cpp's own fitting (`fit_params_target`, common/common.h:483)."""
 
 CONTEXT_PADDING = 256
 """Tokens to a multiple of which contexts are padded (src/llama-context.cpp:290)."""
@@ -23,51 +23,54 @@ CONTEXT_PADDING = 256
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Where a model is to run."""
+    """Devices that a model is to run on, and the size of its context."""
 
     shares: tuple[float, ...] = (1.0,)
-    """Of the GPUs, as --tensor-split has them."""
+    """Share of the layers of each GPU: llama.cpp's tensor split."""
     n_gpu_layers: int = -1
+    """Number of layers on GPUs, the output counted as one; all with -1."""
     n_ctx: int = 4096
+    """Size of the context, in tokens."""
     memory: tuple[int, ...] = ()
-    """Bytes of each GPU; empty where they are not told."""
+    """Size of the memory of each GPU, in bytes; empty where it is not known."""
 
 
 @dataclass(frozen=True)
 class DeviceLoad:
-    """What a device has to hold; None for what this version does not know."""
+    """Memory that a device needs; None for what this version does not know."""
 
     device: str
     blocks: tuple[int, ...]
     has_output: bool
     n_bytes_weights: int
     n_bytes_kv: Mapping[str, int | None]
-    """Of the whole context, by the type of the cache."""
+    """Size of the KV cache of the whole context, by its type."""
     n_bytes_kv_1k: Mapping[str, int | None]
-    """Of a context of 1024 tokens."""
+    """Size of the KV cache of 1024 tokens, by its type."""
     n_bytes_state: int | None
-    """Recurrent state, of one sequence."""
+    """Size of the recurrent state of one sequence."""
     n_bytes: int | None
-    """All of it, with the cache in f16."""
+    """Sum of weights, state and an f16 cache of the whole context."""
     n_bytes_memory: int | None = None
+    """Size of the device's memory."""
     fits: bool | None = None
-    """Whether all of it and MARGIN fit; None where memory or cache is not known."""
+    """Whether `n_bytes` and MARGIN fit; None where memory or cache is not known."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the source and the patched model take, and shares that balance the latter."""
+    """Loads of the source and of the patched model, and a split that balances the latter."""
 
     settings: DeviceSettings
     before: tuple[DeviceLoad, ...]
     after: tuple[DeviceLoad, ...]
     suggested_split: tuple[int, ...] | None
     has_windows: bool
-    """Some blocks have a sliding window, of which alone the cache is counted."""
+    """Whether some blocks have a sliding window: their caches are counted with its size."""
 
 
 def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
-    """What a patch does to the memory that the model takes."""
+    """The memory that a model takes before and after a patch."""
     source, write_plan = planned.source, planned.write_plan
     header, n_bytes = parse_header(write_plan.header, str(source.path))
     layout = lay_out(header, n_bytes, write_plan.n_bytes, str(source.path))
@@ -139,10 +142,11 @@ def _fits(weights: int, total: int | None, memory: int | None) -> bool | None:
 
 
 def suggest_split(model: Footprint, settings: DeviceSettings) -> tuple[int, ...] | None:
-    """Shares that give each GPU bytes as its memory is large, or alike where shares are alike.
+    """A tensor split that gives each GPU bytes in proportion to its memory.
 
-    llama.cpp counts layers, however large they are, so repeated blocks move the boundary. None
-    where it is right, and where nothing tells how large the GPUs are.
+    Without known memory, equal shares stand for equal memory. llama.cpp counts layers, whatever
+    their size, so repeated blocks move the boundary. None where the split is right already, and
+    where the sizes of the GPUs are not known.
     """
     shares_alike = len(set(settings.shares)) == 1
     goals = settings.memory or (settings.shares if shares_alike else ())
@@ -155,7 +159,7 @@ def suggest_split(model: Footprint, settings: DeviceSettings) -> tuple[int, ...]
 
 
 def _layers(model: Footprint, settings: DeviceSettings) -> Iterator[int]:
-    """Bytes of each block, with its cache where that is known, and of the output."""
+    """Bytes of each block, with its cache where that is known, then of the output."""
     for n, weights in enumerate(model.blocks):
         kv = _kv(model, (n,), settings.n_ctx, "f16") or 0
         yield weights + kv + (4 * model.caches[n].n_state if model.caches is not None else 0)

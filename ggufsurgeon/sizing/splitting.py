@@ -1,4 +1,4 @@
-"""Which device has which block: llama.cpp's rule, and shares that balance the bytes."""
+"""Assignment of layers to devices: llama.cpp's rule, and shares that balance the bytes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 CPU = -1
+"""Index of the CPU among the devices; GPUs count from 0."""
 
 
 def assign_layers(n_blocks: int, shares: Sequence[float], n_gpu_layers: int) -> list[int]:
-    """The device of each block, and, as one more layer, of the output: a GPU's index, or CPU.
+    """The device of each layer: of all blocks, then of the output. A GPU's index, or CPU.
 
     The last `n_gpu_layers` of these n_blocks + 1 go to the GPUs (all with -1), each getting its
     share of their number (src/llama-model.cpp:1579-1614), in 32-bit floats as there.
@@ -32,8 +33,8 @@ def _float32(value: float) -> float:
 def balanced_shares(n_bytes: Sequence[int], shares: Sequence[float]) -> tuple[int, ...]:
     """Numbers of layers, one a GPU, whose bytes come nearest to `shares` of all bytes.
 
-    `n_bytes` are those of the layers on GPUs, in order. As `--tensor-split` these numbers give
-    each GPU exactly so many layers.
+    `n_bytes` are the sizes of the layers on GPUs, in order. As a tensor split, these numbers give
+    each GPU exactly that number of layers.
     """
     before = [0, *accumulate(n_bytes)]
     ends = [0]

@@ -128,7 +128,7 @@ IMATRIX = struct.pack("<ii", 210, 23) + b"blk.0.ffn_down.weight\0\0" + bytes(99)
     [
         (struct.pack("<Q", 9000) + b'{"__metadata__":{}}', "like safetensors. Convert its folder"),
         (b"PK\x03\x04" + bytes(60), "like a PyTorch checkpoint. Convert its folder"),
-        (b"tjgg" + bytes(60), "before GGUF"),
+        (b"tjgg" + bytes(60), "pre-GGUF"),
         (IMATRIX, "importance matrix (imatrix). Quantize the model"),
     ],
 )

@@ -149,7 +149,7 @@ def test_it_is_offered_and_told(source: Path, surgeon: Run) -> None:
     assert told.returncode == 0
     text = " ".join(told.stdout.split())
     assert "attn_q_norm.weight of every block multiplied by 0.707107" in text
-    assert "not to the bit, and the original cannot be had back" in text
+    assert "not to the bit, and the patch is not reversible" in text
     planned = surgeon("plan", source, "--window", "29:33", "--scale-weights", "--json")
     told_json = json.loads(planned.stdout)
     scales = [span for span in told_json["write_plan"]["spans"] if span["kind"] == "scale"]
