@@ -19,7 +19,18 @@ from typing import Any
 
 
 class GgufSurgeonError(Exception):
-    """Base of every error that is meant for the user."""
+    """Base of every error that is meant for the user.
+
+    `exit_code` is that of the command line, `state` says what files look like now, and `hint` what
+    to do next.
+
+    >>> import ggufsurgeon as gs
+    >>> try:
+    ...     gs.open("missing.gguf")
+    ... except gs.GgufSurgeonError as error:
+    ...     print(error.exit_code, error)
+    2 missing.gguf: cannot be opened: No such file or directory
+    """
 
     exit_code = 1
     state = ""

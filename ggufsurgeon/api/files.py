@@ -155,7 +155,14 @@ class Plan:
 
 
 def open_model(path: PathLike) -> ModelFile:
-    """Open a GGUF file and read its header. Raises MalformedFileError, UsageError."""
+    """Open a GGUF file and read its header.
+
+    Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format.
+
+    >>> import ggufsurgeon as gs
+    >>> gs.open("fixtures/stories260K.gguf").n_bytes
+    1185376
+    """
     return ModelFile(path)
 
 

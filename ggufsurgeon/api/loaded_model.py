@@ -31,6 +31,13 @@ class LoadedModel:
 
     Each call loads the model if none has before. Layer paths are routed: no file is written. An
     exception in the caller while a call runs, such as Ctrl-C, stops that call alone.
+
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     found = model.compare(b"Once upon a time. " * 60, gs.repeat("1:3"), settings=settings)
+    >>> found.divergence.kl.mean.value > 0
+    True
     """
 
     def __init__(self, file: GgufFile, devices: Devices, runner: Worker | InProcess) -> None:

@@ -37,6 +37,14 @@ def verify(
 
     With `settings` the perplexity of both is measured as well, which takes far longer than all
     else. The outcome lists each check; its `raise_if_failed` raises VerificationError.
+
+    >>> import tempfile
+    >>> import ggufsurgeon as gs
+    >>> source = "fixtures/stories260K.gguf"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     patched = gs.open(source).plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+    ...     gs.verify(patched, source).ok
+    True
     """
     from ggufsurgeon.engine.model import Devices
     from ggufsurgeon.verification.verifier import verify_patched

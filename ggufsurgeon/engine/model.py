@@ -23,11 +23,20 @@ from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 @dataclass(frozen=True)
 class Devices:
-    """Where a model runs; None and empty mean llama.cpp's own defaults."""
+    """Devices that a model runs on. None and empty mean llama.cpp's own defaults.
+
+    >>> import ggufsurgeon as gs
+    >>> with gs.load("fixtures/stories260K.gguf", gs.Devices(n_threads=1)) as model:
+    ...     model.generate("Once upon a time", max_tokens=5).text
+    ', there was a little'
+    """
 
     n_gpu_layers: int | None = None
+    """Number of layers on GPUs, the output counted as one; all with -1."""
     tensor_split: tuple[float, ...] = ()
+    """Share of the layers of each GPU."""
     n_threads: int | None = None
+    """Number of CPU threads; one for each physical core by default."""
     rpc: tuple[str, ...] = ()
     """RPC servers whose devices join, each HOST:PORT."""
 

@@ -89,7 +89,17 @@ class Change:
 
 
 def change(mine: Choices, base: Choices) -> Change:
-    """`mine` less `base`, over the same tasks."""
+    """Paired differences of answers to the same tasks: `mine` less `base`.
+
+    Raises ValueError when the numbers of tasks differ.
+
+    >>> import ggufsurgeon as gs
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     paths = [gs.LayerPath("0..4"), gs.repeat("1:3")]
+    ...     base, mine = model.choose("fixtures/tasks/choices.jsonl", paths)
+    >>> round(gs.change(mine, base).accuracy.mean, 3)
+    -0.143
+    """
     values = [(_values(a), _values(b)) for a, b in zip(mine.answers, base.answers, strict=True)]
     differences = zip(*(np.subtract(a, b) for a, b in values), strict=True)
     return Change(*map(mean_of, differences))

@@ -36,13 +36,22 @@ CONTEXT_STEP = 256
 
 @dataclass(frozen=True)
 class TextSettings:
-    """Defaults are llama-perplexity's."""
+    """How a text is cut into chunks and scored. The defaults are llama-perplexity's.
+
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=2)
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     found = model.perplexity(b"Once upon a time. " * 60, settings=settings)
+    >>> found.n_chunks, found.n_scored
+    (2, 62)
+    """
 
     n_ctx: int = 512
+    """Number of tokens in a chunk."""
     n_chunks: int | None = None
-    """At most so many chunks; None for the whole text."""
+    """Largest number of chunks; None for the whole text."""
     n_batch: int = 2048
-    """Tokens decoded at once; several chunks share a batch that has room for them."""
+    """Number of tokens decoded at once; several chunks share a batch that has room for them."""
     stride: int | None = None
     """Tokens from one chunk to the next, and scored in each; None for half of a chunk scored."""
 
