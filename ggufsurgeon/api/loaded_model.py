@@ -22,8 +22,10 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
     from ggufsurgeon.multiple_choice.choices import Answer, Answered, Choices
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.scoring.chunks import TextSettings
-    from ggufsurgeon.scoring.measured import Known, Measured
-    from ggufsurgeon.scoring.perplexity import Perplexity
+    from ggufsurgeon.scoring.results import PartialResult, PathResult
+    from ggufsurgeon.scoring.task import Reference
+    from ggufsurgeon.statistics.divergence import Comparison
+    from ggufsurgeon.statistics.perplexity import Perplexity
 
 
 class LoadedModel:
@@ -91,31 +93,48 @@ class LoadedModel:
         *,
         settings: TextSettings | None = None,
         progress: Progress = NO_PROGRESS,
-        on_result: Callable[[Known], object] | None = None,
+        on_result: Callable[[PartialResult], object] | None = None,
     ) -> Perplexity:
         """The perplexity of the model as it is on a text, by llama-perplexity's algorithm.
 
         `text` is a file, a folder of .txt and .md files, or the bytes themselves. Raises
         UsageError for a text that is too short or no text.
         """
-        return self._measure(text, None, settings, progress, on_result).perplexity
+        return self._score(text, (None,), None, settings, progress, on_result)[0].perplexity
 
     def compare(
         self,
         text: PathLike | bytes,
-        path: AnyPath,
+        paths: Sequence[AnyPath],
         *,
         settings: TextSettings | None = None,
         progress: Progress = NO_PROGRESS,
-        on_result: Callable[[Known], object] | None = None,
-    ) -> Measured:
-        """The model along a layer path against the model as it is, over the same tokens.
+        on_result: Callable[[PartialResult], object] | None = None,
+    ) -> tuple[Comparison, ...]:
+        """The model along each of `paths` beside the model as it is, over the same tokens.
 
-        Both are scored in one stream; `.divergence` has paired differences with their standard
-        errors, in nats a token. Raises as `perplexity`, and RefusedError for a path that cannot
-        be routed.
+        All are scored in one stream: the model as it is runs once, and gives the states for all
+        windows. Each comparison has paired differences with their standard errors, in nats a
+        token, and the layer path. Raises as `perplexity`, UsageError for fewer than 100 scored
+        tokens, and RefusedError for a path that cannot be routed.
+
+        >>> import ggufsurgeon as gs
+        >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+        >>> text = b"Once upon a time there was a little dog. " * 60
+        >>> with gs.load("fixtures/stories260K.gguf") as model:
+        ...     rows = model.compare(text, [gs.repeat("1:3"), gs.drop("3:4")], settings=settings)
+        >>> [(row.layer_path, row.n_scored) for row in rows]
+        [('0..2,1..4', 124), ('0..2,4', 124)]
         """
-        return self._measure(text, path, settings, progress, on_result)
+        from ggufsurgeon.scoring.task import PathReference
+
+        layer_paths = [self._over(path) for path in paths]
+        if not layer_paths:
+            return ()
+        distinct = tuple(dict.fromkeys(layer_paths))
+        results = self._score(text, distinct, PathReference(), settings, progress, on_result)
+        found = {one.layer_path: one.comparison for one in results if one.comparison is not None}
+        return tuple(found[str(path)] for path in layer_paths)
 
     def choose(
         self,
@@ -156,21 +175,24 @@ class LoadedModel:
             return LayerPath.identity(find_blocks(self._file).n_trunk)
         return resolve_path(self._file, path)
 
-    def _measure(
+    def _score(
         self,
         text: PathLike | bytes,
-        path: AnyPath | None,
+        paths: tuple[LayerPath | None, ...],
+        reference: Reference | None,
         settings: TextSettings | None,
         progress: Progress,
-        on_result: Callable[[Known], object] | None,
-    ) -> Measured:
-        from ggufsurgeon.scoring.request import BaseRequest, make_task
-        from ggufsurgeon.scoring.run import measure
+        on_result: Callable[[PartialResult], object] | None,
+    ) -> tuple[PathResult, ...]:
+        from ggufsurgeon.scoring.chunks import TextSettings
+        from ggufsurgeon.scoring.score_paths import score_paths
+        from ggufsurgeon.scoring.task import ScoringTask
         from ggufsurgeon.scoring.texts import content_of
 
         content, _ = content_of(text)
-        task = make_task(self.path, path, BaseRequest(), content, settings, self._devices)
-        return measure(task, None, progress, on_result, self._runner)
+        settings = settings or TextSettings()
+        task = ScoringTask(self.path, paths, content, settings, self._devices, reference)
+        return score_paths(task, self._runner, None, progress, on_result)
 
 
 def load(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only verbs that run a model 
     from ggufsurgeon.multiple_choice.choices import Answered, Choices
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.scoring.chunks import TextSettings
-    from ggufsurgeon.scoring.measured import Known, Measured
-    from ggufsurgeon.scoring.perplexity import Perplexity
+    from ggufsurgeon.scoring.results import PartialResult, PathResult
+    from ggufsurgeon.scoring.task import Reference
+    from ggufsurgeon.statistics.perplexity import Perplexity
     from ggufsurgeon.verification.verifier import Verification
 
 
@@ -66,7 +67,7 @@ def perplexity(
     options: Devices | None = None,
     store: PathLike | None = None,
     progress: Progress = NO_PROGRESS,
-    hear: Callable[[Known], object] | None = None,
+    hear: Callable[[PartialResult], object] | None = None,
 ) -> Perplexity:
     """The perplexity of `model` as it is, on a text, as llama-perplexity measures it.
 
@@ -91,37 +92,68 @@ def divergence(
     options: Devices | None = None,
     store: PathLike | None = None,
     progress: Progress = NO_PROGRESS,
-    hear: Callable[[Known], object] | None = None,
-) -> Measured:
-    """How far `model`, along a layer path if one is given, is from a base on a text.
+    hear: Callable[[PartialResult], object] | None = None,
+) -> PathResult:
+    """Scores of `model`, along a layer path if one is given, beside those of a base on a text.
 
     `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
-    themselves. The base is the model `base`, along `base_path` if that is given; or the base file
-    `base_logits`, as llama-perplexity writes it; or, where there is only one or the other path,
-    `model` along `base_path`, or as it is. Without any of them the perplexity alone is measured.
-    `save_logits` writes a base file of `model`, over another only with `replace`.
+    themselves. The base is the model `base`, along `base_path` if that is given; or `base_logits`,
+    a logits file as llama-perplexity writes it; or, where there is only one or the other path,
+    `model` along `base_path`, or as it is. Without any of them only the perplexity is measured.
+    `save_logits` writes a logits file of `model`, over another only with `replace`.
 
-    The file `store` keeps what is known of each chunk, and is gone on with. `hear` is called with
-    what is known, each time that more is: its `measured()` are the figures over the chunks so far.
-    Models run in child processes, which llama.cpp may take down without harm to this one; two at
-    once only if both fit in memory.
+    The file `store` keeps the scores of each chunk; an interrupted run resumes from it. `hear` is
+    called with what is known, each time that more is: its `results()` are those over the chunks so
+    far. Models run in a worker process, which llama.cpp may take down without harm to this one;
+    two at once only if both fit in memory. Raises UsageError for a text, a path or a base that
+    does not fit, RefusedError for a path that cannot be routed, MalformedFileError for a file that
+    llama.cpp cannot run.
     """
-    from ggufsurgeon.scoring.request import BaseRequest, make_task
-    from ggufsurgeon.scoring.run import measure
+    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.scoring.chunks import TextSettings
+    from ggufsurgeon.scoring.score_paths import score_paths
+    from ggufsurgeon.scoring.task import ScoringTask, resolved_paths
     from ggufsurgeon.scoring.texts import content_of
     from ggufsurgeon.writing.new_file import new_file
 
     if save_logits is not None and store is not None:
         raise UsageError("a run that saves logits cannot go on from a store: leave one of them out")
     content, read = content_of(text)
-    asked = BaseRequest(_path(base), base_path, _path(base_logits))
-    task = make_task(Path(model), path, asked, content, settings, options)
+    task = ScoringTask(
+        open_gguf(model).path,
+        resolved_paths(Path(model), [path]),
+        content,
+        settings or TextSettings(),
+        options or Devices(),
+        _reference(Path(model), path, _path(base), base_path, _path(base_logits)),
+    )
     kept = _path(store)
     if save_logits is None:
-        return measure(task, kept, progress, hear)
+        return score_paths(task, None, kept, progress, hear)[0]
     read += [Path(file) for file in (model, base, base_logits) if file is not None]
     with new_file(Path(save_logits), read, replace=replace) as temporary:
-        return measure(dataclasses.replace(task, save_to=temporary), kept, progress, hear)
+        task = dataclasses.replace(task, save_logits=temporary)
+        return score_paths(task, None, kept, progress, hear)[0]
+
+
+def _reference(
+    model: Path,
+    path: AnyPath | None,
+    base: Path | None,
+    base_path: AnyPath | None,
+    base_logits: Path | None,
+) -> Reference | None:
+    """The reference that is asked for; that of a path alone is the model as it is."""
+    from ggufsurgeon.scoring.task import LogitsFileReference, model_reference
+
+    is_run = base is not None or base_path is not None
+    if base_logits is not None:
+        if is_run:
+            raise UsageError("a model is measured against one base: a model or its logits")
+        return LogitsFileReference(base_logits)
+    if is_run or path is not None:
+        return model_reference(model, base or model, base_path)
+    return None
 
 
 def generate(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.files import PathLike
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scoring.measured import Measured
+    from ggufsurgeon.scoring.results import PathResult
 
 
 def check_picture(
@@ -28,7 +28,7 @@ def check_picture(
 
 
 def draw_losses(
-    measured: Measured,
+    measured: PathResult,
     picture: PathLike,
     *,
     title: str,
@@ -47,8 +47,8 @@ def draw_losses(
     from ggufsurgeon.writing.new_file import write_bytes
 
     against = None
-    if measured.base is not None and measured.divergence is not None:
-        against = Against(Side(base, measured.base), measured.divergence)
+    if measured.base is not None and measured.comparison is not None:
+        against = Against(Side(base, measured.base), measured.comparison)
     path = Path(picture)
     content = drawn(check_picture(path), title, Side(model, measured.perplexity), against)
     write_bytes(content, path, replace=replace)

@@ -37,7 +37,7 @@ from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
     from ggufsurgeon.multiple_choice.choices import Answered, Change, Choices
-    from ggufsurgeon.statistics.figures import Figure
+    from ggufsurgeon.statistics.estimate import Estimate
 
 
 def choose(
@@ -154,16 +154,34 @@ def _as_it_is(model: Path) -> LayerPath:
 def _as_json(
     named: list[tuple[Path, Choices]], difference: Change | None, details: bool
 ) -> dict[str, Any]:
-    told = [
-        {"model": str(path), **asdict(measured), "is_partial": measured.is_partial}
-        for path, measured in named
-    ]
-    for one in told:
-        if not details:
-            del one["answers"]
+    told = [{"model": str(path)} | _choices_as_json(one, details) for path, one in named]
     base = {"base": told[1]} if len(told) == 2 else {}
-    changed = {"change": asdict(difference)} if difference is not None else {}
+    changed = {"change": _means_as_json(difference)} if difference is not None else {}
     return told[0] | base | changed
+
+
+def _choices_as_json(of: Choices, details: bool) -> dict[str, Any]:
+    return {
+        "layer_path": of.layer_path,
+        "n_tasks": of.n_tasks,
+        **_means_as_json(of),
+        **({"answers": [asdict(answer) for answer in of.answers]} if details else {}),
+        "n_tasks_in_all": of.n_tasks_in_all,
+        "devices": [asdict(use) for use in of.devices],
+        "is_partial": of.is_partial,
+    }
+
+
+def _means_as_json(of: Choices | Change) -> dict[str, Any]:
+    return {
+        "accuracy": _estimate_as_json(of.accuracy),
+        "accuracy_normalised": _estimate_as_json(of.accuracy_normalised),
+        "margin": _estimate_as_json(of.margin),
+    }
+
+
+def _estimate_as_json(of: Estimate) -> dict[str, float | None]:
+    return {"mean": of.value, "error": of.error}
 
 
 def _print(named: list[tuple[Path, Choices]], difference: Change | None) -> None:
@@ -193,14 +211,14 @@ def _cells(of: Choices | Change) -> tuple[str, str, str]:
     )
 
 
-def _percent(figure: Figure) -> str:
-    error = None if figure.error is None else 100 * figure.error
-    return _text(type(figure)(100 * figure.mean, error), 2)
+def _percent(of: Estimate) -> str:
+    error = None if of.error is None else 100 * of.error
+    return _text(type(of)(100 * of.value, error), 2)
 
 
-def _text(figure: Figure, n_digits: int) -> str:
-    error = "?" if figure.error is None else f"{figure.error:.{n_digits}f}"
-    return f"{figure.mean:.{n_digits}f} +/- {error}"
+def _text(of: Estimate, n_digits: int) -> str:
+    error = "?" if of.error is None else f"{of.error:.{n_digits}f}"
+    return f"{of.value:.{n_digits}f} +/- {error}"
 
 
 def _print_details(named: list[tuple[Path, Choices]], tasks: Path) -> None:

@@ -13,9 +13,10 @@ from ggufsurgeon.cli.options import MEASURING, OUTPUT
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scoring.measured import Measured
-    from ggufsurgeon.scoring.perplexity import Perplexity
-    from ggufsurgeon.statistics.divergence import Divergence, Estimate, Spread
+    from ggufsurgeon.scoring.results import PathResult
+    from ggufsurgeon.statistics.divergence import Comparison, Spread
+    from ggufsurgeon.statistics.estimate import Estimate
+    from ggufsurgeon.statistics.perplexity import Perplexity
 
 Base: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -76,29 +77,77 @@ Replace: TypeAlias = Annotated[
 ]
 
 
-def measured_as_json(measured: Measured, details: bool) -> dict[str, Any]:
+def measured_as_json(measured: PathResult, details: bool) -> dict[str, Any]:
     """The perplexity of the model; its base and the divergence where there are any."""
-    told = _perplexity_as_json(measured.perplexity, details)
+    told = _row_as_json(measured.perplexity, details)
     if measured.layer_path:
         told["layer_path"] = measured.layer_path
     if measured.base is not None:
-        told["base"] = _perplexity_as_json(measured.base, details)
+        told["base"] = _row_as_json(measured.base, details)
     if measured.base_layer_path:
         told["base"]["layer_path"] = measured.base_layer_path
-    if measured.divergence is not None:
-        told["perplexity_ratio"] = measured.divergence.ratio.value
-        told["divergence"] = asdict(measured.divergence)
+    if measured.comparison is not None:
+        told["perplexity_ratio"] = measured.comparison.ratio.value
+        told["divergence"] = _comparison_as_json(measured.comparison)
     return told
 
 
-def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
-    found = asdict(result)
-    if not details:
-        del found["chunk_losses"], found["position_losses"]
-    return found | {"is_partial": result.is_partial}
+def perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
+    """The fields of a perplexity; the losses of chunks and positions with `details`."""
+    losses = {
+        "chunk_losses": list(result.chunk_losses),
+        "position_losses": list(result.position_losses),
+    }
+    return {
+        "perplexity": result.value,
+        "perplexity_error": result.error,
+        "n_chunks": result.n_chunks,
+        "n_ctx": result.n_ctx,
+        "n_scored": result.n_scored,
+        "seconds": result.seconds,
+        "tokens_per_second": result.tokens_per_second,
+        "devices": [asdict(use) for use in result.devices],
+        "n_chunks_in_all": result.n_chunks_in_all,
+        **(losses if details else {}),
+    }
 
 
-def along(names: tuple[str, str], measured: Measured) -> tuple[str, str]:
+def _row_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
+    return perplexity_as_json(result, details) | {"is_partial": result.is_partial}
+
+
+def _comparison_as_json(found: Comparison) -> dict[str, Any]:
+    return {
+        "n_scored": found.n_scored,
+        "n_chunks": found.n_chunks,
+        "perplexity": _estimate_as_json(found.perplexity),
+        "base_perplexity": _estimate_as_json(found.base_perplexity),
+        "correlation": found.correlation,
+        "ln_ratio": _estimate_as_json(found.ln_ratio),
+        "ln_ratio_error_over_chunks": found.ln_ratio_error_over_chunks,
+        "ratio": _estimate_as_json(found.ratio),
+        "difference": _estimate_as_json(found.difference),
+        "kl": _spread_as_json(found.kl),
+        "delta_p": _spread_as_json(found.delta_p),
+        "rms_delta_p": _estimate_as_json(found.rms_delta_p),
+        "same_top": _estimate_as_json(found.same_top),
+    }
+
+
+def _estimate_as_json(of: Estimate) -> dict[str, float | None]:
+    return {"value": of.value, "error": of.error}
+
+
+def _spread_as_json(of: Spread) -> dict[str, Any]:
+    return {
+        "mean": _estimate_as_json(of.mean),
+        "maximum": of.maximum,
+        "percentiles": dict(of.percentiles),
+        "minimum": of.minimum,
+    }
+
+
+def along(names: tuple[str, str], measured: PathResult) -> tuple[str, str]:
     """What to call the model and its base, with the layer paths that they were run along."""
     paths = measured.layer_path, measured.base_layer_path
     model, base = (
@@ -107,18 +156,18 @@ def along(names: tuple[str, str], measured: Measured) -> tuple[str, str]:
     return model, base
 
 
-def print_measured(measured: Measured, name: str, base_name: str) -> None:
+def print_measured(measured: PathResult, name: str, base_name: str) -> None:
     """The perplexities, how far they are apart, and what of that is noise."""
-    divergence = measured.divergence
-    reference = None if divergence is None else divergence.base_perplexity.value
+    comparison = measured.comparison
+    reference = None if comparison is None else comparison.base_perplexity.value
     rows = [_perplexity_row(name, measured.perplexity, reference)]
     if measured.base is not None:
         rows.append(_perplexity_row(base_name, measured.base, reference))
     title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
     columns = ["model", "perplexity", "ratio", "chunks", "scored", "tokens/s"]
     print_table(title, columns, rows)
-    if divergence is not None:
-        _print_divergence(divergence, base_name)
+    if comparison is not None:
+        _print_divergence(comparison, base_name)
     sides = [(name, measured.perplexity), (base_name, measured.base)]
     print_devices([(side, result.devices) for side, result in sides if result is not None])
 
@@ -127,15 +176,15 @@ def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> t
     of_all = f" of {result.n_chunks_in_all}" if result.is_partial else ""
     return (
         name,
-        f"{result.perplexity:.4f} +/- {result.perplexity_error:.5f}",
-        f"{result.perplexity / reference:.4f}" if reference else "-",
+        f"{result.value:.4f} +/- {result.error:.5f}",
+        f"{result.value / reference:.4f}" if reference else "-",
         f"{result.n_chunks}{of_all} x {result.n_ctx}",
         str(result.n_scored),
         f"{result.tokens_per_second:.1f}" if result.tokens_per_second else "-",
     )
 
 
-def _print_divergence(found: Divergence, base: str) -> None:
+def _print_divergence(found: Comparison, base: str) -> None:
     rows = [
         _row("ln(perplexity ratio)", found.ln_ratio),
         _row("perplexity ratio", found.ratio),
@@ -157,21 +206,22 @@ def _print_divergence(found: Divergence, base: str) -> None:
 
 
 def _row(name: str, of: Estimate) -> tuple[str, str, str]:
-    return name, f"{of.value:.6f}", f"{of.error:.6f}"
+    return name, f"{of.value:.6f}", "-" if of.error is None else f"{of.error:.6f}"
 
 
 def _percent_row(name: str, of: Estimate) -> tuple[str, str, str]:
-    return name, f"{100 * of.value:.3f} %", f"{100 * of.error:.3f} %"
+    error = "-" if of.error is None else f"{100 * of.error:.3f} %"
+    return name, f"{100 * of.value:.3f} %", error
 
 
 def _values(spread: Spread) -> list[float]:
     return [spread.maximum, *spread.percentiles.values(), spread.minimum]
 
 
-def _noise(found: Divergence) -> str:
-    """Errors over tokens assume what is not so; those over chunks need some chunks."""
+def _noise(found: Comparison) -> str:
+    """A sentence on whether the difference is noise; tokens are not really independent."""
     value = found.ln_ratio.value
-    text = f"ln ratio: +/- {found.ln_ratio.error:.4f} if tokens were independent"
+    text = f"ln ratio: +/- {found.ln_ratio.error or 0.0:.4f} if tokens were independent"
     if found.ln_ratio_error_over_chunks is not None:
         text += f", +/- {found.ln_ratio_error_over_chunks:.4f} over {found.n_chunks} chunks"
     if value == 0:

@@ -46,7 +46,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scoring.measured import Known, Measured
+    from ggufsurgeon.scoring.results import PartialResult, PathResult
 
 
 def perplexity(
@@ -148,7 +148,7 @@ def perplexity(
     Along a layer path it is routed, without a file, and measured against the model as it is; with
     --base, --base-layers or --base-logits, against that.
     """
-    from ggufsurgeon.scoring.perplexity import TextSettings
+    from ggufsurgeon.scoring.chunks import TextSettings
 
     if details and not json:
         raise UsageError("--details requires --json")
@@ -163,7 +163,7 @@ def perplexity(
     _note_files(text)
     names = str(model), str(base or base_logits or model)
     tell = partial(_tell, names, text, json, details, plot, replace)
-    heard: deque[Known] = deque(maxlen=1)
+    heard: deque[PartialResult] = deque(maxlen=1)
     try:
         with watched() as progress:
             measured = api.divergence(
@@ -183,7 +183,7 @@ def perplexity(
             )
     except Interrupted:
         for known in heard:
-            tell(known.measured())
+            tell(*known.results())
         if not heard:
             print_note("interrupted before the first chunk finished")
         raise
@@ -205,7 +205,7 @@ def _tell(
     details: bool,
     plot: Path | None,
     replace: bool,
-    measured: Measured,
+    measured: PathResult,
 ) -> None:
     model, base = along(names, measured)
     try:

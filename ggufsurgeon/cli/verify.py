@@ -10,6 +10,7 @@ import typer
 
 from ggufsurgeon import api
 from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.divergence import perplexity_as_json
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     GpuLayers,
@@ -23,7 +24,7 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scoring.perplexity import Perplexity
+    from ggufsurgeon.statistics.perplexity import Perplexity
     from ggufsurgeon.verification.model_run import ModelRun
     from ggufsurgeon.verification.verifier import Verification
 
@@ -71,7 +72,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
-    from ggufsurgeon.scoring.perplexity import TextSettings
+    from ggufsurgeon.scoring.chunks import TextSettings
 
     with watched() as progress:
         outcome = api.verify(
@@ -114,7 +115,7 @@ def _run_as_json(run: ModelRun | None) -> dict[str, Any] | None:
         "n_blocks": run.n_blocks,
         "no_text": run.no_text,
         "generation": asdict(run.generation) if run.generation else None,
-        "perplexity": asdict(run.perplexity) if run.perplexity else None,
+        "perplexity": perplexity_as_json(run.perplexity, True) if run.perplexity else None,
         "embedding": asdict(run.embedding) if run.embedding else None,
         "devices": [asdict(use) for use in run.devices],
     }
@@ -150,7 +151,7 @@ def _runs(outcome: Verification) -> tuple[tuple[str, ModelRun | None], ...]:
 def _figure(quality: Perplexity | None) -> str:
     if quality is None:
         return "-"
-    return f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.4f}"
+    return f"{quality.value:.4f} +/- {quality.error:.4f}"
 
 
 def _print_proven(outcome: Verification, thorough: bool) -> None:

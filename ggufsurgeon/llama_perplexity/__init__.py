@@ -1,1 +1,12 @@
-"""What llama-perplexity does, bit for bit: its rounding, its logits files, its choice of tasks."""
+"""What is copied from llama-perplexity bug for bug, so that figures agree to the last digit.
+
+All line numbers are of tools/perplexity/perplexity.cpp in llama.cpp of 2026-10-01. Nothing here is
+to be improved: tests pin it to what the program prints.
+
+- softmax.py: C's expf of 32-bit floats, added up in 64 bits (66-87)
+- stride.py: chunks of strided evaluation (278-429), losses by way of 32-bit probabilities (44-64)
+- percentiles.py: percentiles in 32-bit floats (1949-1955)
+- logits_rows.py: 16 bits a logit, and the cutoff at -16 nats (89-121, 227)
+- logits_file.py: the file of --kl-divergence-base (455-508)
+- task_sample.py: how multiple-choice tasks are drawn (764-842, 1096-1115, 1424-1440)
+"""

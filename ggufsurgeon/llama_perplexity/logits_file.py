@@ -1,12 +1,9 @@
-"""The file of `llama-perplexity --kl-divergence-base`: what a base made of a text, to measure by.
+"""The file of `llama-perplexity --kl-divergence-base`: the logits of a base model on a text.
 
 `_logits_`, then 32-bit numbers of the context, the vocabulary and the chunks, the tokens of the
-chunks as the text has them, and for each chunk its scored tokens' rows (base_rows.py), all in the
-machine's byte order (tools/perplexity/perplexity.cpp:455-508 in llama.cpp of 2026-10-01). The
+chunks as the text has them, and for each chunk its scored tokens' rows (logits_rows.py), all in
+the machine's byte order (tools/perplexity/perplexity.cpp:455-508 in llama.cpp of 2026-10-01). The
 second half of a chunk is scored, without its last token.
-
-Files that are only for our own use have another magic, and the logits as they are in their rows:
-32-bit floats, nothing clamped, twice the size.
 """
 
 from __future__ import annotations
@@ -29,7 +26,6 @@ from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, heads, n_values, 
 from ggufsurgeon.llama_perplexity.softmax import Logits
 
 MAGIC = b"_logits_"
-EXACT_MAGIC = b"_floats_"
 HEAD = struct.Struct("=8siii")
 HINT = "llama-perplexity and ggufsurgeon's perplexity save such files."
 Tokens = npt.NDArray[np.int32]
@@ -37,12 +33,11 @@ Tokens = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a base file; from its numbers follows its size."""
+    """The numbers in the header of a logits file; its size follows from them."""
 
     n_ctx: int
     n_vocab: int
     n_chunks: int
-    is_exact: bool
 
     @property
     def n_rows(self) -> int:
@@ -50,37 +45,27 @@ class Shape:
         return self.n_ctx - 1 - self.n_ctx // 2
 
     @property
-    def dtype(self) -> npt.DTypeLike:
-        """Of the values in a row."""
-        return np.float32 if self.is_exact else np.uint16
-
-    @property
-    def n_row_values(self) -> int:
-        """Values of a row."""
-        return self.n_vocab if self.is_exact else n_values(self.n_vocab)
-
-    @property
     def row_n_bytes(self) -> int:
-        """Of a row."""
-        return self.n_row_values * np.dtype(self.dtype).itemsize
+        """Bytes of a row."""
+        return n_values(self.n_vocab) * np.dtype(np.uint16).itemsize
 
     @property
     def header_n_bytes(self) -> int:
-        """Magic, numbers and tokens."""
+        """Bytes of magic, numbers and tokens."""
         return HEAD.size + 4 * self.n_ctx * self.n_chunks
 
     @property
     def n_bytes(self) -> int:
-        """Of the whole file."""
+        """Bytes of the whole file."""
         return self.offset(self.n_chunks, 0)
 
     def offset(self, chunk: int, row: int) -> int:
-        """Where a row begins."""
+        """Where a row begins, in bytes from the begin of the file."""
         return self.header_n_bytes + (chunk * self.n_rows + row) * self.row_n_bytes
 
 
-class BaseWriter:
-    """Takes logits piece by piece, in any order. Made by `opened_writer`."""
+class LogitsWriter:
+    """Takes logits piece by piece, in any order. Made by `opened_logits_writer`."""
 
     def __init__(self, stream: IO[bytes], shape: Shape) -> None:
         self._stream = stream
@@ -88,21 +73,18 @@ class BaseWriter:
 
     def write(self, chunk: int, first: int, logits: Logits) -> None:
         """Logits [n, n_vocab] of scored tokens of a chunk from `first` on, none of them NaN."""
-        rows = logits if self._shape.is_exact else quantised(logits)
         self._stream.seek(self._shape.offset(chunk, first))
-        self._stream.write(np.ascontiguousarray(rows).data)
+        self._stream.write(quantised(logits).data)
 
 
 @contextmanager
-def opened_writer(
-    path: Path, tokens: Tokens, n_vocab: int, *, is_exact: bool = False
-) -> Iterator[BaseWriter]:
-    """A base file at `path`, overwritten, for tokens [n_chunks, n_ctx].
+def opened_logits_writer(path: Path, tokens: Tokens, n_vocab: int) -> Iterator[LogitsWriter]:
+    """A logits file at `path`, overwritten, for tokens [n_chunks, n_ctx].
 
     Raises WriteFailedError when there is no room or the system fails.
     """
     n_chunks, n_ctx = tokens.shape
-    shape = Shape(n_ctx, n_vocab, n_chunks, is_exact)
+    shape = Shape(n_ctx, n_vocab, n_chunks)
     n_free = shutil.disk_usage(path.parent).free
     if n_free < shape.n_bytes:
         raise WriteFailedError(
@@ -111,22 +93,20 @@ def opened_writer(
         )
     try:
         with path.open("wb") as stream:
-            magic = EXACT_MAGIC if is_exact else MAGIC
-            stream.write(HEAD.pack(magic, n_ctx, n_vocab, n_chunks))
+            stream.write(HEAD.pack(MAGIC, n_ctx, n_vocab, n_chunks))
             stream.write(np.ascontiguousarray(tokens, dtype=np.int32).data)
-            yield BaseWriter(stream, shape)
+            yield LogitsWriter(stream, shape)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
         raise WriteFailedError(f"{path}: {error.strerror or error}") from error
 
 
-class BaseFile:
-    """Made by `opened_base`. Nothing but its tokens and the rows at hand are in memory."""
+class LogitsFile:
+    """Made by `opened_logits_file`. Tokens are in memory; rows are read when they are asked for."""
 
-    def __init__(self, path: Path, name: str, stream: IO[bytes], shape: Shape) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], shape: Shape) -> None:
         self.path = path
-        self.name = name
         self.shape = shape
         self._stream = stream
         read = np.frombuffer(self._read(HEAD.size, shape.header_n_bytes - HEAD.size), np.int32)
@@ -138,40 +118,39 @@ class BaseFile:
             raise MalformedFileError(str(path), problem, offset=HEAD.size + 4 * at)
 
     def check(self, model: str, n_vocab: int, tokens: Tokens) -> None:
-        """Raise UsageError unless it fits a model and the chunks that it is to run."""
+        """Raise UsageError unless the file fits a model and chunks [n_chunks, n_ctx] of tokens."""
         n_chunks, n_ctx = tokens.shape
         shape = self.shape
         if shape.n_vocab != n_vocab:
             raise UsageError(
-                f"{self.name} has a vocabulary of {shape.n_vocab} tokens, {model} one of "
+                f"{self.path} has a vocabulary of {shape.n_vocab} tokens, {model} one of "
                 f"{n_vocab}: their predictions cannot be compared"
             )
         if shape.n_ctx != n_ctx:
-            problem = f"{self.name} has contexts of {shape.n_ctx} tokens, not {n_ctx}"
+            problem = f"{self.path} has contexts of {shape.n_ctx} tokens, not {n_ctx}"
             raise UsageError(problem, hint=f"Measure with a context of {shape.n_ctx} tokens.")
         if shape.n_chunks < n_chunks:
-            problem = f"{self.name} has {shape.n_chunks} chunks, {n_chunks} are asked for"
+            problem = f"{self.path} has {shape.n_chunks} chunks, {n_chunks} are asked for"
             raise UsageError(problem, hint=f"Measure {shape.n_chunks} chunks.")
         different = self.tokens[:n_chunks] != tokens
         if different.any():
             chunk, place = np.argwhere(different)[0]
             raise UsageError(
-                f"{self.name} has other tokens than {model} reads in the text, first in chunk "
+                f"{self.path} has other tokens than {model} reads in the text, first in chunk "
                 f"{chunk}, place {place}",
                 hint="Both must have the same tokenizer, and read the same text.",
             )
 
     def rows(self, chunk: int, first: int, n: int) -> BaseRows:
-        """Of n scored tokens of a chunk, in any thread.
+        """The rows of n scored tokens of a chunk, from the first on; may be called in any thread.
 
         Raises MalformedFileError for impossible ones, and when the file cannot be read.
         """
         shape = self.shape
         at = shape.offset(chunk, first)
-        values = np.frombuffer(self._read(at, n * shape.row_n_bytes), shape.dtype)
-        rows = values.reshape(n, shape.n_row_values)
-        if not shape.is_exact:  # those were checked as they were written, a moment ago
-            self._check_heads(rows, at)
+        values = np.frombuffer(self._read(at, n * shape.row_n_bytes), np.uint16)
+        rows = values.reshape(n, n_values(shape.n_vocab))
+        self._check_heads(rows, at)
         return BaseRows(rows, shape.n_vocab)
 
     def _check_heads(self, rows: npt.NDArray[Any], at: int) -> None:
@@ -194,11 +173,11 @@ class BaseFile:
 
 
 @contextmanager
-def opened_base(path: Path, name: str = "") -> Iterator[BaseFile]:
-    """The base file at `path`; messages about what it holds call it `name`.
+def opened_logits_file(path: Path) -> Iterator[LogitsFile]:
+    """The logits file at `path`.
 
-    Raises UsageError when it cannot be read, MalformedFileError when it is not a base file or not
-    a whole one.
+    Raises UsageError when it cannot be read, MalformedFileError when it is not a logits file or
+    not a whole one.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
@@ -209,17 +188,17 @@ def opened_base(path: Path, name: str = "") -> Iterator[BaseFile]:
     with stream:
         shape = _shape(path, stream.read(HEAD.size))
         _check_size(path, shape, os.fstat(stream.fileno()).st_size)
-        yield BaseFile(path, name or str(path), stream, shape)
+        yield LogitsFile(path, stream, shape)
 
 
 def _shape(path: Path, head: bytes) -> Shape:
-    if head[:8] not in (MAGIC, EXACT_MAGIC):
+    if head[:8] != MAGIC:
         hint = "Give a model as the base, not as base logits." if head[:4] == b"GGUF" else HINT
         problem = f"not a llama-perplexity logits file: it does not begin with {MAGIC.decode()}"
         raise MalformedFileError(str(path), problem, offset=0, hint=hint)
     if len(head) < HEAD.size:
         raise MalformedFileError(str(path), "it ends within its header", offset=len(head))
-    magic, n_ctx, n_vocab, n_chunks = HEAD.unpack(head)
+    _, n_ctx, n_vocab, n_chunks = HEAD.unpack(head)
     for at, name, number, least in (
         (8, "tokens of context", n_ctx, 3),
         (12, "tokens of vocabulary", n_vocab, 1),
@@ -227,7 +206,7 @@ def _shape(path: Path, head: bytes) -> Shape:
     ):
         if number < least:
             raise MalformedFileError(str(path), f"it claims {number} {name}", offset=at)
-    return Shape(n_ctx, n_vocab, n_chunks, magic == EXACT_MAGIC)
+    return Shape(n_ctx, n_vocab, n_chunks)
 
 
 def _check_size(path: Path, shape: Shape, n_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The logits of a base as its base file keeps them, and the log-probabilities they give.
+"""The logits of a base as a logits file keeps them, and the log-probabilities they give.
 
 llama-perplexity keeps 16 bits a logit, in steps of (highest - lowest) / 65535, where what is more
 than 16 below the highest counts as 16 below (tools/perplexity/perplexity.cpp:89-121 in llama.cpp
@@ -24,25 +24,25 @@ N_HEAD = 4
 
 @dataclass(frozen=True)
 class BaseRows:
-    """Of n scored tokens: quantised, uint16 [n, n_values], or logits, float32 [n, n_vocab]."""
+    """Rows of n scored tokens: quantised, uint16 [n, n_values], or logits, float32 [n, n_vocab]."""
 
     rows: npt.NDArray[Any]
     n_vocab: int
 
     def part(self, part: slice) -> BaseRows:
-        """Some of them."""
+        """Some of the rows."""
         return BaseRows(self.rows[part], self.n_vocab)
 
     @property
     def is_quantised(self) -> bool:
-        """Whether these are rows of a base file, with 16 bits a logit."""
+        """Whether these are rows of a logits file, with 16 bits a logit."""
         return bool(self.rows.dtype == np.uint16)
 
     @property
     def floor(self) -> float:
         """Log-probabilities that are not above it are left out of a divergence.
 
-        The tool's cutoff where the file has clamped them (perplexity.cpp:227).
+        llama-perplexity's cutoff where the file has clamped them (perplexity.cpp:227).
         """
         return -16.0 if self.is_quantised else -math.inf
 
@@ -53,7 +53,7 @@ def n_values(n_vocab: int) -> int:
 
 
 def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
-    """Rows [n, n_values] of a base file, for finite logits or some of minus infinity."""
+    """Rows [n, n_values] of a logits file, for finite logits or some of minus infinity."""
     n, n_vocab = logits.shape
     rows = np.zeros((n, n_values(n_vocab)), dtype=np.uint16)
     for part in parts(0, n, n_vocab):

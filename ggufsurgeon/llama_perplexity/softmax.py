@@ -1,13 +1,12 @@
 """Logits to log-probabilities, rounded as llama-perplexity rounds them.
 
-That tool takes C's expf of 32-bit floats and adds them up in 64 bits (tools/perplexity/
+llama-perplexity takes C's expf of 32-bit floats and adds them up in 64 bits (tools/perplexity/
 perplexity.cpp:66-87 in llama.cpp of 2026-10-01). numpy's own exp of 32-bit floats is 3e-9 too
 small in the mean, which shows in the last digit of some figures.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,57 +17,49 @@ Logits: TypeAlias = npt.NDArray[np.float32]
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
 Integers: TypeAlias = npt.NDArray[np.int32]
 
-_LOGF = ctypes.CDLL(None).logf
-_LOGF.argtypes, _LOGF.restype = [ctypes.c_float], ctypes.c_float
-
 LOGITS_AT_ONCE = 1 << 18
 """Turned into probabilities in one step: they stay in a core's cache, and memory is bounded."""
 
 
 class Sums(NamedTuple):
-    """Of n rows of logits: the highest, and the sum of exp(logit - highest)."""
+    """The highest of each of n rows of logits, and the sum of exp(logit - highest), [n]."""
 
     highest: npt.NDArray[np.float32]
     total: npt.NDArray[np.float64]
 
     @property
     def log_sum(self) -> npt.NDArray[np.float64]:
-        """The logarithm of the sum."""
+        """The logarithm of each sum, [n]."""
         return np.log(self.total)
 
     def losses(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
         """Negative log-likelihoods of one token in each row, in nats."""
-        return self.log_sum - self._below_highest(logits, targets)
+        return self.log_sum - self.below_highest(logits, targets)
 
-    def single_losses(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
-        """The same by way of float32 probabilities, infinite where these are 0.
-
-        llama-perplexity takes that way with a stride (perplexity.cpp:44-64 and 406-413).
-        """
-        shares = exp(self._below_highest(logits, targets)) / self.total
-        with np.errstate(under="ignore"):
-            probabilities = shares.astype(np.float32)
-        # C's own is up to 0.8 of a last bit off, and numpy's elsewhere.
-        return -np.array([_LOGF(value) for value in probabilities.tolist()])
-
-    def _below_highest(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float32]:
+    def below_highest(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float32]:
+        """Logits of one token in each row, less the highest of the row, [n]."""
         at_target = np.take_along_axis(logits, targets[:, np.newaxis], axis=1)[:, 0]
         return np.asarray(at_target - self.highest)
 
     def log_probs(self, logits: Logits) -> npt.NDArray[np.float64]:
-        """Of all tokens, [n, n_vocab]."""
+        """Log-probabilities of all tokens in nats, [n, n_vocab]."""
         return logits - (self.highest + self.log_sum)[:, np.newaxis]
 
 
 def sums_of(logits: Logits) -> Sums:
-    """Of rows [n, n_vocab], few at a time."""
+    """The sums of rows [n, n_vocab]; use `parts` where they are many."""
     highest = logits.max(axis=1)
     exponentials = exp(logits - highest[:, np.newaxis])
     return Sums(highest, exponentials.sum(axis=1, dtype=np.float64))
 
 
+def log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
+    """Log-probabilities in nats of all tokens of a few rows, [n, n_vocab]; minus infinity for 0."""
+    return sums_of(logits).log_probs(logits)
+
+
 def losses_of(logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
-    """Negative log-likelihoods of one token in each of n rows, in nats."""
+    """Negative log-likelihoods in nats of one token in each row of logits [n, n_vocab], [n]."""
     rows = parts(0, len(targets), logits.shape[1])
     found = [sums_of(logits[part]).losses(logits[part], targets[part]) for part in rows]
     return np.concatenate(found) if found else np.empty(0)

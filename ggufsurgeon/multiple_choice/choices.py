@@ -19,7 +19,7 @@ from ggufsurgeon.multiple_choice.answering import logits_along
 from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
 from ggufsurgeon.multiple_choice.packing import PackedTask, pack
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
-from ggufsurgeon.statistics.figures import Figure, mean_of
+from ggufsurgeon.statistics.estimate import Estimate, mean_of
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Choices:
     layer_path: str | None
     """The path that was routed; None for the model as it is."""
     n_tasks: int
-    accuracy: Figure
-    accuracy_normalised: Figure
-    margin: Figure
+    accuracy: Estimate
+    accuracy_normalised: Estimate
+    margin: Estimate
     answers: tuple[Answer, ...]
     n_tasks_in_all: int
     """As many as n_tasks, or more where a run was broken off."""
@@ -83,9 +83,9 @@ class Answered:
 class Change:
     """Means of the differences task by task, whose errors are smaller than those of the means."""
 
-    accuracy: Figure
-    accuracy_normalised: Figure
-    margin: Figure
+    accuracy: Estimate
+    accuracy_normalised: Estimate
+    margin: Estimate
 
 
 def change(mine: Choices, base: Choices) -> Change:

@@ -15,29 +15,29 @@ from ggufsurgeon.reporting.style import BAND, BETTER, INK, WORSE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ggufsurgeon.statistics.divergence import Divergence
+    from ggufsurgeon.statistics.divergence import Comparison
 
 LEAST: Final = 1e-4
 """Nats that the axis shows at least: less would make mountains of rounding."""
 MOST_BARS: Final = 150
 
 
-def draw_differences(axes: Axes, differences: Series, divergence: Divergence) -> None:
+def draw_differences(axes: Axes, differences: Series, comparison: Comparison) -> None:
     """The model's mean loss less the base's of each chunk, and their mean with its error."""
-    band = _band(divergence)
+    band = _band(comparison)
     low, high = limits(differences, np.zeros(1), band, least=LEAST)
     margin = 0.18 * (high - low)  # for the words above and below
     axes.set_ylim(low - margin, high + margin)
     _draw_chunks(axes, differences)
     axes.axhline(0, color=INK, linewidth=0.8)
     if np.isfinite(band).all():
-        _draw_mean(axes, divergence.ln_ratio.value, band)
+        _draw_mean(axes, comparison.ln_ratio.value, band)
     _count_sides(axes, differences)
     name_ticks(axes, "difference, nats a token", sign="+")
     add_exponential_axis(axes, "perplexity ratio")
     count_along(axes, 1, len(differences), "chunk of the text")
-    note = _note(divergence) + left_out(n_left_out(differences))
-    write_heading(axes, _heading(divergence), note)
+    note = _note(comparison) + left_out(n_left_out(differences))
+    write_heading(axes, _heading(comparison), note)
 
 
 def _draw_chunks(axes: Axes, differences: Series) -> None:
@@ -49,10 +49,10 @@ def _draw_chunks(axes: Axes, differences: Series) -> None:
         axes.scatter(places, differences, c=colours, s=11, linewidths=0.3, edgecolors="white")
 
 
-def _band(divergence: Divergence) -> Series:
+def _band(comparison: Comparison) -> Series:
     """The mean less and plus two standard errors."""
-    reach = 2 * divergence.larger_error
-    return drawable([divergence.ln_ratio.value - reach, divergence.ln_ratio.value + reach])
+    reach = 2 * comparison.larger_error
+    return drawable([comparison.ln_ratio.value - reach, comparison.ln_ratio.value + reach])
 
 
 def _draw_mean(axes: Axes, mean: float, band: Series) -> None:
@@ -83,16 +83,17 @@ def _count_sides(axes: Axes, differences: Series) -> None:
         )
 
 
-def _heading(divergence: Divergence) -> str:
-    found = with_error(divergence.ln_ratio.value, divergence.larger_error, sign="+")
+def _heading(comparison: Comparison) -> str:
+    found = with_error(comparison.ln_ratio.value, comparison.larger_error, sign="+")
     return f"Difference by chunk: ln(perplexity ratio) {found}"
 
 
-def _note(divergence: Divergence) -> str:
-    over_tokens, over_chunks = divergence.ln_ratio.error, divergence.ln_ratio_error_over_chunks
+def _note(comparison: Comparison) -> str:
+    over_tokens = comparison.ln_ratio.error or 0.0
+    over_chunks = comparison.ln_ratio_error_over_chunks
     if over_chunks is None:
         return "dashes and band: mean ± 2 errors, as if tokens were independent"
     return (
         f"dashes and band: mean ± 2 errors, the larger of {over_tokens:.2g} if tokens were "
-        f"independent and {over_chunks:.2g} over {divergence.n_chunks:,} chunks"
+        f"independent and {over_chunks:.2g} over {comparison.n_chunks:,} chunks"
     )

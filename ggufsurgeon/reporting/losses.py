@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ggufsurgeon.scoring.perplexity import Perplexity
-    from ggufsurgeon.statistics.divergence import Divergence
+    from ggufsurgeon.statistics.divergence import Comparison
+    from ggufsurgeon.statistics.perplexity import Perplexity
 
 INCHES: Final = (9.0, 7.6)
 BY_CHUNK: Final = Words("Loss by chunk", "chunk of the text", "mean of a chunk")
@@ -36,7 +36,7 @@ class Against:
     """A base, on the same chunks, and how far the model is from it."""
 
     base: Side
-    divergence: Divergence
+    comparison: Comparison
 
 
 def draw_losses(
@@ -63,7 +63,7 @@ def loss_figure(title: str, model: Side, against: Against | None = None) -> Figu
             draw_curves(below, [Curve(chunks, MODEL)], 1, BY_CHUNK)
         else:
             differences = chunks - drawable(against.base.result.chunk_losses)
-            draw_differences(below, differences, against.divergence)
+            draw_differences(below, differences, against.comparison)
         figure.align_ylabels([above, below])
     return figure
 
@@ -88,4 +88,4 @@ def _summary(result: Perplexity) -> str:
 
 
 def _perplexity(result: Perplexity) -> str:
-    return f"perplexity {with_error(result.perplexity, result.perplexity_error)}"
+    return f"perplexity {with_error(result.value, result.error)}"

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.errors import WriteFailedError
+
 K = TypeVar("K")
 
 DEFAULT_LIMIT = 1 << 30
@@ -16,7 +18,7 @@ DEFAULT_LIMIT = 1 << 30
 
 
 class ArrayStore(Generic[K]):
-    """float32 arrays by key: states by the steps behind them, or logits by their place."""
+    """float32 arrays by key, as states of the residual stream by the steps behind them."""
 
     def __init__(self, limit_n_bytes: int = DEFAULT_LIMIT) -> None:
         self._limit = limit_n_bytes
@@ -40,13 +42,23 @@ class ArrayStore(Generic[K]):
         return key in self._kept or key in self._spilled
 
     def put(self, key: K, array: npt.NDArray[np.float32]) -> None:
-        """Keep an array, which nobody may change afterwards."""
+        """Keep an array, which nobody may change afterwards.
+
+        Raises WriteFailedError when the folder for temporary files has no room.
+        """
         if self._n_bytes + array.nbytes <= self._limit:
             self._n_bytes += array.nbytes
             self._kept[key] = array
             return
-        offset = self._file.seek(0, 2)
-        self._file.write(array.tobytes())
+        try:
+            offset = self._file.seek(0, 2)
+            self._file.write(array.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise WriteFailedError(
+                f"states of blocks do not fit in {tempfile.gettempdir()}: {error.strerror}",
+                hint="Set TMPDIR to a folder with more room, or use a smaller context or batch.",
+            ) from None
         self._spilled[key] = (offset, array.shape)
 
     def get(self, key: K) -> npt.NDArray[np.float32]:

@@ -113,12 +113,13 @@ class Router:
         wanted: Flags,
         pieces: Sequence[slice],
     ) -> Iterator[Decoded]:
-        """Several texts [n_texts, n_tokens] along several paths, one path after the other.
+        """The logits of several texts [n_texts, n_tokens] along several paths, path by path.
 
         Of each path, the logits of one piece after the other; the pieces of the tokens follow one
-        another, and each is one decode of all texts. The pass of a path that gives its logits
-        also gives the states that later paths need of it, so the path of all blocks comes first:
-        then each window costs one more pass. Raises as `logits`.
+        another, and each is one decode of all texts. Each distinct pass runs once: the first run
+        gives all states that later paths need of it, besides its logits if it is the last pass of
+        a path. So put the path of all blocks first: then each window costs one more pass. Only
+        the state behind the last block is made by a pass of its own. Raises as `logits`.
         """
         for path in paths:
             self._limits.check(path)
@@ -126,7 +127,7 @@ class Router:
         flags = as_flags(wanted, texts.shape[1])
         last_passes = [last_pass(path.steps, self.n_blocks) for path in paths]
         for n, run in enumerate(last_passes):
-            self._make_states([run])
+            self._make_states(last_passes[n : n + 1], last_passes[n + 1 :])
             job = _Job(run, self._gives(run, last_passes[n + 1 :]))
             for piece, (rows,) in zip(pieces, self._run([job], flags), strict=True):
                 yield Decoded(n, piece, rows)
@@ -137,14 +138,21 @@ class Router:
         Not the state behind the last block: it would have to compute all tokens, not the wanted
         ones, and the logits could round differently.
         """
-        needed = [s for other in others for s in states_needed(other, self._limits.crossing)]
         return {
-            steps[-1].block if steps else INPUT: steps
-            for steps in dict.fromkeys(needed)
-            if steps not in self._store
-            and pass_to(steps) == run
-            and (not steps or steps[-1].block < self._models[run.at.source].n_blocks - 1)
+            block: steps
+            for block, steps in self._missing(others).get(run, {}).items()
+            if block < self._models[run.at.source].n_blocks - 1
         }
+
+    def _missing(self, runs: Sequence[Pass]) -> dict[Pass, dict[int, Steps]]:
+        """The states that passes need and that are not kept yet, by the pass that gives them."""
+        needed = [steps for run in runs for steps in states_needed(run, self._limits.crossing)]
+        missing: dict[Pass, dict[int, Steps]] = {}
+        for steps in dict.fromkeys(needed):
+            if steps not in self._store:
+                block = steps[-1].block if steps else INPUT
+                missing.setdefault(pass_to(steps), {})[block] = steps
+        return missing
 
     def _begin(self, texts: Integers, chunks: Sequence[slice]) -> None:
         n_texts, n_tokens = texts.shape
@@ -156,15 +164,14 @@ class Router:
             self._store.clear()
             self._texts, self._chunks = texts, chunks
 
-    def _make_states(self, runs: Sequence[Pass]) -> None:
-        needed = [steps for run in runs for steps in states_needed(run, self._limits.crossing)]
-        jobs: dict[Pass, dict[int, Steps]] = {}
-        for steps in dict.fromkeys(needed):
-            if steps not in self._store:
-                block = steps[-1].block if steps else INPUT
-                jobs.setdefault(pass_to(steps), {})[block] = steps
-        in_order = sorted(jobs, key=lambda run: run.n_before)
-        for group in self._grouped([_Job(run, jobs[run]) for run in in_order]):
+    def _make_states(self, runs: Sequence[Pass], later: Sequence[Pass] = ()) -> None:
+        """Run the passes whose states `runs` need; they also give what `later` passes need."""
+        missing = self._missing(runs)
+        for run, gives in self._missing(later).items():
+            if run in missing:
+                missing[run] |= gives
+        in_order = sorted(missing, key=lambda run: run.n_before)
+        for group in self._grouped([_Job(run, missing[run]) for run in in_order]):
             for _ in self._run(group, None):
                 pass  # nobody asks for logits
 

@@ -1,4 +1,4 @@
-"""All that the scores of a measurement depend on, to find it in a store.
+"""All that the scores of a task depend on, to find them in a store.
 
 A fingerprint is a sample of a file; a SHA-256 is of all of it.
 """
@@ -16,32 +16,50 @@ import numpy as np
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.build import cpu_name, engine_build
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.scoring.task import Side, Task
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.scoring.task import (
+    LogitsFileReference,
+    ModelReference,
+    PathReference,
+    ScoringTask,
+)
 
 N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
-"""Of the data of a model: enough to tell fine-tunes of one model apart, whose headers can agree."""
+"""Samples of the data of a model: enough to tell fine-tunes apart, whose headers can agree."""
 
 
-def identity(task: Task) -> dict[str, Any]:
-    """The identity of a task but for the layer path of the model, in plain types."""
-    options = task.options
+def identity(task: ScoringTask) -> dict[str, Any]:
+    """The identity of a task but for the layer paths that are scored, in plain types.
+
+    Raises UsageError when a file cannot be read; and what `open_gguf` does.
+    """
+    devices = task.devices
     return {
-        "model": _model(task.side.model),
-        "base": _base(task.base) if task.base else None,
-        "base_logits_fingerprint": (
-            fingerprint(task.base_logits.path) if task.base_logits else None
-        ),
+        "model": _model(task.model),
+        **_reference(task),
         "is_routed": task.is_routed,
         "text_sha256": hashlib.sha256(task.text).hexdigest(),
         "settings": asdict(task.settings),
         "devices": {
-            **asdict(options),
-            "tensor_split": list(options.tensor_split),
-            "rpc": list(options.rpc),
+            **asdict(devices),
+            "tensor_split": list(devices.tensor_split),
+            "rpc": list(devices.rpc),
         },
         "engine": engine_build(),
         "cpu": cpu_name(),
     }
+
+
+def _reference(task: ScoringTask) -> dict[str, Any]:
+    """The reference: a model with its layer path, or a fingerprint of a file of logits."""
+    base, fingerprint_of_logits = None, None
+    if isinstance(task.reference, PathReference):
+        base = _model_along(task.model, task.reference.layer_path)
+    elif isinstance(task.reference, ModelReference):
+        base = _model_along(task.reference.model, task.reference.layer_path)
+    elif isinstance(task.reference, LogitsFileReference):
+        fingerprint_of_logits = fingerprint(task.reference.file)
+    return {"base": base, "base_logits_fingerprint": fingerprint_of_logits}
 
 
 def _model(path: Path) -> dict[str, Any]:
@@ -53,9 +71,8 @@ def _model(path: Path) -> dict[str, Any]:
     }
 
 
-def _base(side: Side) -> dict[str, Any]:
-    layer_path = None if side.layer_path is None else str(side.layer_path)
-    return {**_model(side.model), "layer_path": layer_path}
+def _model_along(path: Path, layer_path: LayerPath | None) -> dict[str, Any]:
+    return {**_model(path), "layer_path": None if layer_path is None else str(layer_path)}
 
 
 def fingerprint(path: Path, start: int = 0) -> str:

@@ -1,34 +1,27 @@
-"""How far a model's predictions are from a base's: the statistics of llama-perplexity.
+"""How far a model's predictions are from a reference's: the statistics of llama-perplexity.
 
-Q is the model, the base what it is measured against; a Kullback-Leibler divergence is that of Q
-from the base, in nats a token; delta p is Q's probability of the token that follows, less the
-base's (tools/perplexity/perplexity.cpp:175-250 and :1760-2003 in llama.cpp of 2026-10-01).
+Q is the model, the base what it is compared with; a Kullback-Leibler divergence is that of Q from
+the base, in nats a token; delta p is Q's probability of the correct token, less the base's
+(tools/perplexity/perplexity.cpp:175-250 and :1760-2003 in llama.cpp of 2026-10-01).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.llama_perplexity.percentiles import percentile
 from ggufsurgeon.llama_perplexity.softmax import exp
-from ggufsurgeon.statistics.figures import exponential
-from ggufsurgeon.statistics.scores import Compared, Values
+from ggufsurgeon.statistics.estimate import Estimate, exponential
+from ggufsurgeon.statistics.scores import PairedScores, Values
 
 LEAST_SCORED = 100
-"""Tokens below which the tool gives no statistics."""
+"""Scored tokens below which llama-perplexity gives no statistics."""
 PERCENTILES = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean, or what follows from one, with its standard error if tokens were independent."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -38,37 +31,58 @@ class Spread:
     mean: Estimate
     maximum: float
     percentiles: dict[str, float]
-    """By the percentage, from 99.9 to 0.1; 50 is the median."""
+    """Values by percentage, from "99.9" to "0.1"; "50" is the median."""
     minimum: float
 
 
 @dataclass(frozen=True)
-class Divergence:
-    """Of Q from the base, over the same tokens. Probabilities are fractions of 1, not percent."""
+class Comparison:
+    """Scores along one layer path beside those of a reference, the base, over the same tokens.
 
+    Probabilities are fractions of 1, not percent; divergences and logarithms are in nats. Errors
+    hold if tokens were independent, where nothing else is said.
+    """
+
+    layer_path: str
+    """The layer path that is compared, in its notation; empty for the model as it is."""
     n_scored: int
     n_chunks: int
     perplexity: Estimate
     base_perplexity: Estimate
-    """By the base's rows: with a base file's clamp, if it has one."""
+    """From the rows of the base: with the clamp of a logits file, if it is one."""
     correlation: float
-    """Of the logarithms of the two, from -1 to 1."""
+    """Correlation of the losses of the two, from -1 to 1."""
     ln_ratio: Estimate
-    """The logarithm of Q's perplexity over the base's; the error knows that they are paired."""
+    """Logarithm of the perplexity over the base's; the error takes into account that scores are
+    paired."""
     ln_ratio_error_over_chunks: float | None
     """The same error if chunks, not tokens, were independent; None for a single chunk."""
     ratio: Estimate
     difference: Estimate
     kl: Spread
+    """Kullback-Leibler divergence from the base, a token."""
     delta_p: Spread
+    """Probability of the correct token, less the base's."""
     rms_delta_p: Estimate
     same_top: Estimate
-    """The share of tokens where both find the same token likeliest; a binomial error."""
+    """Share of tokens where both find the same token most likely; a binomial error."""
 
     @property
     def larger_error(self) -> float:
-        """Of the two of `ln_ratio`: what is less than twice as far from 0 may be noise."""
-        return max(self.ln_ratio.error, self.ln_ratio_error_over_chunks or 0)
+        """The larger of the two errors of `ln_ratio`: a value below twice of it may be noise."""
+        return max(self.ln_ratio.error or 0.0, self.ln_ratio_error_over_chunks or 0.0)
+
+
+class _Moments(NamedTuple):
+    """A mean and its standard error."""
+
+    value: float
+    error: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """The same as the public type."""
+        return Estimate(self.value, self.error)
 
 
 def check_enough(n_scored: int) -> None:
@@ -80,29 +94,30 @@ def check_enough(n_scored: int) -> None:
         )
 
 
-def estimate_divergence(found: Compared) -> Divergence:
+def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
     """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
     losses, base_losses = found.losses.reshape(-1), found.base_losses.reshape(-1)
     n = found.kl.size
     check_enough(n)
     mine, base = _mean(losses), _mean(base_losses)
     covariance = _covariance(losses, base_losses)
-    ln_ratio = Estimate(mine.value - base.value, _error_of_difference(mine, base, covariance))
+    ln_ratio = _Moments(mine.value - base.value, _error_of_difference(mine, base, covariance))
     perplexity, base_perplexity = _exponential(mine), _exponential(base)
     scale = perplexity.value * base_perplexity.value
     delta_p = exp(-losses) - exp(-base_losses)
     squares = _mean(delta_p**2)
     rms = math.sqrt(squares.value)
     same = float(found.same_top.mean())
-    return Divergence(
+    return Comparison(
+        layer_path=layer_path,
         n_scored=n,
         n_chunks=len(found.kl),
-        perplexity=perplexity,
-        base_perplexity=base_perplexity,
+        perplexity=perplexity.estimate,
+        base_perplexity=base_perplexity.estimate,
         correlation=_ratio(covariance, mine.error * base.error),
-        ln_ratio=ln_ratio,
+        ln_ratio=ln_ratio.estimate,
         ln_ratio_error_over_chunks=_error_over_chunks(found),
-        ratio=_exponential(ln_ratio),
+        ratio=_exponential(ln_ratio).estimate,
         difference=Estimate(
             perplexity.value - base_perplexity.value,
             _error_of_difference(perplexity, base_perplexity, scale * covariance),
@@ -114,26 +129,26 @@ def estimate_divergence(found: Compared) -> Divergence:
     )
 
 
-def _mean(values: Values) -> Estimate:
-    """Squares are of the values' own type, sums are not: as in the tool."""
+def _mean(values: Values) -> _Moments:
+    """As llama-perplexity: squares are of the values' own type, sums are of 64 bits."""
     n = len(values)
     mean = float(values.mean(dtype=np.float64))
     variance = float((values**2).mean(dtype=np.float64)) - mean**2
-    return Estimate(mean, math.sqrt(max(variance, 0) / (n - 1)))
+    return _Moments(mean, math.sqrt(max(variance, 0) / (n - 1)))
 
 
 def _covariance(one: Values, other: Values) -> float:
-    """Of the means."""
+    """Covariance of the means."""
     product = float((one * other).mean(dtype=np.float64))
     means = float(one.mean(dtype=np.float64)) * float(other.mean(dtype=np.float64))
     return (product - means) / (len(one) - 1)
 
 
-def _error_of_difference(one: Estimate, other: Estimate, covariance: float) -> float:
+def _error_of_difference(one: _Moments, other: _Moments, covariance: float) -> float:
     return math.sqrt(max(one.error**2 + other.error**2 - 2 * covariance, 0))
 
 
-def _error_over_chunks(found: Compared) -> float | None:
+def _error_over_chunks(found: PairedScores) -> float | None:
     n_chunks = len(found.kl)
     if n_chunks < 2:
         return None
@@ -141,30 +156,21 @@ def _error_over_chunks(found: Compared) -> float | None:
     return float(ratios.std(ddof=1)) / math.sqrt(n_chunks)
 
 
-def _exponential(log: Estimate) -> Estimate:
+def _exponential(log: _Moments) -> _Moments:
     value = exponential(log.value)
-    return Estimate(value, value * log.error)
+    return _Moments(value, value * log.error)
 
 
 def _ratio(one: float, other: float) -> float:
-    """0 where there is nothing to divide by: two models that do not differ at all."""
+    """The quotient; 0 where the divisor is 0, as of two models that do not differ at all."""
     return one / other if other else 0.0
 
 
 def _spread(values: Values) -> Spread:
     ordered = np.sort(values.astype(np.float32))
     return Spread(
-        mean=_mean(values),
+        mean=_mean(values).estimate,
         maximum=float(ordered[-1]),
-        percentiles={f"{percent:g}": _percentile(ordered, percent) for percent in PERCENTILES},
+        percentiles={f"{percent:g}": percentile(ordered, percent) for percent in PERCENTILES},
         minimum=float(ordered[0]),
     )
-
-
-def _percentile(ordered: npt.NDArray[np.float32], percent: float) -> float:
-    """Between the two nearest values, in 32-bit floats (perplexity.cpp:1949-1955)."""
-    at = np.float32(percent / 100) * np.float32(len(ordered) - 1)
-    below = int(at)
-    share = np.float32(at - np.float32(below))
-    above = ordered[min(below + 1, len(ordered) - 1)]
-    return float((np.float32(1) - share) * ordered[below] + share * above)

@@ -1,4 +1,4 @@
-"""What is kept of the scored tokens of some chunks: all that any figure is made of."""
+"""Scores of tokens: what is kept of each scored token, and what every estimate is made of."""
 
 from __future__ import annotations
 
@@ -9,49 +9,52 @@ import numpy as np
 import numpy.typing as npt
 
 Losses: TypeAlias = npt.NDArray[np.float64]
-"""Negative log-likelihoods in nats, of the scored positions of chunks: [n_chunks, n_scored]."""
+"""Negative log-likelihoods in nats of the scored positions of chunks, [n_chunks, n_scored]."""
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
-class Compared(NamedTuple):
-    """With a base: all [n_chunks, n_scored]. Losses are of the type that the base's rows give."""
+class PairedScores(NamedTuple):
+    """Scores of tokens beside those of a reference for the same tokens, [n_chunks, n_scored]."""
 
     losses: Values
+    """Nats; float32 where the reference is a logits file of llama-perplexity, else float64."""
     base_losses: Values
+    """Those of the reference, of the same type."""
     kl: npt.NDArray[np.float64]
-    """Kullback-Leibler divergence of the model from the base, in nats."""
+    """Kullback-Leibler divergence of the model from the reference, in nats."""
     same_top: npt.NDArray[np.bool_]
-    """Whether both find the same token likeliest."""
+    """Whether both find the same token most likely."""
 
-    def each(self, change: Callable[[Any], Any]) -> Compared:
-        """All of it, changed."""
-        return Compared(*map(change, self))
+    def each(self, change: Callable[[Any], Any]) -> PairedScores:
+        """The four arrays, each passed through `change`."""
+        return PairedScores(*map(change, self))
 
 
-class Findings(NamedTuple):
-    """Of some chunks, one after the other; arrays are [n_chunks, n_scored]."""
+class TokenScores(NamedTuple):
+    """Scores of the tokens of consecutive chunks along one layer path, [n_chunks, n_scored]."""
 
     losses: Losses
     base_losses: Losses | None = None
-    """Of a base that is a model, by the algorithm of perplexity."""
-    compared: Compared | None = None
+    """Losses of a reference that is run, by the algorithm of perplexity."""
+    paired: PairedScores | None = None
+    """None without a reference."""
 
-    def reshaped(self, n_chunks: int, n_scored: int) -> Findings:
-        """The same in this shape."""
+    def reshaped(self, n_chunks: int, n_scored: int) -> TokenScores:
+        """The same scores as arrays [n_chunks, n_scored]."""
         shape = (n_chunks, n_scored)
-        return Findings(
+        return TokenScores(
             self.losses.reshape(shape),
             None if self.base_losses is None else self.base_losses.reshape(shape),
-            self.compared and self.compared.each(lambda values: values.reshape(shape)),
+            self.paired and self.paired.each(lambda values: values.reshape(shape)),
         )
 
 
-def joined(parts: Sequence[Findings]) -> Findings:
-    """The findings of all parts, at least one, in order."""
+def joined(parts: Sequence[TokenScores]) -> TokenScores:
+    """The scores of all parts, at least one, in order."""
     base_losses = [part.base_losses for part in parts if part.base_losses is not None]
-    compared = [part.compared for part in parts if part.compared is not None]
-    return Findings(
+    paired = [part.paired for part in parts if part.paired is not None]
+    return TokenScores(
         np.concatenate([part.losses for part in parts]),
         np.concatenate(base_losses) if base_losses else None,
-        Compared(*map(np.concatenate, zip(*compared, strict=True))) if compared else None,
+        PairedScores(*map(np.concatenate, zip(*paired, strict=True))) if paired else None,
     )

@@ -13,11 +13,9 @@ from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.scoring.perplexity import (
-    Perplexity,
-    TextSettings,
-    measure_perplexity,
-)
+from ggufsurgeon.scoring.chunks import TextSettings
+from ggufsurgeon.scoring.perplexity import measure_perplexity
+from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
 from ggufsurgeon.verification.generation import Generation, generate_greedily

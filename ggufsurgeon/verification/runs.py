@@ -15,7 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scoring.perplexity import TextSettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
@@ -117,7 +117,7 @@ def _run_checks(source: _Ran, patched: _Ran, n_blocks: int) -> Iterator[Check]:
         elif run.generation is None:
             yield Check(name, True, f"loads; {run.no_text}, so no text was run")
         else:
-            quality = run.perplexity and f", perplexity {run.perplexity.perplexity:.4f}"
+            quality = run.perplexity and f", perplexity {run.perplexity.value:.4f}"
             detail = f"loads, generates {run.generation.n_tokens} tokens{quality or ''}"
             yield Check(
                 name, True, detail, (quality and f"perplexity of the {name[:-5]} finite") or ""

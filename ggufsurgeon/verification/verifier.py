@@ -20,7 +20,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scoring.perplexity import TextSettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.runs import NOT_RUN, Runs, run_both
 from ggufsurgeon.verification.structure import (

@@ -40,7 +40,7 @@ from ggufsurgeon import api
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.layer_path.edits import repeat
-from ggufsurgeon.scoring.perplexity import TextSettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 ROOT = Path(__file__).parent.parent.parent
@@ -190,9 +190,9 @@ def run_ours(case: Case, n_threads: int) -> Run:
         options=Devices(n_threads=n_threads),
     )
     quality = found.perplexity
-    figure = f"{quality.perplexity:.4f} +/- {quality.perplexity_error:.5f}"
-    if found.divergence is not None:
-        mean = found.divergence.kl.mean
+    figure = f"{quality.value:.4f} +/- {quality.error:.5f}"
+    if found.comparison is not None:
+        mean = found.comparison.kl.mean
         figure = f"{mean.value:.6f} ± {mean.error:.6f}"
     return Run(figure, quality.tokens_per_second)
 

@@ -79,12 +79,19 @@ def test_a_loaded_model_answers_all_questions(
         gs.load(stories, in_process=in_process) as model,
         gs.load(patched, in_process=in_process) as written,
     ):
-        routed = model.compare(TEXT, path, settings=settings)
-        assert routed.divergence is not None and routed.base is not None
-        assert (
-            routed.perplexity.perplexity == written.perplexity(TEXT, settings=settings).perplexity
+        routed, dropped, again = model.compare(
+            TEXT, [path, gs.drop("3:4"), path], settings=settings
         )
-        assert routed.base.perplexity == model.perplexity(TEXT, settings=settings).perplexity
+        assert (routed.layer_path, dropped.layer_path) == ("0..2,1..4", "0..2,4")
+        assert routed == again != dropped
+        plain = model.perplexity(TEXT, settings=settings)
+        for found, whole in (
+            (routed.perplexity, written.perplexity(TEXT, settings=settings)),
+            (routed.base_perplexity, plain),
+            (dropped.base_perplexity, plain),
+        ):
+            assert found.value == pytest.approx(whole.value, rel=1e-9)
+        assert model.compare(TEXT, [], settings=settings) == ()
         said = model.generate("Once upon a time", path, max_tokens=8).text
         assert said == written.generate("Once upon a time", max_tokens=8).text
         tasks = ROOT / "fixtures/tasks/choices.jsonl"

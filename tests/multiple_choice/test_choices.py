@@ -27,7 +27,7 @@ from ggufsurgeon.multiple_choice.choices import Answer, Choices, change
 from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
 from ggufsurgeon.multiple_choice.packing import arrange
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
-from ggufsurgeon.statistics.figures import mean_of
+from ggufsurgeon.statistics.estimate import mean_of
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.verification.expanding import expand, expand_named
 
@@ -46,7 +46,7 @@ def test_figures_are_llama_perplexitys(
     file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / figure["file"]
     (found,) = api.choose(model, file, task_format=figure["format"])
     digits = len(figure["accuracy"].partition(".")[2])
-    assert f"{100 * found.accuracy_normalised.mean:.{digits}f}" == figure["accuracy"]
+    assert f"{100 * found.accuracy_normalised.value:.{digits}f}" == figure["accuracy"]
     if "scores" in figure:
         scores = [[f"{score:.6f}" for score in one.normalised] for one in found.answers]
         assert_pinned(scores, figure["scores"])
@@ -197,11 +197,11 @@ def test_errors_and_changes_in_pairs() -> None:
         return Choices(None, len(made), rights, rights, mean_of(margins), tuple(made), len(made))
 
     mine, base = answers(1.0, 2.0, -1.0, 4.0), answers(0.5, -1.0, -2.0, 3.0)
-    assert mine.accuracy.mean == 0.75
+    assert mine.accuracy.value == 0.75
     assert mine.accuracy.error == pytest.approx((0.75 * 0.25 / 3) ** 0.5)
     moved = change(mine, base)
-    assert moved.accuracy.mean == 0.25 and moved.accuracy_normalised.mean == 0
-    assert moved.margin.mean == pytest.approx(1.375)
+    assert moved.accuracy.value == 0.25 and moved.accuracy_normalised.value == 0
+    assert moved.margin.value == pytest.approx(1.375)
     assert moved.margin.error == pytest.approx(np.std([0.5, 3, 1, 1], ddof=1) / 2)
     assert mean_of([2.0]).error is None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ggufsurgeon.reporting.losses import Against, Side
-from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings, estimate
-from ggufsurgeon.statistics.divergence import estimate_divergence
-from ggufsurgeon.statistics.scores import Compared, Losses
+from ggufsurgeon.statistics.divergence import compare_scores
+from ggufsurgeon.statistics.perplexity import Perplexity, estimate_perplexity
+from ggufsurgeon.statistics.scores import Losses, PairedScores
 
 
 def losses(n_chunks: int, n_scored: int, seed: int = 0) -> Losses:
@@ -17,12 +17,12 @@ def losses(n_chunks: int, n_scored: int, seed: int = 0) -> Losses:
 
 def result(of: Losses, n_chunks_in_all: int | None = None) -> Perplexity:
     """Half of each chunk is scored, as without a stride."""
-    settings = TextSettings(n_ctx=2 * (of.shape[1] + 1))
+    n_ctx = 2 * (of.shape[1] + 1)
     with np.errstate(invalid="ignore", over="ignore"):
-        return estimate(of, settings, n_chunks_in_all or len(of), len(of), seconds=1.0)
+        return estimate_perplexity(of, n_ctx, n_chunks_in_all or len(of), len(of), seconds=1.0)
 
 
 def against(model: Losses, base: Losses, name: str = "base.gguf") -> Against:
     with np.errstate(invalid="ignore", over="ignore"):
-        found = estimate_divergence(Compared(model, base, np.zeros(model.shape), model > base))
+        found = compare_scores(PairedScores(model, base, np.zeros(model.shape), model > base))
     return Against(Side(name, result(base)), found)

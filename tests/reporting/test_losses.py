@@ -108,8 +108,8 @@ def test_the_mean_and_its_error_are_drawn_and_told(seed: int, larger: str) -> No
     base = losses(9, 127)
     model = base + losses(9, 127, seed=seed) - 2.9
     other = against(model, base)
-    ln_ratio, over_chunks = other.divergence.ln_ratio, other.divergence.ln_ratio_error_over_chunks
-    assert over_chunks is not None
+    ln_ratio, over_chunks = other.comparison.ln_ratio, other.comparison.ln_ratio_error_over_chunks
+    assert over_chunks is not None and ln_ratio.error is not None
     errors = {"over chunks": over_chunks, "over tokens": ln_ratio.error}
     error = errors[larger]
     assert error == max(errors.values())

@@ -93,6 +93,27 @@ def test_many_paths_in_one_stream(
         )
 
 
+def test_a_pass_runs_once_for_all_paths_that_need_it(
+    model: Model, tokens: Integers, n_decodes: list[int]
+) -> None:
+    """Also where no path of the stream has its logits: the plain pass, and that of a prefix."""
+    wanted, pieces = np.ones(len(tokens), dtype=np.bool_), [slice(0, len(tokens))]
+    for layers, n_passes in (
+        (["0..1,0..4", "0..2,1..4", "0..3,2..4"], 1 + 3),
+        (["0..3,2..3,1..4", "0..3,2..3,0..4", "0..3,2,0..4"], 2 + 3),
+        (["0..3,2..4", "0..3,2..3,1..4"], 1 + 2),
+        (["0..4,0..4", "0..4,3..4", "0..2,1..4"], 1 + 3),
+    ):
+        paths = [LayerPath(path) for path in layers]
+        n_decodes.clear()
+        with opened_router([model], len(tokens)) as router:
+            rows = router.stream(tokens[np.newaxis], paths, wanted, pieces)
+            found = [decoded.logits.copy() for decoded in rows]
+        assert len(n_decodes) == n_passes, layers
+        for path, logits in zip(paths, found, strict=True):
+            assert np.array_equal(logits, route(model, path).logits(tokens)), str(path)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_paths_of_any_shape_and_order_in_one_stream(
     model: Model, tokens: Integers, seed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, quantised
 from ggufsurgeon.scoring.chunks import TextSettings
-from ggufsurgeon.scoring.tally import score
-from ggufsurgeon.statistics.divergence import Divergence, Estimate, Spread, estimate_divergence
-from ggufsurgeon.statistics.scores import Compared
+from ggufsurgeon.scoring.score_rows import score_rows
+from ggufsurgeon.statistics.divergence import Comparison, Spread, compare_scores
+from ggufsurgeon.statistics.estimate import Estimate
+from ggufsurgeon.statistics.scores import PairedScores
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
@@ -47,13 +48,14 @@ def patched(stories: Path, tmp_path: Path) -> Path:
     return tmp_path / "patched.gguf"
 
 
-def as_printed(found: Divergence) -> dict[str, str]:
+def as_printed(found: Comparison) -> dict[str, str]:
     """In the words and digits of the tool (perplexity.cpp:1906-2003)."""
 
     def row(of: Estimate) -> str:
         return f"{of.value:.6f} ± {of.error:.6f}"
 
     def percent(of: Estimate) -> str:
+        assert of.error is not None
         return f"{100 * of.value:.3f} ± {100 * of.error:.3f} %"
 
     def spread(of: Spread, label: str, digits: str) -> dict[str, str]:
@@ -91,8 +93,8 @@ def test_figures_are_llama_perplexitys(
     api.patch(model, patched, path)
     api.divergence(model, prose, save_logits=base, settings=settings)
     measured = api.divergence(patched, prose, base_logits=base, settings=settings)
-    assert measured.divergence is not None
-    assert_pinned(as_printed(measured.divergence), figure["printed"])
+    assert measured.comparison is not None
+    assert_pinned(as_printed(measured.comparison), figure["printed"])
 
 
 def test_the_base_file_is_the_tools_to_the_byte(stories: Path, prose: Path, tmp_path: Path) -> None:
@@ -112,22 +114,23 @@ def test_routed_is_what_the_written_file_gives(
     assert routed.base is not None and routed.layer_path == "0..2,1..4"
     for path, result in ((patched, routed.perplexity), (stories, routed.base)):
         written = api.perplexity(path, prose, settings=settings)
-        assert written.perplexity == result.perplexity
-        assert written.perplexity_error == result.perplexity_error
+        assert written.value == result.value
+        assert written.error == result.error
     against_file = api.divergence(patched, prose, base=stories, settings=settings)
-    assert against_file.divergence == routed.divergence
+    assert against_file.comparison is not None
+    assert replace(against_file.comparison, layer_path="0..2,1..4") == routed.comparison
 
 
 def test_a_path_against_another_base(stories: Path, patched: Path, prose: Path) -> None:
     """A path is its written file, whose logits it also saves."""
     own = api.divergence(stories, prose, WINDOW, base=patched, settings=SHORT)
     bases = api.divergence(patched, prose, base=stories, base_path=WINDOW, settings=SHORT)
-    for found in (own.divergence, bases.divergence):
+    for found in (own.comparison, bases.comparison):
         assert found is not None
         assert found.kl.maximum < 1e-9 and found.same_top.value == 1
     other = api.divergence(stories, prose, base_path=WINDOW, settings=SHORT)
     assert other.base is not None and bases.base is not None
-    assert other.base.perplexity == bases.base.perplexity != other.perplexity.perplexity
+    assert other.base.value == bases.base.value != other.perplexity.value
     logits = patched.with_name("logits")
     api.divergence(stories, prose, WINDOW, save_logits=logits, settings=SHORT)
     of_file = patched.with_name("of_file")
@@ -138,8 +141,8 @@ def test_a_path_against_another_base(stories: Path, patched: Path, prose: Path) 
 def test_the_clamp_is_all_that_a_base_file_changes(
     stories: Path, patched: Path, prose: Path
 ) -> None:
-    exact = api.divergence(patched, prose, base=stories, settings=SHORT).divergence
-    clamped = api.divergence(patched, prose, base_logits=TOOLS_BASE, settings=SHORT).divergence
+    exact = api.divergence(patched, prose, base=stories, settings=SHORT).comparison
+    clamped = api.divergence(patched, prose, base_logits=TOOLS_BASE, settings=SHORT).comparison
     assert exact is not None and clamped is not None
     assert clamped.kl.mean.value == pytest.approx(exact.kl.mean.value, rel=1e-3)
     assert clamped.base_perplexity != exact.base_perplexity
@@ -169,14 +172,14 @@ def plain_divergence(q: Any, base: Any, targets: Any) -> dict[str, float]:
     }
 
 
-def compared(q: Any, base: Any, targets: Any, is_quantised: bool) -> Compared:
+def compared(q: Any, base: Any, targets: Any, is_quantised: bool) -> PairedScores:
     """Logits [n_chunks, n_scored, n_vocab]."""
     n_vocab = q.shape[-1]
     rows = base.reshape(-1, n_vocab)
     base = BaseRows(quantised(rows) if is_quantised else rows, n_vocab)
-    found = score(q.reshape(-1, n_vocab), targets.reshape(-1), base)
-    assert found.compared is not None
-    return found.compared.each(lambda values: values.reshape(targets.shape))
+    found = score_rows(q.reshape(-1, n_vocab), targets.reshape(-1), base)
+    assert found.paired is not None
+    return found.paired.each(lambda values: values.reshape(targets.shape))
 
 
 @pytest.mark.parametrize("is_quantised", [False, True])
@@ -186,7 +189,7 @@ def test_statistics_are_the_textbooks(is_quantised: bool, n_vocab: int) -> None:
     base = rng.normal(0, 2, (5, 70, n_vocab)).astype(np.float32)
     q = (base + rng.normal(0, 0.5, base.shape)).astype(np.float32)
     targets = rng.integers(0, n_vocab, (5, 70)).astype(np.int32)
-    found = estimate_divergence(compared(q, base, targets, is_quantised))
+    found = compare_scores(compared(q, base, targets, is_quantised))
     given = {
         "ln_ratio": found.ln_ratio.value,
         "error": found.ln_ratio.error,
@@ -201,7 +204,7 @@ def test_statistics_are_the_textbooks(is_quantised: bool, n_vocab: int) -> None:
 
 
 def test_a_model_does_not_differ_from_itself(stories: Path, prose: Path) -> None:
-    found = api.divergence(stories, prose, base=stories, settings=SHORT).divergence
+    found = api.divergence(stories, prose, base=stories, settings=SHORT).comparison
     assert found is not None
     assert found.ln_ratio.value == found.ln_ratio.error == 0
     assert found.difference.error == pytest.approx(0, abs=1e-5)  # errors that cancel
@@ -216,7 +219,7 @@ def test_masked_logits_are_no_difference() -> None:
     logits[..., 5] = -np.inf
     targets = np.zeros((1, 100), dtype=np.int32)
     for is_quantised in (False, True):
-        found = estimate_divergence(compared(logits, logits, targets, is_quantised))
+        found = compare_scores(compared(logits, logits, targets, is_quantised))
         assert abs(found.kl.mean.value) < 1e-6
 
 
@@ -225,7 +228,7 @@ def test_few_tokens_are_no_statistics(stories: Path, prose: Path) -> None:
     with pytest.raises(UsageError, match=r"93 scored tokens are too few .*: 100 are needed"):
         api.divergence(stories, prose, WINDOW, settings=settings)
     alone = api.divergence(stories, prose, save_logits=prose.with_name("l"), settings=settings)
-    assert alone.divergence is None and alone.perplexity.n_scored == 93
+    assert alone.comparison is None and alone.perplexity.n_scored == 93
 
 
 def test_broken_weights_save_nothing(stories: Path, tmp_path: Path, prose: Path) -> None:

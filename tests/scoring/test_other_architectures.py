@@ -28,7 +28,8 @@ from tests.verification.expanding import expand, expand_named
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.scoring.perplexity import TextSettings, measure_perplexity
+from ggufsurgeon.scoring.chunks import TextSettings
+from ggufsurgeon.scoring.perplexity import measure_perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.scoring.test_divergence import as_printed
 
@@ -82,9 +83,9 @@ def test_figures_are_llama_perplexitys(name: str, make: Make) -> None:
     with loaded_model(make(name), ONE_THREAD) as model:
         for figure in figures:
             found = measure_perplexity(model, shakespeare(), settings_of(figure))
-            assert_printed(found.perplexity, figure["perplexity"])
+            assert_printed(found.value, figure["perplexity"])
             if figure["error"] is not None:  # with a stride, the tool prints none
-                assert_printed(found.perplexity_error, figure["error"])
+                assert_printed(found.error, figure["error"])
 
 
 def test_the_command_prints_them(surgeon: Run, make: Make, write: Write) -> None:
@@ -107,8 +108,8 @@ def test_divergences_are_llama_perplexitys(
     )
     run(model, save_logits=base)
     found = run(patched, base_logits=base)
-    assert found.divergence is not None
-    assert_pinned(as_printed(found.divergence), figure["printed"])
+    assert found.comparison is not None
+    assert_pinned(as_printed(found.comparison), figure["printed"])
 
 
 WINDOWS = {"gemma3-dense": "3:6", "rwkv7-dense": "3:6", "gemma3n-dense": "20:22"}
@@ -129,8 +130,8 @@ def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Pa
         )
         routed = run(model, path=window)
         assert routed.base is not None
-        assert routed.perplexity.perplexity == run(patched).perplexity.perplexity
-        assert routed.base.perplexity == run(model).perplexity.perplexity
+        assert routed.perplexity.value == run(patched).perplexity.value
+        assert routed.base.value == run(model).perplexity.value
 
 
 @pytest.mark.parametrize(

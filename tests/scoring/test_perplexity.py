@@ -21,10 +21,9 @@ from tests.pinned import assert_pinned
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.llama_perplexity.softmax import losses_of, sums_of
-from ggufsurgeon.scoring.perplexity import (
-    Perplexity,
-    TextSettings,
-)
+from ggufsurgeon.llama_perplexity.stride import single_losses
+from ggufsurgeon.scoring.chunks import TextSettings
+from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
@@ -51,9 +50,9 @@ def test_figures_are_llama_perplexitys(
         figure["n_ctx"], figure["n_chunks"], figure["n_batch"], figure.get("stride")
     )
     measured = api.perplexity(model, text, settings=settings)
-    assert_pinned(f"{measured.perplexity:.4f}", figure["perplexity"])
+    assert_pinned(f"{measured.value:.4f}", figure["perplexity"])
     if figure["error"] is not None:  # with a stride, the tool prints none
-        assert_pinned(f"{measured.perplexity_error:.5f}", figure["error"])
+        assert_pinned(f"{measured.error:.5f}", figure["error"])
 
 
 def test_how_chunks_are_batched_changes_little(stories: Path, prose: Path) -> None:
@@ -65,8 +64,8 @@ def test_how_chunks_are_batched_changes_little(stories: Path, prose: Path) -> No
     one_at_once = measure(96)
     assert (one_at_once.n_chunks, one_at_once.n_ctx, one_at_once.n_scored) == (7, 96, 7 * 47)
     for n_batch in (10, 200, 2048):
-        assert measure(n_batch).perplexity == pytest.approx(one_at_once.perplexity, rel=1e-3)
-    assert measure(1 << 32).perplexity == measure(2048).perplexity  # more than llama.cpp counts
+        assert measure(n_batch).value == pytest.approx(one_at_once.value, rel=1e-3)
+    assert measure(1 << 32).value == measure(2048).value  # more than llama.cpp counts
 
 
 def test_likelihoods_are_those_of_a_softmax_in_double_precision() -> None:
@@ -118,7 +117,7 @@ def test_losses_of_chunks_and_positions_add_up(stories: Path, prose: Path) -> No
     found = api.perplexity(stories, prose, settings=TextSettings(64, 5))
     assert (len(found.chunk_losses), len(found.position_losses)) == (5, 31)
     for losses in (found.chunk_losses, found.position_losses):
-        assert np.exp(np.mean(losses)) == pytest.approx(found.perplexity, rel=1e-12)
+        assert np.exp(np.mean(losses)) == pytest.approx(found.value, rel=1e-12)
 
 
 def test_a_missing_text(stories: Path, tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_single_precision_is_rounded_where_c_rounds() -> None:
         exponentials = [float(np.float32(math.exp(value))) for value in row - row.max()]
         probability = np.float32(exponentials[target] / np.sum(exponentials))
         expected.append(-math.log(probability))
-    found = sums_of(logits).single_losses(logits, targets)
+    found = single_losses(sums_of(logits), logits, targets)
     assert (found == found.astype(np.float32)).all()
     assert np.abs(found / expected - 1).max() < 1e-7
 

@@ -1,4 +1,4 @@
-"""Runs that are broken off: what they print, what they keep, and how they go on."""
+"""Interrupted runs: what they print, what they keep, and how they resume."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.scoring.measured import Known, Measured
-from ggufsurgeon.scoring.perplexity import Perplexity, TextSettings
+from ggufsurgeon.scoring.chunks import TextSettings
+from ggufsurgeon.scoring.results import PartialResult, PathResult
+from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -37,7 +38,7 @@ class StoppedError(Exception):
     """What a watcher raises to break a run off."""
 
 
-def stop(_: Known) -> None:
+def stop(_: PartialResult) -> None:
     raise StoppedError
 
 
@@ -46,7 +47,7 @@ def measure(model: Path, store: Path | None, **more: object) -> Perplexity:
 
 
 def figures(found: Perplexity) -> tuple[object, ...]:
-    return found.perplexity, found.perplexity_error, found.chunk_losses, found.position_losses
+    return found.value, found.error, found.chunk_losses, found.position_losses
 
 
 def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path) -> None:
@@ -55,8 +56,8 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path) ->
     store = tmp_path / "scores.db"
     with pytest.raises(StoppedError):
         measure(stories, store, hear=stop)
-    parts: list[Measured] = []
-    again = measure(stories, store, hear=lambda known: parts.append(known.measured()))
+    parts: list[PathResult] = []
+    again = measure(stories, store, hear=lambda known: parts.append(known.results()[0]))
     assert figures(again) == figures(whole)
     assert again.tokens_per_second * again.seconds == pytest.approx(5 * 64)
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
@@ -93,11 +94,11 @@ def test_running_estimates(stories: Path) -> None:
     found = measure(stories, None, progress=alone)
     window = repeat((1, 3))
     compared = api.divergence(stories, TEXT, window, settings=SETTINGS, progress=against)
-    assert compared.divergence is not None
+    assert compared.comparison is not None
     assert (len(alone.notes), len(against.notes)) == (4, 4)
-    assert alone.notes[-1] == f"perplexity {found.perplexity:.4f}"
-    kl = f"KL divergence {compared.divergence.kl.mean.value:.4f}"
-    assert against.notes[-1] == f"perplexity {compared.perplexity.perplexity:.4f}, {kl}"
+    assert alone.notes[-1] == f"perplexity {found.value:.4f}"
+    kl = f"KL divergence {compared.comparison.kl.mean.value:.4f}"
+    assert against.notes[-1] == f"perplexity {compared.perplexity.value:.4f}, {kl}"
     assert alone.notes[0] != alone.notes[-1]
 
 
@@ -132,7 +133,7 @@ def test_other_measurements_are_kept_beside(stories: Path, tmp_path: Path, what:
     else:
         alone, kept = run(), run(store=store)
         assert figures(kept.perplexity) == figures(alone.perplexity)
-        assert kept.divergence == alone.divergence
+        assert kept.comparison == alone.comparison
         assert figures(run(store=store, hear=stop).perplexity) == figures(alone.perplexity)
     assert figures(measure(stories, store, hear=stop)) == figures(whole)
 
@@ -226,7 +227,7 @@ def test_a_store_that_cannot_be_opened(stories: Path, tmp_path: Path) -> None:
 def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
     store = tmp_path / "scores.db"
 
-    def second(_: Known) -> None:
+    def second(_: PartialResult) -> None:
         measure(stories, store)
 
     with pytest.raises(UsageError, match="in use"):
@@ -308,22 +309,22 @@ def test_a_divergence_goes_on_where_it_was_broken_off(
     measure = partial(api.divergence, stories, TEXT, settings=SETTINGS, **request)  # type: ignore[arg-type]
     whole = measure()
     store = tmp_path / "store.jsonl"
-    parts: list[Measured] = []
+    parts: list[PathResult] = []
 
-    def hear(known: Known) -> None:
-        parts.append(known.measured())
+    def hear(known: PartialResult) -> None:
+        parts.append(known.results()[0])
 
-    def stop_later(known: Known) -> None:
+    def stop_later(known: PartialResult) -> None:
         hear(known)
-        if known.n_chunks >= 4:
+        if known.n_chunks[0] >= 4:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         measure(store=store, hear=stop_later)
-    assert parts[-1].divergence is not None and parts[-1].perplexity.is_partial
+    assert parts[-1].comparison is not None and parts[-1].perplexity.is_partial
     again = measure(store=store, hear=hear)
     assert parts[-1].perplexity.n_chunks == 7
-    assert again.divergence == whole.divergence is not None
+    assert again.comparison == whole.comparison is not None
     assert figures(again.perplexity) == figures(whole.perplexity)
     assert again.base is not None and whole.base is not None
     assert figures(again.base) == figures(whole.base)
@@ -337,5 +338,5 @@ def test_measurements_against_other_bases_are_kept_beside(
     first = run(base=stories, store=store)
     for base, logits in ((None, None), (others["patched"], None), (None, others["logits"])):
         kept = run(base=base, base_logits=logits, store=store)
-        assert kept.divergence == run(base=base, base_logits=logits).divergence
-    assert run(base=stories, store=store, hear=stop).divergence == first.divergence
+        assert kept.comparison == run(base=base, base_logits=logits).comparison
+    assert run(base=stories, store=store, hear=stop).comparison == first.comparison

@@ -19,7 +19,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.progress import NO_PROGRESS
-from ggufsurgeon.scoring.perplexity import TextSettings
+from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
 

@@ -1,0 +1,64 @@
+"""Perplexity of the scored tokens of chunks, with its standard error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.statistics.estimate import exponential
+from ggufsurgeon.statistics.scores import Losses
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """exp(mean negative log-likelihood) of the scored tokens of a text."""
+
+    value: float
+    error: float
+    """Standard error if tokens were independent, as llama-perplexity prints it."""
+    n_chunks: int
+    n_ctx: int
+    """Tokens of a chunk."""
+    n_scored: int
+    """Scored tokens of all chunks."""
+    seconds: float
+    """Time that this run spent on these scores, from the text to the result."""
+    tokens_per_second: float
+    """Tokens of the chunks that this run decoded; 0 when it decoded none."""
+    devices: tuple[DeviceUse, ...] = ()
+    n_chunks_in_all: int = 0
+    """Chunks of the text: `n_chunks`, or more where the run was interrupted."""
+    chunk_losses: tuple[float, ...] = ()
+    """Mean loss of each chunk, in nats."""
+    position_losses: tuple[float, ...] = ()
+    """Mean loss of each scored position over the chunks; the last is of position n_ctx - 2."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the run was interrupted."""
+        return self.n_chunks < self.n_chunks_in_all
+
+
+def estimate_perplexity(
+    losses: Losses, n_ctx: int, n_chunks_in_all: int, n_measured: int, seconds: float
+) -> Perplexity:
+    """The perplexity of losses [n_chunks, n_scored] of chunks of `n_ctx` tokens.
+
+    This run measured the last `n_measured` chunks in `seconds`.
+    """
+    mean = float(losses.mean())
+    variance = float((losses**2).mean()) - mean**2
+    value = exponential(mean)
+    return Perplexity(
+        value=value,
+        error=value * math.sqrt(max(variance, 0) / max(losses.size - 1, 1)),
+        n_chunks=len(losses),
+        n_ctx=n_ctx,
+        n_scored=losses.size,
+        seconds=seconds,
+        tokens_per_second=n_measured * n_ctx / seconds if n_measured else 0.0,
+        n_chunks_in_all=n_chunks_in_all,
+        chunk_losses=tuple(losses.mean(axis=1).tolist()),
+        position_losses=tuple(losses.mean(axis=0).tolist()),
+    )
