@@ -60,7 +60,7 @@ class Shape:
         return self.offset(self.n_chunks, 0)
 
     def offset(self, chunk: int, row: int) -> int:
-        """Where a row begins, in bytes from the begin of the file."""
+        """The place of a row, in bytes from the beginning of the file."""
         return self.header_n_bytes + (chunk * self.n_rows + row) * self.row_n_bytes
 
 

@@ -29,10 +29,6 @@ class BaseRows:
     rows: npt.NDArray[Any]
     n_vocab: int
 
-    def part(self, part: slice) -> BaseRows:
-        """Some of the rows."""
-        return BaseRows(self.rows[part], self.n_vocab)
-
     @property
     def is_quantised(self) -> bool:
         """Whether these are rows of a logits file, with 16 bits a logit."""

@@ -15,7 +15,7 @@ import numpy as np
 T = TypeVar("T")
 
 Generator = Callable[[], int]
-"""Of integers from 0 to 2**32 - 1."""
+"""A source of random integers from 0 to 2**32 - 1."""
 
 
 def draw(tasks: Sequence[T], n: int | None, *, as_hellaswag: bool) -> tuple[T, ...]:

@@ -13,7 +13,7 @@ from ggufsurgeon.rules.blocks import find_blocks
 
 
 class Limits:
-    """What holds for paths over these models, from their headers.
+    """The limits for paths over these models, from their headers.
 
     Metadata sets no limits: a block of a loaded model is what it is, wherever it runs.
     """

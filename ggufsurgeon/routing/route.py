@@ -1,4 +1,4 @@
-"""A layer path over loaded models, to ask for logits or to let it speak."""
+"""A layer path over loaded models, for logits and for generated text."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class Decoded(NamedTuple):
     piece: slice
     """The positions that were decoded."""
     logits: Results
-    """Of the wanted positions, text by text, [n_texts * n_wanted, n_vocab]: a view that holds
-    until the next decode."""
+    """Logits of the wanted positions, text by text, [n_texts * n_wanted, n_vocab]: a view that
+    holds until the next decode."""
 
 
 class Router:
@@ -75,13 +75,13 @@ class Router:
 
     @property
     def n_blocks(self) -> int:
-        """Of the first model, as the main graph runs them."""
+        """Blocks of the first model, as the main graph runs them."""
         return self._models[0].n_blocks
 
     def logits(
         self, tokens: Integers, paths: Iterable[LayerPath], wanted: Flags | None = None
     ) -> Iterator[Results]:
-        """For each path in turn the logits of the tokens with `wanted` (all), [n_wanted, n_vocab].
+        """Logits of the tokens with `wanted` (all), [n_wanted, n_vocab], along each path in turn.
 
         One pass over the model gives all states that single windows need; each path then costs
         one pass, and one more for each further jump. Raises RefusedError for a path that cannot

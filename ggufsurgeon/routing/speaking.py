@@ -1,4 +1,4 @@
-"""From a prompt to text, along a layer path: a job for a child process."""
+"""Text generated from a prompt along a layer path: a job for a runner."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ggufsurgeon.routing.route import route
 
 @dataclass(frozen=True)
 class Speech:
-    """What a model said, and how fast."""
+    """The text that a model generated, and how fast."""
 
     layer_path: str
     text: str
     n_prompt: int
     n_tokens: int
     seconds_to_first: float
-    """Making the contexts, running the prompt and drawing the first token."""
+    """Time for making the contexts, running the prompt and drawing the first token."""
     tokens_per_second: float
-    """Of the tokens after the first; 0 when there are none."""
+    """Rate of the tokens after the first; 0 when there are none."""
 
 
 def speak(
@@ -39,13 +39,13 @@ def speak(
     options: Devices,
     reporter: Reporter,
 ) -> Speech:
-    """Up to `n_tokens` tokens after the prompt; each piece of text is said as it comes.
+    """Generate up to `n_tokens` tokens after the prompt; each piece of text is emitted as it comes.
 
-    Raises UsageError for a model that does not go on with texts.
+    Raises UsageError for a model that does not continue texts.
     """
     model = session.model(path, options)
     if model.no_text:
-        raise UsageError(f"{path} cannot go on with a text: {model.no_text}")
+        raise UsageError(f"{path} cannot continue a text: {model.no_text}")
     tokens = model.tokenize(prompt)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, times = "", [time.perf_counter()]

@@ -30,7 +30,7 @@ class Stage:
         self._context = context
         self._taps = taps
         self._entrances: dict[tuple[int, int], Entrances] = {}
-        """By the shape of a batch: names of some nodes count the nodes before them."""
+        """Inputs of blocks by the shape of a batch: some names of nodes count those before them."""
 
     def clear(self) -> None:
         """Forget all sequences."""

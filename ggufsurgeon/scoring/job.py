@@ -101,7 +101,7 @@ def _opened_file(task: ScoringTask) -> Iterator[LogitsFile | None]:
 
 @contextmanager
 def _room_for_group(task: ScoringTask, chunks: Chunks, model: Model) -> Iterator[KeptLogits | None]:
-    """Where the logits of a reference that is a path of the same model are kept, for a group."""
+    """Room for a group's logits of the reference, if it is a path of the same model."""
     if not isinstance(task.reference, PathReference):
         yield None
         return

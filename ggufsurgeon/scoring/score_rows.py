@@ -28,7 +28,7 @@ ScoresByPlace: TypeAlias = "dict[tuple[int, int], TokenScores]"
 
 
 class _Run(NamedTuple):
-    """Some rows that one thread scores."""
+    """Consecutive rows that one thread scores at a time."""
 
     rows: LogitRows
     places: range

@@ -49,7 +49,7 @@ class Comparison:
     n_chunks: int
     perplexity: Estimate
     base_perplexity: Estimate
-    """From the rows of the base: with the clamp of a logits file, if it is one."""
+    """Perplexity by the rows of the base: with the clamp of a logits file, if it is one."""
     correlation: float
     """Correlation of the losses of the two, from -1 to 1."""
     ln_ratio: Estimate
@@ -130,7 +130,7 @@ def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
 
 
 def _mean(values: Values) -> _Moments:
-    """As llama-perplexity: squares are of the values' own type, sums are of 64 bits."""
+    """The mean as llama-perplexity has it: squares are of the values' type, sums of 64 bits."""
     n = len(values)
     mean = float(values.mean(dtype=np.float64))
     variance = float((values**2).mean(dtype=np.float64)) - mean**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,6 +102,10 @@ def test_scores_are_those_of_each_path_alone(stories: Path, seed: int) -> None:
     for path, scores in zip(paths, together, strict=True):
         (alone,) = scores_of(task_of(stories, [path], PathReference(reference)))
         assert_equal(scores, alone)
+    own = scores_of(task_of(stories, [None if reference is None else str(reference)], None))
+    for scores in together:
+        assert scores.base_losses is not None
+        assert np.array_equal(scores.base_losses, own[0].losses), "those of the reference"
 
 
 TINY = {
@@ -259,9 +264,12 @@ def test_paths_that_are_added_use_the_same_store(stories: Path, tmp_path: Path) 
 def test_each_path_tells_its_own_rate(stories: Path) -> None:
     task = task_of(stories, [None, *WINDOWS[:2]])
     with InProcess() as runner:
+        start = time.perf_counter()
         results = score_paths(task, runner)
+        spent = time.perf_counter() - start
     seconds = [result.perplexity.seconds for result in results]
     assert len(set(seconds)) == 3 and min(seconds) > 0
+    assert sum(seconds) < spent, "no time counts twice"
     for result in results:
         rate = result.perplexity.tokens_per_second
         assert rate * result.perplexity.seconds == pytest.approx(5 * 64)
