@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -28,6 +27,7 @@ from ggufsurgeon.cli.options import (
     device_options,
     optional_layer_path,
 )
+from ggufsurgeon.cli.serializers import change_as_json, choices_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_table, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -154,34 +154,13 @@ def _as_it_is(model: Path) -> LayerPath:
 def _as_json(
     named: list[tuple[Path, Choices]], difference: Change | None, details: bool
 ) -> dict[str, Any]:
-    told = [{"model": str(path)} | _choices_as_json(one, details) for path, one in named]
-    base = {"base": told[1]} if len(told) == 2 else {}
-    changed = {"change": _means_as_json(difference)} if difference is not None else {}
-    return told[0] | base | changed
-
-
-def _choices_as_json(of: Choices, details: bool) -> dict[str, Any]:
-    return {
-        "layer_path": of.layer_path,
-        "n_tasks": of.n_tasks,
-        **_means_as_json(of),
-        **({"answers": [asdict(answer) for answer in of.answers]} if details else {}),
-        "n_tasks_in_all": of.n_tasks_in_all,
-        "devices": [asdict(use) for use in of.devices],
-        "is_partial": of.is_partial,
-    }
-
-
-def _means_as_json(of: Choices | Change) -> dict[str, Any]:
-    return {
-        "accuracy": _estimate_as_json(of.accuracy),
-        "accuracy_normalised": _estimate_as_json(of.accuracy_normalised),
-        "margin": _estimate_as_json(of.margin),
-    }
-
-
-def _estimate_as_json(of: Estimate) -> dict[str, float | None]:
-    return {"mean": of.value, "error": of.error}
+    results = [
+        {"model": str(path), **choices_as_json(measured, details=details)}
+        for path, measured in named
+    ]
+    base = {"base": results[1]} if len(results) == 2 else {}
+    changed = {"change": change_as_json(difference)} if difference is not None else {}
+    return results[0] | base | changed
 
 
 def _print(named: list[tuple[Path, Choices]], difference: Change | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
@@ -10,6 +9,7 @@ import typer
 
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.options import MEASURING, OUTPUT
+from ggufsurgeon.cli.serializers import comparison_as_json, perplexity_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
@@ -79,72 +79,21 @@ Replace: TypeAlias = Annotated[
 
 def measured_as_json(measured: PathResult, details: bool) -> dict[str, Any]:
     """The perplexity of the model; its base and the divergence where there are any."""
-    told = _row_as_json(measured.perplexity, details)
+    told = _perplexity_as_json(measured.perplexity, details)
     if measured.layer_path:
         told["layer_path"] = measured.layer_path
     if measured.base is not None:
-        told["base"] = _row_as_json(measured.base, details)
+        told["base"] = _perplexity_as_json(measured.base, details)
     if measured.base_layer_path:
         told["base"]["layer_path"] = measured.base_layer_path
     if measured.comparison is not None:
         told["perplexity_ratio"] = measured.comparison.ratio.value
-        told["divergence"] = _comparison_as_json(measured.comparison)
+        told["divergence"] = comparison_as_json(measured.comparison)
     return told
 
 
-def perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
-    """The fields of a perplexity; the losses of chunks and positions with `details`."""
-    losses = {
-        "chunk_losses": list(result.chunk_losses),
-        "position_losses": list(result.position_losses),
-    }
-    return {
-        "perplexity": result.value,
-        "perplexity_error": result.error,
-        "n_chunks": result.n_chunks,
-        "n_ctx": result.n_ctx,
-        "n_scored": result.n_scored,
-        "seconds": result.seconds,
-        "tokens_per_second": result.tokens_per_second,
-        "devices": [asdict(use) for use in result.devices],
-        "n_chunks_in_all": result.n_chunks_in_all,
-        **(losses if details else {}),
-    }
-
-
-def _row_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
-    return perplexity_as_json(result, details) | {"is_partial": result.is_partial}
-
-
-def _comparison_as_json(found: Comparison) -> dict[str, Any]:
-    return {
-        "n_scored": found.n_scored,
-        "n_chunks": found.n_chunks,
-        "perplexity": _estimate_as_json(found.perplexity),
-        "base_perplexity": _estimate_as_json(found.base_perplexity),
-        "correlation": found.correlation,
-        "ln_ratio": _estimate_as_json(found.ln_ratio),
-        "ln_ratio_error_over_chunks": found.ln_ratio_error_over_chunks,
-        "ratio": _estimate_as_json(found.ratio),
-        "difference": _estimate_as_json(found.difference),
-        "kl": _spread_as_json(found.kl),
-        "delta_p": _spread_as_json(found.delta_p),
-        "rms_delta_p": _estimate_as_json(found.rms_delta_p),
-        "same_top": _estimate_as_json(found.same_top),
-    }
-
-
-def _estimate_as_json(of: Estimate) -> dict[str, float | None]:
-    return {"value": of.value, "error": of.error}
-
-
-def _spread_as_json(of: Spread) -> dict[str, Any]:
-    return {
-        "mean": _estimate_as_json(of.mean),
-        "maximum": of.maximum,
-        "percentiles": dict(of.percentiles),
-        "minimum": of.minimum,
-    }
+def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
+    return {**perplexity_as_json(result, details=details), "is_partial": result.is_partial}
 
 
 def along(names: tuple[str, str], measured: PathResult) -> tuple[str, str]:

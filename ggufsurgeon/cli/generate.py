@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from ggufsurgeon.cli.options import (
     device_options,
     optional_layer_path,
 )
+from ggufsurgeon.cli.serializers import speech_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
 from ggufsurgeon.container.gguf_file import open_gguf
 
@@ -105,7 +105,7 @@ def generate(
         hear=None if json else print_piece,
     )
     if json:
-        print_json(asdict(result))
+        print_json(speech_as_json(result))
         return
     print_text("")
     print_note(

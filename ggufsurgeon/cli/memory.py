@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ggufsurgeon.cli.options import split_shares
+from ggufsurgeon.cli.serializers import loads_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.errors import UsageError
@@ -54,8 +54,8 @@ def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
     return {
         "n_ctx": prediction.settings.n_ctx,
         "n_bytes_margin": MARGIN,
-        "before": [asdict(load) for load in prediction.before],
-        "after": [asdict(load) for load in prediction.after],
+        "before": loads_as_json(prediction.before),
+        "after": loads_as_json(prediction.after),
         "suggested_tensor_split": prediction.suggested_split,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 
 from ggufsurgeon import api
 from ggufsurgeon.cli.devices import print_devices
-from ggufsurgeon.cli.divergence import perplexity_as_json
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     GpuLayers,
@@ -20,6 +18,13 @@ from ggufsurgeon.cli.options import (
     TensorSplit,
     Threads,
     device_options,
+)
+from ggufsurgeon.cli.serializers import (
+    devices_as_json,
+    embedding_as_json,
+    equivalence_as_json,
+    generation_as_json,
+    perplexity_as_json,
 )
 from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
 
@@ -103,7 +108,7 @@ def _as_json(outcome: Verification) -> dict[str, Any]:
             {"name": check.name, "ok": check.ok, "detail": check.detail} for check in outcome.checks
         ],
         **{f"{name}_run": _run_as_json(run) for name, run in _runs(outcome)},
-        "equivalence": asdict(runs.equivalence) if runs.equivalence else None,
+        "equivalence": equivalence_as_json(runs.equivalence) if runs.equivalence else None,
         "suggested_tensor_split": runs.suggested_split,
     }
 
@@ -114,10 +119,10 @@ def _run_as_json(run: ModelRun | None) -> dict[str, Any] | None:
     return {
         "n_blocks": run.n_blocks,
         "no_text": run.no_text,
-        "generation": asdict(run.generation) if run.generation else None,
-        "perplexity": perplexity_as_json(run.perplexity, True) if run.perplexity else None,
-        "embedding": asdict(run.embedding) if run.embedding else None,
-        "devices": [asdict(use) for use in run.devices],
+        "generation": generation_as_json(run.generation) if run.generation else None,
+        "perplexity": perplexity_as_json(run.perplexity, details=True) if run.perplexity else None,
+        "embedding": embedding_as_json(run.embedding) if run.embedding else None,
+        "devices": devices_as_json(run.devices),
     }
 
 

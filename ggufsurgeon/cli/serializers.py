@@ -1,0 +1,185 @@
+"""JSON objects of results: their keys are a promise, whatever the fields behind them are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.device_use import DeviceUse
+    from ggufsurgeon.multiple_choice.choices import Answer, Change, Choices
+    from ggufsurgeon.routing.speaking import Speech
+    from ggufsurgeon.sizing.prediction import DeviceLoad
+    from ggufsurgeon.statistics.divergence import Comparison, Spread
+    from ggufsurgeon.statistics.estimate import Estimate
+    from ggufsurgeon.statistics.perplexity import Perplexity
+    from ggufsurgeon.verification.embedding import Embedding
+    from ggufsurgeon.verification.equivalence import Equivalence
+    from ggufsurgeon.verification.generation import Generation
+
+Json = dict[str, Any]
+
+
+def devices_as_json(devices: Sequence[DeviceUse]) -> list[Json]:
+    """What each device held of a model that ran."""
+    return [
+        {
+            "device": use.device,
+            "description": use.description,
+            "blocks": list(use.blocks),
+            "has_output": use.has_output,
+            "n_bytes_weights": use.n_bytes_weights,
+            "n_bytes_kv": use.n_bytes_kv,
+            "n_bytes_state": use.n_bytes_state,
+            "n_bytes_compute": use.n_bytes_compute,
+            "n_bytes_memory": use.n_bytes_memory,
+        }
+        for use in devices
+    ]
+
+
+def loads_as_json(loads: Sequence[DeviceLoad]) -> list[Json]:
+    """What each device will have to hold; null for what is not known."""
+    return [
+        {
+            "device": load.device,
+            "blocks": list(load.blocks),
+            "has_output": load.has_output,
+            "n_bytes_weights": load.n_bytes_weights,
+            "n_bytes_kv": dict(load.n_bytes_kv),
+            "n_bytes_kv_1k": dict(load.n_bytes_kv_1k),
+            "n_bytes_state": load.n_bytes_state,
+            "n_bytes": load.n_bytes,
+            "n_bytes_memory": load.n_bytes_memory,
+            "fits": load.fits,
+        }
+        for load in loads
+    ]
+
+
+def perplexity_as_json(result: Perplexity, *, details: bool) -> Json:
+    """A perplexity; with `details`, the losses by chunk and by position in nats."""
+    losses = {
+        "chunk_losses": list(result.chunk_losses),
+        "position_losses": list(result.position_losses),
+    }
+    return {
+        "perplexity": result.value,
+        "perplexity_error": result.error,
+        "n_chunks": result.n_chunks,
+        "n_ctx": result.n_ctx,
+        "n_scored": result.n_scored,
+        "seconds": result.seconds,
+        "tokens_per_second": result.tokens_per_second,
+        "devices": devices_as_json(result.devices),
+        "n_chunks_in_all": result.n_chunks_in_all,
+        **(losses if details else {}),
+    }
+
+
+def comparison_as_json(found: Comparison) -> Json:
+    """The statistics of a model against a base."""
+    return {
+        "n_scored": found.n_scored,
+        "n_chunks": found.n_chunks,
+        "perplexity": _estimate_as_json(found.perplexity),
+        "base_perplexity": _estimate_as_json(found.base_perplexity),
+        "correlation": found.correlation,
+        "ln_ratio": _estimate_as_json(found.ln_ratio),
+        "ln_ratio_error_over_chunks": found.ln_ratio_error_over_chunks,
+        "ratio": _estimate_as_json(found.ratio),
+        "difference": _estimate_as_json(found.difference),
+        "kl": _spread_as_json(found.kl),
+        "delta_p": _spread_as_json(found.delta_p),
+        "rms_delta_p": _estimate_as_json(found.rms_delta_p),
+        "same_top": _estimate_as_json(found.same_top),
+    }
+
+
+def _estimate_as_json(estimate: Estimate) -> Json:
+    return {"value": estimate.value, "error": estimate.error}
+
+
+def _spread_as_json(spread: Spread) -> Json:
+    return {
+        "mean": _estimate_as_json(spread.mean),
+        "maximum": spread.maximum,
+        "percentiles": dict(spread.percentiles),
+        "minimum": spread.minimum,
+    }
+
+
+def choices_as_json(measured: Choices, *, details: bool) -> Json:
+    """Accuracies and margin over tasks; with `details`, the answer to each."""
+    answers = {"answers": [_answer_as_json(answer) for answer in measured.answers]}
+    return {
+        "layer_path": measured.layer_path,
+        "n_tasks": measured.n_tasks,
+        **_means_as_json(measured),
+        **(answers if details else {}),
+        "n_tasks_in_all": measured.n_tasks_in_all,
+        "devices": devices_as_json(measured.devices),
+        "is_partial": measured.is_partial,
+    }
+
+
+def change_as_json(difference: Change) -> Json:
+    """The paired differences of two models over the same tasks."""
+    return _means_as_json(difference)
+
+
+def _means_as_json(means: Choices | Change) -> Json:
+    return {
+        "accuracy": _mean_as_json(means.accuracy),
+        "accuracy_normalised": _mean_as_json(means.accuracy_normalised),
+        "margin": _mean_as_json(means.margin),
+    }
+
+
+def _mean_as_json(mean: Estimate) -> Json:
+    return {"mean": mean.value, "error": mean.error}
+
+
+def _answer_as_json(answer: Answer) -> Json:
+    return {
+        "id": answer.id,
+        "answer": answer.answer,
+        "log_likelihoods": list(answer.log_likelihoods),
+        "normalised": list(answer.normalised),
+        "chosen": answer.chosen,
+        "chosen_normalised": answer.chosen_normalised,
+        "margin": answer.margin,
+    }
+
+
+def speech_as_json(speech: Speech) -> Json:
+    """A generated text, with its rate in tokens per second."""
+    return {
+        "layer_path": speech.layer_path,
+        "text": speech.text,
+        "n_prompt": speech.n_prompt,
+        "n_tokens": speech.n_tokens,
+        "seconds_to_first": speech.seconds_to_first,
+        "tokens_per_second": speech.tokens_per_second,
+    }
+
+
+def generation_as_json(generation: Generation) -> Json:
+    """The greedy continuation that `verify` asked for."""
+    return {"n_tokens": generation.n_tokens, "text": generation.text}
+
+
+def embedding_as_json(embedding: Embedding) -> Json:
+    """The shape of the embeddings of an encoder."""
+    return {"n_tokens": embedding.n_tokens, "n_embd": embedding.n_embd}
+
+
+def equivalence_as_json(equivalence: Equivalence) -> Json:
+    """How far the written file is from the routed path."""
+    return {
+        "ok": equivalence.ok,
+        "max_abs_diff": equivalence.max_abs_diff,
+        "mean_kl": equivalence.mean_kl,
+        "n_tokens": equivalence.n_tokens,
+        "n_prompt": equivalence.n_prompt,
+    }

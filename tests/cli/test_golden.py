@@ -1,0 +1,101 @@
+"""The JSON of every command, kept in golden/.
+
+After a change of the JSON that is meant, write the files anew and read the difference:
+`WRITE_GOLDEN=1 python -m pytest tests/cli/test_golden.py; git diff tests/cli/golden`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.builders import llama_model
+from tests.cli.test_help import COMMANDS
+from tests.conftest import ROOT, Run
+
+GOLDEN = Path(__file__).parent / "golden"
+WINDOW = ("--window", "1:3")
+TEXT = ("--text", "prose.txt", "--ctx", "64", "--chunks", "4")
+SHORT = ("--ctx", "16", "--chunks", "2")
+TASKS = ("--tasks", "choices.jsonl", "--limit", "2")
+CASES: dict[str, tuple[str, ...]] = {
+    "inspect": ("inspect", "tiny.gguf"),
+    "plan": ("plan", "model.gguf", *WINDOW, "-ts", "1,1", "--memory", "1GB,3GB"),
+    "patch": ("patch", "model.gguf", "new.gguf", *WINDOW),
+    "verify": ("verify", "patched.gguf", "--source", "model.gguf", "--thorough", *SHORT),
+    "generate": ("generate", "model.gguf", *WINDOW, "--prompt", "Once", "--tokens", "8"),
+    "perplexity": ("perplexity", "model.gguf", *TEXT),
+    "perplexity_details": ("perplexity", "model.gguf", *TEXT, "--details"),
+    "perplexity_window": ("perplexity", "model.gguf", *TEXT, *WINDOW, "--base-layers", "0..4"),
+    "choose": ("choose", "model.gguf", *TASKS),
+    "choose_window": ("choose", "model.gguf", *TASKS, *WINDOW, "--details"),
+}
+NEEDS_LLAMA = {"verify", "generate", "perplexity", "choose"}
+VARYING = {
+    *("seconds", "seconds_to_first", "tokens_per_second"),
+    *("description", "n_bytes_memory", "n_bytes_compute", "detail"),
+}
+"""Keys whose values differ from run to run or from machine to machine."""
+
+
+def normalised(value: Any, key: str = "") -> Any:
+    """The value with "varies" in place of what does."""
+    if key in VARYING and value is not None:
+        return "varies"
+    if isinstance(value, dict):
+        return {name: normalised(each, name) for name, each in value.items()}
+    return [normalised(each, key) for each in value] if isinstance(value, list) else value
+
+
+def assert_alike(found: Any, expected: Any, where: str) -> None:
+    """The same keys in the same order, types and values; other CPUs round floats differently."""
+    assert type(found) is type(expected), where
+    if isinstance(found, dict):
+        assert list(found) == list(expected), where
+        for key in found:
+            assert_alike(found[key], expected[key], f"{where}.{key}")
+    elif isinstance(found, list):
+        assert len(found) == len(expected), where
+        for n, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_alike(one, other, f"{where}[{n}]")
+    elif isinstance(found, float):
+        assert found == pytest.approx(expected, rel=1e-2, abs=1e-3), where
+    else:
+        assert found == expected, where
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json(case: str, stories: Path, tmp_path: Path, surgeon: Run) -> None:
+    command = CASES[case][0]
+    if command in NEEDS_LLAMA:
+        pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    shutil.copy(stories, tmp_path / "model.gguf")
+    shutil.copy(ROOT / "fixtures/tasks/choices.jsonl", tmp_path)
+    (tmp_path / "tiny.gguf").write_bytes(llama_model(3))
+    (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
+    if command == "verify":
+        assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
+    done = surgeon(*CASES[case], "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = normalised(json.loads(done.stdout))
+    kept = GOLDEN / f"{case}.json"
+    if "WRITE_GOLDEN" in os.environ:
+        kept.write_text(json.dumps(found, indent=1) + "\n")
+    assert_alike(found, json.loads(kept.read_text()), case)
+
+
+def test_every_command_has_a_golden_file() -> None:
+    assert {arguments[0] for arguments in CASES.values()} == set(COMMANDS)
+    assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
+
+
+def test_no_object_is_written_by_the_names_of_fields() -> None:
+    """A field that is renamed must not rename a key."""
+    modules = (ROOT / "ggufsurgeon/cli").glob("*.py")
+    assert [path.name for path in modules if "asdict" in path.read_text()] == []
