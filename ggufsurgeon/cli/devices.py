@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.cli.memory import layers_text
@@ -11,27 +11,28 @@ from ggufsurgeon.cli.terminal import n_bytes_text, print_table
 if TYPE_CHECKING:
     from ggufsurgeon.engine.device_use import DeviceUse
 
-COLUMNS = ("", "device", "blocks", "weights", "KV", "state", "compute", "all", "of")
+COLUMNS = ("device", "blocks", "weights", "cache", "compute", "total")
 
 
 def print_devices(runs: Sequence[tuple[str, Sequence[DeviceUse]]]) -> None:
-    """A table, if anything but the CPU was used. `runs` are names of models and their devices."""
-    if any(use.device != "CPU" for _, devices in runs for use in devices):
-        print_table("Devices", COLUMNS, list(_rows(runs)))
-
-
-def _rows(runs: Sequence[tuple[str, Sequence[DeviceUse]]]) -> Iterator[list[str]]:
+    """Tables, if anything but the CPU was used. `runs` are names of models and their devices."""
+    if all(use.device == "CPU" for _, devices in runs for use in devices):
+        return
     for name, devices in runs:
-        for n, use in enumerate(devices):
-            sizes = (
-                use.n_bytes_weights,
-                use.n_bytes_kv,
-                use.n_bytes_state,
-                use.n_bytes_compute,
-            )
-            yield [
-                name if n == 0 else "",
-                f"{use.device} ({use.description})",
-                layers_text(use.blocks, use.has_output),
-                *map(n_bytes_text, (*sizes, sum(sizes), use.n_bytes_memory)),
-            ]
+        print_table(f"Devices: {name}", COLUMNS, [_row(use) for use in devices])
+    found = {
+        use.device: (use.device, use.description, n_bytes_text(use.n_bytes_memory))
+        for _, devices in runs
+        for use in devices
+    }
+    print_table("Memory of the devices", ("device", "", "memory"), list(found.values()))
+
+
+def _row(use: DeviceUse) -> tuple[str, ...]:
+    n_bytes_cache = use.n_bytes_kv + use.n_bytes_state
+    sizes = (use.n_bytes_weights, n_bytes_cache, use.n_bytes_compute)
+    return (
+        use.device,
+        layers_text(use.blocks, use.has_output),
+        *map(n_bytes_text, (*sizes, sum(sizes))),
+    )

@@ -32,11 +32,16 @@ def device_settings(
     shares = split_shares(tensor_split) or tuple(map(float, sizes)) or (1.0,)
     if sizes and len(sizes) != len(shares):
         raise UsageError(
-            f"--memory tells of {len(sizes)} devices and --tensor-split of {len(shares)}"
+            f"--memory lists {_counted(len(sizes), 'size')}, "
+            f"--tensor-split {_counted(len(shares), 'share')}: expected one for each GPU"
         )
     longest = header.get(f"{header.architecture}.context_length")
     n_ctx = min(DEFAULT_CTX, longest) if isinstance(longest, int) and longest else DEFAULT_CTX
     return DeviceSettings(shares, -1 if n_gpu_layers is None else n_gpu_layers, ctx or n_ctx, sizes)
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
 def _n_bytes(size: str) -> int:
@@ -61,38 +66,49 @@ def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def print_prediction(prediction: Prediction) -> None:
-    """A prediction as a table, and what it does not tell."""
-    settings = prediction.settings
+    """A prediction as tables of 80 columns, and what they leave out."""
+    settings, after = prediction.settings, prediction.after
+    n_ctx = settings.n_ctx
     print_table(
-        f"Memory, from the header alone, with a context of {settings.n_ctx} tokens",
-        _columns(settings),
-        [_row(*loads, settings) for loads in zip(prediction.after, prediction.before, strict=True)],
+        f"Memory, predicted from the header, with a context of {n_ctx} tokens",
+        ["device", "blocks", "weights", "cache", "total", "before"],
+        [_row(*loads) for loads in zip(after, prediction.before, strict=True)],
     )
+    print_table(
+        "Cache: KV by type and tokens, and recurrent state",
+        ["device", f"f16, {n_ctx}", f"q8_0, {n_ctx}", "f16, 1024", "q8_0, 1024", "state"],
+        [_cache_row(load) for load in after],
+    )
+    if settings.memory:
+        columns = ["device", "total", "memory", "fits"]
+        print_table("Does it fit?", columns, [_fit_row(load) for load in after])
     for note in _notes(prediction):
         print_text(f"note: {note}")
     print_text("")
 
 
-def _columns(settings: DeviceSettings) -> list[str]:
-    columns = ["device", "blocks", "weights", "KV of 1024, f16", "q8_0"]
-    columns += [f"KV of {settings.n_ctx}, f16", "state", "all", "all before"]
-    return columns + ["memory", "fits"] * bool(settings.memory)
-
-
-def _row(after: DeviceLoad, before: DeviceLoad, settings: DeviceSettings) -> list[str]:
-    cells = [
+def _row(after: DeviceLoad, before: DeviceLoad) -> tuple[str, ...]:
+    kv, state = after.n_bytes_kv["f16"], after.n_bytes_state
+    cache = None if kv is None or state is None else kv + state
+    return (
         after.device,
         layers_text(after.blocks, after.has_output),
         n_bytes_text(after.n_bytes_weights),
-        *(_text(n_bytes) for n_bytes in after.n_bytes_kv_1k.values()),
-        _text(after.n_bytes_kv["f16"]),
-        _text(after.n_bytes_state),
+        _text(cache),
         _text(after.n_bytes),
         _text(before.n_bytes),
-    ]
-    if settings.memory and after.n_bytes_memory is not None:
-        cells += [n_bytes_text(after.n_bytes_memory), FITS[after.fits]]
-    return cells
+    )
+
+
+def _cache_row(load: DeviceLoad) -> tuple[str, ...]:
+    by_type = (*load.n_bytes_kv.values(), *load.n_bytes_kv_1k.values())
+    return load.device, *map(_text, by_type), _text(load.n_bytes_state)
+
+
+def _fit_row(load: DeviceLoad) -> tuple[str, ...]:
+    if load.n_bytes_memory is None:
+        return load.device, _text(load.n_bytes), "-", "-"
+    return load.device, _text(load.n_bytes), n_bytes_text(load.n_bytes_memory), FITS[load.fits]
 
 
 def _text(n_bytes: int | None) -> str:

@@ -45,6 +45,14 @@ def test_a_boundary_that_moves(smollm2: Path, surgeon: Run) -> None:
     assert "--tensor-split 21,17 balances the bytes" in done.stdout
 
 
+def test_tables_of_memory_fit_80_columns(smollm2: Path, surgeon: Run) -> None:
+    options = ["--window", "10:17", "-ts", "1,1", "--memory", "24GB,100GB", "--ctx", "8192"]
+    told = surgeon("plan", smollm2, *options).stdout
+    tables = told[told.index("Memory, predicted") : told.index("note:")]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert tables.count("GPU 1") == 3
+
+
 @pytest.mark.parametrize(
     ("options", "suggested"),
     [
@@ -97,7 +105,9 @@ def test_memory_and_split_that_disagree(stories: Path, surgeon: Run) -> None:
     options = ["--memory", "1GB", "--tensor-split", "1,1"]
     done = surgeon("plan", stories, "--window", "1:3", *options)
     assert done.returncode == 2
-    assert "--memory tells of 1 devices and --tensor-split of 2" in done.stderr
+    assert (
+        "--memory lists 1 size, --tensor-split 2 shares: expected one for each GPU" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

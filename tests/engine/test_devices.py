@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,10 @@ def test_a_patched_file_is_proven_on_two_devices(
             n_kv, abs=2 * MIB_ROUNDING
         )
     told = surgeon(*command).stdout
-    assert "\nDevices\n" in told
-    assert "RPC1 (127.0.0.1:" in told
+    assert "\nDevices: source\n" in told and "\nDevices: patched\n" in told
+    assert re.search(r"^ RPC1 +127\.0\.0\.1:", told, re.MULTILINE)
+    tables = told[told.index("Devices: source") : told.index("note:")]
+    assert max(map(len, tables.splitlines())) <= 80
 
 
 def test_the_suggested_split_balances(
