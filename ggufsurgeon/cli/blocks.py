@@ -1,4 +1,4 @@
-"""What `inspect` shows of a model's blocks: their kinds, and which windows can be run twice."""
+"""Blocks of a model as `inspect` shows them: their kinds, and which windows can be repeated."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ggufsurgeon.rules.windows import Judgement
 
 MARKS = {"exact": "#", "exact on recent builds": "+", "refused": "."}
 WIDEST_MAP = 100
-"""Blocks; a wider map fits no screen."""
+"""Largest number of blocks of a map of windows, in characters of a line."""
 
 _NUMBERS = re.compile(r"\b(?:blocks? |with |every |has )\d+(?: (?:to|and) \d+)?|\d+ blocks")
 
 
 def status(judgement: Judgement) -> str:
-    """One of the keys of MARKS."""
+    """The judgement as one of the keys of MARKS."""
     if judgement.refusal:
         return "refused"
     return "exact on recent builds" if judgement.notes else "exact"
 
 
 def blocks_as_json(inspection: Inspection) -> dict[str, Any]:
-    """Kinds and windows in plain types; of the windows, those that are not simply exact."""
+    """Kinds and windows as JSON; of the windows, those that are not simply exact."""
     counts = Counter(status(judgement) for judgement in inspection.windows)
     special = {
         "{}:{}".format(*judgement.window): judgement.refusal or "; ".join(judgement.notes)
@@ -52,7 +52,7 @@ def print_blocks(inspection: Inspection) -> None:
 
 
 def _reason(judgement: Judgement) -> str:
-    """Why, without the numbers of blocks, which differ from window to window."""
+    """The reason without the numbers of blocks, which differ from window to window."""
     if judgement.refusal:
         return _NUMBERS.sub(lambda found: re.sub(r"\d+", "N", found[0]), judgement.refusal)
     return "; ".join(judgement.notes)
@@ -63,7 +63,7 @@ def _where(kinds: Sequence[str], kind: str) -> str:
 
 
 def _print_map(windows: Sequence[Judgement]) -> None:
-    """A row for each I, a column for each J."""
+    """Print a map of windows: a row for each I, a column for each J."""
     n_blocks = max(end for (_, end), _, _ in windows)
     if n_blocks > WIDEST_MAP:
         return

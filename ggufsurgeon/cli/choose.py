@@ -122,7 +122,7 @@ def choose(
 
 
 def _runs(model: Path, base: Path | None, path: AnyPath | None) -> list[tuple[Path, list[AnyPath]]]:
-    """Which models are asked, along which paths."""
+    """Models to ask, each with its layer paths."""
     if path is None:
         return [(asked, []) for asked in (model, base) if asked is not None]
     if base is None:
@@ -136,7 +136,7 @@ def _tell(named: list[tuple[Path, Choices]], tasks: Path, as_json: bool, details
         return
     from ggufsurgeon.multiple_choice.choices import change
 
-    # Where the base was broken off, its tasks are fewer.
+    # A base that was interrupted has fewer tasks.
     pair = [one for _, one in named if one.n_tasks == named[0][1].n_tasks]
     difference = change(*pair) if len(pair) == 2 else None
     if as_json:
@@ -173,11 +173,11 @@ def _print(named: list[tuple[Path, Choices]], difference: Change | None) -> None
         for path, one in named
     ]
     if difference is not None:
-        rows.append(("change, in pairs", *_cells(difference), ""))
+        rows.append(("paired difference", *_cells(difference), ""))
     columns = ["model", "accuracy", "normalised", "margin", "tasks"]
     title = "Choices by log-likelihood"
     if any(one.is_partial for _, one in named):
-        title += ", broken off"
+        title += " (partial)"
     print_table(title, columns, rows)
     print_devices([(str(path), one.devices) for path, one in named])
 
@@ -214,5 +214,5 @@ def _print_details(named: list[tuple[Path, Choices]], tasks: Path) -> None:
             )
             for found in one.answers
         ]
-        columns = ["task", "right", "chosen", "normalised", "margin", "log-likelihoods"]
+        columns = ["task", "correct", "chosen", "normalised", "margin", "log-likelihoods"]
         print_table(f"{tasks} by {title}", columns, rows)

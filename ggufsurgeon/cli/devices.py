@@ -1,4 +1,4 @@
-"""Which device held what, of models that were run."""
+"""The table of what each device held of models that ran."""
 
 from __future__ import annotations
 

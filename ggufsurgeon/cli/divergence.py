@@ -1,4 +1,4 @@
-"""How `ggufsurgeon perplexity` shows a model against a base."""
+"""Options and tables of `ggufsurgeon perplexity` for a model against a base."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _perplexity_as_json(result: Perplexity, details: bool) -> dict[str, Any]:
 
 
 def along(names: tuple[str, str], measured: PathResult) -> tuple[str, str]:
-    """What to call the model and its base, with the layer paths that they were run along."""
+    """Names of the model and its base, with the layer paths that they were run along."""
     paths = measured.layer_path, measured.base_layer_path
     model, base = (
         f"{name} along {path}" if path else name for name, path in zip(names, paths, strict=True)
@@ -106,13 +106,15 @@ def along(names: tuple[str, str], measured: PathResult) -> tuple[str, str]:
 
 
 def print_measured(measured: PathResult, name: str, base_name: str) -> None:
-    """The perplexities, how far they are apart, and what of that is noise."""
+    """Print the perplexities, their divergence, and whether it is more than noise."""
     comparison = measured.comparison
     reference = None if comparison is None else comparison.base_perplexity.value
     rows = [_perplexity_row(name, measured.perplexity, reference)]
     if measured.base is not None:
         rows.append(_perplexity_row(base_name, measured.base, reference))
-    title = "Perplexity, broken off" if measured.perplexity.is_partial else "Perplexity"
+    title, mine = "Perplexity", measured.perplexity
+    if mine.is_partial:
+        title += f" (partial, {mine.n_chunks} of {mine.n_chunks_in_all} chunks)"
     columns = ["model", "perplexity", "ratio", "chunks", "scored", "tokens/s"]
     print_table(title, columns, rows)
     if comparison is not None:
@@ -139,10 +141,10 @@ def _print_divergence(found: Comparison, base: str) -> None:
         _row("perplexity ratio", found.ratio),
         _row("perplexity difference", found.difference),
         ("correlation of ln(perplexity)", f"{100 * found.correlation:.2f} %", ""),
-        _row("KL divergence, nats a token", found.kl.mean),
-        _percent_row("Δp of the right token, mean", found.delta_p.mean),
-        _percent_row("Δp of the right token, RMS", found.rms_delta_p),
-        _percent_row("same likeliest token", found.same_top),
+        _row("KL divergence, nats per token", found.kl.mean),
+        _percent_row("Δp of the correct token, mean", found.delta_p.mean),
+        _percent_row("Δp of the correct token, RMS", found.rms_delta_p),
+        _percent_row("same top-1 token", found.same_top),
     ]
     print_table(f"Divergence from {base}", ["", "mean", "+/-"], rows)
     percentiles = [f"{name} %" if name != "50" else "median" for name in found.kl.percentiles]
@@ -150,7 +152,7 @@ def _print_divergence(found: Comparison, base: str) -> None:
     both = [(f"{kl:.6f}", f"{100 * delta:.3f}") for kl, delta in spreads]
     names = ["max", *percentiles, "min"]
     rows = [(name, *values) for name, values in zip(names, both, strict=True)]
-    print_table("Over the tokens", ["", "KL divergence", "Δp, %"], rows)
+    print_table("Per-token distribution", ["", "KL divergence", "Δp, %"], rows)
     print_text(_noise(found))
 
 
@@ -168,7 +170,7 @@ def _values(spread: Spread) -> list[float]:
 
 
 def _noise(found: Comparison) -> str:
-    """A sentence on whether the difference is noise; tokens are not really independent."""
+    """A line that compares ln(ratio) with twice the larger of its two standard errors."""
     value = found.ln_ratio.value
     text = f"ln ratio: +/- {found.ln_ratio.error or 0.0:.4f} if tokens were independent"
     if found.ln_ratio_error_over_chunks is not None:

@@ -1,4 +1,4 @@
-"""What `plan` predicts of memory: its options, and how it is shown."""
+"""The memory that `plan` predicts: its options, tables and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def device_settings(
     n_gpu_layers: int | None,
     memory: str | None,
 ) -> DeviceSettings:
-    """The devices that the options of `plan` describe; one where they say nothing."""
+    """The devices that the options of `plan` describe; one GPU by default."""
     sizes = tuple(_n_bytes(size) for size in memory.split(",")) if memory is not None else ()
     shares = split_shares(tensor_split) or tuple(map(float, sizes)) or (1.0,)
     if sizes and len(sizes) != len(shares):
@@ -55,7 +55,7 @@ def _n_bytes(size: str) -> int:
 
 
 def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
-    """A prediction in plain types."""
+    """A prediction as JSON."""
     return {
         "n_ctx": prediction.settings.n_ctx,
         "n_bytes_margin": MARGIN,
@@ -131,7 +131,7 @@ def _notes(prediction: Prediction) -> list[str]:
 
 
 def split_advice(split: Sequence[int]) -> str:
-    """Why to move the boundary between devices, in a line."""
+    """One line of advice on the tensor split."""
     shares = ",".join(map(str, split))
     return (
         f"--tensor-split {shares} balances the bytes of the GPUs; llama.cpp itself counts blocks, "

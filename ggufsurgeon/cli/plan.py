@@ -75,7 +75,7 @@ def plan(
 
 
 def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
-    """A plan in plain types."""
+    """A plan as JSON."""
     return {
         "source": str(planned.source.path),
         "layer_path": str(planned.path),

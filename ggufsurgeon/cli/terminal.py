@@ -1,4 +1,4 @@
-"""What people see: tables on standard output, progress and errors on standard error."""
+"""Output for people: tables on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PLAIN_WIDTH = 160
 UNBROKEN = 24
 """Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
 GAP = "   "
-"""Between the columns of a table."""
+"""Space between the columns of a table."""
 
 
 class OutputError(GgufSurgeonError):
-    """Standard output takes no more, other than a closed pipe."""
+    """A failure to write to standard output, other than a closed pipe."""
 
     exit_code = 5
     state = "What the command was to write is written; only the printed result is lost."
 
 
 def print_text(text: str, end: str = "\n") -> None:
-    """A line to standard output, which may be closed, full, a pipe that nobody reads, or ASCII."""
+    """Print a line on standard output, which may be closed, full, an unread pipe, or ASCII."""
     if sys.stdout is None:
         return
     encoding = sys.stdout.encoding or "utf-8"
@@ -53,7 +53,7 @@ def print_text(text: str, end: str = "\n") -> None:
 
 
 def print_piece(text: str) -> None:
-    """A piece of what a model says, as it comes; lines and tabs stay."""
+    """Print a piece of generated text at once; line breaks and tabs stay."""
     print_text("".join(c if c in "\n\t" else printable(c) for c in text), end="")
 
 
@@ -91,24 +91,24 @@ def _finite(value: Any) -> Any:
 
 
 def print_error(message: str, state: str, hint: str) -> None:
-    """What is wrong, what state the files are in, what to do next."""
+    """Print what is wrong, the state of the files, and what to do next, on standard error."""
     lines = [f"error: {message}", *(f"  {line}" for line in (state, hint) if line)]
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 
 def print_warning(message: str) -> None:
-    """What the user should know, on standard error."""
+    """Print a warning on standard error."""
     print(f"warning: {printable(message)}", file=sys.stderr)
 
 
 def printable(text: str) -> str:
-    """Names in files are anybody's: escapes what is not UTF-8 or would drive the terminal."""
+    """The text with escapes for what is not UTF-8 or would control the terminal."""
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table with a title; numbers are for the caller to format."""
+    """Print a table with a title; the caller formats numbers."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -136,7 +136,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 @contextmanager
 def watched() -> Iterator[Progress]:
-    """Bars with rate and time left on standard error; nothing where that is no terminal."""
+    """Show bars with rate and time left on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -160,7 +160,7 @@ def watched() -> Iterator[Progress]:
 
 
 class _Watcher:
-    """A bar for the step at hand."""
+    """A progress bar of the current step."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -189,7 +189,7 @@ def _rate(speed: float, unit: str) -> str:
 
 
 def n_bytes_text(n_bytes: float) -> str:
-    """`1.63 GB`; SI units."""
+    """A number of bytes in SI units, such as `1.63 GB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= size:
             return f"{n_bytes / size:.2f} {unit}"

@@ -8,13 +8,13 @@ from ggufsurgeon.container.header import KeyValue
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 
 LONGEST_ARRAY = 16
-"""Elements of an array that are shown; of a longer one, only the type and count."""
+"""Largest number of elements of an array that is shown in full."""
 LONGEST_STRING = 120
 LONGEST_JSON_ARRAY = 1024
 
 
 def value_text(pair: KeyValue) -> str:
-    """A value on one line; long ones by what they are."""
+    """A value on one line; the type and count of a long array, the beginning of a long string."""
     if pair.value_type == ValueType.ARRAY:
         kind, count = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
         if count > LONGEST_ARRAY or kind == ValueType.ARRAY:

@@ -1,4 +1,4 @@
-"""Losses one beside the other, as lines."""
+"""Curves of losses in nats per token."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEAST: Final = 0.1
-"""Nats that an axis shows at least: less would make mountains of rounding."""
+"""Shortest range of an axis in nats: a shorter one would show rounding as peaks."""
 
 
 class Curve(NamedTuple):
-    """Losses in nats, NaN where there is a gap, and what draws them."""
+    """Losses in nats, NaN where there is a gap, and the pen that draws them."""
 
     losses: Series
     pen: Pen
 
 
 class Words(NamedTuple):
-    """What is written at curves."""
+    """Texts beside curves."""
 
     heading: str
     place: str
-    """What is counted along the axis."""
+    """Label of the horizontal axis."""
     each: str
-    """What a single loss is."""
+    """Meaning of a single loss."""
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], first: int, words: Words) -> None:
-    """Losses from the place `first` on."""
+    """Draw curves whose first loss is at the place `first` of the horizontal axis."""
     series = [curve.losses for curve in curves]
     window = running_window(len(series[0]))
     for curve in curves:
@@ -51,7 +51,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], first: int, words: Words) -
     low, high = limits(*series, least=LEAST)
     margin = 0.06 * (high - low)
     axes.set_ylim(low - margin, high + margin)
-    name_ticks(axes, "loss, nats a token")
+    name_ticks(axes, "loss, nats per token")
     add_exponential_axis(axes, "perplexity")
     count_along(axes, first, len(series[0]), words.place)
     each = words.each if window == 1 else f"thin: {words.each}; thick: running mean of {window}"

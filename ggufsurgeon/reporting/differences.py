@@ -1,4 +1,4 @@
-"""How much worse or better than a base a model is, chunk by chunk."""
+"""Differences of a model from a base, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.divergence import Comparison
 
 LEAST: Final = 1e-4
-"""Nats that the axis shows at least: less would make mountains of rounding."""
+"""Shortest range of the axis in nats: a shorter one would show rounding as peaks."""
 MOST_BARS: Final = 150
 
 
 def draw_differences(axes: Axes, differences: Series, comparison: Comparison) -> None:
-    """The model's mean loss less the base's of each chunk, and their mean with its error."""
+    """Draw the model's mean loss minus the base's for each chunk, and their mean and error."""
     band = _band(comparison)
     low, high = limits(differences, np.zeros(1), band, least=LEAST)
     margin = 0.18 * (high - low)  # for the words above and below
@@ -33,7 +33,7 @@ def draw_differences(axes: Axes, differences: Series, comparison: Comparison) ->
     if np.isfinite(band).all():
         _draw_mean(axes, comparison.ln_ratio.value, band)
     _count_sides(axes, differences)
-    name_ticks(axes, "difference, nats a token", sign="+")
+    name_ticks(axes, "difference, nats per token", sign="+")
     add_exponential_axis(axes, "perplexity ratio")
     count_along(axes, 1, len(differences), "chunk of the text")
     note = _note(comparison) + left_out(n_left_out(differences))
@@ -50,13 +50,13 @@ def _draw_chunks(axes: Axes, differences: Series) -> None:
 
 
 def _band(comparison: Comparison) -> Series:
-    """The mean less and plus two standard errors."""
+    """The mean minus and plus two standard errors."""
     reach = 2 * comparison.larger_error
     return drawable([comparison.ln_ratio.value - reach, comparison.ln_ratio.value + reach])
 
 
 def _draw_mean(axes: Axes, mean: float, band: Series) -> None:
-    """The band lies below the chunks, its edges and the mean above."""
+    """Draw the band below the chunks, its edges and the mean above them."""
     axes.axhspan(*band, color=BAND, linewidth=0, zorder=0.5)
     for edge in band:
         axes.axhline(edge, color=INK, linewidth=0.6, zorder=4)
@@ -64,7 +64,7 @@ def _draw_mean(axes: Axes, mean: float, band: Series) -> None:
 
 
 def _count_sides(axes: Axes, differences: Series) -> None:
-    """In words and in colour, in the margins that the data leave."""
+    """Write how many chunks are worse and better, in the margins above and below the data."""
     n = len(differences)
     worse, better = int((differences > 0).sum()), int((differences < 0).sum())
     words = [

@@ -1,4 +1,8 @@
-"""A second scale for an axis in nats: what they are the logarithms of."""
+"""A second scale, exp, for an axis in nats.
+
+Matplotlib's own, `secondary_yaxis(functions=(exp, log))`, puts even ticks of exp into the top of a
+wide range and raises ValueError beyond exp(709).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ MOST_TICKS: Final = 8
 
 
 def add_exponential_axis(axes: Axes, label: str) -> None:
-    """On the right, for the limits that the left axis has now."""
+    """Add an axis on the right, for the limits that the left axis has now."""
     ticks = exponential_ticks(*axes.get_ylim())
     right = axes.secondary_yaxis("right")
     right.set_yticks(list(ticks), list(ticks.values()))
@@ -22,9 +26,9 @@ def add_exponential_axis(axes: Axes, label: str) -> None:
 
 
 def exponential_ticks(low: float, high: float) -> dict[float, str]:
-    """Round values of exp between two logarithms: where they are, and how they are written.
+    """Round values of exp between two logarithms, as places and labels.
 
-    None where exp is beyond floats.
+    Empty where exp exceeds a float.
     """
     furthest = max(-low, high)
     if furthest > 700:
@@ -35,7 +39,7 @@ def exponential_ticks(low: float, high: float) -> dict[float, str]:
 
 
 def _by_magnitude(low: float, high: float) -> dict[float, str]:
-    """Between 10^low and 10^high."""
+    """Ticks at 1, 2 and 5 times powers of ten, between 10^low and 10^high."""
     mantissas = (1, 2, 5) if high - low < 3 else (1,)
     step = math.ceil((high - low) / MOST_TICKS)
     exponents = range(math.floor(low / step) * step, math.floor(high) + 1, step)
@@ -50,7 +54,7 @@ def _written(mantissa: int, exponent: int) -> str:
 
 
 def _evenly(low: float, high: float) -> dict[float, str]:
-    """With as many decimals as tell them apart."""
+    """Evenly spaced ticks of exp, with as many decimals as tell them apart."""
     from matplotlib.ticker import MaxNLocator
 
     locator = MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10])

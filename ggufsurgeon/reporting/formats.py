@@ -1,4 +1,4 @@
-"""Which pictures can be made: asked before hours of measuring."""
+"""File formats of pictures, checked before hours of measuring."""
 
 from __future__ import annotations
 

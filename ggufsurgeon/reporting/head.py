@@ -19,7 +19,7 @@ LINE: Final = 0.23
 
 
 class Row(NamedTuple):
-    """A model: what draws it, its name and its figure."""
+    """A model: its pen, its name and its figure."""
 
     pen: Pen
     name: str
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def write_head(figure: Figure, title: str, summary: str, rows: Sequence[Row]) -> None:
-    """At the top of the figure; what is below it is left to the panels."""
+    """Write the head at the top of the figure, and leave the rest to the panels."""
     width, height = figure.get_size_inches()
     y = height - EDGE - LINE / 2
     fit(_write(figure, EDGE, y, writable(title), size=13), width - 2 * EDGE)
@@ -43,7 +43,7 @@ def write_head(figure: Figure, title: str, summary: str, rows: Sequence[Row]) ->
 
 
 def _write_row(figure: Figure, y: float, row: Row) -> None:
-    """A line of the model's pen, its name, and its figure on the right."""
+    """Draw a sample of the model's pen, and write its name and, on the right, its figure."""
     from matplotlib.lines import Line2D
 
     width, begin = figure.get_size_inches()[0], EDGE + 0.4
@@ -58,6 +58,6 @@ def _write_row(figure: Figure, y: float, row: Row) -> None:
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> Text:
-    """Places in inches from the lower left."""
+    """Write a text at a place in inches from the lower left."""
     place: dict[str, Any] = {"verticalalignment": "center", "transform": figure.dpi_scale_trans}
     return figure.text(x, y, text, **place, **style)

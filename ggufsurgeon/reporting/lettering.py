@@ -1,4 +1,7 @@
-"""Names and figures in pictures: names are anybody's, of any length and in any script."""
+"""Names and figures in pictures: names may have any length and any script.
+
+Matplotlib draws a box, and warns, for a character that its font lacks: such ones are escaped.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def writable(text: str) -> str:
 
 
 def fit(text: Text, n_inches: float) -> None:
-    """Leave out the middle of a text on a figure until it is no wider."""
+    """Replace the middle of a text on a figure by an ellipsis until it is no wider."""
     whole = text.get_text()
     n = len(whole)
     while n > 1 and (taken := inches_wide(text)) > n_inches:
@@ -37,18 +40,18 @@ def fit(text: Text, n_inches: float) -> None:
 
 
 def inches_wide(text: Text) -> float:
-    """What a text on a figure takes up."""
+    """The width of a text on a figure, in inches."""
     begin, end = text.get_transform().inverted().transform(text.get_window_extent())[:, 0]
     return float(end - begin)
 
 
 def counted(n: int, thing: str) -> str:
-    """So many of a thing."""
+    """A count with its noun: `1 chunk`, `1,200 chunks`."""
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def with_error(value: float, error: float, sign: str = "") -> str:
-    """Both with three digits of the error; `sign` "+" shows that of the value."""
+    """A value and its error, to three digits of the error; sign "+" shows a plus sign."""
     if not abs(value) + error < 1e7:  # huge, or not a number
         text = f"{value:{sign}.4g} ± {error:.2g}"
     else:
@@ -58,7 +61,7 @@ def with_error(value: float, error: float, sign: str = "") -> str:
 
 
 def _shortened(text: str, n: int) -> str:
-    """`n` characters of it: both ends, since names differ at either."""
+    """The text in `n` characters: both ends, since names differ at either."""
     n_last = (n - 1) // 2
     return text[: n - 1 - n_last] + "…" + text[len(text) - n_last :]
 

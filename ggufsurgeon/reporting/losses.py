@@ -25,7 +25,7 @@ BY_CHUNK: Final = Words("Loss by chunk", "chunk of the text", "mean of a chunk")
 
 @dataclass(frozen=True)
 class Side:
-    """What was measured, and what to call it."""
+    """A measured model, and its name in the picture."""
 
     name: str
     result: Perplexity
@@ -33,7 +33,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Against:
-    """A base, on the same chunks, and how far the model is from it."""
+    """A base measured on the same chunks, and the divergence of the model from it."""
 
     base: Side
     comparison: Comparison
@@ -47,7 +47,7 @@ def draw_losses(
 
 
 def loss_figure(title: str, model: Side, against: Against | None = None) -> Figure:
-    """Losses by position above; below, by chunk, or how they differ from the base's."""
+    """A figure of losses by position, and of losses by chunk or their differences from a base."""
     from matplotlib.figure import Figure
 
     sides = [(MODEL, model)] + ([] if against is None else [(BASE, against.base)])
@@ -83,7 +83,7 @@ def _draw_by_position(axes: Axes, results: list[tuple[Pen, Perplexity]]) -> None
 def _summary(result: Perplexity) -> str:
     chunks = counted(result.n_chunks, "chunk")
     if result.is_partial:
-        chunks = f"broken off after {chunks} of {result.n_chunks_in_all:,}"
+        chunks = f"partial: {result.n_chunks:,} of {counted(result.n_chunks_in_all, 'chunk')}"
     return f"{chunks}; {result.n_ctx:,} tokens in each, {len(result.position_losses):,} scored"
 
 

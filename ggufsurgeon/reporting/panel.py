@@ -1,4 +1,4 @@
-"""What all panels of a picture have."""
+"""Headings, axes and notes that all panels of a picture share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_heading(axes: Axes, heading: str, note: str) -> None:
-    """Above the axes, so that neither lies on the data; a note of one line."""
+    """Write a heading and a note of one line above the axes."""
     axes.set_title(heading, pad=19)
     axes.annotate(
         note,
@@ -26,7 +26,7 @@ def write_heading(axes: Axes, heading: str, note: str) -> None:
 
 
 def count_along(axes: Axes, first: int, n: int, label: str) -> None:
-    """`n` places from `first` on below, in whole numbers; few of them are not spread out."""
+    """Count `n` places from `first` along the horizontal axis, in whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     last, margin = first + n - 1, max(0.6, 0.01 * n, 3 - n / 2)
@@ -38,7 +38,7 @@ def count_along(axes: Axes, first: int, n: int, label: str) -> None:
 
 
 def name_ticks(axes: Axes, label: str, sign: str = "") -> None:
-    """Numbers on the left, each written in full; `sign` "+" shows it."""
+    """Label the left axis; its numbers are written in full, with a plus sign for sign "+"."""
     from matplotlib.ticker import FuncFormatter
 
     def name(value: float, _: int | None) -> str:
@@ -53,5 +53,5 @@ def name_ticks(axes: Axes, label: str, sign: str = "") -> None:
 
 
 def left_out(n: int) -> str:
-    """What a note says of numbers that cannot be drawn."""
+    """The end of a note that counts the numbers that cannot be drawn."""
     return f"; {n:,} infinite, not drawn" if n else ""

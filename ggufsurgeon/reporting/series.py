@@ -1,4 +1,4 @@
-"""What of a series of numbers can be drawn."""
+"""Series of numbers: the part that can be drawn, running means, limits."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Series: TypeAlias = npt.NDArray[np.float64]
 GREATEST: Final = 1e100
 """Beyond it nothing is drawn: squares and sums have to stay floats."""
 FEW: Final = 40
-"""So many points are each drawn as one; more need a running mean to be read."""
+"""Largest number of points drawn without a running mean."""
 
 
 def drawable(values: Sequence[float]) -> Series:
-    """NaN, which leaves a gap, in place of what is infinite or as good as."""
+    """The values, with NaN, which leaves a gap, in place of those beyond GREATEST."""
     found = np.array(values, dtype=np.float64)
     found[~(np.abs(found) < GREATEST)] = np.nan
     return found
 
 
 def running_window(n: int) -> int:
-    """Over how many neighbours to average a series of `n`: an odd number, 1 for a short one."""
+    """The odd number of neighbours to average over in a series of `n`; 1 for a short one."""
     return 1 if n <= FEW else n // 10 | 1
 
 
@@ -34,7 +34,7 @@ def running_mean(values: Series, window: int) -> Series:
 
 
 def limits(*series: Series, least: float) -> tuple[float, float]:
-    """The lowest and the highest of all, at least `least` apart; around 0 where there is none."""
+    """The lowest and the highest value, at least `least` apart; around 0 for no values."""
     known = np.concatenate([values[np.isfinite(values)] for values in series])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     missing = max(least, 0.01 * abs(low)) - (high - low)
@@ -43,5 +43,5 @@ def limits(*series: Series, least: float) -> tuple[float, float]:
 
 
 def n_left_out(*series: Series) -> int:
-    """How many of all cannot be drawn."""
+    """The number of values that cannot be drawn."""
     return sum(int(np.isnan(values).sum()) for values in series)

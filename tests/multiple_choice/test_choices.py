@@ -209,7 +209,7 @@ def test_errors_and_changes_in_pairs() -> None:
 def test_the_program(stories: Path, surgeon: Run) -> None:
     done = surgeon("choose", stories, "--tasks", JSONL, "--window", "1:3", "--details")
     assert done.returncode == 0, done.stderr
-    assert "0..2,1..4" in done.stdout and "change, in pairs" in done.stdout
+    assert "0..2,1..4" in done.stdout and "paired difference" in done.stdout
     assert "\n capital " in done.stdout
     told = json.loads(surgeon("choose", stories, "--tasks", JSONL, "--json").stdout)
     assert told["n_tasks"] == 14 and "answers" not in told and "change" not in told

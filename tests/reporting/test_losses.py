@@ -164,7 +164,7 @@ def test_any_number_of_chunks_and_positions(n_chunks: int, n_scored: int) -> Non
 def test_a_run_that_was_broken_off_says_so() -> None:
     whole, part = result(losses(5, 9)), result(losses(5, 9), n_chunks_in_all=1200)
     assert "5 chunks; 20 tokens in each, 9 scored" in texts(loss_figure("t", Side("m", whole)))
-    told = "broken off after 5 chunks of 1,200; 20 tokens in each, 9 scored"
+    told = "partial: 5 of 1,200 chunks; 20 tokens in each, 9 scored"
     assert told in texts(loss_figure("t", Side("m", part)))
 
 
