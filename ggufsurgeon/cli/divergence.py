@@ -1,14 +1,10 @@
-"""Options and tables of `ggufsurgeon perplexity` for a model against a base."""
+"""Tables and JSON of `ggufsurgeon perplexity` for a model against a base."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.devices import print_devices
-from ggufsurgeon.cli.options import MEASURING, OUTPUT
 from ggufsurgeon.cli.serializers import comparison_as_json, perplexity_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 
@@ -17,64 +13,6 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.divergence import Comparison, Spread
     from ggufsurgeon.statistics.estimate import Estimate
     from ggufsurgeon.statistics.perplexity import Perplexity
-
-Base: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
-    typer.Option(
-        "--base",
-        metavar="FILE",
-        help="Base model to compare MODEL with.",
-        readable=False,
-        rich_help_panel=MEASURING,
-    ),
-]
-BaseLogits: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--base-logits",
-        metavar="FILE",
-        help="Logits of the base model, saved by --save-logits or by llama-perplexity.",
-        readable=False,
-        rich_help_panel=MEASURING,
-    ),
-]
-BaseLayers: TypeAlias = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--base-layers",
-        metavar="LAYERS",
-        help='Layer path of the base model, such as "0..6,4..29"; without --base, of MODEL.',
-        rich_help_panel=MEASURING,
-    ),
-]
-SaveLogits: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--save-logits",
-        metavar="FILE",
-        help="Save the logits of MODEL as llama-perplexity's --kl-divergence-base does.",
-        readable=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-Plot: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--plot",
-        metavar="FILE",
-        help="Draw losses by position and chunk as a .png, .svg or .pdf.",
-        readable=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-Replace: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--replace",
-        help="Overwrite the files of --save-logits and --plot if they exist.",
-        rich_help_panel=OUTPUT,
-    ),
-]
 
 
 def measured_as_json(measured: PathResult, details: bool) -> dict[str, Any]:

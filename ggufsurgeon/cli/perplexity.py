@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
-
-import typer
+from typing import TYPE_CHECKING
 
 from ggufsurgeon import api
-from ggufsurgeon.cli.divergence import (
+from ggufsurgeon.cli.divergence import along, measured_as_json, print_measured
+from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.measuring_options import (
     Base,
     BaseLayers,
     BaseLogits,
+    Batch,
+    Chunks,
+    ChunkSize,
+    Details,
     Plot,
     Replace,
     SaveLogits,
-    along,
-    measured_as_json,
-    print_measured,
+    Store,
+    Stride,
+    Text,
 )
-from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
-    MEASURING,
-    OUTPUT,
     Drops,
     GpuLayers,
     Json,
@@ -51,19 +53,7 @@ if TYPE_CHECKING:
 
 def perplexity(
     model: Source,
-    text: Annotated[
-        Path,
-        typer.Option(
-            "--text",
-            "-f",
-            "--file",
-            metavar="FILE",
-            help="Text file, folder of .txt and .md files, or - for standard input.",
-            show_default=False,
-            readable=False,
-            allow_dash=True,
-        ),
-    ],
+    text: Text,
     window: Windows = None,
     times: Times = None,
     drop: Drops = None,
@@ -73,69 +63,13 @@ def perplexity(
     base_logits: BaseLogits = None,
     save_logits: SaveLogits = None,
     replace: Replace = False,
-    ctx: Annotated[
-        int,
-        typer.Option(
-            "--ctx",
-            "-c",
-            "--ctx-size",
-            metavar="N",
-            min=8,
-            help="Number of tokens in a chunk.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 512,
-    chunks: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--chunks",
-            metavar="N",
-            min=1,
-            help="Maximum number of chunks to measure (default: all).",
-            rich_help_panel=MEASURING,
-        ),
-    ] = None,
-    batch: Annotated[
-        int,
-        typer.Option(
-            "--batch",
-            "-b",
-            "--batch-size",
-            metavar="N",
-            min=1,
-            help="Number of tokens decoded together.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = 2048,
-    stride: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--stride",
-            "--ppl-stride",
-            metavar="N",
-            min=1,
-            help="Strided evaluation, as llama-perplexity's --ppl-stride.",
-            rich_help_panel=MEASURING,
-        ),
-    ] = None,
-    store: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--store",
-            metavar="FILE",
-            help="Checkpoint file; an interrupted run resumes from it.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    ctx: ChunkSize = 512,
+    chunks: Chunks = None,
+    batch: Batch = 2048,
+    stride: Stride = None,
+    store: Store = None,
     plot: Plot = None,
-    details: Annotated[
-        bool,
-        typer.Option(
-            "--details",
-            help="Add losses by chunk and by position; requires --json.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
+    details: Details = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -154,40 +88,43 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    read = [path for path in (model, text, base, base_logits) if path is not None]
     if plot is not None:
-        read = [path for path in (model, text, base, base_logits) if path is not None]
         api.check_picture(plot, read, replace=replace)
-    for path in (model, base):
-        if path is not None:
-            check_context(open_gguf(path), ctx)
+    for path in filter(None, (model, base)):
+        check_context(open_gguf(path), ctx)
     _note_files(text)
     names = str(model), str(base or base_logits or model)
-    tell = partial(_tell, names, text, json, details, plot, replace)
-    heard: deque[PartialResult] = deque(maxlen=1)
+    measure = partial(
+        api.divergence,
+        model,
+        text,
+        optional_layer_path(window, times, drop, layers),
+        base=base,
+        base_path=LayerPath(base_layers) if base_layers else None,
+        base_logits=base_logits,
+        save_logits=save_logits,
+        replace=replace,
+        settings=TextSettings(ctx, chunks, batch, stride),
+        options=device_options(n_gpu_layers, tensor_split, threads, rpc),
+        store=store,
+    )
+    _run(measure, partial(_show, names, text, json, details, plot, replace))
+
+
+def _run(measure: Callable[..., PathResult], show: Callable[[PathResult], None]) -> None:
+    """Measure and show the result; where it is interrupted, that of the chunks so far."""
+    latest: deque[PartialResult] = deque(maxlen=1)
     try:
         with watched() as progress:
-            measured = api.divergence(
-                model,
-                text,
-                optional_layer_path(window, times, drop, layers),
-                base=base,
-                base_path=LayerPath(base_layers) if base_layers else None,
-                base_logits=base_logits,
-                save_logits=save_logits,
-                replace=replace,
-                settings=TextSettings(ctx, chunks, batch, stride),
-                options=device_options(n_gpu_layers, tensor_split, threads, rpc),
-                store=store,
-                progress=progress,
-                hear=heard.append,
-            )
+            measured = measure(progress=progress, hear=latest.append)
     except Interrupted:
-        for known in heard:
-            tell(*known.results())
-        if not heard:
+        for known in latest:
+            show(*known.results())
+        if not latest:
             print_note("interrupted before the first chunk finished")
         raise
-    tell(measured)
+    show(measured)
 
 
 def _note_files(text: Path) -> None:
@@ -198,7 +135,7 @@ def _note_files(text: Path) -> None:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
 
 
-def _tell(
+def _show(
     names: tuple[str, str],
     text: Path,
     as_json: bool,
