@@ -40,7 +40,7 @@ class GgufSurgeonError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles whatever the constructor of a subclass takes: child processes send errors."""
+        """Support pickling for any constructor of a subclass: worker processes send errors."""
         return _revive, (type(self), self.args, self.__dict__)
 
 

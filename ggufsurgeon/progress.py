@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who watches."""
+"""Progress of long work, reported without knowing who shows it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A watcher of long work, which comes in steps."""
+    """A receiver of the progress of long work, step by step."""
 
     def begin(self, step: str, total: int, unit: str) -> None:
         """A step of `total` units (`bytes` or `chunks`) begins; the one before it is done."""
 
     def advance(self, n: int, note: str = "") -> None:
-        """`n` more units are done. `note` is what is known so far."""
+        """`n` more units are done. `note` is a short interim result."""
 
 
 class NullProgress:
-    """A progress that shows nothing."""
+    """A progress that is not shown."""
 
     def begin(self, step: str, total: int, unit: str) -> None:
         """Do nothing."""

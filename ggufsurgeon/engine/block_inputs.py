@@ -1,6 +1,7 @@
-"""Where the residual stream enters each block, found in the graph instead of by name.
+"""The nodes that feed each block, found in the graph instead of by name.
 
-It is what a block's first weight is applied to; where that is a norm's, what was normalized.
+A block's input is the node that its first weight is applied to, or, where that weight is a norm's,
+the node that is normalized.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from ggufsurgeon.engine.tensor import name_of, sources
 _WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\.\S+")
 _OUTPUT_NORM = re.compile(rb"(?:enc\.)?output_norm\.weight")
 _NORM = re.compile(rb"norm(?:-\d+)?")
-"""Nodes of `build_norm` before their weight (src/llama-graph.cpp:1615)."""
+"""Names of normalized nodes before their weight (`build_norm`, src/llama-graph.cpp:1615)."""
 _COPY = re.compile(rb".+#(.+)#\d+", re.DOTALL)
-"""A node as another device gets it (ggml/src/ggml-backend.cpp:1381)."""
+"""The name of a node's copy on another device (ggml/src/ggml-backend.cpp:1381)."""
 
 
-class Entrances:
-    """Names of the nodes that enter each block of a graph, noted while it is walked in order."""
+class BlockInputs:
+    """Names of the nodes that feed each block of a graph. `note` takes its nodes in their order."""
 
     def __init__(self) -> None:
         self._of_block: dict[int, str] = {}
         self._of_output_norm = "result_embd_pooled"
-        """Where there is no such norm, the last block's output is the result."""
+        """Without an output norm, the last block's output is the result."""
 
     def note(self, node: int) -> None:
-        """Look at the next node."""
+        """Take in the next node, by its address."""
         names = {_own_name(source): source for source in list(sources(node))[:2]}
         for name in names:
             match = _WEIGHT_OF_BLOCK.fullmatch(name)
@@ -37,7 +38,7 @@ class Entrances:
                 self._of_output_norm = _before_norm(others[0])
 
     def before(self, block: int) -> str:
-        """The node that feeds `block`, or the output when there is no such block."""
+        """The name of the node that feeds `block`, or, behind the last block, the output norm."""
         return self._of_block.get(block, self._of_output_norm)
 
     def __bool__(self) -> bool:
@@ -52,7 +53,7 @@ def _before_norm(node: int) -> str:
 
 
 def _before_reshaping(node: int) -> int:
-    """The same values under a name of their own."""
+    """The node whose values a chain of reshapes shows."""
     while name_of(node).endswith(b"(reshaped)"):
         node = next(sources(node))
     return node

@@ -1,4 +1,4 @@
-"""Which llama.cpp runs here, and on which CPU: figures of other machines round differently."""
+"""Names of the llama.cpp build and the CPU, since figures of others round differently."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def engine_build() -> str:
 
 
 def cpu_name() -> str:
-    """The model of the CPU, by Linux; elsewhere its architecture."""
+    """The model of the CPU on Linux; elsewhere its architecture."""
     try:
         found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

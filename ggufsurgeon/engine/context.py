@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.engine.heartbeat import beat
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
@@ -30,18 +31,18 @@ WITHOUT_FLASH_ATTENTION = ("plm",)
 
 
 class Batch(NamedTuple):
-    """Tokens to run, their places in their sequences, and which give results; all [n_tokens]."""
+    """Tokens to run, their positions and sequences, and flags for results; each [n_tokens]."""
 
     tokens: Integers
     positions: Integers
     sequences: Integers
     wanted: Flags
     n_sharing: Integers | None = None
-    """How many sequences a token is in, counted on from its own (one)."""
+    """Number of sequences that hold each token, counted from its own; None means one."""
 
     @classmethod
     def of(cls, tokens: Integers, wanted: Flags | None = None) -> Batch:
-        """One sequence from its beginning."""
+        """A batch of one sequence from its beginning; without `wanted`, all tokens give results."""
         n = len(tokens)
         wanted = np.ones(n, dtype=np.bool_) if wanted is None else wanted
         return cls(tokens, np.arange(n, dtype=np.int32), np.zeros(n, dtype=np.int32), wanted)
@@ -62,11 +63,11 @@ class Batch(NamedTuple):
 
     @property
     def n_sequences(self) -> int:
-        """Counted up to the last of them."""
+        """Number of sequences, from 0 to the highest that is used."""
         return int(self.sequences.max()) + 1
 
     def part(self, piece: slice) -> Batch:
-        """Some of its tokens."""
+        """The batch of the tokens in a slice."""
         n_sharing = None if self.n_sharing is None else self.n_sharing[piece]
         return Batch(
             self.tokens[piece],
@@ -78,7 +79,7 @@ class Batch(NamedTuple):
 
 
 def as_tokens(tokens: npt.ArrayLike) -> Integers:
-    """Token ids as llama.cpp reads them; raises UsageError when they are none."""
+    """Token ids as int32 [n_tokens]. Raises UsageError for anything but a list of integers."""
     ids = np.asarray(tokens)
     if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
         raise UsageError(f"expected token ids, integers [n_tokens], got {ids.dtype} {ids.shape}")
@@ -86,7 +87,7 @@ def as_tokens(tokens: npt.ArrayLike) -> Integers:
 
 
 def as_flags(wanted: npt.ArrayLike | None, n_tokens: int) -> Flags:
-    """One flag a token, all set where there are none; raises UsageError for another number."""
+    """Flags as bool [n_tokens], all set for None. Raises UsageError for another shape."""
     flags = np.ones(n_tokens, dtype=np.bool_) if wanted is None else np.asarray(wanted).astype(bool)
     if flags.shape != (n_tokens,):
         raise UsageError(f"expected a flag for each of {n_tokens} tokens, got shape {flags.shape}")
@@ -100,6 +101,7 @@ class Context:
         self._model = model
         self._handle = handle
         self._has_run = False
+        model.contexts.add(self)
 
     @property
     def handle(self) -> Any:
@@ -111,6 +113,7 @@ class Context:
     def free(self) -> None:
         """Free the native context; every later use raises UsageError."""
         handle, self._handle = self._handle, None
+        self._model.contexts.discard(self)
         if handle is not None:
             llama_cpp().llama_free(handle)
 
@@ -124,8 +127,8 @@ class Context:
         """Run a batch.
 
         Returns the logits of the tokens with `wanted`, in order, shape [n_wanted, n_vocab], or
-        of an encoder their embeddings, [n_wanted, n_embd]: a view that holds until the next call.
-        Raises MalformedFileError when llama.cpp fails.
+        of an encoder their embeddings, [n_wanted, n_embd]: a view valid until the next call.
+        Raises MalformedFileError when llama.cpp fails, UsageError when the context is closed.
         """
         lib, model = llama_cpp(), self._model
         run = lib.llama_encode if model.is_encoder else lib.llama_decode
@@ -133,6 +136,7 @@ class Context:
         if not self._has_run:
             model.on_trial()
         status = run(self.handle, native)
+        beat()
         if status == ABORTED:
             check_stop()
         if status != 0:
@@ -153,7 +157,7 @@ class Context:
 
 
 def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
-    """A `llama_batch`, and what must live as long as it does."""
+    """A `llama_batch`, and the arrays that it points to, which must outlive it."""
     n_sharing = (
         np.ones(len(batch.tokens), dtype=np.int32) if batch.n_sharing is None else batch.n_sharing
     )
@@ -186,11 +190,12 @@ def opened_context(
     sharing: bool = False,
     keeps_all_windows: bool = True,
 ) -> Iterator[Context]:
-    """A context of `n_ctx` tokens over all its sequences, decoding `n_batch` at once.
+    """A context of `n_ctx` tokens over all its sequences, which decodes up to `n_batch` at once.
 
-    With taps, each decode is one micro-batch. Without `keeps_all_windows`, the cache of blocks
-    with a sliding window holds no more than they still look at. With `sharing`,
-    tokens may be in several sequences.
+    With `taps`, each decode is one micro-batch. Without `keeps_all_windows`, the cache of blocks
+    with a sliding window holds no more tokens than the window. With `sharing`, tokens may be in
+    several sequences. Raises MalformedFileError when llama.cpp cannot make the context, and
+    UsageError when memory does not suffice or the model is closed.
     """
     lib = llama_cpp()
     params = lib.llama_context_default_params()
@@ -209,6 +214,7 @@ def opened_context(
     model.on_trial()
     with log_read_by(model.use.read):
         handle = lib.llama_init_from_model(model.handle, params)
+    beat()
     if not handle:
         raise failure(model.path, f"llama.cpp cannot make a context of {n_ctx} tokens")
     context = Context(model, handle)

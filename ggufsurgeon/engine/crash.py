@@ -1,16 +1,12 @@
-"""Who is to blame for a worker process that died: a file, an RPC server, or the machine."""
+"""The cause of the death of a worker process: a file, an RPC server, or the machine."""
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
-from typing import IO
 
 from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
 
-TAIL_N_BYTES = 8192
-"""How much is read of what the process printed, from its end."""
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals by which llama.cpp ends its process on a file that it cannot run."""
 CAUSES = {
@@ -21,13 +17,13 @@ CAUSES = {
 }
 
 
-def crash_error(status: int, errors: IO[bytes], job: str, suspect: Path | None) -> Exception:
+def crash_error(status: int, printed: str, job: str, suspect: Path | None) -> Exception:
     """The error for a process that ended with `status` in `job`.
 
-    `suspect` is the file that llama.cpp was loading or running for the first time, if any.
-    RuntimeError stands for a bug of this program: Python ended the process, not a signal.
+    `printed` is what it printed last. `suspect` is the file that llama.cpp was loading or running
+    for the first time, if any. RuntimeError stands for a bug of this program: Python ended the
+    process, not a signal.
     """
-    printed = _tail(errors)
     if status >= 0:
         return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
     number = signal.Signals(-status)
@@ -43,9 +39,3 @@ def crash_error(status: int, errors: IO[bytes], job: str, suspect: Path | None) 
         return MalformedFileError(str(suspect), ": ".join([problem, *last]))
     problem = f"llama.cpp's process died in the job {job} ({number.name})"
     return EngineError(": ".join([problem, *last]), hint=CAUSES.get(number, ""))
-
-
-def _tail(errors: IO[bytes]) -> str:
-    n_bytes = errors.seek(0, os.SEEK_END)
-    errors.seek(max(n_bytes - TAIL_N_BYTES, 0))
-    return errors.read().decode("utf-8", "replace").strip()

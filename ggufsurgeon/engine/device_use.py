@@ -1,7 +1,7 @@
-"""What each device holds of a loaded model, from llama.cpp's log.
+"""The memory that each device holds of a loaded model, read from llama.cpp's log.
 
-The log is all there is: `llama_get_memory_breakdown` (src/llama-ext.h:91) returns a C++ map,
-whose layout is the compiler's affair. Bytes are as it prints them, in MiB with two decimals:
+C has no other source: `llama_get_memory_breakdown` (src/llama-ext.h:91) returns a C++ map, whose
+layout depends on the compiler. Sizes are rounded as the log prints them, MiB with two decimals:
 layers src/llama-model.cpp:1594-1599, weights 1930, keys and values src/llama-kv-cache.cpp:291,
 state src/llama-memory-recurrent.cpp:124 and src/llama-kv-cache-dsv4.cpp:992, compute and output
 buffers src/llama-context.cpp:740 and 381. Weights on the CPU, where the file is mapped, are the
@@ -26,7 +26,7 @@ _KINDS = {"RS": "state", "output": "compute"}
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """A device, and its part of one model and one context."""
+    """A device and its part of one model and one context."""
 
     device: str
     description: str
@@ -38,11 +38,11 @@ class DeviceUse:
     """Recurrent state."""
     n_bytes_compute: int
     n_bytes_memory: int
-    """All that the device has."""
+    """Total memory of the device."""
 
 
 class UseLog:
-    """Reads the lines that tell of the last model loaded and the last context made."""
+    """Reader of the log lines about the last model loaded and the last context made."""
 
     def __init__(self) -> None:
         self._layers: dict[int, str] = {}
@@ -63,10 +63,7 @@ class UseLog:
             self._bytes[match[1], kind] += round(float(match[3]) * 1024 * 1024)
 
     def devices(self) -> tuple[DeviceUse, ...]:
-        """What each device holds, the CPU first, then as the blocks go through them.
-
-        Those that hold nothing are left out.
-        """
+        """Devices that hold a part: the CPU first, then in the order of their blocks."""
         there = list_devices()
         sums: Counter[tuple[str, str]] = Counter()
         for (buffer, kind), n_bytes in self._bytes.items():
@@ -92,7 +89,7 @@ class UseLog:
 
 
 def _owner(buffer: str, devices: Sequence[Device]) -> str:
-    """The device of a buffer. Mapped ones are called `NAME_Mapped`; host memory is the CPU's."""
+    """The device of a buffer. Mapped files are `NAME_Mapped`; other host memory is the CPU's."""
     for device in devices:
         if buffer == device.buffer or buffer.startswith(f"{device.name}_"):
             return device.name

@@ -1,21 +1,18 @@
-"""The devices that llama.cpp can run on, and other machines' by its RPC protocol."""
+"""The devices that llama.cpp can run on, and those of other machines, by its RPC protocol."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 
 from ggufsurgeon.engine.library import ggml, llama_cpp
-from ggufsurgeon.engine.rpc_probe import ANSWER_SECONDS, NOT_A_SERVER, check_rpc_server
+from ggufsurgeon.engine.rpc_handshake import ANSWER_SECONDS, NOT_A_SERVER, check_rpc_server
 from ggufsurgeon.errors import MissingExtraError, UsageError
 
 KINDS = ("CPU", "GPU", "integrated GPU", "accelerator", "meta")
 """`ggml_backend_dev_type`, ggml/include/ggml-backend.h."""
-GPU_KINDS = ("GPU", "integrated GPU")
-"""Kinds that weights can be offloaded to."""
 
 MAX_SERVERS = 16
 """`GGML_RPC_MAX_SERVERS`, ggml/include/ggml-rpc.h."""
@@ -32,17 +29,40 @@ class Device:
     """What llama.cpp's log calls its buffers."""
     n_bytes_free: int
     n_bytes_total: int
+    handle: int = field(repr=False)
+    """The native device, a `ggml_backend_dev_t`."""
 
 
 def list_devices() -> tuple[Device, ...]:
     """All devices that are registered, the CPU among them."""
     llama_cpp()
-    return tuple(_describe(index) for index in range(_size("ggml_backend_dev_count")))
+    n_devices = _size("ggml_backend_dev_count")
+    return tuple(
+        _describe(_pointer("ggml_backend_dev_get", ctypes.c_size_t(index)))
+        for index in range(n_devices)
+    )
 
 
-def gpu_names() -> tuple[str, ...]:
-    """Names of the devices that a tensor split counts, in its order, with those of RPC servers."""
-    return tuple(device.name for device in list_devices() if device.kind in GPU_KINDS)
+def offload_devices(hosts: Sequence[str]) -> tuple[Device, ...]:
+    """The devices that layers go to and a tensor split counts, in its order.
+
+    Those of the RPC servers at `hosts` come first, then the machine's GPUs, or its integrated
+    GPUs where it has no others (src/llama.cpp:276-285). Servers that other models of this process
+    use are left out.
+    """
+    there = list_devices()
+    every_server = {handle for handles in _servers.values() for handle in handles}
+    asked = {handle for host in hosts for handle in _servers[host]}
+    remote = [device for device in there if device.handle in asked]
+    own = [device for device in there if device.handle not in every_server]
+    gpus = [device for device in own if device.kind == "GPU"]
+    integrated = [device for device in own if device.kind == "integrated GPU"]
+    return (*remote, *(gpus or integrated))
+
+
+def has_other_servers(hosts: Sequence[str]) -> bool:
+    """Whether RPC servers besides `hosts` are registered in this process."""
+    return bool(_servers.keys() - set(hosts))
 
 
 def add_rpc_servers(hosts: Sequence[str]) -> None:
@@ -69,14 +89,29 @@ def add_rpc_servers(hosts: Sequence[str]) -> None:
         _register(host)
 
 
-@cache  # llama.cpp would list the devices of a second time too
+_servers: dict[str, tuple[int, ...]] = {}
+"""Handles of the devices of each registered server."""
+
+
 def _register(host: str) -> None:
+    """Register a server once; llama.cpp would list the devices of a second time too."""
+    if host in _servers:
+        return
     check_rpc_server(host)
-    ggml().ggml_backend_register(ctypes.c_void_p(_add_in_time(host)))
+    registry = ctypes.c_void_p(_add_in_time(host))
+    ggml().ggml_backend_register(registry)
+    n_devices = _size("ggml_backend_reg_dev_count", registry)
+    _servers[host] = tuple(
+        _pointer("ggml_backend_reg_dev_get", registry, ctypes.c_size_t(index)).value or 0
+        for index in range(n_devices)
+    )
 
 
 def _add_in_time(host: str) -> int:
-    """llama.cpp waits for ever for an answer; the thread that does goes with the process."""
+    """The registry of a server's devices.
+
+    llama.cpp waits for an answer without a limit, so a thread does, which goes with the process.
+    """
     found: list[int | None] = []
     add = ggml().ggml_backend_rpc_add_server
     add.restype = ctypes.c_void_p
@@ -93,8 +128,7 @@ def _add_in_time(host: str) -> int:
     return found[0]
 
 
-def _describe(index: int) -> Device:
-    device = _pointer("ggml_backend_dev_get", ctypes.c_size_t(index))
+def _describe(device: ctypes.c_void_p) -> Device:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     ggml().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
     kind = int(ggml().ggml_backend_dev_type(device))
@@ -105,19 +139,20 @@ def _describe(index: int) -> Device:
         buffer=_text("ggml_backend_buft_name", _pointer("ggml_backend_dev_buffer_type", device)),
         n_bytes_free=free.value,
         n_bytes_total=total.value,
+        handle=device.value or 0,
     )
 
 
-def _size(name: str) -> int:
+def _size(name: str, *arguments: object) -> int:
     function = getattr(ggml(), name)
     function.restype = ctypes.c_size_t
-    return int(function())
+    return int(function(*arguments))
 
 
-def _pointer(name: str, argument: object) -> ctypes.c_void_p:
+def _pointer(name: str, *arguments: object) -> ctypes.c_void_p:
     function = getattr(ggml(), name)
     function.restype = ctypes.c_void_p
-    return ctypes.c_void_p(function(argument))
+    return ctypes.c_void_p(function(*arguments))
 
 
 def _text(name: str, device: ctypes.c_void_p) -> str:

@@ -1,4 +1,4 @@
-"""How much memory is free for weights."""
+"""The memory that is free for weights."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import os
 import re
 from pathlib import Path
 
-from ggufsurgeon.engine.devices import GPU_KINDS, add_rpc_servers, list_devices
+from ggufsurgeon.engine.devices import add_rpc_servers, offload_devices
+from ggufsurgeon.engine.heartbeat import awaiting
 from ggufsurgeon.engine.model import Devices
 
 
 def free_memory(options: Devices) -> int:
     """Bytes that are free where weights go: on the GPUs, or else in the system's memory."""
     add_rpc_servers(options.rpc)
-    gpus = [device for device in list_devices() if device.kind in GPU_KINDS]
+    with awaiting(options.rpc, options.rpc_timeout_s):
+        gpus = offload_devices(options.rpc)
     if gpus and options.n_gpu_layers != 0:
         return sum(gpu.n_bytes_free for gpu in gpus)
     return _free_in_system()
 
 
 def _free_in_system() -> int:
-    """What Linux calls available, which counts its file cache; elsewhere half of all there is."""
+    """Bytes that Linux calls available, its file cache included; elsewhere half of all memory."""
     try:
         found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""The llama_cpp module, imported when it is first needed, with its log captured."""
+"""The llama_cpp module, imported on first use, with its log captured."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _make_log_callback(bindings: Any) -> Any:
 
 @contextmanager
 def log_read_by(read: Callable[[str], None]) -> Iterator[None]:
-    """Calls `read` with each line of llama.cpp's log, those for debugging too."""
+    """Call `read` with each line of llama.cpp's log, of every level, within the block."""
     _readers.append(read)
     try:
         yield
@@ -65,6 +65,6 @@ def log_read_by(read: Callable[[str], None]) -> Iterator[None]:
 
 
 def last_errors() -> str:
-    """The last lines of llama.cpp's log that speak of an error, or else the very last line."""
+    """Up to three of the last lines of llama.cpp's log that contain "error", else the last line."""
     lines = [line for line in _log if line.strip(" .")]
     return "\n".join([line for line in lines if "error" in line.lower()][-3:] or lines[-1:])

@@ -1,23 +1,27 @@
-"""A loaded model, and contexts in which it runs tokens."""
+"""A loaded model: where it runs, what it is, its tokenizer."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.device_use import DeviceUse, UseLog
-from ggufsurgeon.engine.devices import add_rpc_servers, gpu_names
+from ggufsurgeon.engine.devices import add_rpc_servers, has_other_servers, offload_devices
+from ggufsurgeon.engine.heartbeat import awaiting, beat
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
+from ggufsurgeon.engine.stopping import check_stop, is_stop_requested
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 
@@ -32,13 +36,23 @@ class Devices:
     """
 
     n_gpu_layers: int | None = None
-    """Number of layers on GPUs, the output counted as one; all with -1."""
+    """Layers on GPUs, the output counted as one; None or -1 for all."""
     tensor_split: tuple[float, ...] = ()
-    """Share of the layers of each GPU."""
+    """Shares of the layers for each GPU; empty for shares by free memory."""
     n_threads: int | None = None
-    """Number of CPU threads; one for each physical core by default."""
+    """CPU threads; None for one on each physical core."""
     rpc: tuple[str, ...] = ()
     """RPC servers whose devices join, each HOST:PORT."""
+    rpc_timeout_s: float = 600.0
+    """Seconds that a job in a worker may go without a result from RPC servers: it then fails,
+    since a frozen server cannot be told from a slow one. It must exceed the time of a batch."""
+
+
+class Freeable(Protocol):
+    """What is freed before the model that it was made from."""
+
+    def free(self) -> None:
+        """Free it."""
 
 
 class Model:
@@ -61,9 +75,11 @@ class Model:
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
         self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
         self.use = use
-        """What llama.cpp's log says of the memory of the model and its last context."""
+        """Reader of llama.cpp's log for the memory of the model and its last context."""
         self.on_suspect: Callable[[Path | None], None] | None = None
-        """Called with the path before what may take the process down, and with None after."""
+        """Called with the path before llama.cpp may crash on the file, and with None after."""
+        self.contexts: set[Freeable] = set()
+        """Open contexts, which are freed before the model."""
 
     @property
     def handle(self) -> Any:
@@ -73,7 +89,9 @@ class Model:
         return self._handle
 
     def free(self) -> None:
-        """Free the native model; every later use raises UsageError."""
+        """Free the native model and its contexts; every later use raises UsageError."""
+        for context in tuple(self.contexts):
+            context.free()
         handle, self._handle = self._handle, None
         if handle is not None:
             llama_cpp().llama_model_free(handle)
@@ -84,13 +102,13 @@ class Model:
             self.on_suspect(self.path)
 
     def has_run(self) -> None:
-        """Note that a context of this model has decoded a batch: its file is above suspicion."""
+        """Note that a context of this model has decoded a batch: no later crash is blamed on it."""
         if self.on_suspect is not None:
             self.on_suspect(None)
             self.on_suspect = None
 
     def devices(self) -> tuple[DeviceUse, ...]:
-        """What each device holds of the model and of its last context, by llama.cpp's log."""
+        """What each device holds of the model and its most recent context, by llama.cpp's log."""
         return self.use.devices()
 
     @property
@@ -99,13 +117,13 @@ class Model:
 
     @property
     def is_encoder(self) -> bool:
-        """Whether it makes embeddings, and has no logits. llama.cpp's API does not tell."""
+        """Whether it makes embeddings and has no logits, by its architecture."""
         row = ARCHITECTURES.get(self.architecture)
         return row is not None and row.is_encoder
 
     @property
     def n_results(self) -> int:
-        """Numbers that a token gets: logits, or dimensions of an encoder's embedding."""
+        """Number of results of a token: logits, or dimensions of an encoder's embedding."""
         if self.is_encoder:
             return int(llama_cpp().llama_model_n_embd_out(self.handle))
         return self.n_vocab
@@ -133,11 +151,8 @@ class Model:
         return ""
 
     def check_context(self, n_tokens: int) -> None:
-        """Raise UsageError for a text that llama.cpp would end the process on.
-
-        Learned positions end with the context; it reads beyond them (ggml_get_rows).
-        """
-        if n_tokens > self.n_ctx_train and has_learned_positions(self.path):
+        """Raise UsageError for more tokens than the model has learned positions for."""
+        if n_tokens > self.n_ctx_train and has_learned_positions(open_gguf(self.path).header):
             raise UsageError(
                 f"{self.path} has positions for {self.n_ctx_train} tokens, and {n_tokens} are asked"
             )
@@ -164,7 +179,7 @@ class Model:
             room = -n
 
     def text_of(self, token: int) -> bytes:
-        """The bytes that a token stands for."""
+        """The bytes that a token id stands for, special tokens included."""
         buffer = ctypes.create_string_buffer(256)
         n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
         return buffer.raw[: max(n_bytes, 0)]
@@ -174,14 +189,8 @@ class Model:
         return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
 
 
-def has_learned_positions(path: Path) -> bool:
-    """Whether the model has a table of positions."""
-    names = {tensor.name for tensor in open_gguf(path).header.tensors}
-    return "position_embd.weight" in names
-
-
 def _metadata(handle: Any, key: str) -> str:
-    """A value of the header, as text; empty when there is none."""
+    """The value of a metadata key as text, up to 255 bytes; empty when there is none."""
     buffer = ctypes.create_string_buffer(256)
     llama_cpp().llama_model_meta_val_str(handle, key.encode(), buffer, len(buffer))
     return buffer.value.decode("utf-8", "replace")
@@ -191,35 +200,58 @@ def _metadata(handle: Any, key: str) -> str:
 def loaded_model(
     path: Path, options: Devices, *, vocabulary_alone: bool = False
 ) -> Iterator[Model]:
-    """Load the model at `path`, or only what reads text.
+    """The model at `path`, or its tokenizer alone; it is freed behind the `with` block.
 
     Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
-    or cannot be used.
+    or cannot be used, or the tensor split has more shares than there are GPUs.
     """
-    lib = llama_cpp()
     add_rpc_servers(options.rpc)
+    with awaiting(options.rpc, options.rpc_timeout_s):
+        model = _load(path, options, vocabulary_alone)
+        try:
+            yield model
+        finally:
+            model.free()
+
+
+def _load(path: Path, options: Devices, vocabulary_alone: bool) -> Model:
+    lib = llama_cpp()
     params = lib.llama_model_default_params()
     params.vocab_only = vocabulary_alone
+    params.progress_callback = _go_on_callback()
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers
+    gpus = offload_devices(options.rpc)
     if options.tensor_split:
-        params.tensor_split = _shares(options.tensor_split)
+        params.tensor_split = _shares(options.tensor_split, [gpu.name for gpu in gpus])
+    # Alive until the model is loaded; by default, llama.cpp takes all servers that it knows.
+    devices = (ctypes.c_void_p * (len(gpus) + 1))(*(gpu.handle for gpu in gpus), None)
+    if has_other_servers(options.rpc):
+        params.devices = ctypes.addressof(devices)
     use = UseLog()
     with log_read_by(use.read):
         handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
+        check_stop()
         raise failure(path, "llama.cpp cannot load it")
-    model = Model(handle, path, options, use)
-    try:
-        yield model
-    finally:
-        model.free()
+    return Model(handle, path, options, use)
+
+
+@cache
+def _go_on_callback() -> Any:
+    """Called by llama.cpp behind each tensor that it has loaded: whether to load the next."""
+
+    def go_on(_progress: float, _user_data: object) -> bool:
+        beat()
+        return not is_stop_requested()
+
+    return llama_cpp().llama_progress_callback(go_on)
 
 
 def failure(path: Path, problem: str) -> GgufSurgeonError:
-    """What to raise when llama.cpp has failed with the model at `path`, with its reason.
+    """The error to raise after llama.cpp has failed with the model at `path`, with its reason.
 
-    Want of memory is no fault of the file (src/llama-model.cpp:1881, src/llama-kv-cache.cpp:288).
+    Lack of memory is no fault of the file (src/llama-model.cpp:1881, src/llama-kv-cache.cpp:288).
     """
     reason = last_errors()
     if "alloc" in reason:
@@ -230,9 +262,11 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
     return MalformedFileError(str(path), f"{problem}: {reason}")
 
 
-def _shares(split: tuple[float, ...]) -> Any:
-    """As the array of floats that llama.cpp reads, one a possible device."""
-    gpus = gpu_names()
+def _shares(split: Sequence[float], gpus: Sequence[str]) -> Any:
+    """A tensor split as the array that llama.cpp reads: floats, one for each possible device.
+
+    Raises UsageError for more shares than `gpus`, of which llama.cpp would ignore some.
+    """
     if len(split) > len(gpus):
         shares = ",".join(f"{share:g}" for share in split)
         raise UsageError(

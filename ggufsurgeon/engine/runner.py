@@ -1,4 +1,4 @@
-"""Who runs jobs: this process, or a worker process that llama.cpp may take down.
+"""Runners of jobs: this process, or a worker process, which llama.cpp may abort without harm.
 
 A job is a function of a module, `job(session, *arguments, reporter)`: it asks the session for
 its models, so that several jobs share them.
@@ -25,11 +25,17 @@ class Runner(Protocol):
         progress: Progress = NO_PROGRESS,
         on_result: Callable[[Any], object] | None = None,
     ) -> T:
-        """`job(session, *arguments, reporter)`; `on_result` is called with what it emits."""
+        """Run `job(session, *arguments, reporter)` and return what it returns.
+
+        `on_result` is called with each result that the job emits.
+        """
 
 
 class InProcess:
-    """Runs jobs in this process: an abort of llama.cpp ends it."""
+    """Runs jobs in this process.
+
+    An abort of llama.cpp ends the process, and a frozen RPC server blocks it without a limit.
+    """
 
     def __init__(self) -> None:
         self._session = Session()
@@ -47,7 +53,7 @@ class InProcess:
         progress: Progress = NO_PROGRESS,
         on_result: Callable[[Any], object] | None = None,
     ) -> T:
-        """Run a job here. Raises what the job raises."""
+        """Run a job here. Raises what the job raises, and UsageError after the `with` block."""
         return job(self._session, *arguments, _LocalReporter(progress, on_result))
 
 

@@ -1,4 +1,4 @@
-"""Choosing the next token, by llama.cpp's own samplers."""
+"""Sampling of the next token, by llama.cpp's own samplers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ggufsurgeon.engine.library import llama_cpp
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings of sampling. With a temperature of 0 it is greedy, and the others are not used.
+    """Settings of sampling. With a temperature of 0 it takes the likeliest token (greedy).
 
     >>> import ggufsurgeon as gs
     >>> sampling = gs.Sampling(temperature=0.8, seed=7)
@@ -34,7 +34,7 @@ class Sampling:
 
 @contextmanager
 def opened_sampler(sampling: Sampling) -> Iterator[Any]:
-    """A chain of samplers: top-k, top-p, temperature, and a draw by seed."""
+    """A native chain of samplers: top-k, top-p, temperature, and a draw by seed; or greedy."""
     lib = llama_cpp()
     chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
     if sampling.temperature <= 0:

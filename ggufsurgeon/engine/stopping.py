@@ -1,8 +1,10 @@
-"""The flag that stops the job of this process, also within a decode.
+"""The flag that stops the job of this process, also within a decode or while a model loads.
 
 llama.cpp asks a callback whether to abort before it computes a node (`abort_callback`,
-include/llama.h; the CPU backend asks, ggml/src/ggml-cpu/ggml-cpu.c). A callback in Python would
-cost more than small nodes do, so C's `atoi` is the callback, and the flag is the text it reads.
+include/llama.h). The CPU and Metal backends ask (ggml/src/ggml-cpu/ggml-cpu.c,
+ggml/src/ggml-metal/ggml-metal-context.m:586); CUDA and RPC do not, and stop after the decode. A
+callback in Python would cost more than small nodes do, so C's `atoi` is the callback, and the
+flag is the text it reads.
 """
 
 from __future__ import annotations
@@ -26,13 +28,18 @@ def request_stop() -> None:
 
 
 def clear_stop() -> None:
-    """Forget an earlier request, before the next job begins."""
+    """Forget the request, once the job that it was for has ended."""
     _flag[0] = b"0"
+
+
+def is_stop_requested() -> bool:
+    """Whether the job was asked to stop."""
+    return _flag[0] == b"1"
 
 
 def check_stop() -> None:
     """Raise JobStoppedError when the job was asked to stop."""
-    if _flag[0] == b"1":
+    if is_stop_requested():
         raise JobStoppedError
 
 

@@ -1,8 +1,8 @@
-"""Nodes of the graph, read and overwritten while llama.cpp computes it.
+"""Reading and overwriting nodes of the graph while llama.cpp computes it.
 
-llama.cpp calls back before each node (is it wanted?) and after each that was (`cb_eval`,
+llama.cpp calls back before each node, to ask whether it is wanted, and after each such (`cb_eval`,
 include/llama.h:392; ggml/src/ggml-backend.cpp:1822-1851). Nodes are called `<what>-<block>`
-(src/llama-context.cpp:2636). A decode must be one micro-batch, or a node comes several times.
+(src/llama-context.cpp:2636). A decode must be one micro-batch; else each node comes several times.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine import tensor
-from ggufsurgeon.engine.block_inputs import Entrances
+from ggufsurgeon.engine.block_inputs import BlockInputs
 from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.errors import RefusedError
 
@@ -23,7 +23,7 @@ Activation: TypeAlias = npt.NDArray[np.float32]
 
 
 WHOLE = slice(None)
-"""In place of tokens: the whole node as it was read, which may be made of other things."""
+"""Tokens of a Rows that replaces a whole node, whose first axis may not be tokens."""
 
 
 class Rows(NamedTuple):
@@ -31,24 +31,25 @@ class Rows(NamedTuple):
 
     tokens: slice
     values: Activation
+    """Shape [n_tokens of the slice, ...]."""
 
 
 Overwrites: TypeAlias = Mapping[str, Sequence[Rows]]
-"""By the name of the node."""
+"""New values by the name of the node that they overwrite."""
 
 
 class Taps:
-    """The callback of a context. `prepare` before a decode, `take` after it.
+    """The `cb_eval` callback of a context. Call `prepare` before a decode and `take` after it.
 
-    `token_dim` is the dimension, in llama.cpp's order, in which the nodes have the tokens.
-    `entrances` are noted, when there are some to note.
+    `token_dim` is the dimension, in llama.cpp's order, that holds the tokens in each node.
+    `block_inputs`, if given, notes the nodes of each graph.
     """
 
-    def __init__(self, token_dim: int = 1, entrances: Entrances | None = None) -> None:
+    def __init__(self, token_dim: int = 1, block_inputs: BlockInputs | None = None) -> None:
         self.callback = llama_cpp().ggml_backend_sched_eval_callback(self._called)
         self.found: dict[str, Activation] = {}
-        """What the last decode read, by node."""
-        self._entrances = entrances
+        """Activations that the last decode read, by node."""
+        self._block_inputs = block_inputs
         self._axis = 3 - token_dim
         self._read: frozenset[bytes] = frozenset()
         self._overwrites: dict[bytes, Sequence[Rows]] = {}
@@ -65,9 +66,10 @@ class Taps:
         overwrites: Overwrites | None = None,
         stop_after: str = "",
     ) -> None:
-        """Say what the next decode reads and overwrites; `wanted` are its flags, [n_tokens].
+        """Set which nodes the next decode reads and overwrites.
 
-        After the node `stop_after` nothing more is computed, and the logits mean nothing.
+        `wanted` is the batch's flags, bool [n_tokens]. Computation ends after the node
+        `stop_after`, if given; the logits are then not valid.
         """
         self._wanted = wanted
         self._read = frozenset(name.encode() for name in read)
@@ -77,7 +79,10 @@ class Taps:
         self._met, self.found, self._error = set(), {}, None
 
     def take(self) -> dict[str, Activation]:
-        """What the decode read, by node. Raises RefusedError when a node was not computed."""
+        """Activations that the decode read, by node.
+
+        Raises RefusedError when a node was not computed, or has another shape than its new values.
+        """
         if self._error is not None:
             raise self._error
         missed = (self._read | self._overwrites.keys()) - self._met
@@ -89,8 +94,8 @@ class Taps:
     def _called(self, address: int, is_question: bool, _user_data: object) -> bool:
         name = tensor.name_of(address)
         if is_question:
-            if self._entrances is not None:
-                self._entrances.note(address)
+            if self._block_inputs is not None:
+                self._block_inputs.note(address)
             return self._is_stopped or name in self._read or name in self._overwrites
         if self._is_stopped:
             return False  # ends this part of the graph; another device's part may follow
@@ -123,7 +128,10 @@ class Taps:
         tensor.write(address, whole)
 
     def _present(self, tokens: slice, values: Activation, n_rows: int) -> tuple[slice, Activation]:
-        """Where they are in a node that may have wanted tokens alone, as the last block's has."""
+        """The rows of a node to overwrite, and their values.
+
+        The last block's nodes may hold the wanted tokens alone.
+        """
         if tokens == WHOLE or n_rows == len(self._wanted):
             return tokens, values
         wanted = self._wanted[tokens]

@@ -1,4 +1,4 @@
-"""A node of llama.cpp's graph: its name, what it is made of, its values."""
+"""A node of llama.cpp's graph: its name, its sources, its values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ F32 = 0
 
 
 class _Tensor(ctypes.Structure):
-    """`struct ggml_tensor` (ggml/include/ggml.h:685-717), as far as it is read here."""
+    """`struct ggml_tensor` (ggml/include/ggml.h:685-717), the fields up to its name."""
 
     _fields_ = (
         ("type", ctypes.c_int32),
@@ -37,21 +37,21 @@ _NAME_OFFSET = _Tensor.name.offset
 
 
 def name_of(address: int) -> bytes:
-    """The name of a node; called for every node of every graph."""
+    """The name of the node at `address`. Fast, since it is called for every node of every graph."""
     return ctypes.string_at(address + _NAME_OFFSET)
 
 
 def sources(address: int) -> Iterator[int]:
-    """The nodes and weights that a node is computed from."""
+    """Addresses of the nodes and weights that a node is computed from."""
     for source in _Tensor.from_address(address).src:
         if source:
             yield source
 
 
 def read(address: int) -> npt.NDArray[np.float32]:
-    """All values, in four dimensions, llama.cpp's first dimension last.
+    """All values of a node, float32 in four dimensions, llama.cpp's first dimension last.
 
-    Raises RefusedError when they are not plain float32.
+    Raises RefusedError when the node is not contiguous float32.
     """
     tensor = _Tensor.from_address(address)
     values = np.empty(tuple(tensor.ne)[::-1], dtype=np.float32)
@@ -64,11 +64,11 @@ def read(address: int) -> npt.NDArray[np.float32]:
 
 
 def write(address: int, values: npt.NDArray[np.float32]) -> None:
-    """Overwrite all values of a node; shape as `read` gives it."""
+    """Overwrite all values of a node with contiguous values of the shape that `read` gives."""
     ggml().ggml_backend_tensor_set(*_transfer(address, values))
 
 
 def _transfer(address: int, values: npt.NDArray[np.float32]) -> tuple[object, ...]:
-    """What both ways take: node, data, offset and size."""
+    """Arguments of ggml_backend_tensor_get and _set: node, data, offset and size."""
     pointer = values.ctypes.data_as(ctypes.c_void_p)
     return ctypes.c_void_p(address), pointer, ctypes.c_size_t(0), ctypes.c_size_t(values.nbytes)

@@ -1,4 +1,4 @@
-"""How many threads llama.cpp shall compute with where nobody says."""
+"""The number of threads that llama.cpp computes with by default."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @cache
 def default_threads() -> int:
-    """The physical cores that this process may use, as llama.cpp's tools count them.
+    """The number of physical cores that this process may use.
 
-    llama.cpp itself would take 4 (ggml/include/ggml.h), its tools one a core
-    (common/common.cpp:77-93).
+    llama.cpp's programs take one thread for each core too (common/common.cpp:77-93); the library
+    itself takes 4 (ggml/include/ggml.h).
     """
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     cores = {_siblings(cpu) for cpu in cpus}
@@ -20,7 +20,7 @@ def default_threads() -> int:
 
 
 def _siblings(cpu: int) -> str:
-    """The hardware threads of the core of `cpu`; the number of `cpu` where Linux does not tell."""
+    """The list of hardware threads of the core of `cpu`; without Linux's /sys, `cpu` itself."""
     path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     try:
         return path.read_text()

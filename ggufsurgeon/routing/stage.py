@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.architectures.residual import ResidualNodes, residual_nodes
-from ggufsurgeon.engine.block_inputs import Entrances
+from ggufsurgeon.engine.block_inputs import BlockInputs
 from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
@@ -29,8 +29,8 @@ class Stage:
         self._nodes = nodes
         self._context = context
         self._taps = taps
-        self._entrances: dict[tuple[int, int], Entrances] = {}
-        """Inputs of blocks by the shape of a batch: some names of nodes count those before them."""
+        self._block_inputs: dict[tuple[int, int], BlockInputs] = {}
+        """By the shape of a batch, since some names of nodes count the nodes before them."""
 
     def clear(self) -> None:
         """Forget all sequences."""
@@ -86,22 +86,24 @@ class Stage:
         if block == INPUT and self._nodes.first_input:
             return self._nodes.first_input
         shape = len(batch.tokens), batch.n_sequences
-        if shape not in self._entrances:
-            self._entrances[shape] = Entrances()
-            self._observe(batch, self._entrances[shape])
-        return self._entrances[shape].before(block + 1)
+        if shape not in self._block_inputs:
+            self._block_inputs[shape] = BlockInputs()
+            self._observe(batch, self._block_inputs[shape])
+        return self._block_inputs[shape].before(block + 1)
 
     def _kept(self, batch: Batch) -> dict[str, list[Rows]]:
         """What is made of what feeds block 0, as it is when nothing is overwritten."""
         if not self._nodes.kept:
             return {}
-        found = self._observe(batch, Entrances(), self._nodes.kept)
+        found = self._observe(batch, BlockInputs(), self._nodes.kept)
         return {name: [Rows(WHOLE, state)] for name, state in found.items()}
 
-    def _observe(self, batch: Batch, entrances: Entrances, *nodes: str) -> dict[str, Activation]:
+    def _observe(
+        self, batch: Batch, block_inputs: BlockInputs, *nodes: str
+    ) -> dict[str, Activation]:
         """Run a batch in a context of its own; the nodes read, of those that there are."""
         n = len(batch.tokens)
-        taps = Taps(self._nodes.token_dim, entrances)
+        taps = Taps(self._nodes.token_dim, block_inputs)
         taps.prepare(batch.wanted, nodes)
         batch = batch._replace(positions=batch.positions - batch.positions.min())
         with opened_context(

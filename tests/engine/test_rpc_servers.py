@@ -7,19 +7,17 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.engine import rpc_probe
-from ggufsurgeon.engine.rpc_probe import check_rpc_server
+from ggufsurgeon.engine import rpc_handshake
+from ggufsurgeon.engine.rpc_handshake import check_rpc_server
 from ggufsurgeon.errors import UsageError
 from tests.conftest import ROOT, Run
-from tests.engine.serving import fake_server, free_port, has_rpc, rpc_server
+from tests.engine.serving import Relay, fake_server, free_port, has_rpc, rpc_server
 
 TEXT = ROOT / "ggufsurgeon/verification/texts/shakespeare.txt"
 Answer = Callable[[socket.socket], None]
@@ -71,7 +69,7 @@ NOT_RPC = "does not speak llama.cpp's RPC protocol"
 def test_what_answers_is_no_rpc_server(
     answer: Answer, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_probe, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(rpc_handshake, "ANSWER_SECONDS", 0.5)
     with fake_server(answer) as host, pytest.raises(UsageError, match=says) as caught:
         check_rpc_server(host)
     assert host in str(caught.value)
@@ -155,31 +153,9 @@ def test_a_server_that_fails_behind_its_greeting(
 
 def test_a_server_that_is_lost_while_it_works(smollm2: Path, surgeon: Run) -> None:
     with rpc_server() as host:
-        relay = _CutOff(host, n_bytes=1_000_000)
+        relay = Relay(host, n_bytes=1_000_000)
         with fake_server(relay) as cut:
             assert_one_message(run(surgeon, smollm2, cut), "RPC server")
-
-
-class _CutOff:
-    """Passes on what a client and a server say, and hangs up after so many bytes."""
-
-    def __init__(self, host: str, n_bytes: int) -> None:
-        name, port = host.split(":")
-        self._address = (name, int(port))
-        self._left = n_bytes
-
-    def __call__(self, client: socket.socket) -> None:
-        with socket.create_connection(self._address) as server:
-            back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
-            back.start()
-            self._pass_on(client, server)
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):  # the other direction may have ended both
-            while self._left > 0 and (part := source.recv(65536)):
-                self._left -= len(part)
-                target.sendall(part)
-            target.shutdown(socket.SHUT_WR)
 
 
 def test_a_wheel_without_rpc(stories: Path, surgeon: Run, tmp_path: Path) -> None:

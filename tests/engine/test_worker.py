@@ -1,100 +1,52 @@
-"""Workers: jobs over models that stay loaded, in a process that llama.cpp may take down."""
+"""Workers: jobs over models that stay loaded, progress, results, and jobs that are stopped."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-import numpy as np
-
-from ggufsurgeon.engine.context import Batch, opened_context
-from ggufsurgeon.engine.model import Devices, loaded_model
+from ggufsurgeon import errors
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.runner import InProcess, Runner
 from ggufsurgeon.engine.session import Reporter, Session
-from ggufsurgeon.engine.worker import Worker
-from ggufsurgeon.errors import EngineError, MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.engine.worker import STOP_SECONDS, Worker
+from ggufsurgeon.errors import (
+    EngineError,
+    GgufSurgeonError,
+    MalformedFileError,
+    RefusedError,
+    UsageError,
+)
 from tests.conftest import ROOT
+from tests.engine.jobs import (
+    add,
+    count,
+    decode,
+    decode_for_ever,
+    fail,
+    is_alive,
+    model_id,
+    read_standard_input,
+    refuse,
+    sleep,
+)
 
-TOKENS = np.arange(1, 200, dtype=np.int32)
-
-
-def add(_session: Session, first: int, second: int, reporter: Reporter) -> int:
-    print("noise on standard output")
-    reporter.begin("adding", 2, "terms")
-    reporter.advance(1, "one")
-    reporter.emit("half")
-    reporter.advance(1, "two")
-    return first + second
-
-
-def refuse(_session: Session, _reporter: Reporter) -> None:
-    raise MalformedFileError("m.gguf", "is bad", offset=7, hint="mend it")
-
-
-def die(_session: Session, number: int, _reporter: Reporter) -> None:
-    os.write(2, b"GGML_ASSERT(x) failed\n")
-    os.kill(os.getpid(), number)
-
-
-def die_before_a_run(session: Session, path: Path, _reporter: Reporter) -> None:
-    with opened_context(session.model(path, Devices()), 8, 8):
-        os.abort()
-
-
-def die_of_another(session: Session, path: Path, other: Path, reporter: Reporter) -> None:
-    """Two models are loaded, and the second one runs first."""
-    session.model(path, Devices())
-    die_before_a_run(session, other, reporter)
-
-
-def die_after_a_run(session: Session, path: Path, reporter: Reporter) -> None:
-    decode(session, path, reporter)
-    os.abort()
-
-
-def stumble(_session: Session, _reporter: Reporter) -> None:
-    raise ZeroDivisionError("a bug")
-
-
-def count(_session: Session, n: int, reporter: Reporter) -> int:
-    for number in range(n):
-        reporter.emit(number)
-    return n
-
-
-def sleep(_session: Session, _reporter: Reporter) -> None:
-    time.sleep(60)
-
-
-def model_id(session: Session, path: Path, _reporter: Reporter) -> tuple[int, int]:
-    """The process, and the address of the loaded model."""
-    return os.getpid(), int(session.model(path, Devices()).handle or 0)
-
-
-def decode(session: Session, path: Path, _reporter: Reporter) -> float:
-    model = session.model(path, Devices(n_threads=1))
-    with opened_context(model, 256, 256) as context:
-        return float(context.decode(Batch.of(TOKENS)).sum())
-
-
-def decode_for_ever(session: Session, path: Path, reporter: Reporter) -> None:
-    """Decodes without a word, after the first."""
-    model = session.model(path, Devices(n_threads=1))
-    with opened_context(model, 256, 256) as context:
-        reporter.emit("begun")
-        while True:
-            context.clear()
-            context.decode(Batch.of(TOKENS))
+ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, GgufSurgeonError)
+]
+ONE_THREAD = Devices(n_threads=1)
 
 
 class Watcher:
@@ -108,11 +60,6 @@ class Watcher:
         self.seen.append((n, note))
 
 
-def is_alive(pid: int) -> bool:
-    states = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return states.stdout.strip() not in ("", "Z", "Zs")
-
-
 @pytest.mark.parametrize("runner", [Worker, InProcess])
 def test_results_and_progress_come_back(runner: type[Worker] | type[InProcess]) -> None:
     watcher, results = Watcher(), list[str]()
@@ -122,6 +69,26 @@ def test_results_and_progress_come_back(runner: type[Worker] | type[InProcess]) 
         assert there.run(add, 4, 5) == 9
     assert watcher.seen == [("adding", 2, "terms"), (1, "one"), (1, "two")]
     assert results == ["half"]
+
+
+def test_results_come_before_the_job_has_ended() -> None:
+    """The job would sleep for a minute behind its first result."""
+
+    class Enough(Exception):
+        pass
+
+    def stop(_: object) -> None:
+        raise Enough
+
+    started = time.monotonic()
+    with Worker() as worker, pytest.raises(Enough):
+        worker.run(emit_then_sleep, on_result=stop)
+    assert time.monotonic() - started < 30
+
+
+def emit_then_sleep(session: Session, reporter: Reporter) -> None:
+    reporter.emit("first")
+    sleep(session, reporter)
 
 
 def test_a_model_is_loaded_once_for_many_jobs(stories: Path) -> None:
@@ -141,38 +108,16 @@ def test_errors_come_back_whole_and_the_worker_goes_on() -> None:
     assert (caught.value.offset, caught.value.hint) == (7, "mend it")
 
 
-@pytest.mark.parametrize(
-    ("number", "told"),
-    [
-        (signal.SIGABRT, r"died in the job die \(SIGABRT\): GGML_ASSERT\(x\) failed"),
-        (signal.SIGKILL, "SIGKILL"),
-        (signal.SIGILL, "SIGILL"),
-    ],
-)
-def test_a_death_names_the_job_and_no_file(number: int, told: str) -> None:
+def test_every_class_of_error_comes_back() -> None:
+    assert len(ERRORS) == 8
     with Worker() as worker:
-        with pytest.raises(EngineError, match=told) as caught:
-            worker.run(die, number)
-        assert caught.value.exit_code == 9
-        assert bool(caught.value.hint) == (number != signal.SIGABRT)
-        assert worker.run(add, 1, 1) == 2, "the next job has a new process"
-
-
-def test_a_file_is_to_blame_until_it_has_run(stories: Path, tmp_path: Path) -> None:
-    with Worker() as worker:
-        with pytest.raises(MalformedFileError, match=rf"{stories}: llama.cpp crashed on it"):
-            worker.run(die_before_a_run, stories)
-        other = tmp_path / "other.gguf"
-        other.write_bytes(stories.read_bytes())
-        with pytest.raises(MalformedFileError, match=rf"{other}: llama.cpp crashed on it"):
-            worker.run(die_of_another, stories, other)
-        with pytest.raises(EngineError, match="die_after_a_run"):
-            worker.run(die_after_a_run, stories)
-
-
-def test_a_bug_in_a_job_stays_a_bug() -> None:
-    with Worker() as worker, pytest.raises(RuntimeError, match="ZeroDivisionError: a bug"):
-        worker.run(stumble)
+        for kind in ERRORS:
+            error = kind("wrong", "bad", hint="do") if kind is MalformedFileError else kind("wrong")
+            assert type(pickle.loads(pickle.dumps(error))) is kind
+            with pytest.raises(kind, match="wrong") as caught:
+                worker.run(fail, error)
+            assert type(caught.value) is kind
+            assert vars(caught.value).keys() == vars(error).keys()
 
 
 @pytest.mark.parametrize("kind", [BrokenPipeError, EOFError, RefusedError, KeyboardInterrupt])
@@ -194,6 +139,22 @@ def test_an_exception_in_the_caller_stops_the_job_alone(
         assert worker.run(model_id, stories) == before
 
 
+def test_a_job_that_has_just_ended_can_be_stopped(stories: Path) -> None:
+    """The request then crosses the job's last message; no job and no process is lost."""
+
+    def interrupt(_: object) -> None:
+        time.sleep(0.2)  # the job is over by now
+        raise KeyError("mine")
+
+    with Worker() as worker:
+        before = worker.run(model_id, stories)
+        started = time.monotonic()
+        with pytest.raises(KeyError):
+            worker.run(count, 1, on_result=interrupt)
+        assert time.monotonic() - started < STOP_SECONDS
+        assert worker.run(model_id, stories) == before
+
+
 def test_a_decode_is_stopped_too(stories: Path) -> None:
     def interrupt(_: object) -> None:
         raise RefusedError("enough")
@@ -201,52 +162,95 @@ def test_a_decode_is_stopped_too(stories: Path) -> None:
     with Worker() as worker:
         before = worker.run(model_id, stories)
         with pytest.raises(RefusedError):
-            worker.run(decode_for_ever, stories, on_result=interrupt)
+            worker.run(decode_for_ever, stories, ONE_THREAD, on_result=interrupt)
         assert worker.run(model_id, stories) == before
 
 
-def test_leaving_the_block_ends_the_process_whatever_it_does() -> None:
-    with Worker() as worker:
-        thread = threading.Thread(target=_run_quietly, args=(worker,), daemon=True)
-        thread.start()
-        while worker.pid is None:
-            time.sleep(0.01)
-        pid = worker.pid
-    assert not is_alive(pid)
-
-
-def _run_quietly(worker: Worker) -> None:
-    with suppress(EngineError, AssertionError, AttributeError):
-        worker.run(sleep)
-
-
-PARENT = """
-import sys
+CTRL_C = """
+import signal, sys
+from pathlib import Path
+from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.worker import Worker
-from tests.engine.test_worker import sleep, count
+from tests.engine.jobs import decode_for_ever, model_id
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+path = Path(sys.argv[1])
 with Worker() as worker:
-    worker.run(count, 1)
-    print(worker.pid, flush=True)
-    worker.run(sleep)
+    before = worker.run(model_id, path)
+    try:
+        tell = lambda text: print(text, flush=True)
+        worker.run(decode_for_ever, path, Devices(n_threads=1), on_result=tell)
+    except KeyboardInterrupt:
+        print(worker.run(model_id, path) == before)
 """
 
 
-def test_the_process_is_gone_when_its_parent_is_killed() -> None:
+def test_ctrl_c_in_a_terminal_stops_the_job_alone(stories: Path) -> None:
+    """A terminal sends SIGINT to the worker too."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CTRL_C, str(stories)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     with parent:
-        pid = int(parent.stdout.readline())
-        assert is_alive(pid)
-        parent.kill()
-    end = time.monotonic() + 10
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_alive(pid)
+        assert parent.stdout.readline() == "begun\n"
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.stdout.readline() == "True\n", "the same process and the same loaded model"
+        assert parent.wait(30) == 0
+
+
+def test_ctrl_c_while_the_process_starts_does_not_reach_it() -> None:
+    with Worker() as worker:
+        results: list[int] = []
+        thread = threading.Thread(target=lambda: results.append(worker.run(add, 1, 1)))
+        thread.start()
+        while worker.pid is None:
+            time.sleep(0.001)
+        for _ in range(100):
+            os.kill(worker.pid, signal.SIGINT)
+            time.sleep(0.005)
+        thread.join()
+    assert results == [2]
+
+
+def test_a_job_that_does_not_stop_is_killed_and_the_worker_says_so() -> None:
+    def interrupt(_: object) -> None:
+        raise KeyError("mine")
+
+    with Worker() as worker:
+        with pytest.raises(KeyError):
+            worker.run(emit_then_sleep, on_result=interrupt)
+        assert worker.pid is None
+        with pytest.raises(EngineError, match="ended in an earlier job, emit_then_sleep"):
+            worker.run(add, 1, 1)
+
+
+def test_a_job_that_cannot_be_sent_or_imported_is_an_error_and_no_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Worker() as worker:
+        worker.run(add, 1, 1)
+        pid = worker.pid
+        with pytest.raises(UsageError, match="cannot be sent"):
+            worker.run(lambda _session, _reporter: None)
+        monkeypatch.setattr(add, "__module__", "__main__")
+        monkeypatch.setattr(sys.modules["__main__"], "add", add, raising=False)
+        with pytest.raises(UsageError, match="cannot import this job"):
+            worker.run(add, 1, 1)
+        monkeypatch.undo()
+        assert worker.run(add, 1, 1) == 2 and worker.pid == pid
+
+
+def test_a_job_does_not_read_the_messages_for_the_worker() -> None:
+    with Worker() as worker:
+        assert worker.run(read_standard_input) == b""
+        assert worker.run(add, 1, 1) == 2
 
 
 def test_workers_run_side_by_side(stories: Path) -> None:
+    """The death of one leaves the other as it was."""
     with Worker() as one, Worker() as other:
         results = list[float]()
         threads = [
@@ -258,18 +262,8 @@ def test_workers_run_side_by_side(stories: Path) -> None:
         for thread in threads:
             thread.join()
         assert one.pid != other.pid and len(results) == 2 and results[0] == results[1]
-
-
-def test_use_after_the_block_is_an_error_and_no_crash(stories: Path) -> None:
-    with loaded_model(stories, Devices()) as model:
-        with opened_context(model, 256, 256) as context:
-            context.decode(Batch.of(TOKENS))
-        with pytest.raises(UsageError, match="closed"):
-            context.decode(Batch.of(TOKENS))
-        with pytest.raises(UsageError, match="closed"):
-            context.clear()
-    for use in (lambda: model.tokenize(b"x"), lambda: model.text_of(5), lambda: model.no_text):
-        with pytest.raises(UsageError, match="no longer loaded"):
-            use()
-    with pytest.raises(UsageError, match="no longer loaded"), opened_context(model, 8, 8):
-        pass
+        assert one.pid is not None
+        os.kill(one.pid, signal.SIGKILL)
+        with pytest.raises(EngineError):
+            one.run(add, 1, 1)
+        assert not is_alive(one.pid or 0) and other.run(decode, stories) == results[0]

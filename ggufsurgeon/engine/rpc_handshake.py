@@ -1,7 +1,7 @@
-"""Does an RPC server answer? Asked before llama.cpp does, which would wait for ever or abort.
+"""A handshake with an RPC server before llama.cpp connects, which would wait for ever or abort.
 
-A request is a command's byte, the size of what follows in 8 bytes and as many bytes; an answer
-is a size and as many bytes, all little-endian (ggml/src/ggml-rpc/ggml-rpc.cpp:312-340).
+A request is a command of one byte, a size of 8 bytes and a body of that size; an answer is a size
+and a body; all little-endian (ggml/src/ggml-rpc/ggml-rpc.cpp:312-340).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from ggufsurgeon.errors import UsageError
 
 ANSWER_SECONDS = 5
-"""How long a server may take to connect, and to answer."""
+"""Time limit for a server to accept a connection, and to answer."""
 HELLO = 14
 """`RPC_CMD_HELLO`, the same in all versions (ggml-rpc.cpp:84)."""
 CAPABILITIES_N_BYTES = 24
@@ -25,7 +25,7 @@ NOT_A_SERVER = (
 
 
 def check_rpc_server(host: str) -> None:
-    """Raise UsageError, saying why, unless a server of llama.cpp's RPC answers at HOST:PORT."""
+    """Raise UsageError with the reason unless an RPC server of llama.cpp answers at HOST:PORT."""
     address = _parse(host)
     try:
         with socket.create_connection(address, ANSWER_SECONDS) as connection:
@@ -42,7 +42,7 @@ def check_rpc_server(host: str) -> None:
 
 
 def _parse(host: str) -> tuple[str, int]:
-    """As llama.cpp does, which knows no IPv6 addresses (ggml-rpc.cpp:297-310)."""
+    """The name and port of HOST:PORT, as llama.cpp reads it: no IPv6 (ggml-rpc.cpp:297-310)."""
     name, _, port = host.partition(":")
     if not name or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise UsageError(f"RPC server {host!r}: expected HOST:PORT, for instance 192.168.1.7:50052")
@@ -62,7 +62,7 @@ def _greet(connection: socket.socket, host: str) -> None:
 
 
 def _receive(connection: socket.socket, n_bytes: int) -> bytes:
-    """So many bytes, or fewer when the other side closes."""
+    """The next `n_bytes` bytes, or fewer when the other side closes the connection."""
     received = b""
     while len(received) < n_bytes and (part := connection.recv(n_bytes - len(received))):
         received += part
