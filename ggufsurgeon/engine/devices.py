@@ -36,11 +36,7 @@ class Device:
 def list_devices() -> tuple[Device, ...]:
     """All devices that are registered, the CPU among them."""
     llama_cpp()
-    n_devices = _size("ggml_backend_dev_count")
-    return tuple(
-        _describe(_pointer("ggml_backend_dev_get", ctypes.c_size_t(index)))
-        for index in range(n_devices)
-    )
+    return tuple(_describe(device) for device in _pointers())
 
 
 def offload_devices(hosts: Sequence[str]) -> tuple[Device, ...]:
@@ -63,6 +59,17 @@ def offload_devices(hosts: Sequence[str]) -> tuple[Device, ...]:
 def has_other_servers(hosts: Sequence[str]) -> bool:
     """Whether RPC servers besides `hosts` are registered in this process."""
     return bool(_servers.keys() - set(hosts))
+
+
+def gpu_descriptions() -> tuple[str, ...]:
+    """Names of this machine's own GPUs. Their memory is not asked for, which would take some."""
+    llama_cpp()
+    remote = {handle for handles in _servers.values() for handle in handles}
+    return tuple(
+        _text("ggml_backend_dev_description", device)
+        for device in _pointers()
+        if "GPU" in _kind(device) and device.value not in remote
+    )
 
 
 def add_rpc_servers(hosts: Sequence[str]) -> None:
@@ -128,19 +135,28 @@ def _add_in_time(host: str) -> int:
     return found[0]
 
 
+def _pointers() -> list[ctypes.c_void_p]:
+    indices = range(_size("ggml_backend_dev_count"))
+    return [_pointer("ggml_backend_dev_get", ctypes.c_size_t(index)) for index in indices]
+
+
 def _describe(device: ctypes.c_void_p) -> Device:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     ggml().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-    kind = int(ggml().ggml_backend_dev_type(device))
     return Device(
         name=_text("ggml_backend_dev_name", device),
         description=_text("ggml_backend_dev_description", device),
-        kind=KINDS[kind] if kind < len(KINDS) else f"type {kind}",
+        kind=_kind(device),
         buffer=_text("ggml_backend_buft_name", _pointer("ggml_backend_dev_buffer_type", device)),
         n_bytes_free=free.value,
         n_bytes_total=total.value,
         handle=device.value or 0,
     )
+
+
+def _kind(device: ctypes.c_void_p) -> str:
+    kind = int(ggml().ggml_backend_dev_type(device))
+    return KINDS[kind] if kind < len(KINDS) else f"type {kind}"
 
 
 def _size(name: str, *arguments: object) -> int:

@@ -1,26 +1,41 @@
-"""The scores of a task in a store, so that an interrupted run resumes, path by path."""
+"""Scores of earlier runs, kept in a store, and the measurement that they belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from ggufsurgeon.scoring.identity import identity
-from ggufsurgeon.scoring.task import ScoringTask
+from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.scoring.task import (
+    LogitsFileReference,
+    ModelReference,
+    PathReference,
+    ScoringTask,
+)
 from ggufsurgeon.statistics.scores import PairedScores, TokenScores
-from ggufsurgeon.store.store import Arrays, Measurement, opened_store
+from ggufsurgeon.store.fingerprint import ModelFingerprint, TextFingerprint, data_fingerprint
+from ggufsurgeon.store.machine import this_machine
+from ggufsurgeon.store.measurement import Arrays, Measurement, MeasurementKey
+from ggufsurgeon.store.store import opened_store
 
-PAIRED = tuple(f"compared_{name}" for name in PairedScores._fields)
+PAIRED = tuple(f"paired_{name}" for name in PairedScores._fields)
 """Names of the arrays of paired scores in a store."""
 
 
 class Checkpoint:
-    """What earlier runs found along each path, and where new scores are added, if anywhere."""
+    """Token scores of earlier runs along each path, and the measurement that takes more.
 
-    def __init__(self, measurements: Sequence[Measurement | None]) -> None:
-        self._measurements = measurements
-        self.scores = [None if one is None else _as_scores(one.arrays()) for one in measurements]
+    Without a measurement nothing is known, and nothing is kept.
+    """
+
+    def __init__(self, layer_paths: Sequence[str], measurement: Measurement | None) -> None:
+        self._layer_paths = layer_paths
+        self._measurement = measurement
+        self.scores = [_earlier(measurement, path) for path in layer_paths]
         """Scores of each path from chunk 0 on; None where there are none."""
         self._n_chunks = [0 if one is None else len(one.losses) for one in self.scores]
 
@@ -31,25 +46,69 @@ class Checkpoint:
 
     def add(self, path: int, scores: TokenScores) -> None:
         """Keep the scores of the next chunks along a path. Raises as `Measurement.add`."""
-        measurement = self._measurements[path]
-        if measurement is not None:
-            measurement.add(self._n_chunks[path], _as_arrays(scores))
+        if self._measurement is not None:
+            name = self._layer_paths[path]
+            self._measurement.add(name, self._n_chunks[path], _as_arrays(scores))
         self._n_chunks[path] += len(scores.losses)
 
 
 @contextmanager
 def opened_checkpoint(path: Path | None, task: ScoringTask) -> Iterator[Checkpoint]:
-    """What the store at `path` holds of a task; without one, scores are kept in memory alone.
+    """The checkpoint of `task` in the store at `path`; without one, nothing is kept.
 
     Raises as `opened_store`.
     """
+    names = [_notation(one) or "" for one in task.layer_paths]
     if path is None:
-        yield Checkpoint([None] * len(task.layer_paths))
+        yield Checkpoint(names, None)
         return
-    measured = identity(task)  # before a file is made: what it reads may not be there
+    key = measurement_key(task)  # before a file is made: what it reads may not be there
     with opened_store(path) as store:
-        names = ["" if one is None else str(one) for one in task.layer_paths]
-        yield Checkpoint([store.measurement(measured, name) for name in names])
+        yield Checkpoint(names, store.measurement(key))
+
+
+def measurement_key(task: ScoringTask) -> MeasurementKey:
+    """All that the scores of a task depend on but the layer paths that are scored.
+
+    Raises UsageError or MalformedFileError when a model or a logits file cannot be read.
+    """
+    settings = {"is_routed": task.is_routed, "devices": _as_settings(task.devices)}
+    return MeasurementKey(
+        model=ModelFingerprint.of(task.model),
+        text=TextFingerprint.of(task.text),
+        machine=this_machine(),
+        settings=asdict(task.settings) | settings,
+        reference=_reference(task),
+    )
+
+
+def _as_settings(devices: Devices) -> dict[str, Any]:
+    """The devices as far as they decide how scores are rounded."""
+    return {name: value for name, value in asdict(devices).items() if name != "rpc_timeout_s"}
+
+
+def _reference(task: ScoringTask) -> dict[str, Any] | None:
+    """The reference: a model with its layer path, or a logits file by its fingerprint."""
+    reference = task.reference
+    if isinstance(reference, PathReference):
+        return _model_along(task.model, reference.layer_path)
+    if isinstance(reference, ModelReference):
+        return _model_along(reference.model, reference.layer_path)
+    if isinstance(reference, LogitsFileReference):
+        return {"logits_fingerprint": data_fingerprint(reference.file)}
+    return None
+
+
+def _model_along(model: Path, path: LayerPath | None) -> dict[str, Any]:
+    return {"model": ModelFingerprint.of(model)._asdict(), "layer_path": _notation(path)}
+
+
+def _notation(path: LayerPath | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _earlier(measurement: Measurement | None, layer_path: str) -> TokenScores | None:
+    return None if measurement is None else _as_scores(measurement.arrays(layer_path))
 
 
 def _as_arrays(scores: TokenScores) -> Arrays:

@@ -1,1 +1,1 @@
-"""Measurements kept on disk: a SQLite file of scores, by what they are of."""
+"""Scores kept on disk, in a SQLite file, by the measurement that they belong to."""

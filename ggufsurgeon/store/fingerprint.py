@@ -1,0 +1,66 @@
+"""What tells models and texts apart in a store, without reading models whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.errors import UsageError
+
+N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
+"""Of the data of a file: fine-tunes of one model can have the same header."""
+
+
+class ModelFingerprint(NamedTuple):
+    """A model: its header exactly, its data by a sample."""
+
+    header_sha256: str
+    data_fingerprint: str
+    """As `data_fingerprint` computes it: two models that differ in few weights may share it."""
+    n_bytes: int
+    """Size of the file."""
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFingerprint:
+        """The fingerprint of the GGUF file at `path`.
+
+        Raises UsageError when it cannot be read, MalformedFileError when it breaks the format.
+        """
+        file = open_gguf(path)
+        sample = data_fingerprint(path, file.layout.data_start)
+        return cls(file.header_sha256, sample, file.layout.n_bytes)
+
+
+class TextFingerprint(NamedTuple):
+    """A text: all its bytes, by their digest."""
+
+    sha256: str
+    n_bytes: int
+
+    @classmethod
+    def of(cls, text: bytes) -> TextFingerprint:
+        """The fingerprint of these bytes."""
+        return cls(hashlib.sha256(text).hexdigest(), len(text))
+
+
+def data_fingerprint(path: Path, start: int = 0) -> str:
+    """SHA-256 of a file's size and of 64 pieces of 4 KiB, spread evenly from byte `start` on.
+
+    Raises UsageError when it cannot be read.
+    """
+    try:
+        with path.open("rb") as data:
+            n_bytes = data.seek(0, os.SEEK_END)
+            digest = hashlib.sha256(str(n_bytes).encode())
+            end = max(n_bytes - SAMPLE_N_BYTES, start)
+            for at in np.linspace(start, end, N_SAMPLES, dtype=np.int64):
+                data.seek(int(at))
+                digest.update(data.read(SAMPLE_N_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
