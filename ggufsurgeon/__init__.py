@@ -14,49 +14,76 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api import LoadedModel as LoadedModel
-    from ggufsurgeon.api import ModelFile as ModelFile
-    from ggufsurgeon.api import Plan as Plan
-    from ggufsurgeon.api import load as load
-    from ggufsurgeon.api import open_model as open
-    from ggufsurgeon.api import verify as verify
+    from ggufsurgeon.api.files import ModelFile as ModelFile
+    from ggufsurgeon.api.files import Plan as Plan
+    from ggufsurgeon.api.files import open_model as open
+    from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
+    from ggufsurgeon.api.loaded_model import load as load
+    from ggufsurgeon.api.verifying import verify as verify
     from ggufsurgeon.engine.model import Devices as Devices
     from ggufsurgeon.engine.sampling import Sampling as Sampling
     from ggufsurgeon.errors import GgufSurgeonError as GgufSurgeonError
     from ggufsurgeon.layer_path.edits import drop as drop
     from ggufsurgeon.layer_path.edits import repeat as repeat
     from ggufsurgeon.layer_path.path import LayerPath as LayerPath
+    from ggufsurgeon.multiple_choice.choices import Choices as Choices
     from ggufsurgeon.multiple_choice.choices import change as change
     from ggufsurgeon.scoring.chunks import TextSettings as TextSettings
+    from ggufsurgeon.scoring.results import PathResult as PathResult
+    from ggufsurgeon.scoring.task import LogitsFileReference as LogitsFileReference
+    from ggufsurgeon.scoring.task import ModelReference as ModelReference
+    from ggufsurgeon.scoring.task import PathReference as PathReference
+    from ggufsurgeon.statistics.divergence import Comparison as Comparison
+    from ggufsurgeon.statistics.estimate import Estimate as Estimate
+    from ggufsurgeon.statistics.perplexity import Perplexity as Perplexity
+    from ggufsurgeon.verification.verifier import Verification as Verification
 
 _HOMES = {
+    "Choices": "multiple_choice.choices",
+    "Comparison": "statistics.divergence",
     "Devices": "engine.model",
+    "Estimate": "statistics.estimate",
     "GgufSurgeonError": "errors",
     "LayerPath": "layer_path.path",
     "LoadedModel": "api.loaded_model",
+    "LogitsFileReference": "scoring.task",
     "ModelFile": "api.files",
+    "ModelReference": "scoring.task",
+    "PathReference": "scoring.task",
+    "PathResult": "scoring.results",
+    "Perplexity": "statistics.perplexity",
     "Plan": "api.files",
     "Sampling": "engine.sampling",
     "TextSettings": "scoring.chunks",
+    "Verification": "verification.verifier",
     "change": "multiple_choice.choices",
     "drop": "layer_path.edits",
     "load": "api.loaded_model",
     "open": "api.files",
     "repeat": "layer_path.edits",
-    "verify": "api.measuring",
+    "verify": "api.verifying",
 }
 """The module of each public name."""
 _OTHER_NAMES = {"open": "open_model"}
 
 __all__ = [
+    "Choices",
+    "Comparison",
     "Devices",
+    "Estimate",
     "GgufSurgeonError",
     "LayerPath",
     "LoadedModel",
+    "LogitsFileReference",
     "ModelFile",
+    "ModelReference",
+    "PathReference",
+    "PathResult",
+    "Perplexity",
     "Plan",
     "Sampling",
     "TextSettings",
+    "Verification",
     "change",
     "drop",
     "load",

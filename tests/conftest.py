@@ -18,7 +18,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SLOW = (
     "cli/test_divergence.py",
     "engine/test_devices.py",
-    "engine/test_frozen_servers.py",
+    "workers/test_frozen_servers.py",
     "engine/test_rpc_servers.py",
     "multiple_choice/test_broken_off.py",
     "multiple_choice/test_choices.py",

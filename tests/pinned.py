@@ -26,15 +26,15 @@ CLOSE = 2e-3
 @cache
 def rounds_alike() -> bool:
     """Whether this machine computes the logits of stories260K to the bit as pinned."""
-    from ggufsurgeon import api
     from ggufsurgeon.scoring.chunks import TextSettings
     from ggufsurgeon.verification.model_run import shakespeare
+    from tests.calls import score
 
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "logits"
         stories = ROOT / "fixtures/stories260K.gguf"
         settings = TextSettings(64, 4)
-        api.divergence(stories, shakespeare(), save_logits=saved, settings=settings)
+        score(stories, shakespeare(), save_logits=saved, settings=settings)
         return saved.read_bytes() == LOGITS_FILE.read_bytes()
 
 

@@ -180,11 +180,6 @@ class Inspection:
     refusal: str | None = None
 
 
-def inspect(model: PathLike) -> Inspection:
-    """Inspect the file at `model`, from its header alone."""
-    return _inspect(open_gguf(model))
-
-
 def _inspect(file: GgufFile) -> Inspection:
     try:
         blocks = find_blocks(file)
@@ -197,28 +192,3 @@ def _inspect(file: GgufFile) -> Inspection:
         return Inspection(file, blocks, refusal=str(error))
     refused = all(window.refusal for window in windows)
     return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)
-
-
-def plan(source: PathLike, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
-    """Plan what `patch` writes, without writing anything."""
-    return plan_patch(open_gguf(source), path, scale_weights=scale_weights)
-
-
-def patch(
-    source: PathLike,
-    destination: PathLike,
-    path: AnyPath,
-    *,
-    scale_weights: bool = False,
-    replace: bool = False,
-    progress: Progress = NO_PROGRESS,
-) -> PatchPlan:
-    """Write the file in which the blocks of `path` run, in order.
-
-    The destination is absent, as it was or complete, whatever happens; it is overwritten only
-    with `replace`. `scale_weights` allows files that are the same within rounding alone, where
-    some weights must be multiplied; the plan's notes then say so.
-    """
-    planned = plan(source, path, scale_weights=scale_weights)
-    Plan(planned).write(destination, replace=replace, progress=progress)
-    return planned

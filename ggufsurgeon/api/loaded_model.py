@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.files import PathLike
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.resolving import resolve_path
@@ -16,16 +19,16 @@ from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.engine.model import Devices
-    from ggufsurgeon.engine.runner import InProcess
     from ggufsurgeon.engine.sampling import Sampling
-    from ggufsurgeon.engine.worker import Worker
     from ggufsurgeon.multiple_choice.choices import Answer, Answered, Choices
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.scoring.chunks import TextSettings
     from ggufsurgeon.scoring.results import PartialResult, PathResult
-    from ggufsurgeon.scoring.task import Reference
+    from ggufsurgeon.scoring.task import Reference, ScoringTask
     from ggufsurgeon.statistics.divergence import Comparison
     from ggufsurgeon.statistics.perplexity import Perplexity
+    from ggufsurgeon.workers.runner import InProcess
+    from ggufsurgeon.workers.worker import Worker
 
 
 class LoadedModel:
@@ -87,20 +90,80 @@ class LoadedModel:
             on_result=on_text,
         )
 
+    def score(
+        self,
+        text: PathLike | bytes,
+        paths: Sequence[AnyPath | None] = (None,),
+        *,
+        reference: Reference | None = None,
+        settings: TextSettings | None = None,
+        store: PathLike | None = None,
+        save_logits: PathLike | None = None,
+        replace: bool = False,
+        progress: Progress = NO_PROGRESS,
+        on_result: Callable[[PartialResult], object] | None = None,
+    ) -> tuple[PathResult, ...]:
+        """Score layer paths on a text in one stream; None is the unmodified model.
+
+        `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
+        themselves. `reference` is what each path is compared with: a `PathReference`,
+        `ModelReference` or `LogitsFileReference`. The file `store` keeps the scores of each chunk;
+        an interrupted call resumes from it. `save_logits` writes a logits file of a single path,
+        over another only with `replace`. `on_result` is called with the results so far, after each
+        group of chunks. Of two models both are in memory at once only if they fit.
+
+        Raises UsageError for a text, a path or a reference that does not fit, RefusedError for a
+        path that cannot be routed, MalformedFileError for a file that llama.cpp cannot run.
+        """
+        from ggufsurgeon.scoring.chunks import TextSettings
+        from ggufsurgeon.scoring.score_paths import score_paths
+        from ggufsurgeon.scoring.task import ScoringTask, resolved_paths, resolved_reference
+        from ggufsurgeon.scoring.texts import content_of
+
+        content, files_read = content_of(text)
+        layer_paths = resolved_paths(self.path, paths)
+        distinct = tuple(dict.fromkeys(layer_paths))
+        task = ScoringTask(
+            self.path,
+            distinct,
+            content,
+            settings or TextSettings(),
+            self._devices,
+            resolved_reference(self.path, reference),
+        )
+        run = partial(score_paths, runner=self._runner, progress=progress, on_result=on_result)
+        if save_logits is None:
+            results = run(task, store=None if store is None else Path(store))
+        elif store is not None:
+            raise UsageError(
+                "a run that saves logits cannot go on from a store: leave one of them out"
+            )
+        elif len(distinct) != 1:
+            raise UsageError(f"logits are saved for one layer path, and {len(distinct)} are given")
+        else:
+            results = _saving_logits(run, task, Path(save_logits), files_read, replace)
+        by_path = dict(zip(distinct, results, strict=True))
+        return tuple(by_path[path] for path in layer_paths)
+
     def perplexity(
         self,
         text: PathLike | bytes,
         *,
         settings: TextSettings | None = None,
         progress: Progress = NO_PROGRESS,
-        on_result: Callable[[PartialResult], object] | None = None,
     ) -> Perplexity:
-        """The perplexity of the model as it is on a text, by llama-perplexity's algorithm.
+        """The perplexity of the unmodified model on a text, by llama-perplexity's algorithm.
 
-        `text` is a file, a folder of .txt and .md files, or the bytes themselves. Raises
-        UsageError for a text that is too short or no text.
+        `text` is a file, a folder of .txt and .md files, or the bytes themselves. Raises as
+        `score`.
+
+        >>> import ggufsurgeon as gs
+        >>> with gs.load("fixtures/stories260K.gguf") as model:
+        ...     found = model.perplexity(b"Once upon a time. " * 600)
+        >>> found.n_chunks, found.error < found.value
+        (9, True)
         """
-        return self._score(text, (None,), None, settings, progress, on_result)[0].perplexity
+        return self.score(text, settings=settings, progress=progress)[0].perplexity
 
     def compare(
         self,
@@ -109,14 +172,12 @@ class LoadedModel:
         *,
         settings: TextSettings | None = None,
         progress: Progress = NO_PROGRESS,
-        on_result: Callable[[PartialResult], object] | None = None,
     ) -> tuple[Comparison, ...]:
-        """The model along each of `paths` beside the model as it is, over the same tokens.
+        """The model along each of `paths` beside the unmodified model, over the same tokens.
 
-        All are scored in one stream: the model as it is runs once, and gives the states for all
-        windows. Each comparison has paired differences with their standard errors, in nats a
-        token, and the layer path. Raises as `perplexity`, UsageError for fewer than 100 scored
-        tokens, and RefusedError for a path that cannot be routed.
+        The unmodified model runs once and gives the states for all windows; each path then costs a
+        pass. A comparison has paired differences with their standard errors, in nats a token, and
+        the layer path. Raises as `score`, and UsageError for fewer than 100 scored tokens.
 
         >>> import ggufsurgeon as gs
         >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
@@ -128,13 +189,10 @@ class LoadedModel:
         """
         from ggufsurgeon.scoring.task import PathReference
 
-        layer_paths = [self._over(path) for path in paths]
-        if not layer_paths:
-            return ()
-        distinct = tuple(dict.fromkeys(layer_paths))
-        results = self._score(text, distinct, PathReference(), settings, progress, on_result)
-        found = {one.layer_path: one.comparison for one in results if one.comparison is not None}
-        return tuple(found[str(path)] for path in layer_paths)
+        results = self.score(
+            text, paths, reference=PathReference(), settings=settings, progress=progress
+        )
+        return tuple(one.comparison for one in results if one.comparison is not None)
 
     def choose(
         self,
@@ -175,24 +233,20 @@ class LoadedModel:
             return LayerPath.identity(find_blocks(self._file).n_trunk)
         return resolve_path(self._file, path)
 
-    def _score(
-        self,
-        text: PathLike | bytes,
-        paths: tuple[LayerPath | None, ...],
-        reference: Reference | None,
-        settings: TextSettings | None,
-        progress: Progress,
-        on_result: Callable[[PartialResult], object] | None,
-    ) -> tuple[PathResult, ...]:
-        from ggufsurgeon.scoring.chunks import TextSettings
-        from ggufsurgeon.scoring.score_paths import score_paths
-        from ggufsurgeon.scoring.task import ScoringTask
-        from ggufsurgeon.scoring.texts import content_of
 
-        content, _ = content_of(text)
-        settings = settings or TextSettings()
-        task = ScoringTask(self.path, paths, content, settings, self._devices, reference)
-        return score_paths(task, self._runner, None, progress, on_result)
+def _saving_logits(
+    run: Callable[[ScoringTask], tuple[PathResult, ...]],
+    task: ScoringTask,
+    destination: Path,
+    files_read: Sequence[Path],
+    replace: bool,
+) -> tuple[PathResult, ...]:
+    """Run a task that also writes a logits file, which is absent, as it was or complete."""
+    from ggufsurgeon.writing.new_file import new_file
+
+    read = [*files_read, *task.files]
+    with new_file(destination, read, replace=replace) as temporary:
+        return run(dataclasses.replace(task, save_logits=temporary))
 
 
 def load(
@@ -211,8 +265,8 @@ def load(
     ', there was a little'
     """
     from ggufsurgeon.engine.model import Devices
-    from ggufsurgeon.engine.runner import InProcess
-    from ggufsurgeon.engine.worker import Worker
+    from ggufsurgeon.workers.runner import InProcess
+    from ggufsurgeon.workers.worker import Worker
 
     runner = InProcess() if in_process else Worker()
     return LoadedModel(open_gguf(model), devices or Devices(), runner)

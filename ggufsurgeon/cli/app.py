@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -19,7 +19,7 @@ from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
 from ggufsurgeon.cli.terminal import print_error
 from ggufsurgeon.cli.verify import verify
-from ggufsurgeon.errors import GgufSurgeonError
+from ggufsurgeon.errors import GgufSurgeonError, MissingExtraError
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -39,15 +39,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _engine_version() -> str:
+    from ggufsurgeon.engine.build import engine_version
+
     try:
-        return version("llama-cpp-python")
-    except PackageNotFoundError:
-        return "not installed"
+        return engine_version()
+    except MissingExtraError:
+        return "llama-cpp-python is not installed"
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ggufsurgeon {version('ggufsurgeon')} (llama-cpp-python {_engine_version()})")
+        typer.echo(f"ggufsurgeon {version('ggufsurgeon')} ({_engine_version()})")
         raise typer.Exit
 
 
@@ -59,7 +61,7 @@ def _program(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Show the versions of ggufsurgeon and llama-cpp-python, and exit.",
+            help="Show the versions of ggufsurgeon, llama-cpp-python and ggml, and exit.",
         ),
     ] = False,
 ) -> None: ...

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ggufsurgeon.api import Inspection
+from ggufsurgeon.api.files import Inspection
 from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.windows import Judgement

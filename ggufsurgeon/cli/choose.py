@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ggufsurgeon import api
+from ggufsurgeon.api.loaded_model import load
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
@@ -96,22 +96,22 @@ def choose(
         if path is not None:
             open_gguf(path)  # what cannot be read is told before the first run
     runs = _runs(model, base, optional_layer_path(window, times, drop, layers))
+    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     named: list[tuple[Path, Choices]] = []
     heard: deque[Answered] = deque(maxlen=1)
     tell = partial(_tell, named, tasks, json, details)
     try:
         with watched() as progress:
             for asked, paths in runs:
-                measured = api.choose(
-                    asked,
-                    tasks,
-                    paths,
-                    task_format=task_format.value,
-                    limit=limit,
-                    options=device_options(n_gpu_layers, tensor_split, threads, rpc),
-                    progress=progress,
-                    hear=heard.append,
-                )
+                with load(asked, devices) as loaded:
+                    measured = loaded.choose(
+                        tasks,
+                        paths,
+                        task_format=task_format.value,
+                        limit=limit,
+                        progress=progress,
+                        on_result=heard.append,
+                    )
                 named += [(asked, choices) for choices in measured]
                 heard.clear()
     except Interrupted:

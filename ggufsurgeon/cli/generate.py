@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ggufsurgeon import api
+from ggufsurgeon.api.loaded_model import load
 from ggufsurgeon.cli.options import (
     Drops,
     GpuLayers,
@@ -95,15 +95,14 @@ def generate(
     from ggufsurgeon.engine.sampling import Sampling
 
     check_context(open_gguf(model), n_tokens, "--tokens")
-    result = api.generate(
-        model,
-        prompt,
-        optional_layer_path(window, times, drop, layers),
-        n_tokens=n_tokens,
-        sampling=Sampling(temperature, top_k, top_p, seed),
-        options=device_options(n_gpu_layers, tensor_split, threads, rpc),
-        hear=None if json else print_piece,
-    )
+    with load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+        result = loaded.generate(
+            prompt,
+            optional_layer_path(window, times, drop, layers),
+            max_tokens=n_tokens,
+            sampling=Sampling(temperature, top_k, top_p, seed),
+            on_text=None if json else print_piece,
+        )
     if json:
         print_json(speech_as_json(result))
         return

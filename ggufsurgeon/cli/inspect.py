@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ggufsurgeon.api import Inspection
-from ggufsurgeon.api import inspect as run_inspect
+from ggufsurgeon.api.files import Inspection, open_model
 from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
@@ -27,7 +26,7 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what a GGUF is: its blocks, and which windows can be repeated."""
-    inspection = run_inspect(model)
+    inspection = open_model(model).inspect()
     facts = _facts(inspection)
     pairs = inspection.file.header.pairs
     if json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ggufsurgeon import api
+from ggufsurgeon.api.files import open_model
 from ggufsurgeon.cli.options import (
     Drops,
     Json,
@@ -45,19 +45,13 @@ def patch(
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     request = layer_path(window, times, drop, layers)
+    planned = open_model(source).plan(request, scale_weights=scale_weights)
     with watched() as progress:
-        planned = api.patch(
-            source,
-            destination,
-            request,
-            scale_weights=scale_weights,
-            replace=replace,
-            progress=progress,
-        )
+        planned.write(destination, replace=replace, progress=progress)
     if json:
-        print_json({"destination": str(destination), **plan_as_json(planned)})
+        print_json({"destination": str(destination), **plan_as_json(planned.planned)})
     else:
-        print_plan(planned)
+        print_plan(planned.planned)
         proof = ["ggufsurgeon", "verify", _path(destination), "--source", _path(source)]
         print_text(printable(f"wrote {destination}; prove it: {shlex.join(proof)}"))
 

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon import api
+from ggufsurgeon.api.loaded_model import load
+from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.divergence import along, measured_as_json, print_measured
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring_options import (
@@ -45,10 +46,12 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.scoring.results import PartialResult, PathResult
+    from ggufsurgeon.scoring.task import Reference
 
 
 def perplexity(
@@ -88,43 +91,65 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
-    read = [path for path in (model, text, base, base_logits) if path is not None]
     if plot is not None:
-        api.check_picture(plot, read, replace=replace)
+        read = [path for path in (model, text, base, base_logits) if path is not None]
+        check_picture(plot, read, replace=replace)
     for path in filter(None, (model, base)):
         check_context(open_gguf(path), ctx)
     _note_files(text)
     names = str(model), str(base or base_logits or model)
-    measure = partial(
-        api.divergence,
-        model,
-        text,
-        optional_layer_path(window, times, drop, layers),
-        base=base,
-        base_path=LayerPath(base_layers) if base_layers else None,
-        base_logits=base_logits,
-        save_logits=save_logits,
-        replace=replace,
-        settings=TextSettings(ctx, chunks, batch, stride),
-        options=device_options(n_gpu_layers, tensor_split, threads, rpc),
-        store=store,
-    )
-    _run(measure, partial(_show, names, text, json, details, plot, replace))
+    show = partial(_show, names, text, json, details, plot, replace)
+    layer_path = optional_layer_path(window, times, drop, layers)
+    reference = _reference(layer_path, base, base_layers, base_logits)
+    with load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+        score = partial(
+            loaded.score,
+            text,
+            [layer_path],
+            reference=reference,
+            settings=TextSettings(ctx, chunks, batch, stride),
+            store=store,
+            save_logits=save_logits,
+            replace=replace,
+        )
+        _run(score, show)
 
 
-def _run(measure: Callable[..., PathResult], show: Callable[[PathResult], None]) -> None:
-    """Measure and show the result; where it is interrupted, that of the chunks so far."""
+def _reference(
+    path: AnyPath | None,
+    base: Path | None,
+    base_layers: str | None,
+    base_logits: Path | None,
+) -> Reference | None:
+    """What the options compare with; a layer path alone, with the unmodified model."""
+    from ggufsurgeon.scoring.task import LogitsFileReference, ModelReference, PathReference
+
+    base_path = LayerPath(base_layers) if base_layers else None
+    if base_logits is not None:
+        if base is not None or base_path is not None:
+            raise UsageError(
+                "a model is measured against one base: --base-logits excludes --base and "
+                "--base-layers"
+            )
+        return LogitsFileReference(base_logits)
+    if base is not None:
+        return ModelReference(base, base_path)
+    return PathReference(base_path) if path or base_path else None
+
+
+def _run(score: Callable[..., tuple[PathResult, ...]], show: Callable[[PathResult], None]) -> None:
+    """Score and show the result; where it is interrupted, that of the chunks so far."""
     latest: deque[PartialResult] = deque(maxlen=1)
     try:
         with watched() as progress:
-            measured = measure(progress=progress, hear=latest.append)
+            (result,) = score(progress=progress, on_result=latest.append)
     except Interrupted:
-        for known in latest:
-            show(*known.results())
+        for partial_result in latest:
+            show(*partial_result.results())
         if not latest:
             print_note("interrupted before the first chunk finished")
         raise
-    show(measured)
+    show(result)
 
 
 def _note_files(text: Path) -> None:
@@ -153,5 +178,5 @@ def _show(
     finally:  # also where nobody reads on
         if plot is not None:
             title = f"Loss on {text.name}"
-            api.draw_losses(measured, plot, title=title, model=model, base=base, replace=replace)
+            draw_losses(measured, plot, title=title, model=model, base=base, replace=replace)
             print_note(f"wrote {plot}")

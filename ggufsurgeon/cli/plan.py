@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from ggufsurgeon import api
+from ggufsurgeon.api.files import open_model
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -62,7 +62,7 @@ def plan(
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
     request = layer_path(window, times, drop, layers)
-    planned = api.plan(source, request, scale_weights=scale_weights)
+    planned = open_model(source).plan(request, scale_weights=scale_weights).planned
     if ctx is not None:
         check_context(planned.source, ctx)
     settings = device_settings(planned.source.header, ctx, tensor_split, n_gpu_layers, memory)

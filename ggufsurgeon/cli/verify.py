@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufsurgeon import api
+from ggufsurgeon.api.verifying import verify as verify_file
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
@@ -80,11 +80,11 @@ def verify(
     from ggufsurgeon.scoring.chunks import TextSettings
 
     with watched() as progress:
-        outcome = api.verify(
+        outcome = verify_file(
             patched,
             source,
             settings=TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
-            options=device_options(n_gpu_layers, tensor_split, threads, rpc),
+            devices=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )
     if json:

@@ -12,7 +12,6 @@ import numpy as np
 from ggufsurgeon.engine.context import Results
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.multiple_choice.answering import logits_along
@@ -20,6 +19,7 @@ from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
 from ggufsurgeon.multiple_choice.packing import PackedTask, pack
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
 from ggufsurgeon.statistics.estimate import Estimate, mean_of
+from ggufsurgeon.workers.session import Reporter, Session
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Choices:
-    """A model's answers, and their means."""
+    """The answers of a model to multiple-choice tasks, and their means.
+
+    >>> import ggufsurgeon as gs
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     (found,) = model.choose("fixtures/tasks/choices.jsonl")
+    >>> found.n_tasks, found.layer_path, round(found.accuracy.value, 3)
+    (14, None, 0.714)
+    """
 
     layer_path: str | None
     """The path that was routed; None for the model as it is."""
@@ -97,7 +104,7 @@ def change(mine: Choices, base: Choices) -> Change:
     >>> with gs.load("fixtures/stories260K.gguf") as model:
     ...     paths = [gs.LayerPath("0..4"), gs.repeat("1:3")]
     ...     base, mine = model.choose("fixtures/tasks/choices.jsonl", paths)
-    >>> round(gs.change(mine, base).accuracy.mean, 3)
+    >>> round(gs.change(mine, base).accuracy.value, 3)
     -0.143
     """
     values = [(_values(a), _values(b)) for a, b in zip(mine.answers, base.answers, strict=True)]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.sampling import Sampling
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
+from ggufsurgeon.workers.session import Reporter, Session
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.session import Reporter
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.logits_file import LogitsWriter, opened_logits_writer
 from ggufsurgeon.scoring.chunks import Chunks
@@ -18,6 +17,7 @@ from ggufsurgeon.scoring.rows import GroupRows, LogitRows
 from ggufsurgeon.scoring.score_rows import Scorer, ScoresByPlace, in_order
 from ggufsurgeon.scoring.task import LogitsFileReference, ModelReference, PathReference, ScoringTask
 from ggufsurgeon.statistics.scores import TokenScores
+from ggufsurgeon.workers.session import Reporter
 
 
 class ChunkResult(NamedTuple):

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.llama_perplexity.logits_file import LogitsFile, opened_logits_file
 from ggufsurgeon.scoring.chunks import Chunks, cut_text
@@ -28,6 +27,7 @@ from ggufsurgeon.scoring.two_models import (
     score_in_step,
 )
 from ggufsurgeon.statistics.divergence import check_enough
+from ggufsurgeon.workers.session import Reporter, Session
 
 
 def score_job(

@@ -18,7 +18,18 @@ from ggufsurgeon.statistics.scores import Losses, TokenScores, Values, joined
 
 @dataclass(frozen=True)
 class PathResult:
-    """A model along one layer path on a text, beside a reference if there is one."""
+    """A model along one layer path on a text, beside a reference if there is one.
+
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> text = b"Once upon a time there was a little dog. " * 60
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     plain, dropped = model.score(text, [None, gs.drop("2:3")], settings=settings)
+    >>> plain.layer_path, dropped.layer_path
+    ('', '0..1,3..4')
+    >>> plain.perplexity.value < dropped.perplexity.value
+    True
+    """
 
     layer_path: str
     """The layer path in its notation; empty for the model as it is."""

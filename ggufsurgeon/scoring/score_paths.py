@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ggufsurgeon.engine.runner import Runner
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scoring.checkpoint import opened_checkpoint
 from ggufsurgeon.scoring.group import ChunkResult
 from ggufsurgeon.scoring.job import score_job
 from ggufsurgeon.scoring.results import PartialResult, PathResult
 from ggufsurgeon.scoring.task import ScoringTask
+from ggufsurgeon.workers.runner import Runner
+from ggufsurgeon.workers.worker import Worker
 
 
 def score_paths(

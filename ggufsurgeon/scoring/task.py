@@ -17,14 +17,31 @@ from ggufsurgeon.scoring.chunks import TextSettings
 
 @dataclass(frozen=True)
 class PathReference:
-    """The same model along a layer path; None: as it is."""
+    """The same model along a layer path; None for the unmodified model.
+
+    >>> import ggufsurgeon as gs
+    >>> reference = gs.PathReference(gs.LayerPath("0,2..4"))
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> text = b"Once upon a time there was a little dog. " * 60
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     (found,) = model.score(text, [None], reference=reference, settings=settings)
+    >>> found.layer_path, found.base_layer_path
+    ('', '0,2..4')
+    """
 
     layer_path: LayerPath | None = None
 
 
 @dataclass(frozen=True)
 class ModelReference:
-    """Another model, as it is or along a layer path."""
+    """Another model along a layer path; None for that model unmodified.
+
+    >>> import ggufsurgeon as gs
+    >>> model = gs.open("fixtures/stories260K.gguf")
+    >>> reference = gs.ModelReference(model.path, gs.repeat("1:3").over(model.n_blocks))
+    >>> str(reference.layer_path)
+    '0..2,1..4'
+    """
 
     model: Path
     layer_path: LayerPath | None = None
@@ -32,7 +49,24 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class LogitsFileReference:
-    """The logits of a model, saved by this program or by llama-perplexity."""
+    """The logits of a model, saved by `LoadedModel.score` or by llama-perplexity.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> text = b"Once upon a time there was a little dog. " * 60
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     gs.load("fixtures/stories260K.gguf") as model,
+    ... ):
+    ...     saved = Path(folder, "logits")
+    ...     _ = model.score(text, save_logits=saved, settings=settings)
+    ...     reference = gs.LogitsFileReference(saved)
+    ...     (found,) = model.score(text, reference=reference, settings=settings)
+    >>> found.comparison.kl.mean.value < 1e-4
+    True
+    """
 
     file: Path
 
@@ -61,6 +95,15 @@ class ScoringTask:
         return any(path is not None for path in (*self.layer_paths, self.reference_path))
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read, but for the text."""
+        if isinstance(self.reference, ModelReference):
+            return self.model, self.reference.model
+        if isinstance(self.reference, LogitsFileReference):
+            return self.model, self.reference.file
+        return (self.model,)
+
+    @property
     def reference_path(self) -> LayerPath | None:
         """The layer path of a reference that is run; None for as it is."""
         if self.reference is None or isinstance(self.reference, LogitsFileReference):
@@ -68,17 +111,20 @@ class ScoringTask:
         return self.reference.layer_path
 
 
-def model_reference(model: Path, base: Path, path: AnyPath | None) -> Reference:
-    """`base` along `path` as a reference for `model`, which may be the same model.
+def resolved_reference(model: Path, reference: Reference | None) -> Reference | None:
+    """The reference for `model`, its layer path checked; another name of `model` is the same model.
 
-    Raises UsageError for a path that is not one over `base`; and what `open_gguf` does.
+    Raises UsageError for a path that is not one over the reference; and what `open_gguf` does.
     """
-    (resolved,) = resolved_paths(base, [path])
-    base, model = open_gguf(base).path, open_gguf(model).path
-    return PathReference(resolved) if base == model else ModelReference(base, resolved)
+    if reference is None or isinstance(reference, LogitsFileReference):
+        return reference
+    path = reference.layer_path
+    base = model if isinstance(reference, PathReference) else open_gguf(reference.model).path
+    (path,) = resolved_paths(base, [path])
+    return PathReference(path) if base == model else ModelReference(base, path)
 
 
 def resolved_paths(model: Path, paths: Sequence[AnyPath | None]) -> tuple[LayerPath | None, ...]:
-    """Paths over the blocks of a model; None stays None. Raises as `model_reference`."""
+    """Paths over the blocks of a model; None stays None. Raises as `resolved_reference`."""
     file = open_gguf(model)
     return tuple(None if path is None else resolve_path(file, path) for path in paths)

@@ -11,7 +11,6 @@ import numpy as np
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scoring.chunks import Chunks, cut_text
@@ -21,6 +20,7 @@ from ggufsurgeon.scoring.rows import opened_rows
 from ggufsurgeon.scoring.task import ModelReference, ScoringTask
 from ggufsurgeon.sizing.prediction import MARGIN
 from ggufsurgeon.statistics.divergence import check_enough
+from ggufsurgeon.workers.session import Reporter, Session
 
 ROUND_N_BYTES = 8 << 30
 """Bytes of a reference's logits on disk at a time, where both models do not fit in memory."""

@@ -41,6 +41,14 @@ class Comparison:
 
     Probabilities are fractions of 1, not percent; divergences and logarithms are in nats. Errors
     hold if tokens were independent, where nothing else is said.
+
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> text = b"Once upon a time there was a little dog. " * 60
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     (found,) = model.compare(text, [gs.repeat("1:3")], settings=settings)
+    >>> found.n_chunks, found.kl.mean.value > 0, abs(found.ln_ratio.value) > found.larger_error
+    (4, True, True)
     """
 
     layer_path: str

@@ -14,7 +14,12 @@ LARGEST_EXPONENT = 700
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, or what follows from one, and its standard error: None for a single value."""
+    """A mean, or a function of one, and its standard error, which is None for a single value.
+
+    >>> import ggufsurgeon as gs
+    >>> gs.Estimate(5.0, 0.25).error
+    0.25
+    """
 
     value: float
     error: float | None

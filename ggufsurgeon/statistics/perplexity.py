@@ -12,7 +12,16 @@ from ggufsurgeon.statistics.scores import Losses
 
 @dataclass(frozen=True)
 class Perplexity:
-    """exp(mean negative log-likelihood) of the scored tokens of a text."""
+    """exp(mean negative log-likelihood) of the scored tokens of a text.
+
+    >>> import ggufsurgeon as gs
+    >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
+    >>> text = b"Once upon a time there was a little dog. " * 60
+    >>> with gs.load("fixtures/stories260K.gguf") as model:
+    ...     found = model.perplexity(text, settings=settings)
+    >>> found.n_scored, len(found.chunk_losses), found.is_partial
+    (124, 4, False)
+    """
 
     value: float
     error: float

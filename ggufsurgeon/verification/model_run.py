@@ -9,7 +9,6 @@ from pathlib import Path
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
@@ -20,6 +19,7 @@ from ggufsurgeon.verification.embedding import Embedding, embed_text
 from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
 from ggufsurgeon.verification.generation import Generation, generate_greedily
 from ggufsurgeon.verification.tokens import Tokens, read_text
+from ggufsurgeon.workers.session import Reporter, Session
 
 PROMPT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n"
 N_GENERATED = 16

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import EngineError, MalformedFileError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
@@ -21,6 +20,7 @@ from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
 from ggufsurgeon.verification.model_run import ModelRun, run_model, shakespeare
 from ggufsurgeon.verification.tokens import check_tokens
+from ggufsurgeon.workers.worker import Worker
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.session import Reporter, Session
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import EngineError, MalformedFileError, MissingExtraError
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.sentencepiece_tokens import is_sentencepiece, tokens_by_sentencepiece
+from ggufsurgeon.workers.session import Reporter, Session
+from ggufsurgeon.workers.worker import Worker
 
 N_BYTES_AROUND = 20
 """Shown of the text before and behind a difference."""

@@ -34,7 +34,17 @@ NATIVE_BYTE_ORDER = "<" if sys.byteorder == "little" else ">"
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome for one patched file."""
+    """The outcome for one patched file.
+
+    >>> import tempfile
+    >>> import ggufsurgeon as gs
+    >>> source = "fixtures/stories260K.gguf"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     patched = gs.open(source).plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+    ...     outcome = gs.verify(patched, source)
+    >>> outcome.layer_path, [check.name for check in outcome.checks if check.ok is False]
+    ('0..2,1..4', [])
+    """
 
     patched: Path
     source: Path

@@ -36,11 +36,8 @@ from typing import NamedTuple
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
-from ggufsurgeon import api
-from ggufsurgeon.engine.model import Devices
+import ggufsurgeon as gs
 from ggufsurgeon.engine.threads import default_threads
-from ggufsurgeon.layer_path.edits import repeat
-from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.model_run import shakespeare
 
 ROOT = Path(__file__).parent.parent.parent
@@ -182,13 +179,10 @@ def timed_lines(command: list[str], marks: tuple[str, ...]) -> tuple[str, list[f
 
 
 def run_ours(case: Case, n_threads: int) -> Run:
-    found = api.divergence(
-        case.model,
-        case.text,
-        base_logits=case.base,
-        settings=TextSettings(N_CTX, case.n_chunks),
-        options=Devices(n_threads=n_threads),
-    )
+    reference = None if case.base is None else gs.LogitsFileReference(case.base)
+    settings = gs.TextSettings(N_CTX, case.n_chunks)
+    with gs.load(case.model, gs.Devices(n_threads=n_threads)) as model:
+        (found,) = model.score(case.text, reference=reference, settings=settings)
     quality = found.perplexity
     figure = f"{quality.value:.4f} +/- {quality.error:.5f}"
     if found.comparison is not None:
@@ -257,8 +251,7 @@ def main() -> None:
         for case, window in models:
             compare(tool, case, options.rounds, options.threads)
             patched = folder / "patched.gguf"
-            path = repeat(window)
-            api.patch(case.model, patched, path, replace=True)
+            gs.open(case.model).plan(gs.repeat(window)).write(patched, replace=True)
             base = folder / "base"
             save_base(tool, case, base)
             against = case._replace(name=f"{case.name}, `{window}`", model=patched, base=base)

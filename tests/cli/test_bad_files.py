@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ggufsurgeon.api import inspect, patch
+import ggufsurgeon as gs
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.builders import (
@@ -30,6 +30,7 @@ from tests.builders import (
     pair,
     string,
 )
+from tests.calls import patch
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.writing.powerless import run_powerless
@@ -180,7 +181,7 @@ def test_inspect_says_the_same(write: Write, bad: Bad) -> None:
     """A file that can be read can be looked at, and says why it cannot be patched."""
     path = write(bad.data, "llama.gguf")
     try:
-        assert bad.says in (inspect(path).refusal or "")
+        assert bad.says in (gs.open(path).inspect().refusal or "")
     except MalformedFileError as error:
         assert bad.says in str(error)
 
@@ -189,18 +190,18 @@ def test_inspect_says_the_same(write: Write, bad: Bad) -> None:
 def test_parts_and_companions_are_named_as_such(write: Write, bad: Bad) -> None:
     path = write(bad.data)
     told(bad, path, RefusedError)
-    assert bad.says in (inspect(path).refusal or "")
+    assert bad.says in (gs.open(path).inspect().refusal or "")
 
 
 def test_no_architecture(write: Write) -> None:
     path = write(NO_ARCHITECTURE.data)
     told(NO_ARCHITECTURE, path, MalformedFileError)
-    assert NO_ARCHITECTURE.says in (inspect(path).refusal or "")
+    assert NO_ARCHITECTURE.says in (gs.open(path).inspect().refusal or "")
 
 
 def test_a_model_without_blocks_can_be_inspected(write: Write) -> None:
     data = model(n_blocks=0, tensors=[Tensor("token_embd.weight")])
-    assert inspect(write(data)).refusal
+    assert gs.open(write(data)).inspect().refusal
 
 
 def test_a_block_number_of_any_length(write: Write) -> None:
@@ -214,14 +215,14 @@ def test_digits_that_only_python_knows(write: Write) -> None:
     tensors = [Tensor(f"blk.{n}.ffn.weight") for n in range(14)]
     path = write(model(n_blocks=14, tensors=[*tensors, Tensor("blk.1\u0663.ffn.weight")]))
     patch(path, path.parent / "new.gguf", LayerPath.of([*range(14), 0]))
-    assert inspect(path.parent / "new.gguf").refusal is None
+    assert gs.open(path.parent / "new.gguf").inspect().refusal is None
 
 
 def test_a_parameter_count_too_large_for_its_type_gets_a_wider_one(write: Write) -> None:
     tensors = [Tensor(f"blk.{n}.ffn.weight", (100,), bytes(400)) for n in range(3)]
     path = write(model(pair("general.parameter_count", U8, 255), tensors=tensors))
     patch(path, path.parent / "new.gguf", PATH)
-    header = inspect(path.parent / "new.gguf").file.header
+    header = gs.open(path.parent / "new.gguf").inspect().file.header
     assert header.get("general.parameter_count") == 100 * len(PATH)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from ggufsurgeon.api import inspect, patch
+import ggufsurgeon as gs
 from ggufsurgeon.cli.app import app
 from ggufsurgeon.cli.options import layer_path
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from tests.builders import llama_model
+from tests.calls import patch
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 
@@ -108,7 +109,7 @@ def test_a_path_that_llama_cpp_cannot_run(write: Write, arguments: str) -> None:
 def test_512_blocks_are_not_too_many(write: Write) -> None:
     source = write(llama_model(1))
     patch(source, source.parent / "new.gguf", layer_path(["0:1"], 512, None, None))
-    blocks = inspect(source.parent / "new.gguf").blocks
+    blocks = gs.open(source.parent / "new.gguf").inspect().blocks
     assert blocks is not None and len(blocks) == 512
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon import api
+from tests.calls import choose
 from tests.conftest import ROOT
 from tests.multiple_choice.tasks import TASKS
 
@@ -26,7 +26,7 @@ JSONL = TASKS / "choices.jsonl"
 
 def test_what_is_known_so_far(stories: Path) -> None:
     known: list[Choices] = []
-    (whole,) = api.choose(stories, JSONL, hear=lambda so_far: known.extend(so_far.choices()))
+    (whole,) = choose(stories, JSONL, on_result=lambda so_far: known.extend(so_far.choices()))
     assert [one.n_tasks for one in known] == list(range(1, 15))
     assert [one.is_partial for one in known] == [True] * 13 + [False]
     assert known[4].answers == whole.answers[:5]

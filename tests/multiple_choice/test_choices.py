@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import choose, patch
 from tests.conftest import ROOT, Run
 from tests.multiple_choice.tasks import TASKS, as_multiple_choice
 from tests.pinned import assert_pinned
@@ -44,7 +44,7 @@ def test_figures_are_llama_perplexitys(
     model: Path = request.getfixturevalue("stories" if "stories" in figure["model"] else "smollm2")
     is_binary = figure["format"] == "multiple-choice"
     file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / figure["file"]
-    (found,) = api.choose(model, file, task_format=figure["format"])
+    (found,) = choose(model, file, task_format=figure["format"])
     digits = len(figure["accuracy"].partition(".")[2])
     assert f"{100 * found.accuracy_normalised.value:.{digits}f}" == figure["accuracy"]
     if "scores" in figure:
@@ -64,16 +64,16 @@ def test_the_tasks_drawn_are_llama_perplexitys(
     is_binary = drawn["format"] == "multiple-choice"
     file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / drawn["file"]
     expected = drawn["running_accuracy"]
-    (found,) = api.choose(stories, file, task_format=drawn["format"], limit=len(expected))
+    (found,) = choose(stories, file, task_format=drawn["format"], limit=len(expected))
     right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
     digits = len(expected[0].partition(".")[2])
     assert [f"{100 * n / k:.{digits}f}" for k, n in enumerate(right, 1)] == expected
 
 
 def test_a_limit_that_none_exceeds(stories: Path) -> None:
-    whole = api.choose(stories, JSONL)
-    assert api.choose(stories, JSONL, limit=14) == api.choose(stories, JSONL, limit=99) == whole
-    (some,) = api.choose(stories, JSONL, limit=13)
+    whole = choose(stories, JSONL)
+    assert choose(stories, JSONL, limit=14) == choose(stories, JSONL, limit=99) == whole
+    (some,) = choose(stories, JSONL, limit=13)
     assert len({answer.id for answer in some.answers}) == 13
 
 
@@ -85,7 +85,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
     """Without any of the packing: a text at a time, and a softmax in double precision."""
-    (found,) = api.choose(stories, JSONL)
+    (found,) = choose(stories, JSONL)
     with loaded_model(stories, Devices()) as model, opened_context(model, 256, 256) as ctx:
         for line, answer in zip(JSONL.read_text().splitlines(), found.answers, strict=True):
             task = json.loads(line)
@@ -106,13 +106,13 @@ def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
 
 def test_routed_is_written(stories: Path, tmp_path: Path) -> None:
     patched = tmp_path / "patched.gguf"
-    api.patch(stories, patched, WINDOW)
+    patch(stories, patched, WINDOW)
     plain = LayerPath.identity(5)
-    routed, before = api.choose(stories, JSONL, [WINDOW, plain])
-    (written,) = api.choose(patched, JSONL, [LayerPath.identity(7)])
+    routed, before = choose(stories, JSONL, [WINDOW, plain])
+    (written,) = choose(patched, JSONL, [LayerPath.identity(7)])
     assert routed.layer_path == "0..2,1..4"
     assert routed.answers == written.answers != before.answers
-    (shared,) = api.choose(patched, JSONL)
+    (shared,) = choose(patched, JSONL)
     for one, other in zip(routed.answers, shared.answers, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=1e-3)
 
@@ -123,8 +123,8 @@ def test_a_task_larger_than_a_batch(stories: Path, write: Write) -> None:
     choices = [" ".join(words[n : n + 300]) for n in (0, 300, 600, 900)]
     task = json.dumps({"question": "Once upon a time", "choices": choices, "answer": 2})
     path = write(f"{task}\n{JSONL.read_text()}{task}".encode(), "long.jsonl")
-    (shared,) = api.choose(stories, path)
-    (routed,) = api.choose(stories, path, [LayerPath.identity(5)])
+    (shared,) = choose(stories, path)
+    (routed,) = choose(stories, path, [LayerPath.identity(5)])
     assert min(shared.answers[0].log_likelihoods) < -1000
     assert shared.answers[0].chosen == shared.answers[-1].chosen == routed.answers[0].chosen
     for one, other in zip(shared.answers, routed.answers, strict=True):
@@ -134,8 +134,8 @@ def test_a_task_larger_than_a_batch(stories: Path, write: Write) -> None:
 def test_winogrande_routes_too(stories: Path) -> None:
     """It reads a row of the other choice. The order of sums and an F16 cache round differently."""
     file = TASKS / "winogrande.csv"
-    (routed,) = api.choose(stories, file, [LayerPath.identity(5)], task_format="winogrande")
-    (shared,) = api.choose(stories, file, task_format="winogrande")
+    (routed,) = choose(stories, file, [LayerPath.identity(5)], task_format="winogrande")
+    (shared,) = choose(stories, file, task_format="winogrande")
     for one, other in zip(routed.answers, shared.answers, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=5e-2)
 
@@ -167,8 +167,8 @@ def test_every_kind_of_cache_serves(tmp_path: Path, name: str) -> None:
 def test_models_with_a_state_share_nothing(tmp_path: Path, name: str) -> None:
     """They answer as along a layer path, where each choice is a sequence of its own."""
     model = expand_named(f"{name}@words=stories260K", tmp_path / "model.gguf")
-    (as_it_is,) = api.choose(model, JSONL)
-    (routed,) = api.choose(model, JSONL, [LayerPath.identity(8)])
+    (as_it_is,) = choose(model, JSONL)
+    (routed,) = choose(model, JSONL, [LayerPath.identity(8)])
     for one, other in zip(as_it_is.answers, routed.answers, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=5e-3)
 
@@ -225,13 +225,13 @@ def test_the_program(stories: Path, surgeon: Run) -> None:
 def test_a_task_too_long_for_the_model(stories: Path, write: Write) -> None:
     long = {"question": "word " * 3000, "choices": ["a", "b"], "answer": 0}
     with pytest.raises(UsageError, match=r"task 1 has \d+ tokens, .* was made for 2048"):
-        api.choose(stories, write(json.dumps(long).encode(), "long.jsonl"))
+        choose(stories, write(json.dumps(long).encode(), "long.jsonl"))
 
 
 def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
     def ask(n_words: int) -> None:
         task = {"question": "a " * n_words, "choices": ["b", "c"], "answer": 0}
-        api.choose(stories, write(json.dumps(task).encode(), "task.jsonl"))
+        choose(stories, write(json.dumps(task).encode(), "task.jsonl"))
 
     with loaded_model(stories, Devices()) as model:
         n_more = len(model.tokenize(b"a a b")) - len(model.tokenize(b"a b"))
@@ -244,7 +244,7 @@ def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
 def test_choices_without_tokens_of_their_own(stories: Path, write: Write) -> None:
     alike = "Context: a\n0\nsame\nsame\nsame\nsame\n"
     with pytest.raises(UsageError, match=r"task 0: .* has no tokens to tell 'same'"):
-        api.choose(stories, write(alike.encode(), "hs.txt"), task_format="hellaswag")
+        choose(stories, write(alike.encode(), "hs.txt"), task_format="hellaswag")
 
 
 def test_broken_weights_are_named(stories: Path, write: Write) -> None:
@@ -256,4 +256,4 @@ def test_broken_weights_are_named(stories: Path, write: Write) -> None:
     at = file.offset_in_file(names.index("output_norm.weight"))
     data[at : at + 4] = np.float32("nan").tobytes()
     with pytest.raises(MalformedFileError, match="not finite"):
-        api.choose(write(bytes(data)), JSONL)
+        choose(write(bytes(data)), JSONL)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.values import (
@@ -20,6 +20,7 @@ from ggufsurgeon.container.values import (
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath, Drop, drop, repeat
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch, plan
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.variants import vary
@@ -71,7 +72,7 @@ def with_array(path: Path, suffix: str, kind: ValueType) -> Path:
 def test_too_few_elements_are_refused(make: Make, surgeon: Run, name: str) -> None:
     path = make(name)
     with pytest.raises(RefusedError, match=r"elements for \d blocks|interval is 0"):
-        api.plan(path, LayerPath("0..3,2..7"))
+        plan(path, LayerPath("0..3,2..7"))
     done = surgeon("inspect", path)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
@@ -92,22 +93,22 @@ def test_other_elements_are_refused(
 ) -> None:
     path = with_array(make(name), suffix, kind)
     with pytest.raises(RefusedError, match="something else than the numbers"):
-        api.plan(path, LayerPath("0..3,2..7"))
+        plan(path, LayerPath("0..3,2..7"))
     done = surgeon("inspect", path)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_a_router_takes_a_layer(make: Make) -> None:
     path = make("graniteswitch-dense")
-    api.plan(path, LayerPath(",".join(["0..7"] * 63 + ["0..6"])))
+    plan(path, LayerPath(",".join(["0..7"] * 63 + ["0..6"])))
     with pytest.raises(RefusedError, match=r"512 blocks; llama\.cpp does not run more than 511"):
-        api.plan(path, repeat((0, 8), times=64))
+        plan(path, repeat((0, 8), times=64))
 
 
 def test_an_array_that_converters_write_and_nobody_reads_stays_parallel(make: Make) -> None:
     values = ",".join(str(n % 3) for n in range(24))
     path = make(f"gemma3n-dense@array=activation_sparsity_scale:{values}")
-    planned = api.plan(path, repeat((21, 23)))
+    planned = plan(path, repeat((21, 23)))
     (after,) = (c.after for c in planned.changes if "sparsity" in c.after.key)
     assert after.value == [n % 3 for n in [*range(23), 21, 22, 23]]
 
@@ -122,24 +123,24 @@ def test_an_array_that_converters_write_and_nobody_reads_stays_parallel(make: Ma
 )
 def test_the_identity_path_is_never_refused(make: Make, name: str, tmp_path: Path) -> None:
     path = make(name)
-    n_trunk = api.inspect(path).blocks
+    n_trunk = gs.open(path).inspect().blocks
     assert n_trunk is not None
-    api.patch(path, tmp_path / "same.gguf", LayerPath.identity(n_trunk.n_trunk))
+    patch(path, tmp_path / "same.gguf", LayerPath.identity(n_trunk.n_trunk))
     assert (tmp_path / "same.gguf").read_bytes() == path.read_bytes()
 
 
 def test_windows_of_exaone4_32b_follow_the_path(make: Make) -> None:
     path = make("exaone4-dense@blocks=64")
-    assert api.plan(path, LayerPath("0..3,0..3,8..63")).notes == ()
-    assert api.plan(path, LayerPath("1..63,0")).notes != ()
+    assert plan(path, LayerPath("0..3,0..3,8..63")).notes == ()
+    assert plan(path, LayerPath("1..63,0")).notes != ()
     with pytest.raises(RefusedError, match="32B"):
-        api.plan(path, LayerPath("0..62"))
+        plan(path, LayerPath("0..62"))
 
 
 def test_smallthinker_without_windows_has_no_trap(make: Make) -> None:
-    api.plan(make("smallthinker-moe@set=attention.sliding_window:0"), LayerPath("4..7"))
+    plan(make("smallthinker-moe@set=attention.sliding_window:0"), LayerPath("4..7"))
     with pytest.raises(RefusedError, match="RoPE in every block"):
-        api.plan(make("smallthinker-moe"), LayerPath("4..7"))
+        plan(make("smallthinker-moe"), LayerPath("4..7"))
 
 
 @pytest.mark.parametrize(
@@ -158,15 +159,15 @@ def test_smallthinker_without_windows_has_no_trap(make: Make) -> None:
 def test_hints_name_what_works(make: Make, name: str, request_: AnyPath, says: str) -> None:
     path = make(name)
     with pytest.raises(RefusedError) as caught:
-        api.plan(path, request_)
+        plan(path, request_)
     assert says in caught.value.hint
     if "Nearest" in says:
         works = drop((0, 4)) if isinstance(request_, Drop) else repeat((0, 4), times=3)
-        api.plan(path, works)
+        plan(path, works)
 
 
 def test_a_model_without_experts_is_not_called_moe(make: Make) -> None:
-    dense = api.inspect(make("llama4-moe@set=interleave_moe_layer_step:0"))
+    dense = gs.open(make("llama4-moe@set=interleave_moe_layer_step:0")).inspect()
     assert not any("MoE" in kind for kind in dense.kinds)
-    moe = api.inspect(make("glm4moe-moe"))
+    moe = gs.open(make("glm4moe-moe")).inspect()
     assert {"dense", "MoE"} <= set(moe.kinds)

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -37,7 +37,7 @@ def written(stories: Path, tmp_path: Path) -> Written:
 
     def logits(path: LayerPath, tokens: Integers) -> Results:
         patched = tmp_path / "patched.gguf"
-        api.patch(stories, patched, path, replace=True)
+        patch(stories, patched, path, replace=True)
         return plain_logits(patched, tokens)
 
     return logits

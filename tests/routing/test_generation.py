@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
+from tests.calls import patch
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
 
@@ -28,7 +28,7 @@ def test_the_same_tokens_as_the_written_file(
 ) -> None:
     prompt = model.tokenize(b"Once upon a time, Lily")
     routed = list(route(model, LayerPath(layers)).generate(prompt, 30, sampling))
-    api.patch(stories, tmp_path / "patched.gguf", LayerPath(layers))
+    patch(stories, tmp_path / "patched.gguf", LayerPath(layers))
     assert routed == generated(tmp_path / "patched.gguf", prompt, sampling)
     assert len(routed) == 30 and len(set(routed)) > 1
 
@@ -42,7 +42,7 @@ def generated(path: Path, prompt: Integers, sampling: Sampling) -> list[int]:
 def test_recurrent_and_sliding_blocks_keep_their_own_past(stem: str, tmp_path: Path) -> None:
     source = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "source.gguf", 1)
     path = LayerPath("0..3,2..7")
-    api.patch(source, tmp_path / "patched.gguf", path)
+    patch(source, tmp_path / "patched.gguf", path)
     prompt = np.arange(40, dtype=np.int32)
     with loaded_model(source, Devices()) as model:
         routed = list(route(model, path).generate(prompt, 30))

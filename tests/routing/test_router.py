@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
@@ -19,6 +18,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
+from tests.calls import patch, plan
 from tests.conftest import ROOT
 from tests.routing.conftest import Written, plain_logits
 from tests.verification.expanding import expand
@@ -183,7 +183,7 @@ def test_blocks_of_two_models_in_turn(
 ) -> None:
     """The second has the blocks of the first in reverse: block k is the first's 4 - k."""
     reverse = tmp_path / "reverse.gguf"
-    api.patch(stories, reverse, LayerPath("4,3,2,1,0"))
+    patch(stories, reverse, LayerPath("4,3,2,1,0"))
     with loaded_model(reverse, Devices()) as other:
         for mixed, same in (("0..1,1:2,1:1,0:4", "0..4"), ("1:4,1..2,1:1..2,1:0", "0..3,2,4")):
             routed = route([model, other], LayerPath(mixed)).logits(tokens)
@@ -227,7 +227,7 @@ def test_what_crosses_seams_besides_the_residual_stream(
     """Shared KV, shared top-k, embeddings for each block, the values of block 0."""
     source = expand(ROOT / f"fixtures/arch_headers/{header}.gguf", tmp_path / "source.gguf", 2)
     tokens = np.random.default_rng(0).integers(0, 128, 40).astype(np.int32)
-    api.patch(source, tmp_path / "patched.gguf", LayerPath(layers))
+    patch(source, tmp_path / "patched.gguf", LayerPath(layers))
     with loaded_model(source, Devices()) as model:
         routed = route(model, LayerPath(layers)).logits(tokens)
     assert np.array_equal(routed, plain_logits(tmp_path / "patched.gguf", tokens))
@@ -256,7 +256,7 @@ def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:
     header = ROOT / "fixtures/arch_headers/minimax-01-moe.gguf"
     path = expand(header, tmp_path / "model.gguf", 0)
     with pytest.raises(RefusedError):
-        api.plan(path, LayerPath("0..3,2..7"))
+        plan(path, LayerPath("0..3,2..7"))
     with loaded_model(path, Devices()) as model:
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         plain, routed = (

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError, WriteFailedError
+from tests.calls import score
 from tests.conftest import ROOT
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -150,7 +151,7 @@ def test_a_row_of_nonsense(stories: Path, prose: Path, tmp_path: Path, value: st
     path = tmp_path / "nonsense"
     path.write_bytes(data)
     with pytest.raises(MalformedFileError, match=f"at byte {at}: a row without a possible scale"):
-        api.divergence(stories, prose, base_logits=path, settings=SETTINGS)
+        score(stories, prose, reference=gs.LogitsFileReference(path), settings=SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -171,17 +172,17 @@ def test_what_does_not_fit(
 ) -> None:
     path = prose if text is None else write(text, "other.txt")
     with pytest.raises(UsageError, match=says):
-        api.divergence(stories, path, base_logits=TOOLS_BASE, settings=settings)
+        score(stories, path, reference=gs.LogitsFileReference(TOOLS_BASE), settings=settings)
 
 
 def test_another_vocabulary(smollm2: Path, prose: Path) -> None:
     with pytest.raises(UsageError, match=r"vocabulary of 512 tokens, .* one of 49152"):
-        api.divergence(smollm2, prose, base_logits=TOOLS_BASE, settings=SETTINGS)
+        score(smollm2, prose, reference=gs.LogitsFileReference(TOOLS_BASE), settings=SETTINGS)
 
 
 def test_a_long_text_is_measured_as_far_as_the_base_goes(stories: Path, prose: Path) -> None:
     whole = TextSettings(64)
-    measured = api.divergence(stories, prose, base_logits=TOOLS_BASE, settings=whole)
+    measured = score(stories, prose, reference=gs.LogitsFileReference(TOOLS_BASE), settings=whole)
     assert measured.perplexity.n_chunks == 4
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import repeat
+from tests.calls import patch, perplexity, score
 from tests.conftest import ROOT
 from tests.pinned import assert_logits_file, assert_pinned
 
@@ -44,7 +45,7 @@ def prose(write: Write) -> Path:
 
 @pytest.fixture
 def patched(stories: Path, tmp_path: Path) -> Path:
-    api.patch(stories, tmp_path / "patched.gguf", WINDOW)
+    patch(stories, tmp_path / "patched.gguf", WINDOW)
     return tmp_path / "patched.gguf"
 
 
@@ -90,15 +91,15 @@ def test_figures_are_llama_perplexitys(
     settings = TextSettings(figure["n_ctx"], figure["n_chunks"], figure["n_batch"])
     path = repeat(figure["window"])
     patched, base = tmp_path / "patched.gguf", tmp_path / "base"
-    api.patch(model, patched, path)
-    api.divergence(model, prose, save_logits=base, settings=settings)
-    measured = api.divergence(patched, prose, base_logits=base, settings=settings)
+    patch(model, patched, path)
+    score(model, prose, save_logits=base, settings=settings)
+    measured = score(patched, prose, reference=gs.LogitsFileReference(base), settings=settings)
     assert measured.comparison is not None
     assert_pinned(as_printed(measured.comparison), figure["printed"])
 
 
 def test_the_base_file_is_the_tools_to_the_byte(stories: Path, prose: Path, tmp_path: Path) -> None:
-    api.divergence(stories, prose, save_logits=tmp_path / "base", settings=SHORT)
+    score(stories, prose, save_logits=tmp_path / "base", settings=SHORT)
     assert_logits_file((tmp_path / "base").read_bytes())
 
 
@@ -110,39 +111,42 @@ def test_routed_is_what_the_written_file_gives(
     stories: Path, patched: Path, prose: Path, n_ctx: int, n_chunks: int, n_batch: int
 ) -> None:
     settings = TextSettings(n_ctx, n_chunks, n_batch)
-    routed = api.divergence(stories, prose, WINDOW, settings=settings)
+    routed = score(stories, prose, WINDOW, settings=settings)
     assert routed.base is not None and routed.layer_path == "0..2,1..4"
     for path, result in ((patched, routed.perplexity), (stories, routed.base)):
-        written = api.perplexity(path, prose, settings=settings)
+        written = perplexity(path, prose, settings=settings)
         assert written.value == result.value
         assert written.error == result.error
-    against_file = api.divergence(patched, prose, base=stories, settings=settings)
+    against_file = score(patched, prose, reference=gs.ModelReference(stories), settings=settings)
     assert against_file.comparison is not None
     assert replace(against_file.comparison, layer_path="0..2,1..4") == routed.comparison
 
 
 def test_a_path_against_another_base(stories: Path, patched: Path, prose: Path) -> None:
     """A path is its written file, whose logits it also saves."""
-    own = api.divergence(stories, prose, WINDOW, base=patched, settings=SHORT)
-    bases = api.divergence(patched, prose, base=stories, base_path=WINDOW, settings=SHORT)
+    own = score(stories, prose, WINDOW, reference=gs.ModelReference(patched), settings=SHORT)
+    reference = gs.ModelReference(stories, WINDOW.over(5))
+    bases = score(patched, prose, reference=reference, settings=SHORT)
     for found in (own.comparison, bases.comparison):
         assert found is not None
         assert found.kl.maximum < 1e-9 and found.same_top.value == 1
-    other = api.divergence(stories, prose, base_path=WINDOW, settings=SHORT)
+    other = score(stories, prose, reference=gs.PathReference(WINDOW.over(5)), settings=SHORT)
     assert other.base is not None and bases.base is not None
     assert other.base.value == bases.base.value != other.perplexity.value
     logits = patched.with_name("logits")
-    api.divergence(stories, prose, WINDOW, save_logits=logits, settings=SHORT)
+    score(stories, prose, WINDOW, save_logits=logits, settings=SHORT)
     of_file = patched.with_name("of_file")
-    api.divergence(patched, prose, save_logits=of_file, settings=SHORT)
+    score(patched, prose, save_logits=of_file, settings=SHORT)
     assert logits.read_bytes() == of_file.read_bytes()
 
 
 def test_the_clamp_is_all_that_a_base_file_changes(
     stories: Path, patched: Path, prose: Path
 ) -> None:
-    exact = api.divergence(patched, prose, base=stories, settings=SHORT).comparison
-    clamped = api.divergence(patched, prose, base_logits=TOOLS_BASE, settings=SHORT).comparison
+    exact = score(patched, prose, reference=gs.ModelReference(stories), settings=SHORT).comparison
+    clamped = score(
+        patched, prose, reference=gs.LogitsFileReference(TOOLS_BASE), settings=SHORT
+    ).comparison
     assert exact is not None and clamped is not None
     assert clamped.kl.mean.value == pytest.approx(exact.kl.mean.value, rel=1e-3)
     assert clamped.base_perplexity != exact.base_perplexity
@@ -204,7 +208,7 @@ def test_statistics_are_the_textbooks(is_quantised: bool, n_vocab: int) -> None:
 
 
 def test_a_model_does_not_differ_from_itself(stories: Path, prose: Path) -> None:
-    found = api.divergence(stories, prose, base=stories, settings=SHORT).comparison
+    found = score(stories, prose, reference=gs.ModelReference(stories), settings=SHORT).comparison
     assert found is not None
     assert found.ln_ratio.value == found.ln_ratio.error == 0
     assert found.difference.error == pytest.approx(0, abs=1e-5)  # errors that cancel
@@ -226,8 +230,8 @@ def test_masked_logits_are_no_difference() -> None:
 def test_few_tokens_are_no_statistics(stories: Path, prose: Path) -> None:
     settings = TextSettings(64, 3)
     with pytest.raises(UsageError, match=r"93 scored tokens are too few .*: 100 are needed"):
-        api.divergence(stories, prose, WINDOW, settings=settings)
-    alone = api.divergence(stories, prose, save_logits=prose.with_name("l"), settings=settings)
+        score(stories, prose, WINDOW, settings=settings)
+    alone = score(stories, prose, save_logits=prose.with_name("l"), settings=settings)
     assert alone.comparison is None and alone.perplexity.n_scored == 93
 
 
@@ -237,9 +241,9 @@ def test_broken_weights_save_nothing(stories: Path, tmp_path: Path, prose: Path)
     broken = tmp_path / "nan.gguf"
     broken.write_bytes(data)
     before = sorted(tmp_path.iterdir())
-    for save, base in ((None, TOOLS_BASE), (tmp_path / "logits", None)):
+    for save, base in ((None, gs.LogitsFileReference(TOOLS_BASE)), (tmp_path / "logits", None)):
         with pytest.raises(MalformedFileError, match=r"nan\.gguf: its logits are not finite"):
-            api.divergence(broken, prose, base_logits=base, save_logits=save, settings=SHORT)
+            score(broken, prose, reference=base, save_logits=save, settings=SHORT)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -247,24 +251,24 @@ def test_nothing_is_overwritten(stories: Path, tmp_path: Path, prose: Path) -> N
     saved = tmp_path / "logits"
     saved.write_text("mine")
     with pytest.raises(RefusedError, match="exists"):
-        api.divergence(stories, prose, save_logits=saved, settings=SHORT)
+        score(stories, prose, save_logits=saved, settings=SHORT)
     assert saved.read_text() == "mine"
-    api.divergence(stories, prose, save_logits=saved, replace=True, settings=SHORT)
+    score(stories, prose, save_logits=saved, replace=True, settings=SHORT)
     with pytest.raises(RefusedError, match="is the source"):
-        api.divergence(
-            stories, prose, base_logits=saved, save_logits=saved, replace=True, settings=SHORT
+        score(
+            stories,
+            prose,
+            reference=gs.LogitsFileReference(saved),
+            save_logits=saved,
+            replace=True,
+            settings=SHORT,
         )
     assert_logits_file(saved.read_bytes())
 
 
-def test_one_base_at_a_time(stories: Path, prose: Path) -> None:
-    with pytest.raises(UsageError, match="one base"):
-        api.divergence(stories, prose, base=stories, base_logits=TOOLS_BASE)
-
-
 def test_no_stride(stories: Path, prose: Path) -> None:
     with pytest.raises(UsageError, match="a stride cannot be combined"):
-        api.divergence(stories, prose, WINDOW, settings=TextSettings(64, stride=8))
+        score(stories, prose, WINDOW, settings=TextSettings(64, stride=8))
 
 
 @pytest.mark.parametrize(
@@ -293,4 +297,4 @@ def test_another_vocabulary_is_noticed_before_anything_runs(
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(UsageError, match=says):
-        api.divergence(stories, prose, base=tmp_path / "base.gguf", settings=SHORT)
+        score(stories, prose, reference=gs.ModelReference(tmp_path / "base.gguf"), settings=SHORT)

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch, score
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.engine.runner import InProcess
 from ggufsurgeon.routing.stage import Stage
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.group import ChunkResult
@@ -34,6 +33,7 @@ from ggufsurgeon.scoring.task import (
 )
 from ggufsurgeon.statistics.scores import TokenScores, joined
 from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.workers.runner import InProcess
 from tests.verification.expanding import expand_named
 
 TEXT = shakespeare()[:20_000]
@@ -133,7 +133,7 @@ def test_scores_are_those_of_the_written_files(
         if path is not None:
             try:
                 written = tmp_path / "written.gguf"
-                api.patch(model, written, LayerPath(path), replace=True)
+                patch(model, written, LayerPath(path), replace=True)
             except RefusedError:
                 continue
         with loaded_model(written, ONE_THREAD) as loaded:
@@ -162,7 +162,7 @@ def test_a_window_costs_one_pass(stories: Path, n_decodes: list[int]) -> None:
 
 def test_a_logits_file_beside_many_paths(stories: Path, tmp_path: Path) -> None:
     logits = tmp_path / "logits"
-    api.divergence(stories, TEXT, save_logits=logits, settings=SETTINGS, options=ONE_THREAD)
+    score(stories, TEXT, save_logits=logits, settings=SETTINGS, devices=ONE_THREAD)
     reference = LogitsFileReference(logits)
     paths = [None, *WINDOWS[:2]]
     together = scores_of(task_of(stories, paths, reference))

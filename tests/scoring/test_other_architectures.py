@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.layer_path.edits import repeat
 from tests.builders import BOOL, pair
+from tests.calls import patch, score
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
 from tests.pinned import assert_pinned
@@ -102,12 +103,10 @@ def test_divergences_are_llama_perplexitys(
     figure: dict[str, Any], make: Make, folder: Path
 ) -> None:
     model, patched, base = make(figure["model"]), folder / "patched.gguf", folder / "base"
-    api.patch(model, patched, repeat(figure["window"]))
-    run = partial(
-        api.divergence, text=shakespeare(), settings=settings_of(figure), options=ONE_THREAD
-    )
+    patch(model, patched, repeat(figure["window"]))
+    run = partial(score, text=shakespeare(), settings=settings_of(figure), devices=ONE_THREAD)
     run(model, save_logits=base)
-    found = run(patched, base_logits=base)
+    found = run(patched, reference=gs.LogitsFileReference(base))
     assert found.comparison is not None
     assert_pinned(as_printed(found.comparison), figure["printed"])
 
@@ -120,13 +119,13 @@ def test_routed_is_what_the_written_file_gives(name: str, make: Make, folder: Pa
     """To the bit: batches are the same, and so are caches of sliding windows."""
     model, patched = make(name), folder / "patched.gguf"
     window = repeat(WINDOWS.get(name.partition("@")[0], "1:2"))
-    api.patch(model, patched, window)
+    patch(model, patched, window)
     for shape in ((50, 10, 200), (300, 4, 128)):
         run = partial(
-            api.divergence,
+            score,
             text=shakespeare(),
             settings=TextSettings(*shape),
-            options=ONE_THREAD,
+            devices=ONE_THREAD,
         )
         routed = run(model, path=window)
         assert routed.base is not None

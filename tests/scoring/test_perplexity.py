@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from tests.builders import STRING, llama_model, pair
+from tests.calls import perplexity
 from tests.conftest import ROOT, Run
 from tests.pinned import assert_pinned
 
@@ -49,7 +49,7 @@ def test_figures_are_llama_perplexitys(
     settings = TextSettings(
         figure["n_ctx"], figure["n_chunks"], figure["n_batch"], figure.get("stride")
     )
-    measured = api.perplexity(model, text, settings=settings)
+    measured = perplexity(model, text, settings=settings)
     assert_pinned(f"{measured.value:.4f}", figure["perplexity"])
     if figure["error"] is not None:  # with a stride, the tool prints none
         assert_pinned(f"{measured.error:.5f}", figure["error"])
@@ -59,7 +59,7 @@ def test_how_chunks_are_batched_changes_little(stories: Path, prose: Path) -> No
     """llama.cpp rounds batches of other shapes differently, 3e-4 here."""
 
     def measure(n_batch: int) -> Perplexity:
-        return api.perplexity(stories, prose, settings=TextSettings(96, 7, n_batch))
+        return perplexity(stories, prose, settings=TextSettings(96, 7, n_batch))
 
     one_at_once = measure(96)
     assert (one_at_once.n_chunks, one_at_once.n_ctx, one_at_once.n_scored) == (7, 96, 7 * 47)
@@ -90,7 +90,7 @@ def test_likelihoods_are_those_of_a_softmax_in_double_precision() -> None:
 )
 def test_bad_texts(stories: Path, write: Write, text: bytes, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        api.perplexity(stories, write(text, "bad.txt"))
+        perplexity(stories, write(text, "bad.txt"))
 
 
 def test_a_folder_of_texts_is_read_by_name(stories: Path, tmp_path: Path) -> None:
@@ -98,23 +98,23 @@ def test_a_folder_of_texts_is_read_by_name(stories: Path, tmp_path: Path) -> Non
     for name, part in (("b.md", lines[100:]), ("a.txt", lines[:100]), ("c.bin", [b"\0"])):
         (tmp_path / name).write_bytes(b"".join(part))
     settings = TextSettings(128, 3)
-    whole = api.perplexity(stories, b"".join(lines).removesuffix(b"\n"), settings=settings)
-    assert api.perplexity(stories, tmp_path, settings=settings).chunk_losses == whole.chunk_losses
+    whole = perplexity(stories, b"".join(lines).removesuffix(b"\n"), settings=settings)
+    assert perplexity(stories, tmp_path, settings=settings).chunk_losses == whole.chunk_losses
 
 
 def test_a_folder_without_texts(stories: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file that ends in \.txt or \.md"):
-        api.perplexity(stories, tmp_path)
+        perplexity(stories, tmp_path)
 
 
 @pytest.mark.parametrize("stride", [768, 5000])
 def test_a_stride_longer_than_its_context(stories: Path, prose: Path, stride: int) -> None:
     with pytest.raises(UsageError, match="does not fit a context of 8"):
-        api.perplexity(stories, prose, settings=TextSettings(8, stride=stride))
+        perplexity(stories, prose, settings=TextSettings(8, stride=stride))
 
 
 def test_losses_of_chunks_and_positions_add_up(stories: Path, prose: Path) -> None:
-    found = api.perplexity(stories, prose, settings=TextSettings(64, 5))
+    found = perplexity(stories, prose, settings=TextSettings(64, 5))
     assert (len(found.chunk_losses), len(found.position_losses)) == (5, 31)
     for losses in (found.chunk_losses, found.position_losses):
         assert np.exp(np.mean(losses)) == pytest.approx(found.value, rel=1e-12)
@@ -122,12 +122,12 @@ def test_losses_of_chunks_and_positions_add_up(stories: Path, prose: Path) -> No
 
 def test_a_missing_text(stories: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        api.perplexity(stories, tmp_path / "absent.txt")
+        perplexity(stories, tmp_path / "absent.txt")
 
 
 def test_a_model_that_does_not_load_says_why(write: Write, prose: Path) -> None:
     with pytest.raises(MalformedFileError, match=r"llama\.cpp cannot load it: .*error"):
-        api.perplexity(write(llama_model(3)), prose)
+        perplexity(write(llama_model(3)), prose)
 
 
 def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Pat
     (tmp_path / "header.gguf").write_bytes(longer[: len(header)])
     model = expand(tmp_path / "header.gguf", tmp_path / "model.gguf", 0)
     with pytest.raises(UsageError, match="no tokenizer"):
-        api.perplexity(model, prose)
+        perplexity(model, prose)
 
 
 def test_single_precision_is_rounded_where_c_rounds() -> None:
@@ -189,4 +189,4 @@ def test_broken_weights_are_named(stories: Path, tmp_path: Path, prose: Path) ->
     broken = tmp_path / "nan.gguf"
     broken.write_bytes(data)
     with pytest.raises(MalformedFileError, match="not finite"):
-        api.perplexity(broken, prose)
+        perplexity(broken, prose)

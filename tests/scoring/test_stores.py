@@ -8,17 +8,21 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import drop, repeat
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NullProgress
+from tests.calls import patch, perplexity, score
 from tests.conftest import ROOT, Run
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -42,7 +46,7 @@ def stop(_: PartialResult) -> None:
 
 
 def measure(model: Path, store: Path | None, **more: object) -> Perplexity:
-    return api.perplexity(model, TEXT, store=store, **({"settings": SETTINGS} | more))  # type: ignore[arg-type]
+    return perplexity(model, TEXT, store=store, **({"settings": SETTINGS} | more))  # type: ignore[arg-type]
 
 
 def figures(found: Perplexity) -> tuple[object, ...]:
@@ -54,15 +58,15 @@ def test_a_run_goes_on_where_it_was_broken_off(stories: Path, tmp_path: Path) ->
     assert whole.tokens_per_second * whole.seconds == pytest.approx(7 * 64)
     store = tmp_path / "scores.db"
     with pytest.raises(StoppedError):
-        measure(stories, store, hear=stop)
+        measure(stories, store, on_result=stop)
     parts: list[PathResult] = []
-    again = measure(stories, store, hear=lambda known: parts.append(known.results()[0]))
+    again = measure(stories, store, on_result=lambda known: parts.append(known.results()[0]))
     assert figures(again) == figures(whole)
     assert again.tokens_per_second * again.seconds == pytest.approx(5 * 64)
     assert [part.perplexity.n_chunks for part in parts] == [4, 6, 7]  # the first two were known
     assert [part.perplexity.is_partial for part in parts] == [True, True, False]
     assert groups(store) == [(0, 2), (2, 2), (4, 2), (6, 1)]
-    again = measure(stories, store, hear=stop)
+    again = measure(stories, store, on_result=stop)
     assert figures(again) == figures(whole)
 
 
@@ -92,7 +96,7 @@ def test_running_estimates(stories: Path) -> None:
     alone, against = Watcher(), Watcher()
     found = measure(stories, None, progress=alone)
     window = repeat((1, 3))
-    compared = api.divergence(stories, TEXT, window, settings=SETTINGS, progress=against)
+    compared = score(stories, TEXT, window, settings=SETTINGS, progress=against)
     assert compared.comparison is not None
     assert (len(alone.notes), len(against.notes)) == (4, 4)
     assert alone.notes[-1] == f"perplexity {found.value:.4f}"
@@ -122,7 +126,7 @@ def test_other_measurements_are_kept_beside(stories: Path, tmp_path: Path, what:
     data[len(data) // 2 :] = data[len(data) // 2 :][::-1]  # the header stays as it is
     other.write_bytes(data)
     run = partial(
-        api.divergence,
+        score,
         other if what == "model" else stories,
         TEXT[:-9] if what == "text" else TEXT,
         repeat((1, 3)) if what == "path" else None,
@@ -135,13 +139,13 @@ def test_other_measurements_are_kept_beside(stories: Path, tmp_path: Path, what:
         alone, kept = run(), run(store=store)
         assert figures(kept.perplexity) == figures(alone.perplexity)
         assert kept.comparison == alone.comparison
-        assert figures(run(store=store, hear=stop).perplexity) == figures(alone.perplexity)
-    assert figures(measure(stories, store, hear=stop)) == figures(whole)
+        assert figures(run(store=store, on_result=stop).perplexity) == figures(alone.perplexity)
+    assert figures(measure(stories, store, on_result=stop)) == figures(whole)
 
 
 def test_a_damaged_store_is_refused(stories: Path, tmp_path: Path) -> None:
     store = tmp_path / "scores.db"
-    run = partial(api.divergence, stories, TEXT, repeat((1, 3)), settings=SETTINGS, store=store)
+    run = partial(score, stories, TEXT, repeat((1, 3)), settings=SETTINGS, store=store)
     run()
     with closing(sqlite3.connect(store)) as database, database:
         database.execute("DELETE FROM scores WHERE first_chunk = 2 AND name = 'paired_kl'")
@@ -200,7 +204,7 @@ def test_a_store_in_use(stories: Path, tmp_path: Path) -> None:
         measure(stories, store)
 
     with pytest.raises(UsageError, match="in use"):
-        measure(stories, store, hear=second)
+        measure(stories, store, on_result=second)
 
 
 AGAINST = {"alone": (), "a path": ("--window", "1:3"), "a model": ("--base", STORIES)}
@@ -248,34 +252,40 @@ def test_texts_of_the_command_line(stories: Path, surgeon: Run, tmp_path: Path) 
     assert (refused.returncode, "not a text" in refused.stderr) == (2, True)
 
 
-SIDES: dict[str, dict[str, object]] = {
-    "a path against the model": {"path": repeat((1, 3))},
-    "the model against a path": {"base_path": drop((1, 2))},
-    "a path against a path": {
-        "path": repeat((1, 3)),
-        "base_path": drop((1, 2)),
+class Others(NamedTuple):
+    """References besides the model itself."""
+
+    patched: Path
+    logits: Path
+
+
+ALONG_ANOTHER = gs.PathReference(LayerPath("0,2..4"))
+SIDES: dict[str, Callable[[Others], dict[str, Any]]] = {
+    "a path against the model": lambda _: {"path": repeat((1, 3))},
+    "the model against a path": lambda _: {"reference": ALONG_ANOTHER},
+    "a path against a path": lambda _: {"path": repeat((1, 3)), "reference": ALONG_ANOTHER},
+    "two models": lambda others: {"reference": gs.ModelReference(others.patched)},
+    "a path against another model": lambda others: {
+        "path": drop((1, 2)),
+        "reference": gs.ModelReference(others.patched),
     },
-    "two models": {"base": "patched"},
-    "a path against another model": {"base": "patched", "path": drop((1, 2))},
-    "a base file": {"base_logits": "logits"},
+    "a logits file": lambda others: {"reference": gs.LogitsFileReference(others.logits)},
 }
 
 
 @pytest.fixture
-def others(stories: Path, tmp_path: Path) -> dict[object, Path]:
-    """What a base can be, besides the model itself."""
-    found: dict[object, Path] = {name: tmp_path / name for name in ("patched", "logits")}
-    api.patch(stories, found["patched"], repeat((0, 2)))
-    api.divergence(found["patched"], TEXT, save_logits=found["logits"], settings=SETTINGS)
+def others(stories: Path, tmp_path: Path) -> Others:
+    found = Others(tmp_path / "patched", tmp_path / "logits")
+    patch(stories, found.patched, repeat((0, 2)))
+    score(found.patched, TEXT, save_logits=found.logits, settings=SETTINGS)
     return found
 
 
 @pytest.mark.parametrize("sides", SIDES)
 def test_a_divergence_goes_on_where_it_was_broken_off(
-    stories: Path, tmp_path: Path, others: dict[object, Path], sides: str
+    stories: Path, tmp_path: Path, others: Others, sides: str
 ) -> None:
-    request = {name: others.get(value, value) for name, value in SIDES[sides].items()}
-    measure = partial(api.divergence, stories, TEXT, settings=SETTINGS, **request)  # type: ignore[arg-type]
+    measure = partial(score, stories, TEXT, settings=SETTINGS, **SIDES[sides](others))
     whole = measure()
     store = tmp_path / "scores.db"
     parts: list[PathResult] = []
@@ -289,9 +299,9 @@ def test_a_divergence_goes_on_where_it_was_broken_off(
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        measure(store=store, hear=stop_later)
+        measure(store=store, on_result=stop_later)
     assert parts[-1].comparison is not None and parts[-1].perplexity.is_partial
-    again = measure(store=store, hear=hear)
+    again = measure(store=store, on_result=hear)
     assert parts[-1].perplexity.n_chunks == 7
     assert again.comparison == whole.comparison is not None
     assert figures(again.perplexity) == figures(whole.perplexity)
@@ -300,12 +310,16 @@ def test_a_divergence_goes_on_where_it_was_broken_off(
 
 
 def test_measurements_against_other_bases_are_kept_beside(
-    stories: Path, tmp_path: Path, others: dict[object, Path]
+    stories: Path, tmp_path: Path, others: Others
 ) -> None:
     store = tmp_path / "scores.db"
-    run = partial(api.divergence, stories, TEXT, settings=SETTINGS)
-    first = run(base=stories, store=store)
-    for base, logits in ((None, None), (others["patched"], None), (None, others["logits"])):
-        kept = run(base=base, base_logits=logits, store=store)
-        assert kept.comparison == run(base=base, base_logits=logits).comparison
-    assert run(base=stories, store=store, hear=stop).comparison == first.comparison
+    run = partial(score, stories, TEXT, settings=SETTINGS)
+    first = run(reference=gs.ModelReference(stories), store=store)
+    of_file = gs.LogitsFileReference(others.logits)
+    for reference in (None, gs.ModelReference(others.patched), of_file):
+        kept = run(reference=reference, store=store)
+        assert kept.comparison == run(reference=reference).comparison
+    assert (
+        run(reference=gs.ModelReference(stories), store=store, on_result=stop).comparison
+        == first.comparison
+    )

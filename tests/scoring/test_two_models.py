@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch, score
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.runner import InProcess
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.group import ChunkResult, UsedDevices
 from ggufsurgeon.scoring.results import PartialResult, PathResult
@@ -30,6 +30,7 @@ from ggufsurgeon.scoring.two_models import (
 )
 from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.workers.runner import InProcess
 
 ONE_THREAD = Devices(n_threads=1)
 """A small model gains nothing by two, which wait for each other."""
@@ -42,7 +43,7 @@ N_CHUNK_BYTES = 31 * 512 * 4
 @pytest.fixture
 def longer(stories: Path, tmp_path: Path) -> Path:
     """A model of seven blocks."""
-    api.patch(stories, tmp_path / "longer.gguf", repeat((0, 2)))
+    patch(stories, tmp_path / "longer.gguf", repeat((0, 2)))
     return tmp_path / "longer.gguf"
 
 
@@ -147,23 +148,23 @@ def test_groups_that_are_known_are_not_run(stories: Path, longer: Path) -> None:
 
 
 def test_devices_of_a_base(stories: Path, tmp_path: Path) -> None:
-    routed = api.divergence(stories, TEXT, base_path=LayerPath("0..4"), settings=SETTINGS)
+    routed = score(stories, TEXT, reference=gs.PathReference(LayerPath("0..4")), settings=SETTINGS)
     assert routed.base is not None and n_blocks_on_devices(routed.base) == 5
     logits = tmp_path / "logits"
-    api.divergence(stories, TEXT, save_logits=logits, settings=SETTINGS)
-    of_file = api.divergence(stories, TEXT, base_logits=logits, settings=SETTINGS)
+    score(stories, TEXT, save_logits=logits, settings=SETTINGS)
+    of_file = score(stories, TEXT, reference=gs.LogitsFileReference(logits), settings=SETTINGS)
     assert of_file.base is not None and of_file.base.devices == ()
     assert of_file.base.tokens_per_second == 0
 
 
 def test_logits_are_saved_beside_another_model(stories: Path, longer: Path, tmp_path: Path) -> None:
     alone, beside = tmp_path / "alone", tmp_path / "beside"
-    api.divergence(stories, TEXT, save_logits=alone, settings=SETTINGS)
-    api.divergence(stories, TEXT, base=longer, save_logits=beside, settings=SETTINGS)
+    score(stories, TEXT, save_logits=alone, settings=SETTINGS)
+    score(stories, TEXT, reference=gs.ModelReference(longer), save_logits=beside, settings=SETTINGS)
     assert alone.read_bytes() == beside.read_bytes()
 
 
 def test_a_stride_with_a_base(stories: Path, longer: Path) -> None:
     strided = TextSettings(64, stride=8)
     with pytest.raises(UsageError, match="a stride cannot be combined"):
-        api.divergence(stories, TEXT, base=longer, settings=strided)
+        score(stories, TEXT, reference=gs.ModelReference(longer), settings=strided)

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.engine.model import Devices, loaded_model
@@ -27,6 +26,7 @@ from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import Router, opened_router
+from tests.calls import patch
 from tests.verification.expanding import expand_named
 from tests.verification.naive import patch_naively
 
@@ -77,7 +77,7 @@ def judge(
         patch_naively(model, patched, path)
     else:
         try:
-            notes = api.patch(model, patched, path, replace=True).notes
+            notes = patch(model, patched, path, replace=True).notes
         except RefusedError as error:
             return "refused", str(error)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.naive import patch_naively
@@ -41,7 +41,7 @@ def equivalence(source: Path, patched: Path) -> Equivalence:
 @pytest.mark.parametrize("stem", ["gemma3-dense", "bert-dense", "llada-dense", "qwen3next-moe"])
 def test_naive_files_are_found_where_they_are_wrong(stem: str, tmp_path: Path) -> None:
     source = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "source.gguf", 3)
-    api.patch(source, tmp_path / "ours.gguf", PATH)
+    patch(source, tmp_path / "ours.gguf", PATH)
     ours = equivalence(source, tmp_path / "ours.gguf")
     assert ours.ok and ours.max_abs_diff == 0.0 and ours.n_tokens == 128
     if stem == "gemma3-dense":  # the period of its windows

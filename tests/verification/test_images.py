@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.engine import context
 from ggufsurgeon.engine.context import Batch
 from ggufsurgeon.engine.library import llama_cpp
@@ -19,6 +18,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
+from tests.calls import patch
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
 from tests.verification.matrix import plain_results
@@ -96,7 +96,7 @@ def test_written_is_routed_for_image_features_too(model: Path, tmp_path: Path) -
     with loaded_model(model, Devices()) as source, opened_router([source], 32) as router:
         for path in paths():
             try:
-                api.patch(model, patched, path, replace=True)
+                patch(model, patched, path, replace=True)
             except RefusedError:
                 continue
             routed = next(router.logits(TOKENS, [path]))
@@ -112,7 +112,7 @@ def test_a_repeated_block_0_is_not_given_the_embedding_again(tmp_path: Path) -> 
         header = ROOT / "fixtures/arch_headers/granite-dense.gguf"
         vary(header, f"array=deepstack_mapping:{streams},-1,-1,-1,-1,-1,-1", tmp_path / "header")
         model = expand(tmp_path / "header", tmp_path / f"{name}.gguf", 0)
-        api.patch(model, tmp_path / "patched", LayerPath.of([0, 1, *range(8)]), replace=True)
+        patch(model, tmp_path / "patched", LayerPath.of([0, 1, *range(8)]), replace=True)
         found.append(plain_results(tmp_path / "patched", TOKENS))
     without, given = found
     assert np.array_equal(without, given)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.verification.structure import check_metadata, check_tensors
 from ggufsurgeon.write_plan import ScaleSpan
 from ggufsurgeon.writing.new_file import write_new_file
+from tests.calls import patch, plan
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.variants import vary
@@ -47,7 +47,7 @@ def test_the_logits_are_the_same_within_rounding(
     from tests.verification.matrix import plain_results, routed_results
 
     source = model(tmp_path, f"heads=1&blocks={n_blocks}")
-    planned = api.patch(source, tmp_path / "scaled.gguf", path, scale_weights=True)
+    planned = patch(source, tmp_path / "scaled.gguf", path, scale_weights=True)
     spans = [
         replace(s, factor=1.0) if isinstance(s, ScaleSpan) else s for s in planned.write_plan.spans
     ]
@@ -75,7 +75,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patched(source: Path) -> Path:
     """With 66; tests that damage it mend it again."""
     path = source.with_name("scaled.gguf")
-    api.patch(source, path, AWAY, scale_weights=True)
+    patch(source, path, AWAY, scale_weights=True)
     return path
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_claim_is_found(source: Path, patched: Path) -> None:
 def test_a_claim_without_cause_is_found(tmp_path: Path) -> None:
     source, patched = model(tmp_path, "heads=1"), tmp_path / "patched.gguf"
     path = LayerPath.of([*range(8), 7])
-    api.patch(source, patched, path, scale_weights=True)
+    patch(source, patched, path, scale_weights=True)
     assert open_gguf(patched).header.get("layer_path.scaled_by") is None
     data = patched.read_bytes()
     patched.write_bytes(data.replace(b"layer_path.source_n_bytes", b"layer_path.scaled_tensors"))
@@ -163,10 +163,10 @@ def test_norms_that_are_not_float32_are_not_offered(tmp_path: Path) -> None:
     info = b"blk.7.attn_q_norm.weight" + struct.pack("<IQI", 1, 128, 0)
     header.write_bytes(data.replace(info, info[:-4] + struct.pack("<I", 26)))  # I32
     with pytest.raises(RefusedError, match="another query scale") as caught:
-        api.plan(expand(header, tmp_path / "model.gguf", 1), AWAY, scale_weights=True)
+        plan(expand(header, tmp_path / "model.gguf", 1), AWAY, scale_weights=True)
     assert "--scale-weights" not in caught.value.hint
 
 
 def test_where_the_scales_are_equal_nothing_is_refused(tmp_path: Path) -> None:
-    planned = api.plan(model(tmp_path, "blocks=62"), AWAY, scale_weights=True)
+    planned = plan(model(tmp_path, "blocks=62"), AWAY, scale_weights=True)
     assert not any(isinstance(span, ScaleSpan) for span in planned.write_plan.spans)

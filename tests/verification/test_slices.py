@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.verification import comparing
 from ggufsurgeon.verification.structure import check_metadata, check_tensors
 from tests.builders import Tensor, block_tensors
+from tests.calls import patch
 from tests.planning.test_slices import PROJECTION, TOKENS, gemma4
 from tests.writing.plans import Watcher
 
@@ -36,7 +36,7 @@ def source(write: Write) -> Path:
 @pytest.fixture
 def patched(source: Path) -> Path:
     path = source.with_name("patched.gguf")
-    api.patch(source, path, PATH)
+    patch(source, path, PATH)
     return path
 
 

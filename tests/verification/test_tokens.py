@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon import api
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.builders import STRING, pair
+from tests.calls import patch
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 
@@ -120,7 +120,7 @@ def test_what_the_source_has_too_is_not_blamed_on_the_patch(
     assert isinstance(tokens, list)
     letter = tokens.index("e")
     source = write(changed(stories, "tokenizer.ggml.token_type", letter, struct.pack("<i", 4)))
-    api.patch(source, tmp_path / "patched.gguf", LayerPath.of([0, 1, 1, 2, 3, 4]))
+    patch(source, tmp_path / "patched.gguf", LayerPath.of([0, 1, 1, 2, 3, 4]))
     done = surgeon("verify", "patched.gguf", "--source", source, "--chunks", "1")
     assert done.returncode == 0
     assert "tokens           ok " in done.stdout and "tokenizer        unproven " in done.stdout
@@ -133,7 +133,7 @@ def test_verify_without_sentencepiece_says_how_to_get_it(
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden/sentencepiece.py").write_text("raise ImportError('hidden')")
     paths = f"{tmp_path / 'hidden'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    api.patch(stories, tmp_path / "patched.gguf", LayerPath.of([0, 1, 1, 2, 3, 4]))
+    patch(stories, tmp_path / "patched.gguf", LayerPath.of([0, 1, 1, 2, 3, 4]))
     arguments = ("verify", "patched.gguf", "--source", stories, "--chunks", "1")
     done = surgeon(*arguments, env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr

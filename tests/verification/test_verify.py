@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon import api
+import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.builders import ARRAY, STRING, U32, gguf, llama_model, llama_pairs, pair
+from tests.calls import patch
 from tests.conftest import Run
 
 PATH = LayerPath.of([0, 1, 2, 3, 2, 3, 4])
@@ -22,12 +23,12 @@ Write = Callable[..., Path]
 @pytest.fixture
 def patched(stories: Path, tmp_path: Path) -> Path:
     path = tmp_path / "patched.gguf"
-    api.patch(stories, path, PATH)
+    patch(stories, path, PATH)
     return path
 
 
 def failures(patched: Path, source: Path) -> dict[str, str]:
-    outcome = api.verify(patched, source)
+    outcome = gs.verify(patched, source)
     return {check.name: check.detail for check in outcome.checks if check.ok is False}
 
 
@@ -126,7 +127,7 @@ def test_a_source_that_does_not_run_is_not_the_patched_files_fault(
     pytest.importorskip("llama_cpp", reason="needs the llama extra")
     source = write(llama_model(3), "source.gguf")
     patched = source.with_name("patched.gguf")
-    api.patch(source, patched, LayerPath.of([0, 1, 1, 2]))
+    patch(source, patched, LayerPath.of([0, 1, 1, 2]))
     done = surgeon("verify", patched, "--source", source)
     assert done.returncode == 7
     assert "source.gguf does not run in llama.cpp" in done.stderr
@@ -171,7 +172,7 @@ def tiny_pair(write: Write, after: list[int]) -> tuple[Path, Path]:
     array = pair("llama.swiglu_clamp_exp", ARRAY, (U32, [5, 6, 7]))
     source = write(llama_model(3, array), "source.gguf")
     patched = source.with_name("patched.gguf")
-    api.patch(source, patched, LayerPath.of([0, 1, 1, 2]))
+    patch(source, patched, LayerPath.of([0, 1, 1, 2]))
     old = pair("llama.swiglu_clamp_exp", ARRAY, (U32, [5, 6, 6, 7]))
     data = patched.read_bytes()
     assert data.count(old) == 1

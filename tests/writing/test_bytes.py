@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ggufsurgeon.api import plan as plan_patch
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Copier, Road
 from ggufsurgeon.writing.new_file import write_new_file
+from tests.calls import plan as plan_patch
 from tests.writing.plans import Watcher, plan_over, result_of, spans
 
 SIZES = (1000, 24)

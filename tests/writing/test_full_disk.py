@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.api import patch
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, WritePlan
@@ -20,6 +19,7 @@ from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Road
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.builders import llama_model
+from tests.calls import patch
 from tests.conftest import Run, is_root
 from tests.writing.plans import listing, plan_over, result_of, sparse_model
 

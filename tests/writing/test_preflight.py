@@ -9,10 +9,10 @@ from socket import AF_UNIX, socket
 
 import pytest
 
-from ggufsurgeon.api import patch, plan
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.builders import llama_model
+from tests.calls import patch, plan
 from tests.writing.plans import Watcher, listing, result_of
 from tests.writing.powerless import run_powerless
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.api import plan
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan
@@ -16,6 +15,7 @@ from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Road
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.builders import llama_model
+from tests.calls import plan
 from tests.writing.plans import listing, plan_over
 
 PATH = LayerPath.of([0, 1, 1, 2])

@@ -19,11 +19,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeVar
 
-from ggufsurgeon.engine.crash import crash_error
-from ggufsurgeon.engine.messages import STOP, encode, read_message
-from ggufsurgeon.engine.output_tail import OutputTail
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.workers.crash import crash_error
+from ggufsurgeon.workers.messages import STOP, encode, read_message
+from ggufsurgeon.workers.output_tail import OutputTail
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ def _start_process(
     messages: SimpleQueue[bytes | None],
 ) -> tuple[subprocess.Popen[bytes], OutputTail]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "ggufsurgeon.engine.worker_process"],
+        [sys.executable, "-m", "ggufsurgeon.workers.worker_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,13 +12,13 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Batch, opened_context
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.engine.runner import InProcess
-from ggufsurgeon.engine.session import Session
 from ggufsurgeon.engine.stopping import JobStoppedError, clear_stop, request_stop
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import UsageError
-from tests.engine.jobs import TOKENS, model_id, release_in_use, use_of
+from ggufsurgeon.workers.runner import InProcess
+from ggufsurgeon.workers.session import Session
+from ggufsurgeon.workers.worker import Worker
 from tests.engine.serving import rpc_server
+from tests.workers.jobs import TOKENS, model_id, release_in_use, use_of
 
 
 def test_a_context_used_after_its_block(stories: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from ggufsurgeon.engine.context import Batch, opened_context
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.session import Reporter, Session
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
+from ggufsurgeon.workers.session import Reporter, Session
 
 TOKENS = np.arange(1, 200, dtype=np.int32)
 

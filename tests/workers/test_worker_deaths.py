@@ -15,10 +15,11 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
+from ggufsurgeon.workers.worker import Worker
 from tests.conftest import ROOT
-from tests.engine.jobs import (
+from tests.verification.expanding import expand_named
+from tests.workers.jobs import (
     add,
     babble,
     comes_true,
@@ -32,7 +33,6 @@ from tests.engine.jobs import (
     sleep,
     stumble,
 )
-from tests.verification.expanding import expand_named
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.worker import Worker
+from ggufsurgeon.workers.worker import Worker
 from tests.engine import jobs
 arguments = [Path(sys.argv[2]), Devices(n_threads=1), *map(float, sys.argv[3:])]
 with Worker() as worker:

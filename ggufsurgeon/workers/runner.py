@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from ggufsurgeon.engine.session import Session
 from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.workers.session import Session
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.worker import Worker
 from ggufsurgeon.errors import EngineError, UsageError
-from tests.engine.jobs import add, decode_for, decode_for_ever, is_alive, wait_in_native_code
+from ggufsurgeon.workers.worker import Worker
 from tests.engine.serving import Relay, fake_server, rpc_server, rpc_server_process
+from tests.workers.jobs import add, decode_for, decode_for_ever, is_alive, wait_in_native_code
 
 LIMIT = 2.0
 

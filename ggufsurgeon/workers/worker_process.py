@@ -1,4 +1,4 @@
-"""The program that a worker process runs: `python -m ggufsurgeon.engine.worker_process`."""
+"""The program that a worker process runs: `python -m ggufsurgeon.workers.worker_process`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ggufsurgeon.engine.heartbeat import SilenceWatch, beat
-from ggufsurgeon.engine.messages import STOP, encode, read_message
-from ggufsurgeon.engine.session import Session
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.workers.messages import STOP, encode, read_message
+from ggufsurgeon.workers.session import Session
 
 
 class Messages:

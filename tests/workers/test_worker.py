@@ -17,9 +17,6 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon import errors
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.runner import InProcess, Runner
-from ggufsurgeon.engine.session import Reporter, Session
-from ggufsurgeon.engine.worker import STOP_SECONDS, Worker
 from ggufsurgeon.errors import (
     EngineError,
     GgufSurgeonError,
@@ -27,8 +24,11 @@ from ggufsurgeon.errors import (
     RefusedError,
     UsageError,
 )
+from ggufsurgeon.workers.runner import InProcess, Runner
+from ggufsurgeon.workers.session import Reporter, Session
+from ggufsurgeon.workers.worker import STOP_SECONDS, Worker
 from tests.conftest import ROOT
-from tests.engine.jobs import (
+from tests.workers.jobs import (
     add,
     count,
     decode,
@@ -170,8 +170,8 @@ CTRL_C = """
 import signal, sys
 from pathlib import Path
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.worker import Worker
-from tests.engine.jobs import decode_for_ever, model_id
+from ggufsurgeon.workers.worker import Worker
+from tests.workers.jobs import decode_for_ever, model_id
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 path = Path(sys.argv[1])
 with Worker() as worker:

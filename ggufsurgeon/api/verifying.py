@@ -1,0 +1,43 @@
+"""Verification of a patched file against its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
+    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.scoring.chunks import TextSettings
+    from ggufsurgeon.verification.verifier import Verification
+
+
+def verify(
+    patched: PathLike,
+    source: PathLike,
+    *,
+    settings: TextSettings | None = None,
+    devices: Devices | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Verification:
+    """Prove that `patched` is exactly what its layer path makes of `source`.
+
+    With `settings` the perplexity of both is measured as well, which takes far longer than all
+    else. The outcome lists each check; its `raise_if_failed` raises VerificationError.
+
+    >>> import tempfile
+    >>> import ggufsurgeon as gs
+    >>> source = "fixtures/stories260K.gguf"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     patched = gs.open(source).plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+    ...     gs.verify(patched, source).ok
+    True
+    """
+    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.verification.verifier import verify_patched
+
+    return verify_patched(
+        open_gguf(patched), open_gguf(source), settings, devices or Devices(), progress
+    )

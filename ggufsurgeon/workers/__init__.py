@@ -1,0 +1,1 @@
+"""Jobs over loaded models: in a worker process that stays up, or in this process."""
