@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.api.files import Inspection
 from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.rules.windows import Judgement
+
+if TYPE_CHECKING:
+    from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.rules.windows import Judgement
 
 MARKS = {"exact": "#", "exact on recent builds": "+", "refused": "."}
 WIDEST_MAP = 100

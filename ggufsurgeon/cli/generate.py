@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ggufsurgeon.api.loaded_model import load
+import ggufsurgeon as gs
 from ggufsurgeon.cli.options import (
     Drops,
     GpuLayers,
@@ -25,7 +25,6 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.serializers import speech_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
-from ggufsurgeon.container.gguf_file import open_gguf
 
 SAMPLING = "Sampling"
 
@@ -92,15 +91,13 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Generate text with a model along a layer path, without writing a file."""
-    from ggufsurgeon.engine.sampling import Sampling
-
-    check_context(open_gguf(model), n_tokens, "--tokens")
-    with load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+    check_context(gs.open(model), n_tokens, "--tokens")
+    with gs.load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
         result = loaded.generate(
             prompt,
             optional_layer_path(window, times, drop, layers),
             max_tokens=n_tokens,
-            sampling=Sampling(temperature, top_k, top_p, seed),
+            sampling=gs.Sampling(temperature, top_k, top_p, seed),
             on_text=None if json else print_piece,
         )
     if json:

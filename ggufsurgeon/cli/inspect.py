@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufsurgeon.api.files import Inspection, open_model
+import ggufsurgeon as gs
 from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
+
+if TYPE_CHECKING:
+    from ggufsurgeon.api.files import Inspection
 
 
 def inspect(
@@ -26,7 +29,7 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what a GGUF is: its blocks, and which windows can be repeated."""
-    inspection = open_model(model).inspect()
+    inspection = gs.open(model).inspect()
     facts = _facts(inspection)
     pairs = inspection.file.header.pairs
     if json:

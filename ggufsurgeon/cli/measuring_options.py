@@ -40,7 +40,8 @@ Chunks: TypeAlias = Annotated[
         "--chunks",
         metavar="N",
         min=1,
-        help="Maximum number of chunks to measure (default: all).",
+        help="Maximum number of chunks to measure.",
+        show_default="all",
         rich_help_panel=MEASURING,
     ),
 ]
@@ -72,7 +73,7 @@ Store: TypeAlias = Annotated[
     typer.Option(
         "--store",
         metavar="FILE",
-        help="Checkpoint file; an interrupted run resumes from it.",
+        help="SQLite file that keeps scores; an interrupted run resumes from it.",
         rich_help_panel=OUTPUT,
     ),
 ]

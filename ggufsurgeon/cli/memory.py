@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.options import split_shares
 from ggufsurgeon.cli.serializers import loads_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
-from ggufsurgeon.container.header import Header
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.sizing.prediction import MARGIN, DeviceLoad, DeviceSettings, Prediction
+
+if TYPE_CHECKING:
+    from ggufsurgeon.container.header import Header
+    from ggufsurgeon.sizing.prediction import DeviceLoad, DeviceSettings, Prediction
 
 DEFAULT_CTX = 4096
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -28,6 +30,8 @@ def device_settings(
     memory: str | None,
 ) -> DeviceSettings:
     """The devices that the options of `plan` describe; one GPU by default."""
+    from ggufsurgeon.sizing.prediction import DeviceSettings
+
     sizes = tuple(_n_bytes(size) for size in memory.split(",")) if memory is not None else ()
     shares = split_shares(tensor_split) or tuple(map(float, sizes)) or (1.0,)
     if sizes and len(sizes) != len(shares):
@@ -58,7 +62,7 @@ def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
     """A prediction as JSON."""
     return {
         "n_ctx": prediction.settings.n_ctx,
-        "n_bytes_margin": MARGIN,
+        "n_bytes_margin": prediction.n_bytes_margin,
         "before": loads_as_json(prediction.before),
         "after": loads_as_json(prediction.after),
         "suggested_tensor_split": prediction.suggested_split,
@@ -118,7 +122,9 @@ def _text(n_bytes: int | None) -> str:
 def _notes(prediction: Prediction) -> list[str]:
     notes = ["compute buffers come on top, and are not predicted"]
     if prediction.settings.memory:
-        notes[0] += f"; `fits` leaves {n_bytes_text(MARGIN)} of each device for them"
+        notes[0] += (
+            f"; `fits` leaves {n_bytes_text(prediction.n_bytes_margin)} of each device for them"
+        )
     if prediction.after[0].n_bytes is None:
         notes.append("what this architecture caches is not known to this version")
     if prediction.has_windows:

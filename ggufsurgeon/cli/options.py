@@ -9,13 +9,13 @@ import typer
 
 from ggufsurgeon.cli import terminal
 from ggufsurgeon.cli.terminal import print_warning
-from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath, drop, repeat
 from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
+    from ggufsurgeon.api.files import ModelFile
     from ggufsurgeon.engine.model import Devices
 
 LAYER_PATH, MEASURING, DEVICES, OUTPUT = "Layer path", "Measuring", "Devices", "Output"
@@ -63,7 +63,8 @@ Times: TypeAlias = Annotated[
     typer.Option(
         "--times",
         metavar="K",
-        help="Total number of times that each window runs (default: 2).",
+        help="Total number of times that each window runs.",
+        show_default=str(DEFAULT_TIMES),
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -124,7 +125,8 @@ Threads: TypeAlias = Annotated[
         metavar="N",
         min=1,
         max=512,
-        help="Number of CPU threads (default: one for each physical core).",
+        help="Number of CPU threads.",
+        show_default="one for each physical core",
         rich_help_panel=DEVICES,
     ),
 ]
@@ -194,13 +196,13 @@ def split_shares(tensor_split: str | None) -> tuple[float, ...]:
     return shares
 
 
-def check_context(file: GgufFile, n_ctx: int, option: str = "--ctx") -> None:
+def check_context(model: ModelFile, n_ctx: int, option: str = "--ctx") -> None:
     """Warn of contexts longer than the model's, and refuse them where positions are learned."""
-    header = file.header
+    header = model.file.header
     longest = header.get(f"{header.architecture}.context_length")
     if not isinstance(longest, int) or n_ctx <= longest:
         return
-    problem = f"{file.path} was made for contexts of {longest} tokens, {option} is {n_ctx}"
+    problem = f"{model.path} was made for contexts of {longest} tokens, {option} is {n_ctx}"
     if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
         raise UsageError(f"{problem}; it has no positions beyond")
     print_warning(problem)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ggufsurgeon.api.files import open_model
+import ggufsurgeon as gs
 from ggufsurgeon.cli.options import (
     Drops,
     Json,
@@ -45,7 +45,7 @@ def patch(
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     request = layer_path(window, times, drop, layers)
-    planned = open_model(source).plan(request, scale_weights=scale_weights)
+    planned = gs.open(source).plan(request, scale_weights=scale_weights)
     with watched() as progress:
         planned.write(destination, replace=replace, progress=progress)
     if json:

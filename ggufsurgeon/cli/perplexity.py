@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.loaded_model import load
+import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.divergence import along, measured_as_json, print_measured
 from ggufsurgeon.cli.interrupted import Interrupted
@@ -44,12 +44,10 @@ from ggufsurgeon.cli.options import (
     optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
-from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
+    from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.scoring.results import PartialResult, PathResult
     from ggufsurgeon.scoring.task import Reference
 
@@ -82,11 +80,8 @@ def perplexity(
 ) -> None:
     """Measure the perplexity of a model on a text, by the algorithm of llama-perplexity.
 
-    Along a layer path it is routed, without a file, and measured against the model as it is; with
-    --base, --base-layers or --base-logits, against that.
+    A layer path runs without a file, compared with the unmodified model or with a base.
     """
-    from ggufsurgeon.scoring.chunks import TextSettings
-
     if details and not json:
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
@@ -95,19 +90,19 @@ def perplexity(
         read = [path for path in (model, text, base, base_logits) if path is not None]
         check_picture(plot, read, replace=replace)
     for path in filter(None, (model, base)):
-        check_context(open_gguf(path), ctx)
+        check_context(gs.open(path), ctx)
     _note_files(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers)
     reference = _reference(layer_path, base, base_layers, base_logits)
-    with load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+    with gs.load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
         score = partial(
             loaded.score,
             text,
             [layer_path],
             reference=reference,
-            settings=TextSettings(ctx, chunks, batch, stride),
+            settings=gs.TextSettings(ctx, chunks, batch, stride),
             store=store,
             save_logits=save_logits,
             replace=replace,
@@ -122,19 +117,17 @@ def _reference(
     base_logits: Path | None,
 ) -> Reference | None:
     """What the options compare with; a layer path alone, with the unmodified model."""
-    from ggufsurgeon.scoring.task import LogitsFileReference, ModelReference, PathReference
-
-    base_path = LayerPath(base_layers) if base_layers else None
+    base_path = gs.LayerPath(base_layers) if base_layers else None
     if base_logits is not None:
         if base is not None or base_path is not None:
             raise UsageError(
                 "a model is measured against one base: --base-logits excludes --base and "
                 "--base-layers"
             )
-        return LogitsFileReference(base_logits)
+        return gs.LogitsFileReference(base_logits)
     if base is not None:
-        return ModelReference(base, base_path)
-    return PathReference(base_path) if path or base_path else None
+        return gs.ModelReference(base, base_path)
+    return gs.PathReference(base_path) if path or base_path else None
 
 
 def _run(score: Callable[..., tuple[PathResult, ...]], show: Callable[[PathResult], None]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ggufsurgeon.api.files import open_model
+import ggufsurgeon as gs
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -24,8 +24,9 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.planning.planner import Change, PatchPlan
-from ggufsurgeon.sizing.prediction import predict_patch
+
+if TYPE_CHECKING:
+    from ggufsurgeon.planning.planner import Change, PatchPlan
 
 
 def plan(
@@ -54,17 +55,21 @@ def plan(
             "--ctx-size",
             metavar="N",
             min=1,
-            help="Context size in tokens (default: 4096, or the model's if smaller).",
+            help="Context size in tokens.",
+            show_default="4096, or the model's if smaller",
             rich_help_panel=DEVICES,
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
+    from ggufsurgeon.sizing.prediction import predict_patch
+
     request = layer_path(window, times, drop, layers)
-    planned = open_model(source).plan(request, scale_weights=scale_weights).planned
+    model = gs.open(source)
+    planned = model.plan(request, scale_weights=scale_weights).planned
     if ctx is not None:
-        check_context(planned.source, ctx)
+        check_context(model, ctx)
     settings = device_settings(planned.source.header, ctx, tensor_split, n_gpu_layers, memory)
     prediction = predict_patch(planned, settings)
     if json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufsurgeon.api.verifying import verify as verify_file
+import ggufsurgeon as gs
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
@@ -77,13 +77,11 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
-    from ggufsurgeon.scoring.chunks import TextSettings
-
     with watched() as progress:
-        outcome = verify_file(
+        outcome = gs.verify(
             patched,
             source,
-            settings=TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
+            settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             devices=device_options(n_gpu_layers, tensor_split, threads, rpc),
             progress=progress,
         )

@@ -67,6 +67,8 @@ class Prediction:
     suggested_split: tuple[int, ...] | None
     has_windows: bool
     """Whether some blocks have a sliding window: their caches are counted with its size."""
+    n_bytes_margin: int = MARGIN
+    """Bytes of each device that `fits` leaves free, for compute buffers."""
 
 
 def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
