@@ -2,7 +2,8 @@
 
 llama-perplexity takes C's expf of 32-bit floats and adds them up in 64 bits (tools/perplexity/
 perplexity.cpp:66-87 in llama.cpp of 2026-10-01). numpy's own exp of 32-bit floats is 3e-9 too
-small in the mean, which shows in the last digit of some figures.
+small in the mean, which shows in the last digit of some figures. This is the only softmax of the
+package; logits of 64 bits give exponentials of 64 bits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LOGITS_AT_ONCE = 1 << 18
 class Sums(NamedTuple):
     """The highest of each of n rows of logits, and the sum of exp(logit - highest), [n]."""
 
-    highest: npt.NDArray[np.float32]
+    highest: Values
+    """Of the type of the logits."""
     total: npt.NDArray[np.float64]
 
     @property
@@ -32,28 +34,28 @@ class Sums(NamedTuple):
         """The logarithm of each sum, [n]."""
         return np.log(self.total)
 
-    def losses(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
-        """Negative log-likelihoods of one token in each row, in nats."""
+    def losses(self, logits: Values, targets: Integers) -> npt.NDArray[np.float64]:
+        """Negative log-likelihoods of one token in each row, in nats, [n]."""
         return self.log_sum - self.below_highest(logits, targets)
 
-    def below_highest(self, logits: Logits, targets: Integers) -> npt.NDArray[np.float32]:
+    def below_highest(self, logits: Values, targets: Integers) -> Values:
         """Logits of one token in each row, less the highest of the row, [n]."""
         at_target = np.take_along_axis(logits, targets[:, np.newaxis], axis=1)[:, 0]
         return np.asarray(at_target - self.highest)
 
-    def log_probs(self, logits: Logits) -> npt.NDArray[np.float64]:
+    def log_probs(self, logits: Values) -> npt.NDArray[np.float64]:
         """Log-probabilities of all tokens in nats, [n, n_vocab]."""
         return logits - (self.highest + self.log_sum)[:, np.newaxis]
 
 
-def sums_of(logits: Logits) -> Sums:
-    """The sums of rows [n, n_vocab]; use `parts` where they are many."""
+def sums_of(logits: Values) -> Sums:
+    """The sums of rows of logits [n, n_vocab]; use `parts` where there are many rows."""
     highest = logits.max(axis=1)
     exponentials = exp(logits - highest[:, np.newaxis])
     return Sums(highest, exponentials.sum(axis=1, dtype=np.float64))
 
 
-def log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
+def log_softmax(logits: Values) -> npt.NDArray[np.float64]:
     """Log-probabilities in nats of all tokens of a few rows, [n, n_vocab]; minus infinity for 0."""
     return sums_of(logits).log_probs(logits)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Flags, Integers, Results
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama_perplexity.softmax import log_softmax
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import N_BATCH
 
@@ -102,11 +102,7 @@ def _differences(routed: Results, written: Results) -> Iterator[float]:
 def _divergences(routed: Results, written: Results) -> Iterator[float]:
     for start in range(0, len(routed), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        p, q = _log_softmax(routed[part]), _log_softmax(written[part])
+        # In 64 bits: the roundings of 32 would hide a divergence below 1e-8, and could negate it.
+        p, q = (log_softmax(results[part].astype(np.float64)) for results in (routed, written))
         ratio = np.subtract(p, q, out=np.zeros_like(p), where=p > -np.inf)  # 0 log 0 is 0
         yield from np.sum(np.exp(p) * ratio, axis=1)
-
-
-def _log_softmax(logits: Results) -> npt.NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
