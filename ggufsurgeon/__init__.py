@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.edits import drop as drop
     from ggufsurgeon.layer_path.edits import repeat as repeat
     from ggufsurgeon.layer_path.path import LayerPath as LayerPath
-    from ggufsurgeon.multiple_choice.choices import Choices as Choices
-    from ggufsurgeon.multiple_choice.choices import change as change
+    from ggufsurgeon.multiple_choice.task_results import (
+        MultipleChoiceResult as MultipleChoiceResult,
+    )
+    from ggufsurgeon.multiple_choice.task_results import paired_difference as paired_difference
     from ggufsurgeon.scoring.chunks import TextSettings as TextSettings
     from ggufsurgeon.scoring.results import PathResult as PathResult
     from ggufsurgeon.scoring.task import LogitsFileReference as LogitsFileReference
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from ggufsurgeon.verification.verifier import Verification as Verification
 
 _HOMES = {
-    "Choices": "multiple_choice.choices",
     "Comparison": "statistics.divergence",
     "Devices": "engine.model",
     "Estimate": "statistics.estimate",
@@ -49,6 +50,7 @@ _HOMES = {
     "LogitsFileReference": "scoring.task",
     "ModelFile": "api.files",
     "ModelReference": "scoring.task",
+    "MultipleChoiceResult": "multiple_choice.task_results",
     "PathReference": "scoring.task",
     "PathResult": "scoring.results",
     "Perplexity": "statistics.perplexity",
@@ -56,10 +58,10 @@ _HOMES = {
     "Sampling": "engine.sampling",
     "TextSettings": "scoring.chunks",
     "Verification": "verification.verifier",
-    "change": "multiple_choice.choices",
     "drop": "layer_path.edits",
     "load": "api.loaded_model",
     "open": "api.files",
+    "paired_difference": "multiple_choice.task_results",
     "repeat": "layer_path.edits",
     "verify": "api.verifying",
 }
@@ -67,7 +69,6 @@ _HOMES = {
 _OTHER_NAMES = {"open": "open_model"}
 
 __all__ = [
-    "Choices",
     "Comparison",
     "Devices",
     "Estimate",
@@ -77,6 +78,7 @@ __all__ = [
     "LogitsFileReference",
     "ModelFile",
     "ModelReference",
+    "MultipleChoiceResult",
     "PathReference",
     "PathResult",
     "Perplexity",
@@ -84,10 +86,10 @@ __all__ = [
     "Sampling",
     "TextSettings",
     "Verification",
-    "change",
     "drop",
     "load",
     "open",
+    "paired_difference",
     "repeat",
     "verify",
 ]

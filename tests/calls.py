@@ -70,7 +70,7 @@ def choose(
     *,
     devices: gs.Devices | None = None,
     **options: Any,
-) -> tuple[gs.Choices, ...]:
-    """Answer tasks in a process of its own; the options are those of `choose`."""
+) -> tuple[gs.MultipleChoiceResult, ...]:
+    """Evaluate tasks in a process of its own; the options are those of `choose`."""
     with gs.load(model, devices) as loaded:
         return loaded.choose(tasks, paths, **options)

@@ -20,7 +20,11 @@ from ggufsurgeon.rules.blocks import find_blocks
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.engine.model import Devices
     from ggufsurgeon.engine.sampling import Sampling
-    from ggufsurgeon.multiple_choice.choices import Answer, Answered, Choices
+    from ggufsurgeon.multiple_choice.task_results import (
+        CompletedTasks,
+        MultipleChoiceResult,
+        TaskResult,
+    )
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.scoring.chunks import TextSettings
     from ggufsurgeon.scoring.results import PartialResult, PathResult
@@ -197,36 +201,45 @@ class LoadedModel:
     def choose(
         self,
         tasks: PathLike,
-        paths: Sequence[AnyPath] = (),
+        paths: Sequence[AnyPath | None] = (),
         *,
         task_format: str = "jsonl",
         limit: int | None = None,
         progress: Progress = NO_PROGRESS,
-        on_result: Callable[[Answered], object] | None = None,
-    ) -> tuple[Choices, ...]:
-        """The answers to multiple-choice tasks along each of `paths`; without any, as it is.
+        on_result: Callable[[CompletedTasks], object] | None = None,
+    ) -> tuple[MultipleChoiceResult, ...]:
+        """Evaluate multiple-choice tasks by log-likelihood along each of `paths`.
 
-        Of more than `limit` tasks those are evaluated that llama-perplexity draws. `on_result` is
-        called after each task: its `choices()` are the means so far.
+        A path of None is the unmodified model, routed as the others are. Without any path the
+        unmodified model runs whole, in the batches of llama-perplexity, and text that choices share
+        runs once. `task_format` is that of the file `tasks`: jsonl, hellaswag, winogrande or
+        multiple-choice. Of more than `limit` tasks, those that llama-perplexity draws are
+        evaluated. `on_result` is called after each task; `results()` of its argument are the means
+        so far.
+
+        Raises UsageError for a file of tasks that cannot be read, a task or a path that does not
+        fit the model, or a model that does not continue texts, RefusedError for a path that cannot
+        be routed, MalformedFileError for a model whose logits are not finite.
         """
         from ggufsurgeon.llama_perplexity.task_sample import draw
-        from ggufsurgeon.multiple_choice.choices import Answered, measure_choices
+        from ggufsurgeon.multiple_choice.evaluation import evaluate_tasks
         from ggufsurgeon.multiple_choice.task_files import read_tasks
+        from ggufsurgeon.multiple_choice.task_results import CompletedTasks
         from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
         kind = TaskFormat(task_format)
         as_hellaswag = kind is TaskFormat.HELLASWAG
         drawn = draw(read_tasks(Path(tasks), kind), limit, as_hellaswag=as_hellaswag)
-        layer_paths = [resolve_path(self._file, path) for path in paths]
-        answered = Answered(layer_paths, len(drawn))
+        layer_paths = [self._over(path) for path in paths]
+        completed = CompletedTasks(layer_paths, len(drawn))
 
-        def take(answers: list[Answer]) -> None:
-            answered.add(answers)
+        def take(results: list[TaskResult]) -> None:
+            completed.add(results)
             if on_result is not None:
-                on_result(answered)
+                on_result(completed)
 
         arguments = (self.path, layer_paths, drawn, kind, self._devices)
-        return self._runner.run(measure_choices, *arguments, progress=progress, on_result=take)
+        return self._runner.run(evaluate_tasks, *arguments, progress=progress, on_result=take)
 
     def _over(self, path: AnyPath | None) -> LayerPath:
         if path is None:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.device_use import DeviceUse
-    from ggufsurgeon.multiple_choice.choices import Answer, Change, Choices
+    from ggufsurgeon.multiple_choice.task_results import (
+        MultipleChoiceResult,
+        PairedDifference,
+        TaskResult,
+    )
     from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.sizing.prediction import DeviceLoad
     from ggufsurgeon.statistics.divergence import Comparison, Spread
@@ -109,26 +113,26 @@ def _spread_as_json(spread: Spread) -> Json:
     }
 
 
-def choices_as_json(measured: Choices, *, details: bool) -> Json:
-    """Accuracies and margin over tasks; with `details`, the answer to each."""
-    answers = {"answers": [_answer_as_json(answer) for answer in measured.answers]}
+def multiple_choice_as_json(result: MultipleChoiceResult, *, details: bool) -> Json:
+    """Accuracies and margin over tasks; with `details`, the result of each task."""
+    answers = {"answers": [_task_result_as_json(each) for each in result.task_results]}
     return {
-        "layer_path": measured.layer_path,
-        "n_tasks": measured.n_tasks,
-        **_means_as_json(measured),
+        "layer_path": result.layer_path,
+        "n_tasks": result.n_tasks,
+        **_means_as_json(result),
         **(answers if details else {}),
-        "n_tasks_in_all": measured.n_tasks_in_all,
-        "devices": devices_as_json(measured.devices),
-        "is_partial": measured.is_partial,
+        "n_tasks_in_all": result.n_tasks_in_all,
+        "devices": devices_as_json(result.devices),
+        "is_partial": result.is_partial,
     }
 
 
-def change_as_json(difference: Change) -> Json:
-    """The paired differences of two models over the same tasks."""
+def paired_difference_as_json(difference: PairedDifference) -> Json:
+    """The paired differences of two results on the same tasks."""
     return _means_as_json(difference)
 
 
-def _means_as_json(means: Choices | Change) -> Json:
+def _means_as_json(means: MultipleChoiceResult | PairedDifference) -> Json:
     return {
         "accuracy": _mean_as_json(means.accuracy),
         "accuracy_normalised": _mean_as_json(means.accuracy_normalised),
@@ -140,15 +144,15 @@ def _mean_as_json(mean: Estimate) -> Json:
     return {"mean": mean.value, "error": mean.error}
 
 
-def _answer_as_json(answer: Answer) -> Json:
+def _task_result_as_json(result: TaskResult) -> Json:
     return {
-        "id": answer.id,
-        "answer": answer.answer,
-        "log_likelihoods": list(answer.log_likelihoods),
-        "normalised": list(answer.normalised),
-        "chosen": answer.chosen,
-        "chosen_normalised": answer.chosen_normalised,
-        "margin": answer.margin,
+        "id": result.id,
+        "answer": result.answer,
+        "log_likelihoods": list(result.log_likelihoods),
+        "normalised": list(result.normalised),
+        "chosen": result.chosen,
+        "chosen_normalised": result.chosen_normalised,
+        "margin": result.margin,
     }
 
 

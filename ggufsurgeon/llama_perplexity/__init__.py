@@ -9,4 +9,7 @@ to be improved: tests pin it to what the program prints.
 - logits_rows.py: 16 bits a logit, and the cutoff at -16 nats (89-121, 227)
 - logits_file.py: the file of --kl-divergence-base (455-508)
 - task_sample.py: how multiple-choice tasks are drawn (764-842, 1096-1115, 1424-1440)
+- task_batches.py: which of them are decoded together (873-910, 1169-1196, 1993-2015)
+- task_scores.py: their log-likelihoods, added up in 32-bit floats (682-712, 944-955, 1248-1258)
+- winogrande.py: the tokens of winogrande that are scored, one by the wrong row (1176-1233)
 """

@@ -1,125 +1,71 @@
-"""A task as rows of tokens: what its choices share runs once, and which logits tell each apart."""
+"""Tokens of a task as they are decoded: what its choices share runs once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from ggufsurgeon.engine.context import Flags, Integers
-from ggufsurgeon.engine.model import Model
-from ggufsurgeon.errors import UsageError
-from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
-
-Span: TypeAlias = tuple[int, int]
-"""The tokens of a sequence that are scored: from, and up to but not including."""
-
-MIN_TRAILING = 3
-"""With no more tokens than this where the choices differ, winogrande scores them too
-(`k_min_trailing_ctx`, tools/perplexity/perplexity.cpp:1086)."""
+from ggufsurgeon.llama_perplexity.winogrande import Span, first_requested, rows_read
+from ggufsurgeon.multiple_choice.task_tokens import TaskTokens
 
 
-class Reading(NamedTuple):
-    """The scored tokens of a choice, and the rows whose logits predict them; [n_scored]."""
+class ScoredTokens(NamedTuple):
+    """The scored tokens of one choice, and the logits that predict them; both int32 [n_scored]."""
 
     rows: Integers
+    """Indices into the logits of the task, [n_wanted, n_vocab]."""
     targets: Integers
+    """Token ids."""
 
 
 class PackedTask(NamedTuple):
-    """Shared tokens first, then the rest of each sequence; [n_rows] but for the last."""
+    """The tokens of a task: those that its choices share, then the rest of each choice.
+
+    The arrays have shape [n_tokens], and are int32 but for `wanted`.
+    """
 
     tokens: Integers
     positions: Integers
+    """Positions in the sequence, from 0."""
     sequences: Integers
-    """The sequence a row is in, or the first of those that share it."""
+    """Index of the choice that a token belongs to, or of the first that shares it."""
     n_sharing: Integers
+    """Number of choices that share a token: one, or all."""
     wanted: Flags
-    readings: tuple[Reading, ...]
-    """For each choice; rows are counted among the wanted ones."""
+    """Whether the logits behind a token are needed, bool."""
+    scored: tuple[ScoredTokens, ...]
+    """The scored tokens of each choice."""
 
     @property
     def n_sequences(self) -> int:
-        """One for each choice."""
-        return len(self.readings)
+        """The number of choices, each of which is a sequence."""
+        return len(self.scored)
 
     def rows_of(self, sequence: int) -> Flags:
-        """The rows of one sequence, in order."""
+        """Flags [n_tokens] of the tokens of one choice, shared ones included."""
         first: Integers = self.sequences
         found: Flags = (first <= sequence) & (sequence < first + self.n_sharing)
         return found
 
 
-def pack(model: Model, task: Task, task_format: TaskFormat) -> PackedTask:
-    """The rows of a task. Raises UsageError when a choice has no tokens to score."""
-    if task_format is TaskFormat.JSONL:
-        texts = [_joined(task.question, choice) for choice in task.choices]
-        sequences = [model.tokenize((before + after).encode()) for before, after in texts]
-        n_before = [len(model.tokenize(before.encode())) for before, _ in texts]
-        spans = [(n, len(tokens)) for n, tokens in zip(n_before, sequences, strict=True)]
-    elif task_format is TaskFormat.WINOGRANDE:
-        begun = [task.question + choice for choice in task.choices]
-        sequences = [model.tokenize((text + task.rest).encode()) for text in begun]
-        spans = _winogrande_spans(sequences, [len(model.tokenize(t.encode())) for t in begun])
-    else:
-        begun = [f"{task.question} {choice}" for choice in task.choices]
-        sequences = [model.tokenize(text.encode()) for text in begun]
-        n_shared = n_common(sequences)
-        spans = [(n_shared, len(tokens)) for tokens in sequences]
-    for choice, (first, end) in zip(task.choices, spans, strict=True):
-        if not 0 < first < end:
-            raise UsageError(
-                f"task {task.id}: {model.path} has no tokens to tell {choice!r} from the others by",
-                hint="Take the task out of the file: there is nothing to compare.",
-            )
-    return arrange(sequences, spans, 0 if model.has_state else n_common(sequences), task_format)
+def pack(task: TaskTokens, n_shared: int, *, as_winogrande: bool = False) -> PackedTask:
+    """The tokens of a task whose first `n_shared` tokens are equal in all choices and run once.
 
-
-def _joined(question: str, choice: str) -> tuple[str, str]:
-    """Text before and text to score. Spaces at the end of a question belong to the choice."""
-    before = question.rstrip()
-    space = question[len(before) :]
-    if not space and not choice[0].isspace():
-        space = " "
-    return before, space + choice
-
-
-def n_common(sequences: Sequence[Integers]) -> int:
-    """How many tokens all sequences begin with."""
-    n = min(map(len, sequences))
-    alike = np.all([tokens[:n] == sequences[0][:n] for tokens in sequences], axis=0)
-    return n if alike.all() else int(alike.argmin())
-
-
-def _winogrande_spans(sequences: Sequence[Integers], n_begun: Sequence[int]) -> list[Span]:
-    """What follows the choice; where that is short, the choice too (perplexity.cpp:1216-1233).
-
-    The last token, a full stop as a rule, counts only where it is alone.
+    With `as_winogrande`, logits are requested and read as llama-perplexity does for winogrande.
     """
-    n_shared = n_common(sequences)
-    if min(map(len, sequences)) - n_shared <= MIN_TRAILING:
-        n_begun = [n_shared] * len(sequences)
-    ends = [max(len(tokens) - 1, n + 1) for tokens, n in zip(sequences, n_begun, strict=True)]
-    return [(n, min(end, len(s))) for n, end, s in zip(n_begun, ends, sequences, strict=True)]
-
-
-def arrange(
-    sequences: Sequence[Integers], spans: Sequence[Span], n_shared: int, task_format: TaskFormat
-) -> PackedTask:
-    """The rows of sequences whose first `n_shared` tokens run once."""
+    sequences, spans = task
     n_own = [len(tokens) - n_shared for tokens in sequences]
-    starts = n_shared + np.concatenate([[0], np.cumsum(n_own)[:-1]])
-    rows = []
-    for (first, end), start in zip(spans, starts, strict=True):
-        at = np.arange(first - 1, end - 1)
-        rows.append(np.where(at < n_shared, at, start + at - n_shared))
+    rows = _predicting_rows(spans, n_own, n_shared)
     wanted = np.zeros(n_shared + sum(n_own), dtype=np.bool_)
-    if task_format is TaskFormat.WINOGRANDE:
-        _as_winogrande(rows, wanted, sequences, spans, n_shared)
+    if as_winogrande:
+        rows = rows_read(rows, spans, task.n_common, len(sequences[0]))
+        wanted[first_requested(n_shared) :] = True
     wanted[np.concatenate(rows)] = True
-    place = np.cumsum(wanted, dtype=np.int32) - 1
-    scored = (tokens[slice(*span)] for tokens, span in zip(sequences, spans, strict=True))
+    index_of_row = np.cumsum(wanted, dtype=np.int32) - 1
+    targets = (tokens[slice(*span)] for tokens, span in zip(sequences, spans, strict=True))
     owners = [0, *range(len(sequences))]
     positions = [np.arange(n_shared), *(n_shared + np.arange(n) for n in n_own)]
     return PackedTask(
@@ -128,23 +74,15 @@ def arrange(
         sequences=np.repeat(owners, [n_shared, *n_own]).astype(np.int32),
         n_sharing=np.repeat([len(sequences), 1], [n_shared, sum(n_own)]).astype(np.int32),
         wanted=wanted,
-        readings=tuple(
-            Reading(place[at], targets) for at, targets in zip(rows, scored, strict=True)
-        ),
+        scored=tuple(map(ScoredTokens, (index_of_row[at] for at in rows), targets)),
     )
 
 
-def _as_winogrande(
-    rows: list[Integers],
-    wanted: Flags,
-    sequences: Sequence[Integers],
-    spans: Sequence[Span],
-    n_shared: int,
-) -> None:
-    """What llama-perplexity does besides, for scores that compare with published ones."""
-    # It asks for all rows, and how many are asked for changes rounding.
-    wanted[max(n_shared - 1, 0) :] = True
-    if spans[1][0] == n_common(sequences):
-        # Its own FIXME (:1228): the second choice's first token is read from the row that ends
-        # the first sentence.
-        rows[1][0] = len(sequences[0]) - 1
+def _predicting_rows(spans: Sequence[Span], n_own: Sequence[int], n_shared: int) -> list[Integers]:
+    """For each choice, the packed tokens in front of its scored ones, [n_scored]."""
+    starts = n_shared + np.concatenate([[0], np.cumsum(n_own)[:-1]])
+    rows = []
+    for (first, end), start in zip(spans, starts, strict=True):
+        position = np.arange(first - 1, end - 1)
+        rows.append(np.where(position < n_shared, position, start + position - n_shared))
+    return rows

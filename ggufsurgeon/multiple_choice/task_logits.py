@@ -1,4 +1,4 @@
-"""Logits for tasks: shared beginnings once in a model as it is, or along layer paths, routed."""
+"""Logits of tasks: shared prefixes once in the unmodified model, or routed along layer paths."""
 
 from __future__ import annotations
 
@@ -9,70 +9,58 @@ import numpy as np
 from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama_perplexity.task_batches import (
+    N_BATCH,
+    N_CTX,
+    N_SEQUENCES,
+    TaskSize,
+    batches,
+)
 from ggufsurgeon.multiple_choice.packing import PackedTask
 from ggufsurgeon.routing.router import Router, opened_router
-
-N_SEQUENCES = 4
-"""At once; with the next two llama-perplexity's defaults (tools/perplexity/perplexity.cpp:2006),
-since which tasks share a batch changes how llama.cpp rounds."""
-N_CTX = 512
-"""Tokens of context for each sequence."""
-N_BATCH = 2048
 
 
 def logits_along(
     paths: Sequence[LayerPath], model: Model, tasks: Sequence[PackedTask]
 ) -> Generator[list[Results], None, None]:
-    """For each task the logits of its wanted rows along each path, or of the model as it is."""
+    """For each task its logits along each path; without paths, those of the unmodified model."""
     yield from routed_logits(model, tasks, paths) if paths else shared_logits(model, tasks)
 
 
 def shared_logits(model: Model, tasks: Sequence[PackedTask]) -> Iterator[list[Results]]:
-    """For each task the logits of its wanted rows, [n_wanted, n_vocab], alone in a list.
+    """For each task its logits in the unmodified model, [n_wanted, n_vocab], alone in a list.
 
-    They are views that hold until the next is asked for.
+    They are views that are valid until the next task is asked for.
     """
-    n_sequences = max(N_SEQUENCES, *(task.n_sequences for task in tasks))
-    n_ctx = max(N_CTX * n_sequences, *(len(task.tokens) for task in tasks))
+    sizes = [TaskSize(len(task.tokens), task.n_sequences) for task in tasks]
+    n_sequences = max(N_SEQUENCES, *(size.n_sequences for size in sizes))
+    n_ctx = max(N_CTX * n_sequences, *(size.n_tokens for size in sizes))
     n_batch = min(N_BATCH, n_ctx)
     with opened_context(model, n_ctx, n_batch, n_sequences, sharing=True) as context:
-        for group in _groups(tasks, n_ctx, n_sequences):
+        for group in batches(sizes, n_ctx, n_sequences):
             context.clear()
-            logits = _decode(context, _batch(group), n_batch)
-            ends = np.cumsum([task.wanted.sum() for task in group])
+            logits = _decode(context, _batch(tasks[group]), n_batch)
+            ends = np.cumsum([task.wanted.sum() for task in tasks[group]])
             for rows in np.split(logits, ends[:-1]):
                 yield [rows]
 
 
-def _groups(
-    tasks: Sequence[PackedTask], n_ctx: int, n_sequences: int
-) -> Iterator[list[PackedTask]]:
-    """Tasks that fit a context together."""
-    group: list[PackedTask] = []
-    for task in tasks:
-        alike = [*group, task]
-        n_rows = sum(len(one.tokens) for one in alike)
-        if n_rows > n_ctx or sum(one.n_sequences for one in alike) > n_sequences:
-            yield group
-            group = []
-        group.append(task)
-    yield group
-
-
-def _batch(group: Sequence[PackedTask]) -> Batch:
-    first = np.cumsum([0, *(task.n_sequences for task in group)], dtype=np.int32)
+def _batch(tasks: Sequence[PackedTask]) -> Batch:
+    """The tokens of several tasks, each in sequences of its own."""
+    first = np.cumsum([0, *(task.n_sequences for task in tasks)], dtype=np.int32)
     return Batch(
-        tokens=np.concatenate([task.tokens for task in group]),
-        positions=np.concatenate([task.positions for task in group]),
+        tokens=np.concatenate([task.tokens for task in tasks]),
+        positions=np.concatenate([task.positions for task in tasks]),
         sequences=np.concatenate(
-            [task.sequences + at for task, at in zip(group, first, strict=False)]
+            [task.sequences + at for task, at in zip(tasks, first, strict=False)]
         ),
-        wanted=np.concatenate([task.wanted for task in group]),
-        n_sharing=np.concatenate([task.n_sharing for task in group]),
+        wanted=np.concatenate([task.wanted for task in tasks]),
+        n_sharing=np.concatenate([task.n_sharing for task in tasks]),
     )
 
 
 def _decode(context: Context, batch: Batch, n_batch: int) -> Results:
+    """The logits of a batch, which is decoded in pieces if it has more than `n_batch` tokens."""
     n = len(batch.tokens)
     if n <= n_batch:
         return context.decode(batch)
@@ -83,9 +71,10 @@ def _decode(context: Context, batch: Batch, n_batch: int) -> Results:
 def routed_logits(
     model: Model, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
 ) -> Iterator[list[Results]]:
-    """For each task the logits of its wanted rows along each path, [n_wanted, n_vocab].
+    """For each task its logits along each path, [n_wanted, n_vocab].
 
-    Each choice is a sequence of its own, from the beginning.
+    Each choice runs as a sequence of its own, with the tokens that choices share. Raises
+    RefusedError for a path that cannot be routed.
     """
     n_ctx = max(int(task.positions.max()) + 1 for task in tasks)
     with opened_router([model], n_ctx) as router:
@@ -97,7 +86,7 @@ def routed_logits(
 def _routed_parts(
     router: Router, task: PackedTask, paths: Sequence[LayerPath]
 ) -> Iterator[list[Results]]:
-    """Wanted rows in their order: those that choices share count to the first of them."""
+    """The wanted logits of each choice along each path; those that choices share, of the first."""
     for sequence in range(task.n_sequences):
         rows = task.rows_of(sequence)
         wanted = (task.wanted & (task.sequences == sequence))[rows]

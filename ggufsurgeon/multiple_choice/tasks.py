@@ -1,4 +1,4 @@
-"""A task: a question, answers to choose from, and which is right."""
+"""Multiple-choice tasks: a question, its choices, and which choice is correct."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from enum import Enum
 
 
 class TaskFormat(str, Enum):
-    """Kinds of task files, which also say how their answers are scored."""
+    """Formats of task files. The format also selects how choices are scored.
+
+    JSONL is scored as lm-eval scores multiple choice, the others as llama-perplexity does.
+    """
 
     JSONL = "jsonl"
     HELLASWAG = "hellaswag"
@@ -17,13 +20,13 @@ class TaskFormat(str, Enum):
 
 @dataclass(frozen=True)
 class Task:
-    """One question."""
+    """A question with several choices."""
 
     id: str
     question: str
-    """What stands in front of each choice."""
+    """The text before each choice."""
     choices: tuple[str, ...]
     answer: int
-    """The index of the right choice."""
+    """The index of the correct choice."""
     rest: str = ""
-    """What follows each choice: winogrande's sentences go on."""
+    """The text after each choice: that of a winogrande sentence."""

@@ -97,6 +97,6 @@ def test_a_loaded_model_answers_all_questions(
         tasks = ROOT / "fixtures/tasks/choices.jsonl"
         (routed_choices,) = model.choose(tasks, [path])
         (plain_choices,) = written.choose(tasks, [gs.LayerPath("0..6")])
-        assert routed_choices.answers == plain_choices.answers
+        assert routed_choices.task_results == plain_choices.task_results
         with pytest.raises(UsageError, match="reaches beyond"):
             model.generate("x", gs.repeat("3:9"))

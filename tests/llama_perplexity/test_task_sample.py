@@ -1,14 +1,26 @@
-"""Drawing some of the tasks; what is drawn is compared with the tool in test_choices.py."""
+"""The draw of tasks. tests/multiple_choice/test_choices.py compares it with llama-perplexity's."""
 
 from __future__ import annotations
 
-from ggufsurgeon.llama_perplexity.task_sample import take_lemire
-from ggufsurgeon.multiple_choice.tasks import Task
+import pytest
+
+from ggufsurgeon.llama_perplexity.task_sample import draw, take_lemire
 
 
-def test_what_would_make_some_tasks_likelier_is_drawn_again() -> None:
+def test_numbers_that_would_favour_some_tasks_are_drawn_again() -> None:
     """2**32 is 3 * 1431655765 + 1: one number too many for three tasks of equal chances."""
-    tasks = [Task(name, "", (), 0) for name in "abc"]
+    tasks = list("abc")
     numbers = iter([0, 1 << 31])
-    assert take_lemire(tasks, lambda: next(numbers)).id == "b"
-    assert [task.id for task in tasks] == ["a", "c"]
+    assert take_lemire(tasks, lambda: next(numbers)) == "b"
+    assert tasks == ["a", "c"]
+
+
+@pytest.mark.parametrize(("as_hellaswag", "drawn"), [(True, (4, 9, 6, 8)), (False, (4, 8, 5, 6))])
+def test_the_tasks_that_are_drawn(as_hellaswag: bool, drawn: tuple[int, ...]) -> None:
+    """As a C++ program draws that has the loops of perplexity.cpp (780-842, 1098-1115)."""
+    assert draw(range(10), 4, as_hellaswag=as_hellaswag) == drawn
+
+
+@pytest.mark.parametrize("n", [None, 10, 11])
+def test_all_tasks_stay_in_order(n: int | None) -> None:
+    assert draw(range(10), n, as_hellaswag=True) == tuple(range(10))

@@ -18,18 +18,18 @@ from tests.multiple_choice.tasks import TASKS
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.multiple_choice.choices import Choices
+from ggufsurgeon.multiple_choice.task_results import MultipleChoiceResult
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
 JSONL = TASKS / "choices.jsonl"
 
 
 def test_what_is_known_so_far(stories: Path) -> None:
-    known: list[Choices] = []
-    (whole,) = choose(stories, JSONL, on_result=lambda so_far: known.extend(so_far.choices()))
+    known: list[MultipleChoiceResult] = []
+    (whole,) = choose(stories, JSONL, on_result=lambda so_far: known.extend(so_far.results()))
     assert [one.n_tasks for one in known] == list(range(1, 15))
     assert [one.is_partial for one in known] == [True] * 13 + [False]
-    assert known[4].answers == whole.answers[:5]
+    assert known[4].task_results == whole.task_results[:5]
     assert replace(known[-1], devices=whole.devices) == whole
 
 

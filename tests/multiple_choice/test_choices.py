@@ -22,10 +22,15 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.context import Batch, opened_context
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.multiple_choice.answering import shared_logits
-from ggufsurgeon.multiple_choice.choices import Answer, Choices, change
-from ggufsurgeon.multiple_choice.likelihoods import log_likelihood
-from ggufsurgeon.multiple_choice.packing import arrange
+from ggufsurgeon.multiple_choice.likelihoods import log_likelihood, normalised
+from ggufsurgeon.multiple_choice.packing import pack
+from ggufsurgeon.multiple_choice.task_logits import shared_logits
+from ggufsurgeon.multiple_choice.task_results import (
+    MultipleChoiceResult,
+    TaskResult,
+    paired_difference,
+)
+from ggufsurgeon.multiple_choice.task_tokens import TaskTokens
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 from ggufsurgeon.statistics.estimate import mean_of
 from ggufsurgeon.verification.model_run import shakespeare
@@ -48,10 +53,10 @@ def test_figures_are_llama_perplexitys(
     digits = len(figure["accuracy"].partition(".")[2])
     assert f"{100 * found.accuracy_normalised.value:.{digits}f}" == figure["accuracy"]
     if "scores" in figure:
-        scores = [[f"{score:.6f}" for score in one.normalised] for one in found.answers]
+        scores = [[f"{score:.6f}" for score in one.normalised] for one in found.task_results]
         assert_pinned(scores, figure["scores"])
     if "running_accuracy" in figure:
-        right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
+        right = np.cumsum([a.chosen_normalised == a.answer for a in found.task_results])
         running = [f"{100 * n / k:.8f}" for k, n in enumerate(right, 1)]
         assert running == figure["running_accuracy"]
         assert f"{100 * (found.accuracy_normalised.error or 0):.4f}" == figure["error"]
@@ -65,7 +70,7 @@ def test_the_tasks_drawn_are_llama_perplexitys(
     file = write(as_multiple_choice(JSONL), "mc.bin") if is_binary else TASKS / drawn["file"]
     expected = drawn["running_accuracy"]
     (found,) = choose(stories, file, task_format=drawn["format"], limit=len(expected))
-    right = np.cumsum([a.chosen_normalised == a.answer for a in found.answers])
+    right = np.cumsum([a.chosen_normalised == a.answer for a in found.task_results])
     digits = len(expected[0].partition(".")[2])
     assert [f"{100 * n / k:.{digits}f}" for k, n in enumerate(right, 1)] == expected
 
@@ -74,7 +79,7 @@ def test_a_limit_that_none_exceeds(stories: Path) -> None:
     whole = choose(stories, JSONL)
     assert choose(stories, JSONL, limit=14) == choose(stories, JSONL, limit=99) == whole
     (some,) = choose(stories, JSONL, limit=13)
-    assert len({answer.id for answer in some.answers}) == 13
+    assert len({answer.id for answer in some.task_results}) == 13
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -87,7 +92,7 @@ def test_likelihoods_are_those_of_each_choice_by_itself(stories: Path) -> None:
     """Without any of the packing: a text at a time, and a softmax in double precision."""
     (found,) = choose(stories, JSONL)
     with loaded_model(stories, Devices()) as model, opened_context(model, 256, 256) as ctx:
-        for line, answer in zip(JSONL.read_text().splitlines(), found.answers, strict=True):
+        for line, answer in zip(JSONL.read_text().splitlines(), found.task_results, strict=True):
             task = json.loads(line)
             for n, choice in enumerate(task["choices"]):
                 text = f"{task['question'].rstrip()} {choice}"
@@ -111,9 +116,9 @@ def test_routed_is_written(stories: Path, tmp_path: Path) -> None:
     routed, before = choose(stories, JSONL, [WINDOW, plain])
     (written,) = choose(patched, JSONL, [LayerPath.identity(7)])
     assert routed.layer_path == "0..2,1..4"
-    assert routed.answers == written.answers != before.answers
+    assert routed.task_results == written.task_results != before.task_results
     (shared,) = choose(patched, JSONL)
-    for one, other in zip(routed.answers, shared.answers, strict=True):
+    for one, other in zip(routed.task_results, shared.task_results, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=1e-3)
 
 
@@ -125,9 +130,13 @@ def test_a_task_larger_than_a_batch(stories: Path, write: Write) -> None:
     path = write(f"{task}\n{JSONL.read_text()}{task}".encode(), "long.jsonl")
     (shared,) = choose(stories, path)
     (routed,) = choose(stories, path, [LayerPath.identity(5)])
-    assert min(shared.answers[0].log_likelihoods) < -1000
-    assert shared.answers[0].chosen == shared.answers[-1].chosen == routed.answers[0].chosen
-    for one, other in zip(shared.answers, routed.answers, strict=True):
+    assert min(shared.task_results[0].log_likelihoods) < -1000
+    assert (
+        shared.task_results[0].chosen
+        == shared.task_results[-1].chosen
+        == routed.task_results[0].chosen
+    )
+    for one, other in zip(shared.task_results, routed.task_results, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=1e-4, atol=1e-3)
 
 
@@ -136,7 +145,7 @@ def test_winogrande_routes_too(stories: Path) -> None:
     file = TASKS / "winogrande.csv"
     (routed,) = choose(stories, file, [LayerPath.identity(5)], task_format="winogrande")
     (shared,) = choose(stories, file, task_format="winogrande")
-    for one, other in zip(routed.answers, shared.answers, strict=True):
+    for one, other in zip(routed.task_results, shared.task_results, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=0, atol=5e-2)
 
 
@@ -152,10 +161,10 @@ def test_every_kind_of_cache_serves(tmp_path: Path, name: str) -> None:
         spans = [(20, 30)] * 5
         n_shared = 0 if model.has_state else 20
         assert model.has_state == (name[:5] not in ("gemma", "deeps"))
-        task = arrange(list(tokens), spans, n_shared, TaskFormat.JSONL)
+        task = pack(TaskTokens(list(tokens), spans), n_shared)
         packed = [np.array(rows) for (rows,) in shared_logits(model, [task, task])]
         with opened_context(model, 30, 30) as context:
-            for sequence, (rows, targets) in zip(tokens, task.readings, strict=True):
+            for sequence, (rows, targets) in zip(tokens, task.scored, strict=True):
                 context.clear()
                 alone = np.array(context.decode(Batch.of(sequence)))[19:29]
                 assert (targets == sequence[20:]).all()
@@ -169,40 +178,40 @@ def test_models_with_a_state_share_nothing(tmp_path: Path, name: str) -> None:
     model = expand_named(f"{name}@words=stories260K", tmp_path / "model.gguf")
     (as_it_is,) = choose(model, JSONL)
     (routed,) = choose(model, JSONL, [LayerPath.identity(8)])
-    for one, other in zip(as_it_is.answers, routed.answers, strict=True):
+    for one, other in zip(as_it_is.task_results, routed.task_results, strict=True):
         assert np.allclose(one.log_likelihoods, other.log_likelihoods, rtol=5e-3)
 
 
-def test_only_the_first_token_is_read_exactly() -> None:
-    """Of hellaswag and multiple choice (perplexity.cpp:899-904); of winogrande none."""
+def test_each_format_has_its_arithmetic() -> None:
     logits = np.full((3, 100_000), -17, dtype=np.float32)
-    logits[:, 0] = 0  # single precision adds exp(-17) to it as if that were nothing
+    logits[:, 0] = 0  # exp(-17) vanishes beside 1 in 32 bits
     targets = np.array([5, 6, 7], dtype=np.int32)
+    exact = -17 - np.log(1 + 99_999 * np.exp(-17))
+    for task_format, expected in (
+        (TaskFormat.JSONL, 3 * exact),
+        (TaskFormat.HELLASWAG, exact + 2 * -17),
+        (TaskFormat.MULTIPLE_CHOICE, exact + 2 * -17),
+        (TaskFormat.WINOGRANDE, 3 * -17),
+    ):
+        assert log_likelihood(logits, targets, task_format) == pytest.approx(expected, abs=5e-6)
+    assert normalised(-3.0, "four", 2, TaskFormat.JSONL) == -0.75
+    assert normalised(-3.0, "four", 2, TaskFormat.HELLASWAG) == -1.5
 
-    def read(n: int, task_format: TaskFormat) -> float:
-        return log_likelihood(logits[:n], targets[:n], task_format)
 
-    first = read(1, TaskFormat.JSONL)
-    assert read(1, TaskFormat.HELLASWAG) == np.float32(first)
-    assert first == pytest.approx(-17 - np.log(1 + 99_999 * np.exp(-17)), abs=1e-6)
-    assert read(3, TaskFormat.WINOGRANDE) == 3 * -17
-    for task_format in (TaskFormat.HELLASWAG, TaskFormat.MULTIPLE_CHOICE):
-        assert read(3, task_format) == np.float32(first) + 2 * -17
+def test_errors_of_means_and_of_paired_differences() -> None:
+    def result(*margins: float) -> MultipleChoiceResult:
+        made = tuple(TaskResult("", 0, (), (), int(m < 0), 0, m) for m in margins)
+        accuracy = mean_of([float(m > 0) for m in margins])
+        n_tasks, margin = len(made), mean_of(margins)
+        return MultipleChoiceResult(None, n_tasks, accuracy, accuracy, margin, made, n_tasks)
 
-
-def test_errors_and_changes_in_pairs() -> None:
-    def answers(*margins: float) -> Choices:
-        made = [Answer("", 0, (), (), int(m < 0), 0, m) for m in margins]
-        rights = mean_of([float(m > 0) for m in margins])
-        return Choices(None, len(made), rights, rights, mean_of(margins), tuple(made), len(made))
-
-    mine, base = answers(1.0, 2.0, -1.0, 4.0), answers(0.5, -1.0, -2.0, 3.0)
+    mine, base = result(1.0, 2.0, -1.0, 4.0), result(0.5, -1.0, -2.0, 3.0)
     assert mine.accuracy.value == 0.75
     assert mine.accuracy.error == pytest.approx((0.75 * 0.25 / 3) ** 0.5)
-    moved = change(mine, base)
-    assert moved.accuracy.value == 0.25 and moved.accuracy_normalised.value == 0
-    assert moved.margin.value == pytest.approx(1.375)
-    assert moved.margin.error == pytest.approx(np.std([0.5, 3, 1, 1], ddof=1) / 2)
+    difference = paired_difference(mine, base)
+    assert difference.accuracy.value == 0.25 and difference.accuracy_normalised.value == 0
+    assert difference.margin.value == pytest.approx(1.375)
+    assert difference.margin.error == pytest.approx(np.std([0.5, 3, 1, 1], ddof=1) / 2)
     assert mean_of([2.0]).error is None
 
 
@@ -224,7 +233,7 @@ def test_the_program(stories: Path, surgeon: Run) -> None:
 
 def test_a_task_too_long_for_the_model(stories: Path, write: Write) -> None:
     long = {"question": "word " * 3000, "choices": ["a", "b"], "answer": 0}
-    with pytest.raises(UsageError, match=r"task 1 has \d+ tokens, .* was made for 2048"):
+    with pytest.raises(UsageError, match=r"task 1 has \d+ tokens, .* trained on contexts of 2048"):
         choose(stories, write(json.dumps(long).encode(), "long.jsonl"))
 
 
@@ -243,7 +252,7 @@ def test_a_task_as_long_as_the_model_reads(stories: Path, write: Write) -> None:
 
 def test_choices_without_tokens_of_their_own(stories: Path, write: Write) -> None:
     alike = "Context: a\n0\nsame\nsame\nsame\nsame\n"
-    with pytest.raises(UsageError, match=r"task 0: .* has no tokens to tell 'same'"):
+    with pytest.raises(UsageError, match=r"task 0: choice 'same' has no distinguishing tokens"):
         choose(stories, write(alike.encode(), "hs.txt"), task_format="hellaswag")
 
 
