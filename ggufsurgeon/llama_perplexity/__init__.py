@@ -5,6 +5,7 @@ to be improved: tests pin it to what the program prints.
 
 - softmax.py: C's expf of 32-bit floats, added up in 64 bits (66-87)
 - stride.py: chunks of strided evaluation (278-429), losses by way of 32-bit probabilities (44-64)
+- moments.py: means and errors with squares in 32-bit floats (210-217, 1749-1766)
 - percentiles.py: percentiles in 32-bit floats (1949-1955)
 - logits_rows.py: 16 bits a logit, and the cutoff at -16 nats (89-121, 227)
 - logits_file.py: the file of --kl-divergence-base (455-508)

@@ -1,7 +1,7 @@
-"""Task files: this program's JSON lines, and the three formats that llama-perplexity reads.
+"""Task files: JSON lines, and the three formats that llama-perplexity reads.
 
-llama-perplexity takes malformed files as far as they go, or aborts; here they are refused with
-the place. (tools/perplexity/perplexity.cpp of llama.cpp, of 2026-10-01.)
+llama-perplexity reads malformed files up to the fault, or aborts; here they are refused, with the
+place. Line numbers are of tools/perplexity/perplexity.cpp in llama.cpp of 2026-10-01.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
 
 MAX_CHOICES = 100
-"""As many as llama-perplexity takes (perplexity.cpp:1298)."""
+"""Most choices of a task, as in llama-perplexity (1298)."""
 
 _TASK_LINES = 6
 """Lines of a hellaswag task."""
 _WINOGRANDE = re.compile(r',((?:[^,"]|"[^"]*")*)' * 3 + r",(.*)")
-"""What follows a line's index; commas in quotes separate nothing."""
-_HALVES = re.compile("[\ud800-\udfff]")
+"""The fields of a line after its index; a comma in quotes does not separate fields."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class _Malformed(Exception):
-    """What is wrong, and where in the file."""
+    """A fault of a task file; the message says what is wrong and where in the file."""
 
 
 def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
-    """The tasks of a file. Raises UsageError, with the line or byte, unless all are whole."""
+    """The tasks of a file, at least one.
+
+    Raises UsageError, with the line or byte, when the file cannot be read or a task is malformed.
+    """
     readers: dict[TaskFormat, Callable[[bytes], Iterator[Task]]] = {
         TaskFormat.JSONL: _jsonl,
         TaskFormat.HELLASWAG: _hellaswag,
@@ -45,15 +48,17 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
     try:
         tasks = tuple(readers[task_format](content))
     except _Malformed as error:
-        hint = f"It was read as {task_format.value}; name another format if it is of another."
+        hint = (
+            f"The file was read as {task_format.value}. If it has another format, name that format."
+        )
         raise UsageError(f"{path}, {error}", hint=hint) from None
     if not tasks:
-        raise UsageError(f"{path}: there are no tasks in it")
+        raise UsageError(f"{path}: the file contains no tasks")
     return tasks
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1; the last one may end in a newline or not."""
+    """The lines with their numbers, from 1; the last one may lack its newline."""
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
         try:
             yield number, line.decode()
@@ -62,6 +67,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _jsonl(content: bytes) -> Iterator[Task]:
+    """An object with question, choices, answer and optionally id on each line that is not blank."""
     for number, line in _lines(content):
         if not line.strip():
             continue
@@ -78,9 +84,9 @@ def _task_of(value: Any, number: str) -> Task:
         raise _Malformed("expected an object with question, choices and answer")
     question, choices, answer = (value.get(key) for key in ("question", "choices", "answer"))
     if not isinstance(question, str) or not _is_text(question):
-        raise _Malformed("question is no text, or empty")
+        raise _Malformed("question is not a string, or is empty")
     if not isinstance(choices, list) or not all(map(_is_text, choices)):
-        raise _Malformed("choices is no list of texts that are not empty")
+        raise _Malformed("choices is not a list of non-empty strings")
     if not 2 <= len(choices) <= MAX_CHOICES:
         raise _Malformed(f"{len(choices)} choices; expected 2 to {MAX_CHOICES}")
     if type(answer) is not int or not 0 <= answer < len(choices):
@@ -89,12 +95,15 @@ def _task_of(value: Any, number: str) -> Task:
 
 
 def _is_text(value: Any) -> bool:
-    """A JSON string can hold half of a surrogate pair, which is no text."""
-    return isinstance(value, str) and bool(value.strip()) and not _HALVES.search(value)
+    """Whether a value is a string with more than white space that UTF-8 can encode.
+
+    JSON strings can hold one half of a surrogate pair, which UTF-8 cannot.
+    """
+    return isinstance(value, str) and bool(value.strip()) and not _SURROGATES.search(value)
 
 
 def _hellaswag(content: bytes) -> Iterator[Task]:
-    """Context, label and four endings, a line each (perplexity.cpp:738-745)."""
+    """Six lines for each task: context, label and four endings (735-745)."""
     lines = _unix_lines(content)
     if len(lines) % _TASK_LINES:
         raise _Malformed(f"line {len(lines)}: the file ends within a task, which has 6 lines")
@@ -102,16 +111,16 @@ def _hellaswag(content: bytes) -> Iterator[Task]:
         question, label, *endings = lines[first : first + _TASK_LINES]
         for n, text in enumerate((question, *endings)):
             if not text.strip():
-                raise _Malformed(f"line {first + 1 + n + (n > 0)}: it is empty")
+                raise _Malformed(f"line {first + 1 + n + (n > 0)}: the line is empty")
         if label.strip() not in ("0", "1", "2", "3"):
             raise _Malformed(f"line {first + 2}: the label is {label!r}; expected 0 to 3")
         yield Task(str(first // _TASK_LINES), question, tuple(endings), int(label))
 
 
 def _winogrande(content: bytes) -> Iterator[Task]:
-    """Index, sentence with _, two choices, 1 or 2 (perplexity.cpp:1012-1070).
+    """Index, sentence with a _, two choices, and 1 or 2 for the correct one (1012-1070).
 
-    As there, only the quotes around a sentence are taken off, and doubled ones stay doubled.
+    As in llama-perplexity, quotes around a sentence are removed, and doubled quotes stay doubled.
     """
     for number, line in enumerate(_unix_lines(content), 1):
         found = _WINOGRANDE.fullmatch(line, line.find(","))
@@ -122,7 +131,7 @@ def _winogrande(content: bytes) -> Iterator[Task]:
             sentence = sentence[1:-1]
         question, blank, rest = sentence.partition("_")
         if not blank:
-            raise _Malformed(f"line {number}: the sentence has no _ where the choices go")
+            raise _Malformed(f"line {number}: the sentence has no _ for the choices")
         if not all(choice.strip() for choice in choices):
             raise _Malformed(f"line {number}: a choice is empty")
         if answer.strip() not in ("1", "2"):
@@ -132,54 +141,60 @@ def _winogrande(content: bytes) -> Iterator[Task]:
 
 
 def _unix_lines(content: bytes) -> list[str]:
+    """The lines. Raises _Malformed for CR LF, since llama-perplexity scores the CR as text."""
     if not content:
         return []
     lines = list(_lines(content))
     for number, line in lines:
         if line.endswith("\r"):
-            raise _Malformed(f"line {number}: it ends in CR LF, and CR would count as text")
+            raise _Malformed(f"line {number}: it ends in CR LF; expected LF alone")
     return [line for _, line in lines]
 
 
 def _multiple_choice(content: bytes) -> Iterator[Task]:
-    """A count, a position for each task, then the tasks; u32, little endian.
+    """The number of tasks, the offset of each, then the tasks; 32-bit integers, little-endian.
 
-    A task is a question, its answers with one that is right, and answers of which several may
-    be, which nobody reads (perplexity.cpp:1284-1321, 1391-1430).
+    A task is a question, choices of which one is correct (mc1 of TruthfulQA), and choices of which
+    several may be correct (mc2), which llama-perplexity does not score (1284-1318, 1391-1430).
     """
     reader = _Bytes(content)
     (n_tasks,) = reader.numbers("I", 1)
     reader.numbers("I", n_tasks)
     for n in range(n_tasks):
         at, question = reader.at, reader.text()
-        choices, labels = reader.answers()
-        reader.answers()
+        choices, labels = reader.choices()
+        reader.choices()
         if not question.strip() or not all(choice.strip() for choice in choices):
             raise _Malformed(f"at byte {at}: task {n} has an empty question or choice")
         if len(choices) < 2 or labels.count(1) != 1:
             raise _Malformed(
                 f"at byte {at}: task {n} has {len(choices)} choices, "
-                f"{labels.count(1)} of them right; expected one of several"
+                f"{labels.count(1)} of them correct; expected one of 2 or more"
             )
         yield Task(str(n), question, tuple(choices), labels.index(1))
 
 
 class _Bytes:
+    """Reads the values of a binary file one after the other; `at` is the offset of the next."""
+
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.at = 0
 
     def numbers(self, kind: str, n: int) -> tuple[int, ...]:
+        """`n` integers of four bytes; `kind` is I or i, as in the struct module."""
         return struct.unpack(f"<{n}{kind}", self._take(4 * n))
 
     def text(self) -> str:
+        """A string of UTF-8, after its number of bytes."""
         at = self.at
         try:
             return self._take(self.numbers("I", 1)[0]).decode()
         except UnicodeDecodeError as error:
             raise _Malformed(f"at byte {at + 4 + error.start}: not UTF-8") from None
 
-    def answers(self) -> tuple[list[str], tuple[int, ...]]:
+    def choices(self) -> tuple[list[str], tuple[int, ...]]:
+        """Choices, after their number, and a label for each: 1 for correct, else 0."""
         at = self.at
         (n,) = self.numbers("I", 1)
         if n > MAX_CHOICES:

@@ -1,46 +1,48 @@
-"""How far a model's predictions are from a reference's: the statistics of llama-perplexity.
+"""Divergence of a model's predictions from those of a reference, as in llama-perplexity.
 
-Q is the model, the base what it is compared with; a Kullback-Leibler divergence is that of Q from
-the base, in nats a token; delta p is Q's probability of the correct token, less the base's
-(tools/perplexity/perplexity.cpp:175-250 and :1760-2003 in llama.cpp of 2026-10-01).
+The reference is called the base. The Kullback-Leibler divergence is that of the model from the
+base, the sum over the vocabulary of p_base (ln p_base - ln p_model), in nats per token. Delta p is
+the probability that the model gives to the correct token, less that of the base. The formulas are
+those of tools/perplexity/perplexity.cpp:191-250 and 1749-1982 in llama.cpp of 2026-10-01.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.llama_perplexity.moments import Moments, covariance, moments
 from ggufsurgeon.llama_perplexity.percentiles import percentile
 from ggufsurgeon.llama_perplexity.softmax import exp
 from ggufsurgeon.statistics.estimate import Estimate, exponential
 from ggufsurgeon.statistics.scores import PairedScores, Values
 
 LEAST_SCORED = 100
-"""Scored tokens below which llama-perplexity gives no statistics."""
+"""Fewest scored tokens that statistics are given for, as in llama-perplexity (1887)."""
 PERCENTILES = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
+"""Percentages of the distributions that llama-perplexity prints."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean of a quantity over tokens, and its distribution."""
+    """The mean of a quantity over tokens, and its distribution, all in the unit of the quantity."""
 
     mean: Estimate
     maximum: float
     percentiles: dict[str, float]
-    """Values by percentage, from "99.9" to "0.1"; "50" is the median."""
+    """Percentiles by percentage, from "99.9" to "0.1"; "50" is the median."""
     minimum: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores along one layer path beside those of a reference, the base, over the same tokens.
+    """A model along one layer path compared with a reference, the base, on the same tokens.
 
-    Probabilities are fractions of 1, not percent; divergences and logarithms are in nats. Errors
-    hold if tokens were independent, where nothing else is said.
+    Probabilities are from 0 to 1; divergences and logarithms are in nats. Standard errors assume
+    that tokens are independent, unless stated otherwise.
 
     >>> import ggufsurgeon as gs
     >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
@@ -52,49 +54,43 @@ class Comparison:
     """
 
     layer_path: str
-    """The layer path that is compared, in its notation; empty for the model as it is."""
+    """The layer path that is compared, in its notation; empty for the unmodified model."""
     n_scored: int
+    """Number of scored tokens in all chunks."""
     n_chunks: int
     perplexity: Estimate
     base_perplexity: Estimate
-    """Perplexity by the rows of the base: with the clamp of a logits file, if it is one."""
+    """Perplexity of the base; of a logits file, by its clamped log-probabilities."""
     correlation: float
-    """Correlation of the losses of the two, from -1 to 1."""
+    """Correlation of the negative log-likelihoods of model and base, from -1 to 1."""
     ln_ratio: Estimate
-    """Logarithm of the perplexity over the base's; the error takes into account that scores are
-    paired."""
+    """Logarithm of the ratio of the perplexities, model to base. The standard error takes into
+    account that scores are paired."""
     ln_ratio_error_over_chunks: float | None
-    """The same error if chunks, not tokens, were independent; None for a single chunk."""
+    """Standard error of `ln_ratio` that assumes independence of chunks, not of tokens; None for a
+    single chunk."""
     ratio: Estimate
+    """Ratio of the perplexities, model to base."""
     difference: Estimate
+    """Perplexity of the model, less that of the base."""
     kl: Spread
-    """Kullback-Leibler divergence from the base, a token."""
+    """Kullback-Leibler divergence from the base, in nats per token."""
     delta_p: Spread
-    """Probability of the correct token, less the base's."""
+    """Probability of the correct token, less that of the base, from -1 to 1."""
     rms_delta_p: Estimate
+    """Root of the mean square of `delta_p`, from 0 to 1."""
     same_top: Estimate
-    """Share of tokens where both find the same token most likely; a binomial error."""
+    """Share of tokens, from 0 to 1, where model and base have the same most likely token. The
+    standard error is binomial."""
 
     @property
     def larger_error(self) -> float:
-        """The larger of the two errors of `ln_ratio`: a value below twice of it may be noise."""
+        """The larger standard error of `ln_ratio`: a ratio below twice of it may be noise."""
         return max(self.ln_ratio.error or 0.0, self.ln_ratio_error_over_chunks or 0.0)
 
 
-class _Moments(NamedTuple):
-    """A mean and its standard error."""
-
-    value: float
-    error: float
-
-    @property
-    def estimate(self) -> Estimate:
-        """The same as the public type."""
-        return Estimate(self.value, self.error)
-
-
 def check_enough(n_scored: int) -> None:
-    """Raise UsageError when the tokens are too few for statistics."""
+    """Raise UsageError for fewer scored tokens than statistics are given for."""
     if n_scored < LEAST_SCORED:
         raise UsageError(
             f"{n_scored} scored tokens are too few for a divergence: {LEAST_SCORED} are needed",
@@ -103,32 +99,35 @@ def check_enough(n_scored: int) -> None:
 
 
 def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
-    """The statistics over all chunks. Raises UsageError below 100 scored tokens."""
+    """The statistics of scores [n_chunks, n_scored] over all chunks.
+
+    `layer_path` is the notation for the result. Raises UsageError below 100 scored tokens.
+    """
     losses, base_losses = found.losses.reshape(-1), found.base_losses.reshape(-1)
     n = found.kl.size
     check_enough(n)
-    mine, base = _mean(losses), _mean(base_losses)
-    covariance = _covariance(losses, base_losses)
-    ln_ratio = _Moments(mine.value - base.value, _error_of_difference(mine, base, covariance))
+    mine, base = moments(losses), moments(base_losses)
+    shared = covariance(losses, base_losses)
+    ln_ratio = Moments(mine.value - base.value, _error_of_difference(mine, base, shared))
     perplexity, base_perplexity = _exponential(mine), _exponential(base)
     scale = perplexity.value * base_perplexity.value
     delta_p = exp(-losses) - exp(-base_losses)
-    squares = _mean(delta_p**2)
+    squares = moments(delta_p**2)
     rms = math.sqrt(squares.value)
     same = float(found.same_top.mean())
     return Comparison(
         layer_path=layer_path,
         n_scored=n,
         n_chunks=len(found.kl),
-        perplexity=perplexity.estimate,
-        base_perplexity=base_perplexity.estimate,
-        correlation=_ratio(covariance, mine.error * base.error),
-        ln_ratio=ln_ratio.estimate,
+        perplexity=Estimate(*perplexity),
+        base_perplexity=Estimate(*base_perplexity),
+        correlation=_ratio(shared, mine.error * base.error),
+        ln_ratio=Estimate(*ln_ratio),
         ln_ratio_error_over_chunks=_error_over_chunks(found),
-        ratio=_exponential(ln_ratio).estimate,
+        ratio=Estimate(*_exponential(ln_ratio)),
         difference=Estimate(
             perplexity.value - base_perplexity.value,
-            _error_of_difference(perplexity, base_perplexity, scale * covariance),
+            _error_of_difference(perplexity, base_perplexity, scale * shared),
         ),
         kl=_spread(found.kl.reshape(-1)),
         delta_p=_spread(delta_p),
@@ -137,26 +136,13 @@ def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
     )
 
 
-def _mean(values: Values) -> _Moments:
-    """The mean as llama-perplexity has it: squares are of the values' type, sums of 64 bits."""
-    n = len(values)
-    mean = float(values.mean(dtype=np.float64))
-    variance = float((values**2).mean(dtype=np.float64)) - mean**2
-    return _Moments(mean, math.sqrt(max(variance, 0) / (n - 1)))
-
-
-def _covariance(one: Values, other: Values) -> float:
-    """Covariance of the means."""
-    product = float((one * other).mean(dtype=np.float64))
-    means = float(one.mean(dtype=np.float64)) * float(other.mean(dtype=np.float64))
-    return (product - means) / (len(one) - 1)
-
-
-def _error_of_difference(one: _Moments, other: _Moments, covariance: float) -> float:
-    return math.sqrt(max(one.error**2 + other.error**2 - 2 * covariance, 0))
+def _error_of_difference(one: Moments, other: Moments, shared: float) -> float:
+    """The standard error of the difference of two means whose covariance is `shared`."""
+    return math.sqrt(max(one.error**2 + other.error**2 - 2 * shared, 0))
 
 
 def _error_over_chunks(found: PairedScores) -> float | None:
+    """The standard error of `ln_ratio`, from the means of chunks; None for a single chunk."""
     n_chunks = len(found.kl)
     if n_chunks < 2:
         return None
@@ -164,20 +150,22 @@ def _error_over_chunks(found: PairedScores) -> float | None:
     return float(ratios.std(ddof=1)) / math.sqrt(n_chunks)
 
 
-def _exponential(log: _Moments) -> _Moments:
+def _exponential(log: Moments) -> Moments:
+    """The exponential of a mean, with its standard error to first order."""
     value = exponential(log.value)
-    return _Moments(value, value * log.error)
+    return Moments(value, value * log.error)
 
 
 def _ratio(one: float, other: float) -> float:
-    """The quotient; 0 where the divisor is 0, as of two models that do not differ at all."""
+    """The quotient; 0 for a divisor of 0, which two equal models give."""
     return one / other if other else 0.0
 
 
 def _spread(values: Values) -> Spread:
+    """The distribution of values [n]: the mean in their precision, the rest in 32 bits."""
     ordered = np.sort(values.astype(np.float32))
     return Spread(
-        mean=_mean(values).estimate,
+        mean=Estimate(*moments(values)),
         maximum=float(ordered[-1]),
         percentiles={f"{percent:g}": percentile(ordered, percent) for percent in PERCENTILES},
         minimum=float(ordered[0]),

@@ -12,7 +12,7 @@ from ggufsurgeon.statistics.scores import Losses
 
 @dataclass(frozen=True)
 class Perplexity:
-    """exp(mean negative log-likelihood) of the scored tokens of a text.
+    """The exponential of the mean negative log-likelihood of the scored tokens of a text.
 
     >>> import ggufsurgeon as gs
     >>> settings = gs.TextSettings(n_ctx=64, n_chunks=4)
@@ -25,23 +25,27 @@ class Perplexity:
 
     value: float
     error: float
-    """Standard error if tokens were independent, as llama-perplexity prints it."""
+    """Standard error under the assumption that tokens are independent, which llama-perplexity
+    makes too."""
     n_chunks: int
+    """Number of chunks that were scored."""
     n_ctx: int
-    """Tokens of a chunk."""
+    """Number of tokens in a chunk."""
     n_scored: int
-    """Scored tokens of all chunks."""
+    """Number of scored tokens in all chunks."""
     seconds: float
     """Time that this run spent on these scores, from the text to the result."""
     tokens_per_second: float
-    """Tokens of the chunks that this run decoded; 0 when it decoded none."""
+    """Tokens of the chunks that this run decoded, divided by `seconds`; 0 when it decoded none."""
     devices: tuple[DeviceUse, ...] = ()
+    """Memory of the model on each device; empty when this run decoded nothing."""
     n_chunks_in_all: int = 0
-    """Chunks of the text: `n_chunks`, or more where the run was interrupted."""
+    """Number of chunks in the text: `n_chunks`, or more where the run was interrupted."""
     chunk_losses: tuple[float, ...] = ()
-    """Mean loss of each chunk, in nats."""
+    """Mean negative log-likelihood of each chunk, in nats."""
     position_losses: tuple[float, ...] = ()
-    """Mean loss of each scored position over the chunks; the last is of position n_ctx - 2."""
+    """Mean negative log-likelihood of each scored position over the chunks, in nats. The last one
+    is predicted at position n_ctx - 2."""
 
     @property
     def is_partial(self) -> bool:
@@ -52,9 +56,10 @@ class Perplexity:
 def estimate_perplexity(
     losses: Losses, n_ctx: int, n_chunks_in_all: int, n_measured: int, seconds: float
 ) -> Perplexity:
-    """The perplexity of losses [n_chunks, n_scored] of chunks of `n_ctx` tokens.
+    """The perplexity of losses [n_chunks, n_scored], in nats, of chunks of `n_ctx` tokens.
 
-    This run measured the last `n_measured` chunks in `seconds`.
+    `n_measured` of the chunks were scored by this run, in `seconds`. Value and error are those of
+    tools/perplexity/perplexity.cpp:641-648 in llama.cpp of 2026-10-01.
     """
     mean = float(losses.mean())
     variance = float((losses**2).mean()) - mean**2

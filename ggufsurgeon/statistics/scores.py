@@ -1,4 +1,4 @@
-"""Scores of tokens: what is kept of each scored token, and what every estimate is made of."""
+"""Scores of tokens: the quantities of each scored token that estimates are computed from."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import numpy.typing as npt
 Losses: TypeAlias = npt.NDArray[np.float64]
 """Negative log-likelihoods in nats of the scored positions of chunks, [n_chunks, n_scored]."""
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Arrays of float32 or float64."""
 
 
 class PairedScores(NamedTuple):
-    """Scores of tokens beside those of a reference for the same tokens, [n_chunks, n_scored]."""
+    """Scores of tokens with those of a reference for the same tokens, [n_chunks, n_scored]."""
 
     losses: Values
-    """Nats; float32 where the reference is a logits file of llama-perplexity, else float64."""
+    """Negative log-likelihoods in nats; float32 where the reference is a logits file, else
+    float64."""
     base_losses: Values
-    """Those of the reference, of the same type."""
+    """Negative log-likelihoods of the reference in nats, of the same dtype."""
     kl: npt.NDArray[np.float64]
-    """Kullback-Leibler divergence of the model from the reference, in nats."""
+    """Kullback-Leibler divergences of the model from the reference, in nats."""
     same_top: npt.NDArray[np.bool_]
-    """Whether both find the same token most likely."""
+    """Whether model and reference have the same most likely token."""
 
     def each(self, change: Callable[[Any], Any]) -> PairedScores:
-        """The four arrays, each passed through `change`."""
+        """The scores with `change` applied to each of the four arrays."""
         return PairedScores(*map(change, self))
 
 
@@ -35,9 +37,10 @@ class TokenScores(NamedTuple):
 
     losses: Losses
     base_losses: Losses | None = None
-    """Losses of a reference that is run, by the algorithm of perplexity."""
+    """Negative log-likelihoods of a reference that is run, for its perplexity; None for a logits
+    file, and without a reference."""
     paired: PairedScores | None = None
-    """None without a reference."""
+    """The comparison with a reference; None without one."""
 
     def reshaped(self, n_chunks: int, n_scored: int) -> TokenScores:
         """The same scores as arrays [n_chunks, n_scored]."""
@@ -50,7 +53,7 @@ class TokenScores(NamedTuple):
 
 
 def joined(parts: Sequence[TokenScores]) -> TokenScores:
-    """The scores of all parts, at least one, in order."""
+    """The scores of one or more parts as one, in their order."""
     base_losses = [part.base_losses for part in parts if part.base_losses is not None]
     paired = [part.paired for part in parts if part.paired is not None]
     return TokenScores(
