@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
 import typer
 
@@ -14,6 +13,8 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
+    MEASURING,
+    OUTPUT,
     Drops,
     GpuLayers,
     Json,
@@ -52,7 +53,11 @@ Tasks: TypeAlias = Annotated[
 ]
 Format: TypeAlias = Annotated[
     TaskFormat,
-    typer.Option("--format", help="Format of the tasks: JSON lines, or a llama-perplexity format."),
+    typer.Option(
+        "--format",
+        help="Format of the tasks: JSON lines, or a llama-perplexity format.",
+        rich_help_panel=MEASURING,
+    ),
 ]
 Limit: TypeAlias = Annotated[
     Optional[int],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -62,6 +67,7 @@ Limit: TypeAlias = Annotated[
         min=1,
         help="Evaluate the same N-task subset as llama-perplexity.",
         show_default="all tasks",
+        rich_help_panel=MEASURING,
     ),
 ]
 ChoiceBase: TypeAlias = Annotated[
@@ -71,10 +77,12 @@ ChoiceBase: TypeAlias = Annotated[
         metavar="FILE",
         help="Base model to compare with; with a layer path alone, MODEL as it is.",
         readable=False,
+        rich_help_panel=MEASURING,
     ),
 ]
 TaskDetails: TypeAlias = Annotated[
-    bool, typer.Option("--details", help="Also print the results of each task.")
+    bool,
+    typer.Option("--details", help="Also print the results of each task.", rich_help_panel=OUTPUT),
 ]
 
 
@@ -100,26 +108,22 @@ def choose(
     for path in filter(None, (model, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(model, base, optional_layer_path(window, times, drop, layers))
-    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
-    show = partial(_show, tasks, json, details)
+    evaluate = partial(
+        _evaluate,
+        devices=device_options(n_gpu_layers, tensor_split, threads, rpc),
+        tasks=tasks,
+        task_format=task_format.value,
+        limit=limit,
+    )
     results: list[NamedResult] = []
     try:
         with watched() as progress:
             for evaluated, paths in evaluations:
-                with gs.load(evaluated, devices) as loaded:
-                    run = partial(
-                        loaded.choose,
-                        tasks,
-                        paths,
-                        task_format=task_format.value,
-                        limit=limit,
-                        progress=progress,
-                    )
-                    _run(run, evaluated, results)
+                evaluate(evaluated, paths, results, progress=progress)
     except Interrupted:
-        show(results)
+        _show(tasks, json, details, results)
         raise
-    show(results)
+    _show(tasks, json, details, results)
 
 
 def _evaluations(model: Path, base: Path | None, path: AnyPath | None) -> list[Evaluation]:
@@ -129,15 +133,19 @@ def _evaluations(model: Path, base: Path | None, path: AnyPath | None) -> list[E
     return [(model, [path, None])] if base is None else [(model, [path]), (base, [None])]
 
 
-def _run(
-    choose: Callable[..., tuple[gs.MultipleChoiceResult, ...]],
+def _evaluate(
     model: Path,
+    paths: list[AnyPath | None],
     results: list[NamedResult],
+    *,
+    devices: gs.Devices,
+    **options: Any,
 ) -> None:
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        found = choose(on_result=latest.append)
+        with gs.load(model, devices) as loaded:
+            found = loaded.choose(paths=paths, on_result=latest.append, **options)
     except Interrupted:
         results += [(model, each) for completed in latest for each in completed.results()]
         raise

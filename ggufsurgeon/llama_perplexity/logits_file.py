@@ -2,7 +2,7 @@
 
 `_logits_`, then 32-bit numbers of the context, the vocabulary and the chunks, the tokens of the
 chunks as the text has them, and for each chunk its scored tokens' rows (logits_rows.py), all in
-the machine's byte order (tools/perplexity/perplexity.cpp:455-508 in llama.cpp of 2026-10-01). The
+the machine's byte order (tools/perplexity/perplexity.cpp:458-526 in llama.cpp of 2026-10-01). The
 second half of a chunk is scored, without its last token.
 """
 

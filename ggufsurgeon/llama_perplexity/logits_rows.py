@@ -1,7 +1,7 @@
 """The logits of a base as a logits file keeps them, and the log-probabilities they give.
 
 llama-perplexity keeps 16 bits a logit, in steps of (highest - lowest) / 65535, where what is more
-than 16 below the highest counts as 16 below (tools/perplexity/perplexity.cpp:89-121 in llama.cpp
+than 16 below the highest counts as 16 below (tools/perplexity/perplexity.cpp:79-107 in llama.cpp
 of 2026-10-01). All its steps are in 32-bit floats, and so are these, to be equal to the bit.
 """
 
@@ -38,7 +38,7 @@ class BaseRows:
     def floor(self) -> float:
         """Log-probabilities that are not above it are left out of a divergence.
 
-        llama-perplexity's cutoff where the file has clamped them (perplexity.cpp:227).
+        llama-perplexity's cutoff where the file has clamped them (perplexity.cpp:230).
         """
         return -16.0 if self.is_quantised else -math.inf
 

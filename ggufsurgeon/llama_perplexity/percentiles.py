@@ -1,6 +1,6 @@
 """Percentiles as llama-perplexity computes them, in 32-bit floats.
 
-tools/perplexity/perplexity.cpp:1949-1955 in llama.cpp of 2026-10-01.
+tools/perplexity/perplexity.cpp:1930-1937 in llama.cpp of 2026-10-01.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Logits to log-probabilities, rounded as llama-perplexity rounds them.
 
 llama-perplexity takes C's expf of 32-bit floats and adds them up in 64 bits (tools/perplexity/
-perplexity.cpp:66-87 in llama.cpp of 2026-10-01). numpy's own exp of 32-bit floats is 3e-9 too
+perplexity.cpp:60-70 in llama.cpp of 2026-10-01). numpy's own exp of 32-bit floats is 3e-9 too
 small in the mean, which shows in the last digit of some figures. This is the only softmax of the
 package; logits of 64 bits give exponentials of 64 bits.
 """

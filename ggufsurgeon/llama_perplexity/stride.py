@@ -2,7 +2,7 @@
 
 Chunks overlap, each scores its last `stride` tokens, and BOS replaces nothing: llama-perplexity
 puts it where no batch sees it. Losses are logarithms of 32-bit probabilities, infinite where these
-are 0 (tools/perplexity/perplexity.cpp:278-429 and 44-64 in llama.cpp of 2026-10-01).
+are 0 (tools/perplexity/perplexity.cpp:296-440 and 40-58 in llama.cpp of 2026-10-01).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def strided_chunks(tokens: Integers, n_window: int, stride: int, n_most: int | N
 
 
 def single_losses(sums: Sums, logits: Logits, targets: Integers) -> npt.NDArray[np.float64]:
-    """Negative log-likelihoods of one token a row by way of 32-bit probabilities (406-413), [n]."""
+    """Negative log-likelihoods of one token a row by way of 32-bit probabilities (417-427), [n]."""
     shares = exp(sums.below_highest(logits, targets)) / sums.total
     with np.errstate(under="ignore"):
         probabilities = shares.astype(np.float32)

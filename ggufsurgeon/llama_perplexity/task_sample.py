@@ -1,7 +1,7 @@
-"""The tasks that llama-perplexity draws from many, bug for bug.
+"""The random subset of tasks that llama-perplexity draws, bug for bug.
 
-Its `--hellaswag-tasks`, `--winogrande-tasks` and `--multiple-choice-tasks` draw without putting
-back, by a Mersenne twister that is seeded with 1 (tools/perplexity/perplexity.cpp:764-842,
+Its `--hellaswag-tasks`, `--winogrande-tasks` and `--multiple-choice-tasks` draw without
+replacement, by a Mersenne twister that is seeded with 1 (tools/perplexity/perplexity.cpp:764-842,
 1096-1115 and 1424-1440 in llama.cpp of 2026-10-01).
 """
 
@@ -19,9 +19,10 @@ Generator = Callable[[], int]
 
 
 def draw(tasks: Sequence[T], n: int | None, *, as_hellaswag: bool) -> tuple[T, ...]:
-    """`n` of the tasks, in the order that they are drawn; all of them if there are no more.
+    """`n` of the tasks, in the order of the draw; all tasks, in their order, if there are no more.
 
-    Hellaswag's tasks are drawn in another way than winogrande's and multiple choice.
+    With `as_hellaswag`, tasks are drawn as those of hellaswag, else as those of winogrande and
+    multiple choice.
     """
     if n is None or n >= len(tasks):
         return tuple(tasks)
@@ -38,9 +39,9 @@ def _twister() -> Generator:
 
 
 def take_lemire(left: list[T], generator: Generator) -> T:
-    """`std::uniform_int_distribution` of GNU's standard library; those behind move up.
+    """Take a task by `std::uniform_int_distribution` of GNU's standard library; the order is kept.
 
-    D. Lemire, Fast random integer generation in an interval, 2019.
+    D. Lemire, Fast random integer generation in an interval, 2019 (arXiv:1805.10941).
     """
     product = generator() * len(left)
     while (product & 0xFFFFFFFF) < (1 << 32) % len(left):
@@ -49,7 +50,7 @@ def take_lemire(left: list[T], generator: Generator) -> T:
 
 
 def _take_scaled(left: list[T], generator: Generator) -> T:
-    """A share of the number that are left, in single precision; the last one takes its place."""
+    """Take a task by a product in 32-bit floats; the last one takes its place."""
     share = np.float32(generator()) * np.float32(2**-32)
     at = min(int(share * np.float32(len(left))), len(left) - 1)
     left[at], left[-1] = left[-1], left[at]

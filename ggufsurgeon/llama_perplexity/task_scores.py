@@ -16,8 +16,8 @@ def log_likelihood(logits: Logits, targets: Integers, *, first_is_exact: bool) -
 
     llama-perplexity adds the exponentials of a row one after the other in 32 bits, which makes each
     token more likely: by 1e-4 with 49,152 of them (682-712). With `first_is_exact`, the first token
-    is taken from a sum in 64 bits, as for hellaswag (944-948) and multiple-choice (1622-1627). Its
-    sum over the tokens of a hellaswag ending has 64 bits; only its rank is printed, not its value.
+    is taken from a sum in 64 bits, as for hellaswag (944-948) and multiple-choice (1622-1627). For
+    hellaswag llama-perplexity adds tokens in 64 bits, but prints no figure that would show it.
     """
     rows = parts(0, len(targets), logits.shape[1])
     values = np.concatenate([_log_probs(logits[part], targets[part]) for part in rows])

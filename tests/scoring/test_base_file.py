@@ -63,7 +63,7 @@ def test_what_is_written_is_read(
 
 
 def test_quantising_is_the_tools_one_number_at_a_time() -> None:
-    """perplexity.cpp:89-121, in steps of 32-bit floats."""
+    """perplexity.cpp:79-107, in steps of 32-bit floats."""
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 5, (40, 33)).astype(np.float32)
     rows[7] = 3.5  # all alike: no scale

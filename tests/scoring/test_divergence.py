@@ -50,7 +50,7 @@ def patched(stories: Path, tmp_path: Path) -> Path:
 
 
 def as_printed(found: Comparison) -> dict[str, str]:
-    """In the words and digits of the tool (perplexity.cpp:1906-2003)."""
+    """In the words and digits of llama-perplexity (perplexity.cpp:1892-1982)."""
 
     def row(of: Estimate) -> str:
         return f"{of.value:.6f} ± {of.error:.6f}"
