@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ggufsurgeon.errors import UsageError
+
 
 class TaskFormat(str, Enum):
     """Formats of task files. The format also selects how choices are scored.
@@ -16,6 +18,11 @@ class TaskFormat(str, Enum):
     HELLASWAG = "hellaswag"
     WINOGRANDE = "winogrande"
     MULTIPLE_CHOICE = "multiple-choice"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskFormat:
+        known = ", ".join(one.value for one in cls)
+        raise UsageError(f"no task format has the name {value}; the formats are {known}")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _paired(
     """Scores beside the log-probabilities of a base, [n, n_vocab]; all results [n].
 
     Computed in the type of the base's, in the order of llama-perplexity's operations
-    (tools/perplexity/perplexity.cpp:175-250 in llama.cpp of 2026-10-01).
+    (tools/perplexity/perplexity.cpp:191-250 in llama.cpp of 2026-10-01).
     """
     highest, log_sum = (values.astype(base.dtype) for values in (sums.highest, sums.log_sum))
     total = (highest + log_sum)[:, np.newaxis]

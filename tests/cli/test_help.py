@@ -58,7 +58,7 @@ FIRST_WORDS = {
     *("Repeat", "Sample", "Save", "Show"),
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
     *("Memory", "Nucleus", "Number", "Patched", "Prompt", "RPC", "Random", "Sampling", "Shares"),
-    *("Strided", "Text", "Total"),
+    *("SQLite", "Strided", "Text", "Total"),
 }
 """Verbs, and nouns with what stands in front of them."""
 

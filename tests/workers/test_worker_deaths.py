@@ -150,7 +150,7 @@ import sys
 from pathlib import Path
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.workers.worker import Worker
-from tests.engine import jobs
+from tests.workers import jobs
 arguments = [Path(sys.argv[2]), Devices(n_threads=1), *map(float, sys.argv[3:])]
 with Worker() as worker:
     tell = lambda _: print(worker.pid, flush=True)
