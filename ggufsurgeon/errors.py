@@ -7,6 +7,7 @@
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed
+    │   └── AliasingUnavailableError   this llama.cpp or system cannot run aliased models
     └── EngineError           9  llama.cpp's process died, and no file is to blame
 
 A message says what is wrong and where; `state` says what the files look like now and
@@ -94,6 +95,13 @@ class MissingExtraError(GgufSurgeonError):
     """An optional dependency is needed and absent."""
 
     exit_code = 8
+
+
+class AliasingUnavailableError(MissingExtraError):
+    """This llama.cpp, or this system, cannot run a model over the weights of another.
+
+    The same path can be run routed.
+    """
 
 
 class EngineError(GgufSurgeonError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ggufsurgeon.engine.heartbeat import beat
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
+from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
-from ggufsurgeon.engine.taps import Taps
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
@@ -28,6 +28,13 @@ MAX_SEQUENCES = 256
 """`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 WITHOUT_FLASH_ATTENTION = ("plm",)
 """Architectures on which llama.cpp ends the process with it (src/models/plm.cpp:131)."""
+
+
+class NodeCallback(Protocol):
+    """What is called for the nodes of each graph."""
+
+    callback: Any
+    """The native `cb_eval`."""
 
 
 class Batch(NamedTuple):
@@ -99,23 +106,22 @@ class Context:
 
     def __init__(self, model: Model, handle: Any) -> None:
         self._model = model
-        self._handle = handle
+        self._native = NativeObject(
+            handle,
+            llama_cpp().llama_free,
+            f"the context of {model.path} is closed: use it within `with`",
+            model.native,
+        )
         self._has_run = False
-        model.contexts.add(self)
 
     @property
     def handle(self) -> Any:
-        """The native context. Raises UsageError once it was freed, where llama.cpp would crash."""
-        if self._handle is None:
-            raise UsageError(f"the context of {self._model.path} is closed: use it within `with`")
-        return self._handle
+        """The native context. Raises UsageError once it was freed."""
+        return self._native.handle
 
     def free(self) -> None:
         """Free the native context; every later use raises UsageError."""
-        handle, self._handle = self._handle, None
-        self._model.contexts.discard(self)
-        if handle is not None:
-            llama_cpp().llama_free(handle)
+        self._native.free()
 
     def clear(self) -> None:
         """Forget all sequences."""
@@ -124,7 +130,7 @@ class Context:
             llama_cpp().llama_memory_clear(memory, True)
 
     def decode(self, batch: Batch) -> Results:
-        """Run a batch.
+        """Run a batch, when no other context over the same weights runs one.
 
         Returns the logits of the tokens with `wanted`, in order, shape [n_wanted, n_vocab], or
         of an encoder their embeddings, [n_wanted, n_embd]: a view valid until the next call.
@@ -135,7 +141,8 @@ class Context:
         native, _kept = _native(batch)
         if not self._has_run:
             model.on_trial()
-        status = run(self.handle, native)
+        with self._native.lock:
+            status = run(self.handle, native)
         beat()
         if status == ABORTED:
             check_stop()
@@ -185,7 +192,7 @@ def opened_context(
     n_ctx: int,
     n_batch: int,
     n_seq_max: int = 1,
-    taps: Taps | None = None,
+    taps: NodeCallback | None = None,
     *,
     sharing: bool = False,
     keeps_all_windows: bool = True,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,12 @@ from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.device_use import DeviceUse, UseLog
-from ggufsurgeon.engine.devices import add_rpc_servers, has_other_servers, offload_devices
-from ggufsurgeon.engine.heartbeat import awaiting, beat
+from ggufsurgeon.engine.devices import add_rpc_servers
+from ggufsurgeon.engine.heartbeat import awaiting
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
-from ggufsurgeon.engine.stopping import check_stop, is_stop_requested
+from ggufsurgeon.engine.load_params import load_params
+from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 
@@ -48,20 +49,23 @@ class Devices:
     since a frozen server cannot be told from a slow one. It must exceed the time of a batch."""
 
 
-class Freeable(Protocol):
-    """What is freed before the model that it was made from."""
-
-    def free(self) -> None:
-        """Free it."""
-
-
 class Model:
     """A model in memory. Made by `loaded_model`, which also frees it."""
 
-    def __init__(self, handle: Any, path: Path, options: Devices, use: UseLog) -> None:
+    def __init__(
+        self,
+        handle: Any,
+        path: Path,
+        options: Devices,
+        use: UseLog,
+        parent: NativeObject | None = None,
+    ) -> None:
         lib = llama_cpp()
-        self._handle = handle
+        when_freed = f"{path} is no longer loaded: use it within its `with` block"
+        self.native = NativeObject(handle, lib.llama_model_free, when_freed, parent)
+        """The native model, which frees its contexts first. `parent` has its weights, if given."""
         self.path = path
+        self._status = _status(path)
         self.options = options
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         self.n_embd = int(lib.llama_model_n_embd(handle))
@@ -78,23 +82,22 @@ class Model:
         """Reader of llama.cpp's log for the memory of the model and its last context."""
         self.on_suspect: Callable[[Path | None], None] | None = None
         """Called with the path before llama.cpp may crash on the file, and with None after."""
-        self.contexts: set[Freeable] = set()
-        """Open contexts, which are freed before the model."""
 
     @property
     def handle(self) -> Any:
-        """The native model. Raises UsageError once it was freed, where llama.cpp would crash."""
-        if self._handle is None:
-            raise UsageError(f"{self.path} is no longer loaded: use it within its `with` block")
-        return self._handle
+        """The native model. Raises UsageError once it was freed."""
+        return self.native.handle
 
     def free(self) -> None:
         """Free the native model and its contexts; every later use raises UsageError."""
-        for context in tuple(self.contexts):
-            context.free()
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            llama_cpp().llama_model_free(handle)
+        self.native.free()
+
+    def check_unchanged(self) -> None:
+        """Raise UsageError when the file is another one than when it was loaded."""
+        if _status(self.path) != self._status:
+            raise UsageError(
+                f"{self.path} has changed since it was loaded", hint="Load the model again."
+            )
 
     def on_trial(self) -> None:
         """Note that llama.cpp is about to do something with this model for the first time."""
@@ -189,6 +192,15 @@ class Model:
         return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
 
 
+def _status(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written or replaced; nothing when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _metadata(handle: Any, key: str) -> str:
     """The value of a metadata key as text, up to 255 bytes; empty when there is none."""
     buffer = ctypes.create_string_buffer(256)
@@ -216,18 +228,8 @@ def loaded_model(
 
 def _load(path: Path, options: Devices, vocabulary_alone: bool) -> Model:
     lib = llama_cpp()
-    params = lib.llama_model_default_params()
+    params, _kept = load_params(options)
     params.vocab_only = vocabulary_alone
-    params.progress_callback = _go_on_callback()
-    if options.n_gpu_layers is not None:
-        params.n_gpu_layers = options.n_gpu_layers
-    gpus = offload_devices(options.rpc)
-    if options.tensor_split:
-        params.tensor_split = _shares(options.tensor_split, [gpu.name for gpu in gpus])
-    # Alive until the model is loaded; by default, llama.cpp takes all servers that it knows.
-    devices = (ctypes.c_void_p * (len(gpus) + 1))(*(gpu.handle for gpu in gpus), None)
-    if has_other_servers(options.rpc):
-        params.devices = ctypes.addressof(devices)
     use = UseLog()
     with log_read_by(use.read):
         handle = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -235,17 +237,6 @@ def _load(path: Path, options: Devices, vocabulary_alone: bool) -> Model:
         check_stop()
         raise failure(path, "llama.cpp cannot load it")
     return Model(handle, path, options, use)
-
-
-@cache
-def _go_on_callback() -> Any:
-    """Called by llama.cpp behind each tensor that it has loaded: whether to load the next."""
-
-    def go_on(_progress: float, _user_data: object) -> bool:
-        beat()
-        return not is_stop_requested()
-
-    return llama_cpp().llama_progress_callback(go_on)
 
 
 def failure(path: Path, problem: str) -> GgufSurgeonError:
@@ -260,18 +251,3 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
             hint="Put less on the device: fewer GPU layers, another split, a smaller context.",
         )
     return MalformedFileError(str(path), f"{problem}: {reason}")
-
-
-def _shares(split: Sequence[float], gpus: Sequence[str]) -> Any:
-    """A tensor split as the array that llama.cpp reads: floats, one for each possible device.
-
-    Raises UsageError for more shares than `gpus`, of which llama.cpp would ignore some.
-    """
-    if len(split) > len(gpus):
-        shares = ",".join(f"{share:g}" for share in split)
-        raise UsageError(
-            f"the tensor split {shares} names {len(split)} devices, and llama.cpp finds "
-            f"{len(gpus)} GPUs{': ' * bool(gpus)}{', '.join(gpus)}",
-            hint="Give one share for each GPU, in this order; a build without GPUs takes none.",
-        )
-    return (ctypes.c_float * int(llama_cpp().llama_max_devices()))(*split)

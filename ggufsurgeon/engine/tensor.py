@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.library import ggml
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 
 F32 = 0
+COMPUTE = 16
+"""`GGML_TENSOR_FLAG_COMPUTE`: a node without it is not computed (ggml/include/ggml.h:662)."""
 
 
-class _Tensor(ctypes.Structure):
-    """`struct ggml_tensor` (ggml/include/ggml.h:685-717), the fields up to its name."""
+class Tensor(ctypes.Structure):
+    """`struct ggml_tensor` (ggml/include/ggml.h:685-717)."""
 
     _fields_ = (
         ("type", ctypes.c_int32),
@@ -30,10 +32,12 @@ class _Tensor(ctypes.Structure):
         ("view_offs", ctypes.c_size_t),
         ("data", ctypes.c_void_p),
         ("name", ctypes.c_char * 64),
+        ("extra", ctypes.c_void_p),
+        ("padding", ctypes.c_char * 8),
     )
 
 
-_NAME_OFFSET = _Tensor.name.offset
+_NAME_OFFSET = Tensor.name.offset
 
 
 def name_of(address: int) -> bytes:
@@ -43,9 +47,33 @@ def name_of(address: int) -> bytes:
 
 def sources(address: int) -> Iterator[int]:
     """Addresses of the nodes and weights that a node is computed from."""
-    for source in _Tensor.from_address(address).src:
+    for source in Tensor.from_address(address).src:
         if source:
             yield source
+
+
+def buffer_of(address: int) -> int:
+    """The address of the buffer that a node or weight lies in; 0 for none."""
+    return Tensor.from_address(address).buffer or 0
+
+
+def is_in_host_memory(address: int) -> bool:
+    """Whether a weight lies in the process's memory, in the plain layout of its type."""
+    is_host = ggml().ggml_backend_buffer_is_host
+    is_host.restype = ctypes.c_bool
+    return bool(is_host(ctypes.c_void_p(buffer_of(address))))
+
+
+def give_memory_of(source: int, target: int) -> None:
+    """Let a weight have the memory of another one of the same type and shape, and what its buffer
+    keeps beside it. Raises AliasingUnavailableError when they differ.
+    """
+    has, gets = Tensor.from_address(source), Tensor.from_address(target)
+    if (has.type, *has.ne) != (gets.type, *gets.ne):
+        name = name_of(target).decode("utf-8", "replace")
+        raise AliasingUnavailableError(f"the loaded source has another type or shape of {name}")
+    for field in ("nb", "buffer", "data", "extra", "view_src", "view_offs"):
+        setattr(gets, field, getattr(has, field))
 
 
 def read(address: int) -> npt.NDArray[np.float32]:
@@ -53,7 +81,7 @@ def read(address: int) -> npt.NDArray[np.float32]:
 
     Raises RefusedError when the node is not contiguous float32.
     """
-    tensor = _Tensor.from_address(address)
+    tensor = Tensor.from_address(address)
     values = np.empty(tuple(tensor.ne)[::-1], dtype=np.float32)
     n_bytes = ggml().ggml_nbytes
     n_bytes.restype = ctypes.c_size_t

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, WritePlan
+from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.gathering import gather
 from ggufsurgeon.writing.preflight import check_destination, check_place
-from ggufsurgeon.writing.scaling import scale
 from ggufsurgeon.writing.sources import opened_sources
+from ggufsurgeon.writing.spans import write_span
 
 
 def write_new_file(
@@ -70,14 +69,7 @@ def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progr
     copier = Copier(descriptor, plan.n_bytes, progress)
     copier.write(plan.header)
     for span in plan.spans:
-        if isinstance(span, CopySpan):
-            copier.copy(sources[span.source], span.offset_in_file, span.n_bytes)
-        elif isinstance(span, GatherSpan):
-            gather(copier, sources[span.source], span)
-        elif isinstance(span, ScaleSpan):
-            scale(copier, sources[span.source], span)
-        else:
-            copier.write_zeros(span.n_bytes)
+        write_span(copier, sources, span)
     copier.finish()
 
 

@@ -1,0 +1,136 @@
+"""Loading of a model whose weights are elsewhere: into empty buffers, but for those it needs read.
+
+A weight goes to the buffer type that its name asks for (`tensor_buft_overrides`, include/llama.h;
+src/llama-model-loader.cpp:1225-1258). A matrix that is both embedding and output is asked for twice
+under one name; two tensors come of it only in two buffer types (src/llama-model-loader.cpp:1373).
+So the second request of a name, which llama.cpp's log announces, is given another type.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import threading
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ggufsurgeon.engine.device_use import UseLog
+from ggufsurgeon.engine.empty_buffer import EmptyBufferType
+from ggufsurgeon.engine.layout_check import check_layout
+from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.load_params import load_params
+from ggufsurgeon.engine.model import Devices, failure
+from ggufsurgeon.engine.stopping import check_stop
+from ggufsurgeon.engine.tensor import name_of
+from ggufsurgeon.errors import AliasingUnavailableError
+
+NAME = "Aliased"
+"""How llama.cpp's log calls empty buffers."""
+_REQUEST = re.compile(r"create_tensor: loading tensor (\S+)")
+_one_at_a_time = threading.Lock()
+"""The buffer types note one load at a time."""
+
+
+class EmptyWeight(NamedTuple):
+    """A weight in an empty buffer."""
+
+    name: str
+    address: int
+    is_second: bool
+    """Whether it is the tensor of the later requests of its name."""
+
+
+class EmptyLoad(NamedTuple):
+    """A loaded model without its weights."""
+
+    handle: Any
+    weights: tuple[EmptyWeight, ...]
+    buffers: frozenset[int]
+    """Addresses of its empty buffers."""
+    use: UseLog
+
+
+def load_empty(path: Path, shown: Path, read: Collection[str], options: Devices) -> EmptyLoad:
+    """Load the file at `path`, called `shown` in errors; of its weights only those named in `read`.
+
+    Raises AliasingUnavailableError when this llama.cpp is not known, MalformedFileError when it
+    cannot load the file, UsageError when a device has no room for what is read.
+    """
+    check_layout()
+    first, second = _empty_types()
+    with _one_at_a_time:
+        for empty in (first, second):
+            empty.forget()
+        params, _kept = load_params(options)
+        overrides = _Overrides(read, first, second)
+        params.tensor_buft_overrides = overrides.address
+        # A mapped file would be read ahead in full, and a lazy one is asked for no type.
+        params.load_mode, params.lazy_mode = _no_load_modes()
+        use = UseLog()
+        with log_read_by(overrides.follow), log_read_by(_without_empty(use)):
+            handle = llama_cpp().llama_model_load_from_file(os.fsencode(path), params)
+        if not handle:
+            check_stop()
+            raise failure(shown, "llama.cpp cannot load it")
+        if not overrides.seen:
+            llama_cpp().llama_model_free(handle)
+            raise AliasingUnavailableError("llama.cpp's log does not announce the tensors it loads")
+        weights = tuple(
+            EmptyWeight(
+                name_of(address).decode("utf-8", "surrogateescape"), address, empty is second
+            )
+            for empty in (first, second)
+            for address in empty.tensors
+        )
+        return EmptyLoad(handle, weights, frozenset(first.buffers | second.buffers), use)
+
+
+@cache
+def _empty_types() -> tuple[EmptyBufferType, EmptyBufferType]:
+    """The types of a name's first and of its later requests."""
+    return EmptyBufferType(NAME), EmptyBufferType(NAME)
+
+
+def _no_load_modes() -> tuple[int, int]:
+    lib = llama_cpp()
+    return lib.LLAMA_LOAD_MODE_NONE, lib.LLAMA_LAZY_MODE_OFF
+
+
+def _without_empty(use: UseLog) -> Any:
+    """A reader of the log that leaves out what empty buffers seem to hold."""
+    return lambda line: None if f" {NAME} " in line else use.read(line)
+
+
+class _Override(ctypes.Structure):
+    """`struct llama_model_tensor_buft_override` (include/llama.h)."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("type", ctypes.c_void_p))
+
+
+class _Overrides:
+    """The list of overrides that the loader reads anew for each weight."""
+
+    def __init__(
+        self, read: Collection[str], first: EmptyBufferType, second: EmptyBufferType
+    ) -> None:
+        names = "|".join(re.escape(name) for name in read)
+        pattern = f"^(?!({names})$)" if read else ".*"
+        self._list = (_Override * 2)(_Override(pattern.encode(), first.address), _Override())
+        self._types = first.address, second.address
+        self.seen: set[str] = set()
+        """Names of the weights that were asked for."""
+
+    @property
+    def address(self) -> int:
+        """The native list."""
+        return ctypes.addressof(self._list)
+
+    def follow(self, line: str) -> None:
+        """Set the type of the next weight by the line of the log that announces it."""
+        match = _REQUEST.match(line)
+        if match:
+            self._list[0].type = self._types[match[1] in self.seen]
+            self.seen.add(match[1])

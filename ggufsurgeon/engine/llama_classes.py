@@ -1,0 +1,93 @@
+"""The classes of llama-cpp-python that `Llama` is made of, for a model that is loaded already.
+
+It is imported on use, since it needs llama_cpp at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from llama_cpp import _internals
+
+from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.model import Model, failure
+from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.stopping import check_stop, set_abort_callback
+
+
+class LoadedLlamaModel(_internals.LlamaModel):  # type: ignore[misc]
+    """A model that others free. Its native parts raise UsageError once they have."""
+
+    def __init__(self, loaded: Model, *, path_model: str, params: Any, verbose: bool) -> None:
+        self.loaded = loaded
+        self.path_model, self.params, self.verbose = path_model, params, verbose
+        self._exit_stack = ExitStack()
+        self.sampler = None
+        self.custom_samplers: list[Any] = []
+
+    @property
+    def model(self) -> Any:
+        """The native model."""
+        return self.loaded.handle
+
+    @property
+    def vocab(self) -> Any:
+        """The native vocabulary."""
+        return llama_cpp().llama_model_get_vocab(self.loaded.handle)
+
+
+class GuardedLlamaContext(_internals.LlamaContext):  # type: ignore[misc]
+    """A context that is freed before its model, and runs when no other one over it does."""
+
+    def __init__(self, *, model: LoadedLlamaModel, params: Any, verbose: bool) -> None:
+        self._native: NativeObject | None = None
+        loaded = model.loaded
+        set_abort_callback(params, llama_cpp().ggml_abort_callback)
+        try:
+            with log_read_by(loaded.use.read):
+                super().__init__(model=model, params=params, verbose=verbose)
+        except ValueError:
+            problem = f"llama.cpp cannot make a context of {params.n_ctx} tokens"
+            raise failure(loaded.path, problem) from None
+
+    @property
+    def ctx(self) -> Any:
+        """The native context. Raises UsageError once it was freed."""
+        return None if self._native is None else self._native.handle
+
+    @ctx.setter
+    def ctx(self, handle: Any) -> None:
+        loaded = self.model.loaded
+        when_freed = f"the context of {loaded.path} is closed"
+        self._native = NativeObject(handle, llama_cpp().llama_free, when_freed, loaded.native)
+
+    @property
+    def memory(self) -> Any:
+        """The native memory of the context."""
+        return llama_cpp().llama_get_memory(self.ctx)
+
+    @memory.setter
+    def memory(self, _handle: Any) -> None:
+        """Keep nothing: it goes with the context."""
+
+    def close(self) -> None:
+        """Free the native context, once."""
+        if self._native is not None:
+            self._native.free()
+
+    def decode(self, batch: Any) -> None:
+        """Run a batch. Raises RuntimeError with llama.cpp's status."""
+        self._run(super().decode, batch)
+
+    def encode(self, batch: Any) -> None:
+        """Run a batch through an encoder. Raises RuntimeError with llama.cpp's status."""
+        self._run(super().encode, batch)
+
+    def _run(self, run: Any, batch: Any) -> None:
+        try:
+            with self.model.loaded.native.lock:
+                run(batch)
+        except RuntimeError:
+            check_stop()
+            raise

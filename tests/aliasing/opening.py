@@ -1,0 +1,27 @@
+"""Aliased models for tests, with a source of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
+from ggufsurgeon.layer_path.path import LayerPath
+
+
+def alias_along(source: Model, path: str, *, scale_weights: bool = False) -> AliasedModel:
+    """The model of a layer path over the weights of a loaded one."""
+    file = open_gguf(source.path)
+    return alias(source, file, LayerPath(path), scale_weights=scale_weights)
+
+
+@contextmanager
+def opened_alias(
+    file: Path, path: str, devices: Devices | None = None
+) -> Iterator[tuple[Model, AliasedModel]]:
+    """A loaded model, and the model of a layer path over its weights."""
+    with loaded_model(file, devices or Devices()) as source, alias_along(source, path) as model:
+        yield source, model
