@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ggufsurgeon.aliasing.placement import Placement, placements, split_options
+from ggufsurgeon.aliasing.placement import Placement, placements, split_beside
 from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, planned_tensors
 from ggufsurgeon.aliasing.virtual_file import opened_virtual_file
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.engine.context import uses_flash_attention
 from ggufsurgeon.engine.empty_load import EmptyLoad, EmptyWeight, load_empty
 from ggufsurgeon.engine.high_level import llama_over
-from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.engine.weight_check import weights_in
@@ -30,10 +31,8 @@ class AliasedModel(Model):
     model of it does.
     """
 
-    def __init__(
-        self, source: Model, layer_path: LayerPath, load: EmptyLoad, options: Devices
-    ) -> None:
-        super().__init__(load.handle, source.path, options, load.use, source.native)
+    def __init__(self, source: Model, layer_path: LayerPath, load: EmptyLoad) -> None:
+        super().__init__(load.handle, source.path, source.options, load.use, source.native)
         self.source = source
         self.layer_path = layer_path
         """The source's block of each position, MTP blocks included."""
@@ -68,11 +67,14 @@ def alias(
     made = [tensor for tensor in tensors if tensor.shared_with is None]
     with model.native.lock:
         model.check_unchanged()
-        options = split_options(model.options, planned.path.blocks, model.devices())
+        split = split_beside(model.options, planned.path.blocks, model.devices())
         with opened_virtual_file(planned.write_plan, made) as file:
-            load = load_empty(file, model.path, [tensor.name for tensor in made], options)
-        aliased = AliasedModel(model, planned.path, load, options)
+            load = load_empty(file, model.path, [tensor.name for tensor in made], split)
+        aliased = AliasedModel(model, planned.path, load)
         try:
+            if any(placement.is_apart for placement in aliased.placements()):
+                # llama.cpp would do without, since it is another device that computes attention.
+                aliased.flash_attention = uses_flash_attention(model)
             _share_weights(aliased, load, tensors)
         except BaseException:
             aliased.free()

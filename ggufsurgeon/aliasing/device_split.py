@@ -1,50 +1,71 @@
-"""Devices of the positions of a layer path: each where its block is, as far as llama.cpp can. Pure.
+"""The device of each layer of an aliased model: that of its weights, as far as llama.cpp can. Pure.
 
-llama.cpp puts the first layers on the CPU, and the others on the GPUs in their order, in runs
-(src/llama-model.cpp:1580-1602). The output counts as one more layer behind the last.
+llama.cpp puts the first layers on the CPU and the others on a list of GPUs, a run of layers on each
+(src/llama-model.cpp:1580-1602). A GPU may be in that list several times, so any order of GPUs can
+be had; layers on the CPU come first. The output counts as one more layer behind the last.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
-CPU = 0
-"""The index of the CPU; GPUs follow from 1."""
+CPU = -1
+"""The index of the CPU among the devices; GPUs count from 0."""
+MAX_LISTED = 13
+"""Entries of the list. A context has a backend for each, of at most 16 with the CPU and
+accelerators (`GGML_SCHED_MAX_BACKENDS`, ggml/src/ggml-backend.cpp:770)."""
 
 
-class Split(NamedTuple):
-    """llama.cpp's parameters for a split of the layers."""
+class Run(NamedTuple):
+    """Consecutive layers on one device."""
 
-    n_gpu_layers: int
-    tensor_split: tuple[float, ...]
-    """Layers of each GPU."""
-
-
-def nearest_runs(devices: Sequence[int]) -> list[int]:
-    """The non-decreasing devices that are equal to `devices` in as many places as possible."""
-    n_devices = max(devices, default=CPU) + 1
-    fewest = [0] * n_devices
-    """Fewest differences of the layers so far, by the device of the last."""
-    came_from: list[list[int]] = []
-    for device in devices:
-        best, choices = CPU, []
-        for last in range(n_devices):
-            best = last if fewest[last] < fewest[best] else best
-            choices.append(best)
-        fewest = [fewest[choice] + (last != device) for last, choice in enumerate(choices)]
-        came_from.append(choices)
-    runs: list[int] = []
-    last = min(range(n_devices), key=fewest.__getitem__)
-    for choices in reversed(came_from):
-        runs.append(last)
-        last = choices[last]
-    return runs[::-1]
+    device: int
+    n_layers: int
 
 
-def split_of(runs: Sequence[int], n_gpus: int) -> Split:
-    """The parameters that put each layer on the device of `runs`, which do not decrease."""
-    counts = Counter(runs)
-    shares = tuple(float(counts[gpu]) for gpu in range(1, n_gpus + 1))
-    return Split(len(runs) - counts[CPU], shares if any(shares) else ())
+def gpu_runs(devices: Sequence[int], n_gpus: int) -> list[Run]:
+    """The runs of GPUs that put as many layers as they can on the device `devices` has for each.
+
+    GPUs without a layer come last: they may hold weights all the same.
+    """
+    n_first = min(range(len(devices) + 1), key=lambda end: _n_apart(devices, end))
+    layers: list[int] = []
+    for device in devices[n_first:]:  # the first is a GPU, or more layers would come before
+        layers.append(layers[-1] if device == CPU else device)
+    runs = _grouped(layers)
+    while True:
+        idle = [Run(gpu, 0) for gpu in range(n_gpus) if gpu not in layers]
+        if len(runs) + len(idle) <= MAX_LISTED or not _can_merge(runs):
+            return runs + idle
+        runs = _with_fewer(runs)
+
+
+def _n_apart(devices: Sequence[int], n_first: int) -> int:
+    """Layers on another device than their own if the first are on the CPU and no other is."""
+    on_cpu = sum(device == CPU for device in devices[n_first:])
+    return on_cpu + sum(device != CPU for device in devices[:n_first])
+
+
+def _can_merge(runs: Sequence[Run]) -> bool:
+    return len({run.device for run in runs}) < len(runs)
+
+
+def _with_fewer(runs: Sequence[Run]) -> list[Run]:
+    """The runs without the shortest whose GPU has others: its layers go to the run beside it."""
+    counts = Counter(run.device for run in runs)
+    several = (n for n, run in enumerate(runs) if counts[run.device] > 1)
+    shortest = min(several, key=lambda n: runs[n].n_layers)
+    beside = runs[shortest - 1 if shortest else 1].device
+    layers = [
+        beside if n == shortest else run.device
+        for n, run in enumerate(runs)
+        for _ in range(run.n_layers)
+    ]
+    return _grouped(layers)
+
+
+def _grouped(layers: Sequence[int]) -> list[Run]:
+    return [Run(device, len(list(group))) for device, group in groupby(layers)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ggufsurgeon.aliasing.device_split import CPU, nearest_runs, split_of
+from ggufsurgeon.aliasing.device_split import CPU, gpu_runs
 from ggufsurgeon.engine.device_use import DeviceUse
 from ggufsurgeon.engine.devices import offload_devices
+from ggufsurgeon.engine.load_params import LayerSplit
 from ggufsurgeon.engine.model import Devices
 
 
@@ -19,6 +20,11 @@ class Placement:
     block: int
     weights: str
     cache: str
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the cache is on another device than the weights."""
+        return self.weights != self.cache
 
 
 def placements(
@@ -32,21 +38,22 @@ def placements(
     )
 
 
-def split_options(options: Devices, blocks: Sequence[int], source: Sequence[DeviceUse]) -> Devices:
+def split_beside(
+    options: Devices, blocks: Sequence[int], source: Sequence[DeviceUse]
+) -> LayerSplit:
     """The devices to load an aliased model on, so that each cache is beside its block's weights.
 
-    llama.cpp splits layers in runs, in the order of its devices. A path that goes back and forth
-    between devices has some caches on another device than the weights.
+    Blocks on the CPU that come behind others have their cache elsewhere.
     """
     gpus = offload_devices(options.rpc)
-    if not gpus:
-        return options
-    index = {gpu.name: n for n, gpu in enumerate(gpus, CPU + 1)}
+    index = {gpu.name: n for n, gpu in enumerate(gpus)}
     where = _by_block(source)
     output = next((use.device for use in source if use.has_output), "CPU")
-    devices = [index.get(name, CPU) for name in (*(where[block] for block in blocks), output)]
-    split = split_of(nearest_runs(devices), len(gpus))
-    return replace(options, n_gpu_layers=split.n_gpu_layers, tensor_split=split.tensor_split)
+    layers = [index.get(name, CPU) for name in (*(where[block] for block in blocks), output)]
+    runs = gpu_runs(layers, len(gpus))
+    return LayerSplit(
+        gpus=tuple(gpus[run.device] for run in runs), n_layers=tuple(run.n_layers for run in runs)
+    )
 
 
 def _by_block(uses: Sequence[DeviceUse]) -> dict[int, str]:

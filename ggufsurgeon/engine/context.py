@@ -213,8 +213,7 @@ def opened_context(
     if model.is_encoder:  # its tokens see each other, so they run at once, and none are pooled
         params.n_ubatch, params.embeddings = n_batch, True
         params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
-    if model.architecture in WITHOUT_FLASH_ATTENTION:
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.flash_attn_type = _flash_attention_type(model)
     params.swa_full = keeps_all_windows
     params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
     set_abort_callback(params, lib.ggml_abort_callback)
@@ -229,3 +228,22 @@ def opened_context(
         yield context
     finally:
         context.free()
+
+
+def _flash_attention_type(model: Model) -> int:
+    lib = llama_cpp()
+    if model.architecture in WITHOUT_FLASH_ATTENTION or model.flash_attention is False:
+        return int(lib.LLAMA_FLASH_ATTN_TYPE_DISABLED)
+    if model.flash_attention:
+        return int(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED)
+    return int(lib.LLAMA_FLASH_ATTN_TYPE_AUTO)
+
+
+def uses_flash_attention(model: Model) -> bool:
+    """Whether llama.cpp chooses flash attention for a model, by the log of a small context.
+
+    It does so where each cache is on a device that can compute it (src/llama-context.cpp:508-552).
+    """
+    lines: list[str] = []
+    with log_read_by(lines.append), opened_context(model, 1, 1):
+        return any(line.endswith("Flash Attention enabled") for line in lines)

@@ -21,14 +21,15 @@ from ggufsurgeon.engine.device_use import UseLog
 from ggufsurgeon.engine.empty_buffer import EmptyBufferType
 from ggufsurgeon.engine.layout_check import check_layout
 from ggufsurgeon.engine.library import llama_cpp, log_read_by
-from ggufsurgeon.engine.load_params import load_params
-from ggufsurgeon.engine.model import Devices, failure
+from ggufsurgeon.engine.load_params import LayerSplit, split_params
+from ggufsurgeon.engine.model import failure
 from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.engine.tensor import name_of
 from ggufsurgeon.errors import AliasingUnavailableError
 
-NAME = "Aliased"
-"""How llama.cpp's log calls empty buffers."""
+NAMES = "Aliased", "Aliased_2"
+"""How llama.cpp's log calls empty buffers. It knows types apart by their names
+(src/llama-model-loader.h:144)."""
 _REQUEST = re.compile(r"create_tensor: loading tensor (\S+)")
 _one_at_a_time = threading.Lock()
 """The buffer types note one load at a time."""
@@ -53,7 +54,7 @@ class EmptyLoad(NamedTuple):
     use: UseLog
 
 
-def load_empty(path: Path, shown: Path, read: Collection[str], options: Devices) -> EmptyLoad:
+def load_empty(path: Path, shown: Path, read: Collection[str], split: LayerSplit) -> EmptyLoad:
     """Load the file at `path`, called `shown` in errors; of its weights only those named in `read`.
 
     Raises AliasingUnavailableError when this llama.cpp is not known, MalformedFileError when it
@@ -64,7 +65,7 @@ def load_empty(path: Path, shown: Path, read: Collection[str], options: Devices)
     with _one_at_a_time:
         for empty in (first, second):
             empty.forget()
-        params, _kept = load_params(options)
+        params, _kept = split_params(split)
         overrides = _Overrides(read, first, second)
         params.tensor_buft_overrides = overrides.address
         # A mapped file would be read ahead in full, and a lazy one is asked for no type.
@@ -75,9 +76,6 @@ def load_empty(path: Path, shown: Path, read: Collection[str], options: Devices)
         if not handle:
             check_stop()
             raise failure(shown, "llama.cpp cannot load it")
-        if not overrides.seen:
-            llama_cpp().llama_model_free(handle)
-            raise AliasingUnavailableError("llama.cpp's log does not announce the tensors it loads")
         weights = tuple(
             EmptyWeight(
                 name_of(address).decode("utf-8", "surrogateescape"), address, empty is second
@@ -85,13 +83,19 @@ def load_empty(path: Path, shown: Path, read: Collection[str], options: Devices)
             for empty in (first, second)
             for address in empty.tensors
         )
+        if not overrides.explain(weights):
+            llama_cpp().llama_model_free(handle)
+            raise AliasingUnavailableError(
+                "llama.cpp's log does not announce the tensors of a model as expected"
+            )
         return EmptyLoad(handle, weights, frozenset(first.buffers | second.buffers), use)
 
 
 @cache
 def _empty_types() -> tuple[EmptyBufferType, EmptyBufferType]:
     """The types of a name's first and of its later requests."""
-    return EmptyBufferType(NAME), EmptyBufferType(NAME)
+    first, second = map(EmptyBufferType, NAMES)
+    return first, second
 
 
 def _no_load_modes() -> tuple[int, int]:
@@ -101,7 +105,7 @@ def _no_load_modes() -> tuple[int, int]:
 
 def _without_empty(use: UseLog) -> Any:
     """A reader of the log that leaves out what empty buffers seem to hold."""
-    return lambda line: None if f" {NAME} " in line else use.read(line)
+    return lambda line: None if any(f" {name} " in line for name in NAMES) else use.read(line)
 
 
 class _Override(ctypes.Structure):
@@ -120,8 +124,8 @@ class _Overrides:
         pattern = f"^(?!({names})$)" if read else ".*"
         self._list = (_Override * 2)(_Override(pattern.encode(), first.address), _Override())
         self._types = first.address, second.address
-        self.seen: set[str] = set()
-        """Names of the weights that were asked for."""
+        self._seen: set[str] = set()
+        self._seen_again: set[str] = set()
 
     @property
     def address(self) -> int:
@@ -132,5 +136,12 @@ class _Overrides:
         """Set the type of the next weight by the line of the log that announces it."""
         match = _REQUEST.match(line)
         if match:
-            self._list[0].type = self._types[match[1] in self.seen]
-            self.seen.add(match[1])
+            is_again = match[1] in self._seen
+            self._list[0].type = self._types[is_again]
+            (self._seen_again if is_again else self._seen).add(match[1])
+
+    def explain(self, weights: Collection[EmptyWeight]) -> bool:
+        """Whether there is a weight for each request of the log, and no other."""
+        first = {weight.name for weight in weights if not weight.is_second}
+        second = {weight.name for weight in weights if weight.is_second}
+        return first <= self._seen and second == first & self._seen_again

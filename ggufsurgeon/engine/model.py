@@ -80,6 +80,8 @@ class Model:
         self.has_tokenizer = bool(lib.llama_vocab_type(self._vocab) != lib.LLAMA_VOCAB_TYPE_NONE)
         self.use = use
         """Reader of llama.cpp's log for the memory of the model and its last context."""
+        self.flash_attention: bool | None = None
+        """Whether contexts use flash attention; None for llama.cpp's own choice."""
         self.on_suspect: Callable[[Path | None], None] | None = None
         """Called with the path before llama.cpp may crash on the file, and with None after."""
 

@@ -1,4 +1,4 @@
-"""Every architecture on many layer paths: written = routed, bit for bit. Run as a program.
+"""Every architecture on many layer paths: written = routed = aliased, bit for bit. A program.
 
     python -m tests.verification.matrix [--paths N] [--naive] MODEL ...
 
@@ -15,13 +15,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.aliasing.aliased_model import alias
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
-from ggufsurgeon.engine.model import Devices, loaded_model
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
@@ -58,32 +59,48 @@ def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict
     model = expand_named(name, folder / "model.gguf")
     architecture = open_gguf(model).header.architecture
     with loaded_model(model, Devices()) as source, opened_router([source], N_CTX) as router:
+        executions = Executions(source, router, None if naive else open_gguf(model))
         tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
         n_first = FIRST_STAY.get(str(architecture), 0)
         for drawn in draw_paths(source.n_blocks - n_first, n_paths, rng):
             path = LayerPath.of([*range(n_first), *(n_first + b for b in drawn.blocks)])
             print(json.dumps({"trying": name, "path": str(path)}), flush=True)
-            status, detail = judge(router, tokens, path, model, folder / "patched.gguf", naive)
+            status, detail = judge(executions, tokens, path, folder / "patched.gguf")
             found = {"model": name, "architecture": architecture, "path": str(path)}
             yield found | {"status": status, "detail": detail}
 
 
+class Executions(NamedTuple):
+    """A loaded model, and what its paths are run with besides written files."""
+
+    source: Model
+    router: Router
+    file: GgufFile | None
+    """For aliased models; None for the naive way, whose files nothing else computes."""
+
+
 def judge(
-    router: Router, tokens: Integers, path: LayerPath, model: Path, patched: Path, naive: bool
+    executions: Executions, tokens: Integers, path: LayerPath, patched: Path
 ) -> tuple[str, str]:
     """exact, exact on recent builds, refused, wrong, unloadable; or not compared."""
     notes: tuple[str, ...] = ()
-    if naive:
-        patch_naively(model, patched, path)
+    source, router, file = executions
+    if file is None:
+        patch_naively(source.path, patched, path)
     else:
         try:
-            notes = patch(model, patched, path, replace=True).notes
+            notes = patch(source.path, patched, path, replace=True).notes
         except RefusedError as error:
             return "refused", str(error)
     try:
         result = plain_results(patched, tokens)
     except MalformedFileError as error:
         return "unloadable", str(error)
+    if file is not None:
+        with alias(source, file, path) as aliased:
+            difference = float(np.abs(result - results_of(aliased, tokens)).max())
+        if difference != 0.0:
+            return "wrong", f"greatest difference of the aliased model {difference}"
     try:
         routed, plain = router.logits(tokens, [path, LayerPath.identity(router.n_blocks)])
     except RefusedError as error:
@@ -98,10 +115,13 @@ def judge(
 
 def plain_results(path: Path, tokens: Integers) -> Results:
     """Of a model as it is: logits, or embeddings of an encoder."""
-    with (
-        loaded_model(path, Devices()) as model,
-        opened_context(model, N_CTX, N_CTX) as context,
-    ):
+    with loaded_model(path, Devices()) as model:
+        return results_of(model, tokens)
+
+
+def results_of(model: Model, tokens: Integers) -> Results:
+    """Of a loaded model, in a context of its own."""
+    with opened_context(model, N_CTX, N_CTX) as context:
         return np.array(context.decode(Batch.of(tokens)))
 
 

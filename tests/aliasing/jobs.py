@@ -1,0 +1,56 @@
+"""Jobs over aliased models, for runners: the session keeps the source, a job makes the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ggufsurgeon.aliasing.placement import Placement
+from ggufsurgeon.engine.context import Batch, Results, opened_context
+from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.workers.session import Reporter, Session
+from tests.aliasing.opening import alias_along
+
+TOKENS = np.arange(1, 49, dtype=np.int32)
+
+
+class Ran(NamedTuple):
+    """An aliased model beside the written file."""
+
+    is_equal: bool
+    source: tuple[DeviceUse, ...]
+    aliased: tuple[DeviceUse, ...]
+    placements: tuple[Placement, ...]
+
+
+def logits_of(model: Model) -> Results:
+    with opened_context(model, 64, 64) as context:
+        return np.array(context.decode(Batch.of(TOKENS)))
+
+
+def run_beside_written(
+    session: Session, file: Path, path: str, written: Path, devices: Devices, _reporter: Reporter
+) -> Ran:
+    expected = logits_of(session.model(written, devices))
+    session.release(written)
+    source = session.model(file, devices)
+    with alias_along(source, path) as model:
+        is_equal = np.array_equal(logits_of(model), expected)
+        return Ran(is_equal, source.devices(), model.devices(), model.placements())
+
+
+def answer(
+    session: Session, file: Path, path: str, prompt: str, reporter: Reporter
+) -> tuple[int, str]:
+    """The identity of the source, and what the model says; each piece is emitted."""
+    source = session.model(file, Devices(n_threads=1))
+    with alias_along(source, path) as model:
+        ask = {"max_tokens": 8, "temperature": 0.0, "stream": True}
+        parts = model.llama(n_ctx=128).create_completion(prompt, **ask)
+        pieces = [part["choices"][0]["text"] for part in parts]
+    for piece in pieces:
+        reporter.emit(piece)
+    return id(source), "".join(pieces)
