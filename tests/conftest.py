@@ -16,6 +16,8 @@ from tests.engine.serving import rpc_server
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SLOW = (
+    "aliasing/test_devices.py",
+    "aliasing/test_exact.py",
     "cli/test_divergence.py",
     "engine/test_devices.py",
     "workers/test_frozen_servers.py",

@@ -16,7 +16,6 @@ from ggufsurgeon.engine.high_level import llama_over
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
-from ggufsurgeon.engine.weight_check import weights_in
 from ggufsurgeon.errors import AliasingUnavailableError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -72,10 +71,10 @@ def alias(
             load = load_empty(file, model.path, [tensor.name for tensor in made], split)
         aliased = AliasedModel(model, planned.path, load)
         try:
+            _share_weights(aliased, load, tensors)
             if any(placement.is_apart for placement in aliased.placements()):
                 # llama.cpp would do without, since it is another device that computes attention.
                 aliased.flash_attention = uses_flash_attention(model)
-            _share_weights(aliased, load, tensors)
         except BaseException:
             aliased.free()
             raise
@@ -90,12 +89,9 @@ def _share_weights(
     there = _addresses(aliased.source)
     for weight in load.weights:
         give_memory_of(_source_of(weight, original[weight.name], there), weight.address)
-    left = {w.name for w in weights_of(aliased.handle) if buffer_of(w.address) in load.buffers}
-    left |= weights_in(aliased, load.buffers)
-    if left:
-        raise AliasingUnavailableError(
-            f"llama.cpp computes with tensors that were not shared: {', '.join(sorted(left))}"
-        )
+    left = [w.name for w in weights_of(aliased.handle) if buffer_of(w.address) in load.buffers]
+    if left:  # llama.cpp would end the process when it makes a context
+        raise AliasingUnavailableError(f"tensors were not shared: {', '.join(left)}")
 
 
 def _addresses(source: Model) -> Mapping[str, Sequence[int]]:

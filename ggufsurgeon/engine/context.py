@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
+from ggufsurgeon.engine.taps import Taps
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
@@ -28,13 +29,6 @@ MAX_SEQUENCES = 256
 """`LLAMA_MAX_SEQ`, src/llama-cparams.h."""
 WITHOUT_FLASH_ATTENTION = ("plm",)
 """Architectures on which llama.cpp ends the process with it (src/models/plm.cpp:131)."""
-
-
-class NodeCallback(Protocol):
-    """What is called for the nodes of each graph."""
-
-    callback: Any
-    """The native `cb_eval`."""
 
 
 class Batch(NamedTuple):
@@ -192,7 +186,7 @@ def opened_context(
     n_ctx: int,
     n_batch: int,
     n_seq_max: int = 1,
-    taps: NodeCallback | None = None,
+    taps: Taps | None = None,
     *,
     sharing: bool = False,
     keeps_all_windows: bool = True,

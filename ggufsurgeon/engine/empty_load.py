@@ -30,7 +30,8 @@ from ggufsurgeon.errors import AliasingUnavailableError
 NAMES = "Aliased", "Aliased_2"
 """How llama.cpp's log calls empty buffers. It knows types apart by their names
 (src/llama-model-loader.h:144)."""
-_REQUEST = re.compile(r"create_tensor: loading tensor (\S+)")
+REQUEST = re.compile(r"create_tensor: loading tensor (\S+)")
+"""The line of the log before a weight is given its type (src/llama-model-loader.cpp:1336)."""
 _one_at_a_time = threading.Lock()
 """The buffer types note one load at a time."""
 
@@ -134,7 +135,7 @@ class _Overrides:
 
     def follow(self, line: str) -> None:
         """Set the type of the next weight by the line of the log that announces it."""
-        match = _REQUEST.match(line)
+        match = REQUEST.match(line)
         if match:
             is_again = match[1] in self._seen
             self._list[0].type = self._types[is_again]

@@ -12,8 +12,6 @@ from ggufsurgeon.engine.library import ggml
 from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 
 F32 = 0
-COMPUTE = 16
-"""`GGML_TENSOR_FLAG_COMPUTE`: a node without it is not computed (ggml/include/ggml.h:662)."""
 
 
 class Tensor(ctypes.Structure):

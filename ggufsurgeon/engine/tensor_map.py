@@ -15,7 +15,8 @@ from ggufsurgeon.engine.library import ggml, llama_cpp
 from ggufsurgeon.engine.tensor import name_of
 from ggufsurgeon.errors import AliasingUnavailableError
 
-_FUNCTION = "_Z29llama_internal_get_tensor_mapB5cxx11PK11llama_model"
+FUNCTION = "_Z29llama_internal_get_tensor_mapB5cxx11PK11llama_model"
+"""Its name as the compiler spells it; `B5cxx11` stands for the strings."""
 _SHORT = 15
 """Characters of the longest text that stands in the string itself."""
 _MAX_NAME = 63
@@ -50,7 +51,7 @@ class Weight(NamedTuple):
 
 def has_tensor_map() -> bool:
     """Whether this llama.cpp exports the list, with strings of the layout that is known."""
-    return hasattr(ggml(), _FUNCTION)
+    return hasattr(ggml(), FUNCTION)
 
 
 def weights_of(model: Any) -> Iterator[Weight]:
@@ -59,7 +60,7 @@ def weights_of(model: Any) -> Iterator[Weight]:
     Raises AliasingUnavailableError when the list is not laid out as expected.
     """
     llama_cpp()
-    function = getattr(ggml(), _FUNCTION)
+    function = getattr(ggml(), FUNCTION)
     function.restype = ctypes.c_void_p
     vector = _Vector.from_address(function(ctypes.c_void_p(model)))
     first, end = vector.first or 0, vector.end or 0

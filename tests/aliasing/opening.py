@@ -9,6 +9,8 @@ from pathlib import Path
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
+from ggufsurgeon.engine.tensor import Tensor
+from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.layer_path.path import LayerPath
 
 
@@ -25,3 +27,11 @@ def opened_alias(
     """A loaded model, and the model of a layer path over its weights."""
     with loaded_model(file, devices or Devices()) as source, alias_along(source, path) as model:
         yield source, model
+
+
+def memory_of(model: Model) -> dict[str, set[int]]:
+    """The addresses of the data of a model's weights, by their name."""
+    found: dict[str, set[int]] = {}
+    for name, address in weights_of(model.handle):
+        found.setdefault(name, set()).add(Tensor.from_address(address).data)
+    return found
