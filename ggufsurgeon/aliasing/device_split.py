@@ -1,7 +1,7 @@
 """The device of each layer of an aliased model: that of its weights, as far as llama.cpp can. Pure.
 
 llama.cpp puts the first layers on the CPU and the others on a list of GPUs, a run of layers on each
-(src/llama-model.cpp:1580-1602). A GPU may be in that list several times, so any order of GPUs can
+(src/llama-model.cpp:1589-1602). A GPU may be in that list several times, so any order of GPUs can
 be had; layers on the CPU come first. The output counts as one more layer behind the last.
 """
 
@@ -16,7 +16,7 @@ CPU = -1
 """The index of the CPU among the devices; GPUs count from 0."""
 MAX_LISTED = 13
 """Entries of the list. A context has a backend for each, of at most 16 with the CPU and
-accelerators (`GGML_SCHED_MAX_BACKENDS`, ggml/src/ggml-backend.cpp:770)."""
+accelerators (`GGML_SCHED_MAX_BACKENDS`, ggml/src/ggml-backend.cpp:764)."""
 
 
 class Run(NamedTuple):

@@ -236,7 +236,7 @@ def _flash_attention_type(model: Model) -> int:
 def uses_flash_attention(model: Model) -> bool:
     """Whether llama.cpp chooses flash attention for a model, by the log of a small context.
 
-    It does so where each cache is on a device that can compute it (src/llama-context.cpp:508-552).
+    It does so where each cache is on a device that can compute it (src/llama-context.cpp:507-560).
     """
     lines: list[str] = []
     with log_read_by(lines.append), opened_context(model, 1, 1):

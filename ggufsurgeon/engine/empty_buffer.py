@@ -1,8 +1,9 @@
-"""A buffer type of ggml whose buffers hold nothing: weights loaded into it are not stored.
+"""A buffer type of ggml whose buffers hold nothing: weights that go to it are not read.
 
-llama.cpp reads and writes weights through the functions of a buffer's type, so it loads a model
-into such buffers as into any other (ggml/src/ggml-backend-impl.h:21-74). The addresses of the
-weights are noted, so that they can be given other memory before anything is computed.
+llama.cpp makes buffers and puts weights into them by the functions of a type, so it does with these
+as with any other (ggml/src/ggml-backend-impl.h:21-74). When a weight is put into one, its address
+and name are noted and its name is taken away: the loader then looks for its data by name, finds
+none, and leaves it as it is (src/llama-model-loader.cpp:1626). It gets name and memory afterwards.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ctypes
 from typing import Any
 
 from ggufsurgeon.engine.library import ggml
+from ggufsurgeon.engine.tensor import Tensor
 
 BASE = 1 << 62
 """The address that the memory of an empty buffer seems to start at. No process can map it."""
@@ -71,7 +73,7 @@ _SIGNATURES = {
 
 
 class EmptyBufferType:
-    """The type, and the addresses of its buffers and of their tensors since the last `forget`.
+    """The type, and the addresses of its buffers and of their weights since the last `forget`.
 
     Buffers point to their type until their model is freed, so it must live as long as the process.
     llama.cpp frees a buffer without calling back, so also after the interpreter has ended.
@@ -80,8 +82,8 @@ class EmptyBufferType:
     def __init__(self, name: str) -> None:
         self._name = ctypes.create_string_buffer(name.encode())
         self.buffers: set[int] = set()
-        self.tensors: list[int] = []
-        """In the order of their creation."""
+        self.names: dict[int, bytes] = {}
+        """Names of the weights by address."""
         self._callbacks: list[Any] = []
         self._type = BufferType(
             get_name=self._native("get_name", lambda _type: ctypes.addressof(self._name)),
@@ -101,8 +103,13 @@ class EmptyBufferType:
         return ctypes.addressof(self._type)
 
     def forget(self) -> None:
-        """Forget the buffers and tensors of a load."""
-        self.buffers, self.tensors = set(), []
+        """Forget the buffers and weights of a load."""
+        self.buffers, self.names = set(), {}
+
+    def give_names_back(self) -> None:
+        """Give each weight its name again, once the model is loaded."""
+        for address, name in self.names.items():
+            Tensor.from_address(address).name = name
 
     def _native(self, name: str, function: Any) -> int | None:
         callback = _SIGNATURES[name](function)
@@ -114,8 +121,10 @@ class EmptyBufferType:
         self.buffers.add(buffer)
         return buffer
 
-    def _note(self, _buffer: int, tensor: int) -> int:
-        self.tensors.append(tensor)
+    def _note(self, _buffer: int, address: int) -> int:
+        tensor = Tensor.from_address(address)
+        self.names[address] = tensor.name
+        tensor.name = b""
         return 0  # GGML_STATUS_SUCCESS
 
 

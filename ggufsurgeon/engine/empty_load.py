@@ -1,8 +1,8 @@
 """Loading of a model whose weights are elsewhere: into empty buffers, but for those it needs read.
 
 A weight goes to the buffer type that its name asks for (`tensor_buft_overrides`, include/llama.h;
-src/llama-model-loader.cpp:1225-1258). A matrix that is both embedding and output is asked for twice
-under one name; two tensors come of it only in two buffer types (src/llama-model-loader.cpp:1373).
+src/llama-model-loader.cpp:1234-1262). A matrix that is both embedding and output is asked for twice
+under one name; two tensors come of it only in two buffer types (src/llama-model-loader.cpp:1371).
 So the second request of a name, which llama.cpp's log announces, is given another type.
 """
 
@@ -24,7 +24,6 @@ from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import LayerSplit, split_params
 from ggufsurgeon.engine.model import failure
 from ggufsurgeon.engine.stopping import check_stop
-from ggufsurgeon.engine.tensor import name_of
 from ggufsurgeon.errors import AliasingUnavailableError
 
 NAMES = "Aliased", "Aliased_2"
@@ -77,12 +76,12 @@ def load_empty(path: Path, shown: Path, read: Collection[str], split: LayerSplit
         if not handle:
             check_stop()
             raise failure(shown, "llama.cpp cannot load it")
+        for empty in (first, second):
+            empty.give_names_back()
         weights = tuple(
-            EmptyWeight(
-                name_of(address).decode("utf-8", "surrogateescape"), address, empty is second
-            )
+            EmptyWeight(name.decode("utf-8", "surrogateescape"), address, empty is second)
             for empty in (first, second)
-            for address in empty.tensors
+            for address, name in empty.names.items()
         )
         if not overrides.explain(weights):
             llama_cpp().llama_model_free(handle)
