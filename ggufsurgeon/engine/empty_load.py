@@ -12,7 +12,7 @@ import ctypes
 import os
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,26 +63,13 @@ def load_empty(path: Path, shown: Path, read: Collection[str], split: LayerSplit
     check_layout()
     first, second = _empty_types()
     with _one_at_a_time:
-        for empty in (first, second):
-            empty.forget()
-        params, _kept = split_params(split)
-        overrides = _Overrides(read, first, second)
-        params.tensor_buft_overrides = overrides.address
-        # A mapped file would be read ahead in full, and a lazy one is asked for no type.
-        params.load_mode, params.lazy_mode = _no_load_modes()
-        use = UseLog()
+        overrides, use = _Overrides(read, first, second), UseLog()
         with log_read_by(overrides.follow), log_read_by(_without_empty(use)):
-            handle = llama_cpp().llama_model_load_from_file(os.fsencode(path), params)
+            handle = _load(path, split, overrides.address)
         if not handle:
             check_stop()
             raise failure(shown, "llama.cpp cannot load it")
-        for empty in (first, second):
-            empty.give_names_back()
-        weights = tuple(
-            EmptyWeight(name.decode("utf-8", "surrogateescape"), address, empty is second)
-            for empty in (first, second)
-            for address, name in empty.names.items()
-        )
+        weights = tuple(_taken_from(first, False)) + tuple(_taken_from(second, True))
         if not overrides.explain(weights):
             llama_cpp().llama_model_free(handle)
             raise AliasingUnavailableError(
@@ -91,16 +78,29 @@ def load_empty(path: Path, shown: Path, read: Collection[str], split: LayerSplit
         return EmptyLoad(handle, weights, frozenset(first.buffers | second.buffers), use)
 
 
+def _load(path: Path, split: LayerSplit, overrides: int) -> Any:
+    for empty in _empty_types():
+        empty.forget()
+    lib = llama_cpp()
+    params, _kept = split_params(split)
+    params.tensor_buft_overrides = overrides
+    # A mapped file would be read ahead in full, and a lazy weight's name is asked for no type.
+    params.load_mode, params.lazy_mode = lib.LLAMA_LOAD_MODE_NONE, lib.LLAMA_LAZY_MODE_OFF
+    return lib.llama_model_load_from_file(os.fsencode(path), params)
+
+
+def _taken_from(empty: EmptyBufferType, is_second: bool) -> Iterator[EmptyWeight]:
+    """The weights in buffers of a type, which have their names again."""
+    empty.give_names_back()
+    for address, name in empty.names.items():
+        yield EmptyWeight(name.decode("utf-8", "surrogateescape"), address, is_second)
+
+
 @cache
 def _empty_types() -> tuple[EmptyBufferType, EmptyBufferType]:
     """The types of a name's first and of its later requests."""
     first, second = map(EmptyBufferType, NAMES)
     return first, second
-
-
-def _no_load_modes() -> tuple[int, int]:
-    lib = llama_cpp()
-    return lib.LLAMA_LOAD_MODE_NONE, lib.LLAMA_LAZY_MODE_OFF
 
 
 def _without_empty(use: UseLog) -> Any:

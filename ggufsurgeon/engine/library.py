@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from ggufsurgeon.errors import MissingExtraError
 
 _LOG_LINES = 40
 _log: deque[str] = deque(maxlen=_LOG_LINES)
-_readers: list[Callable[[str], None]] = []
+_readers: list[tuple[int, Callable[[str], None]]] = []
+"""Functions, and the thread that each reads the log of."""
 
 
 @cache
@@ -48,20 +50,22 @@ def _make_log_callback(bindings: Any) -> Any:
     def keep(_level: int, text: bytes, _user_data: object) -> None:
         line = text.decode("utf-8", "replace").rstrip("\n")
         _log.append(line)
-        for read in _readers:
-            read(line)
+        for thread, read in tuple(_readers):
+            if thread == threading.get_ident():
+                read(line)
 
     return bindings.llama_log_callback(keep)
 
 
 @contextmanager
 def log_read_by(read: Callable[[str], None]) -> Iterator[None]:
-    """Call `read` with each line of llama.cpp's log, of every level, within the block."""
-    _readers.append(read)
+    """Call `read` with each line, of every level, that llama.cpp logs in this thread's calls."""
+    reader = threading.get_ident(), read
+    _readers.append(reader)
     try:
         yield
     finally:
-        _readers.remove(read)
+        _readers.remove(reader)
 
 
 def last_errors() -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch
+from tests.verification.expanding import expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -26,8 +27,28 @@ PATHS = {
     "stories": ("0..2,1..4", "0..3,2,3..4", "0,3..4", "4,3,2,1,0", "0..4"),
     "smollm2": ("0..16,10..29", "0..29,24..29"),
 }
+ARCHITECTURES = {
+    "gemma3-dense": "0..4,1..7",
+    "gpt-oss-moe": "0..5,2..7",
+    "mamba2-dense": "0..3,2..7",
+    "falcon-h1-dense": "0..3,2..7",
+    "deepseek2-moe": "0..6,5..7",
+    "rwkv7-dense": "0..3,2..7",
+    "qwen3moe-moe": "7,0..7",
+    "plm-dense": "0..3,2..7",
+}
+"""Sliding windows shorter than the text, experts, recurrent and hybrid ones, latent attention, and
+one that llama.cpp runs without flash attention and ties the output of."""
 CASES = [(name, path) for name, paths in PATHS.items() for path in paths]
 Run = Callable[[Model], Results]
+
+
+def in_small_windows(model: Model) -> Results:
+    """With no more cache than the sliding windows need."""
+    with opened_context(model, 64, 8, keeps_all_windows=False) as context:
+        everything = Batch.of(TOKENS)
+        parts = [everything.part(slice(n, n + 8)) for n in range(0, N_TOKENS, 8)]
+        return np.vstack([np.array(context.decode(part)) for part in parts])
 
 
 def at_once(model: Model) -> Results:
@@ -64,6 +85,19 @@ def test_aliased_is_written(
     with opened_alias(file, path) as (_, model):
         assert model.n_blocks == n_blocks
         assert np.array_equal(run(model), expected)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_aliased_is_written_however_it_is_run(name: str, tmp_path: Path) -> None:
+    path, written = ARCHITECTURES[name], tmp_path / "written.gguf"
+    file = expand_named(name, tmp_path / "model.gguf")
+    patch(file, written, LayerPath(path))
+    runs = (at_once, token_by_token, several_sequences, in_small_windows)
+    with loaded_model(written, Devices()) as model:
+        expected = [run(model) for run in runs]
+    with opened_alias(file, path) as (_, model):
+        for run, result in zip(runs, expected, strict=True):
+            assert np.array_equal(run(model), result), run.__name__
 
 
 @pytest.mark.parametrize(("name", "path"), CASES)
