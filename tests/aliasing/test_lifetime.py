@@ -113,15 +113,19 @@ def test_one_decode_at_a_time_from_many_threads(stories: Path) -> None:
                 assert all(map(np.array_equal, pool.map(logits_of, models), expected))
 
 
-def test_a_decode_waits_for_the_lock_of_its_source(stories: Path) -> None:
-    done = threading.Event()
-
-    def decode() -> None:
-        llama.eval([1, 2, 3])
-        done.set()
-
-    with opened_alias(stories, PATH) as (source, model):
+@pytest.mark.parametrize("of", ["a llama", "a context"])
+def test_a_decode_waits_for_the_lock_of_its_source(of: str, stories: Path) -> None:
+    with opened_alias(stories, PATH) as (source, model), opened_context(model, 64, 64) as context:
         llama = model.llama(n_ctx=64)
+        done = threading.Event()
+
+        def decode() -> None:
+            if of == "a llama":
+                llama.eval([1, 2, 3])
+            else:
+                context.decode(Batch.of(TOKENS))
+            done.set()
+
         thread = threading.Thread(target=decode)
         with source.native.lock:
             thread.start()
