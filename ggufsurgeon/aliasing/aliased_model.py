@@ -16,7 +16,7 @@ from ggufsurgeon.engine.high_level import llama_over
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
-from ggufsurgeon.errors import AliasingUnavailableError
+from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
@@ -57,19 +57,21 @@ def alias(
     """The model of a layer path over the weights of `model`, which was loaded from `source`.
 
     Nothing is written, and no more is read than what a patch would not copy as it is. Raises
-    RefusedError and UsageError as `plan_patch`, UsageError when the file has changed since it was
-    loaded, and AliasingUnavailableError where aliased models cannot be: the path can then be run
-    routed.
+    RefusedError and UsageError as `plan_patch`, UsageError for another file than was loaded, or one
+    that has changed since, and AliasingUnavailableError where aliased models cannot be: the path
+    can then be run routed.
     """
+    _check_is_source(model, source)
     planned = plan_patch(source, path, scale_weights=scale_weights)
     tensors = tuple(planned_tensors(planned.write_plan, source))
     made = [tensor for tensor in tensors if tensor.shared_with is None]
     with model.native.lock:
-        model.check_unchanged()
+        model.on_trial()
         split = split_beside(model.options, planned.path.blocks, model.devices())
         with opened_virtual_file(planned.write_plan, made) as file:
             load = load_empty(file, model.path, [tensor.name for tensor in made], split)
         aliased = AliasedModel(model, planned.path, load)
+        aliased.on_suspect = model.on_suspect
         try:
             _share_weights(aliased, load, tensors)
             if any(placement.is_apart for placement in aliased.placements()):
@@ -79,6 +81,18 @@ def alias(
             aliased.free()
             raise
     return aliased
+
+
+def _check_is_source(model: Model, source: GgufFile) -> None:
+    """Raise UsageError unless `model` has the weights of the file `source`, under their names."""
+    if isinstance(model, AliasedModel):
+        raise UsageError(
+            f"{model.path}: this model is aliased and has its blocks in another order",
+            hint="Give the model that it was made from: its `source`.",
+        )
+    model.check_unchanged()
+    if source.path.resolve() != model.path.resolve():
+        raise UsageError(f"the model was loaded from {model.path}, and not from {source.path}")
 
 
 def _share_weights(

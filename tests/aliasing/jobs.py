@@ -54,3 +54,9 @@ def answer(
     for piece in pieces:
         reporter.emit(piece)
     return id(source), "".join(pieces)
+
+
+def decode_length(session: Session, file: Path, path: str, n: int, _reporter: Reporter) -> None:
+    source = session.model(file, Devices())
+    with alias_along(source, path) as model, opened_context(model, n, n) as context:
+        context.decode(Batch.of(np.zeros(n, dtype=np.int32)))
