@@ -7,7 +7,7 @@
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed
-    │   └── AliasingUnavailableError   this llama.cpp or system cannot run aliased models
+    ├── AliasingUnavailableError   8  this llama.cpp, or this system, cannot run aliased models
     └── EngineError           9  llama.cpp's process died, and no file is to blame
 
 A message says what is wrong and where; `state` says what the files look like now and
@@ -97,11 +97,13 @@ class MissingExtraError(GgufSurgeonError):
     exit_code = 8
 
 
-class AliasingUnavailableError(MissingExtraError):
+class AliasingUnavailableError(GgufSurgeonError):
     """This llama.cpp, or this system, cannot run a model over the weights of another.
 
     The same path can be run routed.
     """
+
+    exit_code = 8
 
 
 class EngineError(GgufSurgeonError):

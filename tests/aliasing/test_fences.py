@@ -18,7 +18,7 @@ from ggufsurgeon.engine import empty_load, layout_check, tensor_map
 from ggufsurgeon.engine.empty_buffer import BufferFunctions, BufferType
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
-from ggufsurgeon.errors import AliasingUnavailableError, MissingExtraError, RefusedError, UsageError
+from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.aliasing.opening import alias_along, opened_alias
 
@@ -166,9 +166,3 @@ def test_what_planning_refuses_is_refused_alike(stories: Path, tmp_path: Path) -
             alias_along(source, "0..9")
         with alias_along(source, PATH):
             pass
-
-
-def test_the_error_is_one_of_what_is_missing() -> None:
-    """It says that something is not at hand, not that the request is wrong."""
-    assert issubclass(AliasingUnavailableError, MissingExtraError)
-    assert not issubclass(AliasingUnavailableError, RefusedError)

@@ -109,7 +109,7 @@ def test_errors_come_back_whole_and_the_worker_goes_on() -> None:
 
 
 def test_every_class_of_error_comes_back() -> None:
-    assert len(ERRORS) == 8
+    assert len(ERRORS) == 9
     with Worker() as worker:
         for kind in ERRORS:
             error = kind("wrong", "bad", hint="do") if kind is MalformedFileError else kind("wrong")
