@@ -15,41 +15,22 @@ from tests.engine.serving import rpc_server
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-SLOW = (
-    "aliasing/test_devices.py",
-    "aliasing/test_exact.py",
-    "cli/test_divergence.py",
-    "engine/test_devices.py",
-    "workers/test_frozen_servers.py",
-    "engine/test_rpc_servers.py",
-    "multiple_choice/test_broken_off.py",
-    "multiple_choice/test_choices.py",
-    "routing/test_generation.py",
-    "scoring/test_divergence.py",
-    "scoring/test_other_architectures.py",
-    "scoring/test_perplexity.py",
-    "scoring/test_stores.py",
-    "scoring/test_two_models.py",
-    "verification/test_encoders.py",
-    "verification/test_equivalence.py",
-    "verification/test_footprint.py",
-    "verification/test_images.py",
-    "verification/test_matrix.py",
-    "verification/test_scaling.py",
-    "verification/test_slices.py",
-    "verification/test_tokens.py",
-    "verification/test_verify.py",
-    "writing/test_full_disk.py",
-    "writing/test_killed.py",
-)
-"""Modules that run models for long, or a process for each of many steps."""
 
 
+def pytest_configure() -> None:
+    """Give each parallel process of pytest one core: llama.cpp's threads wait by spinning."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "")[len("gw") :]
+    if number and hasattr(os, "sched_setaffinity"):
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[int(number) % len(cpus)]})
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow modules, which `scripts/test --fast` leaves out."""
+    """Keep a module in one process, with what its tests share; shares of a module are apart."""
     for item in items:
-        if str(item.path).endswith(SLOW):
-            item.add_marker(pytest.mark.slow)
+        share = getattr(item, "callspec", None) and item.callspec.params.get("share", "")  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}{share or 0}"))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.workers.worker import Worker
 from tests.aliasing.jobs import run_beside_written
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[str, str]]:

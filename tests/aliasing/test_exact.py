@@ -21,6 +21,8 @@ from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.routing.route import route
 from tests.aliasing.opening import alias_along, opened_alias
 
+pytestmark = pytest.mark.slow
+
 N_TOKENS = 48
 TOKENS = np.arange(1, N_TOKENS + 1, dtype=np.int32)
 PATHS = {

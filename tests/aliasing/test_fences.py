@@ -152,6 +152,7 @@ def test_a_model_that_is_aliased_itself(stories: Path) -> None:
         alias_along(model, PATH)
 
 
+@pytest.mark.slow
 def test_no_room_for_another_cache(smollm2: Path) -> None:
     """What is there goes on."""
     with opened_alias(smollm2, "0..29,24..29") as (_, model):

@@ -20,6 +20,8 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.verification.model_run import shakespeare
 
+pytestmark = pytest.mark.slow
+
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
 STORIES = ROOT / "fixtures/stories260K.gguf"
 SHORT = ("--text", "prose.txt", "--ctx", "64", "--chunks", "4")

@@ -14,6 +14,8 @@ from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT, Run
 from tests.engine.serving import rpc_server
 
+pytestmark = pytest.mark.slow
+
 TEXT = ROOT / "ggufsurgeon/verification/texts/shakespeare.txt"
 MIB_ROUNDING = 0.005 * 1024 * 1024 + 1
 NOTHING = {"blocks": (), "has_output": False, "n_bytes_kv": 0, "n_bytes_weights": 0}

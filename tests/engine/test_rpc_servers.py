@@ -19,6 +19,8 @@ from ggufsurgeon.errors import UsageError
 from tests.conftest import ROOT, Run
 from tests.engine.serving import Relay, fake_server, free_port, has_rpc, rpc_server
 
+pytestmark = pytest.mark.slow
+
 TEXT = ROOT / "ggufsurgeon/verification/texts/shakespeare.txt"
 Answer = Callable[[socket.socket], None]
 HELLO_ANSWER = struct.pack("<QBBBB", 28, 7, 0, 0, 0) + bytes(24)

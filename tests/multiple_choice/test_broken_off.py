@@ -20,6 +20,8 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.multiple_choice.task_results import MultipleChoiceResult
 
+pytestmark = pytest.mark.slow
+
 STORIES = ROOT / "fixtures/stories260K.gguf"
 JSONL = TASKS / "choices.jsonl"
 

@@ -36,6 +36,8 @@ from ggufsurgeon.statistics.estimate import mean_of
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.verification.expanding import expand, expand_named
 
+pytestmark = pytest.mark.slow
+
 THEIRS = json.loads((TASKS / "llama_perplexity.json").read_text())
 FIGURES = THEIRS["figures"]
 JSONL = TASKS / "choices.jsonl"

@@ -61,6 +61,7 @@ def test_a_picture_is_what_its_format_says(picture_format: str) -> None:
     assert drawn(picture_format).startswith(MAGIC[picture_format])
 
 
+@pytest.mark.slow
 def test_the_same_losses_give_the_same_bytes() -> None:
     """In this process and in others, at other times and with other hashes."""
     here = [sha256(drawn(each)).hexdigest() for each in FORMATS]

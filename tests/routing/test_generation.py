@@ -17,6 +17,8 @@ from tests.calls import patch
 from tests.conftest import ROOT
 from tests.verification.expanding import expand
 
+pytestmark = pytest.mark.slow
+
 PATHS = ["0..4", "0..3,1..4", "0..3", "4,3,2,1,0", "1..4,0..4"]
 SAMPLINGS = [Sampling(), Sampling(0.9, seed=7)]
 

@@ -321,6 +321,7 @@ def test_learned_positions_end_with_the_context(tmp_path: Path) -> None:
             next(route(model, LayerPath("0..7")).generate(tokens[:-4], 5))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_thousand_passes_take_no_more_memory_than_a_hundred() -> None:
     command = [sys.executable, "-m", "tests.routing.thousand"]

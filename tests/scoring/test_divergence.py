@@ -31,6 +31,8 @@ from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.scores import PairedScores
 from ggufsurgeon.verification.model_run import shakespeare
 
+pytestmark = pytest.mark.slow
+
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["divergences"]
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
 SHORT = TextSettings(64, 4)

@@ -36,6 +36,8 @@ from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.workers.runner import InProcess
 from tests.verification.expanding import expand_named
 
+pytestmark = pytest.mark.slow
+
 TEXT = shakespeare()[:20_000]
 SETTINGS = TextSettings(n_ctx=64, n_chunks=5, n_batch=128)
 ONE_THREAD = Devices(n_threads=1)

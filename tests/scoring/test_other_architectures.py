@@ -34,6 +34,8 @@ from ggufsurgeon.scoring.perplexity import measure_perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.scoring.test_divergence import as_printed
 
+pytestmark = pytest.mark.slow
+
 PINNED = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())
 SHAPE = ("n_ctx", "n_chunks", "n_batch")
 ONE_THREAD = Devices(n_threads=1)

@@ -26,6 +26,8 @@ from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 
+pytestmark = pytest.mark.slow
+
 FIGURES = json.loads((ROOT / "fixtures/llama_perplexity.json").read_text())["figures"]
 Write = Callable[..., Path]
 

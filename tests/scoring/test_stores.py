@@ -32,6 +32,8 @@ from ggufsurgeon.scoring.results import PartialResult, PathResult
 from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 
+pytestmark = pytest.mark.slow
+
 STORIES = ROOT / "fixtures/stories260K.gguf"
 SETTINGS = TextSettings(n_ctx=64, n_chunks=7, n_batch=128)
 TEXT = shakespeare()[:20_000]

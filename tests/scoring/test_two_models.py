@@ -32,6 +32,8 @@ from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.workers.runner import InProcess
 
+pytestmark = pytest.mark.slow
+
 ONE_THREAD = Devices(n_threads=1)
 """A small model gains nothing by two, which wait for each other."""
 SETTINGS = TextSettings(n_ctx=64, n_chunks=7, n_batch=128)

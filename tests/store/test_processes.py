@@ -63,6 +63,7 @@ def test_a_writer_waits_for_another(tmp_path: Path) -> None:
     assert_holds(store, 2)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """What a process said it had committed is there, in one piece, and is gone on with."""
     store, rng, n_known = tmp_path / "scores.db", random.Random(0), 0

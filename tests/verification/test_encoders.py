@@ -13,6 +13,8 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 
+pytestmark = pytest.mark.slow
+
 HEADERS = ROOT / "fixtures/arch_headers"
 ENCODERS = runpy.run_path(str(ROOT / "fixtures/make_encoder_headers.py"))
 STEMS = sorted(ENCODERS["ENCODERS"])

@@ -23,6 +23,8 @@ from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
 from ggufsurgeon.verification.runs import run_both
 
+pytestmark = pytest.mark.slow
+
 PATH = LayerPath("0..4,3..7")
 
 

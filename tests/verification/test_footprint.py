@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(path.stem for path in (ROOT / "fixtures/arch_headers").glob("*.gguf"))
 NOT_KNOWN = {"deepseek32", "deepseek4", "dots3note", "glm-dsa", "glm5-next", "hrm_text"}
 NOT_KNOWN |= {"graniteswitch", "hy_v4", "minimax-01", "minimax-m3", "qwen4exp"}

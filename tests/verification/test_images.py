@@ -24,6 +24,8 @@ from tests.verification.expanding import expand
 from tests.verification.matrix import plain_results
 from tests.verification.variants import vary
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 QWEN, GRANITE = "qwen3vl-dense@set=n_deepstack_layers:3", "granite-dense@array=deepstack_mapping"

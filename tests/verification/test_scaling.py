@@ -24,6 +24,8 @@ from tests.conftest import ROOT, Run
 from tests.verification.expanding import expand
 from tests.verification.variants import vary
 
+pytestmark = pytest.mark.slow
+
 HEADER = ROOT / "fixtures/arch_headers/gemma3-dense.gguf"
 N_TOKENS = 40
 AWAY = LayerPath.of([*range(33), *range(29, 62)])

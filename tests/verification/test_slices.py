@@ -16,6 +16,8 @@ from tests.calls import patch
 from tests.planning.test_slices import PROJECTION, TOKENS, gemma4
 from tests.writing.plans import Watcher
 
+pytestmark = pytest.mark.slow
+
 PATH = LayerPath.of([0, 1, 2, 1, 2, 4, 3])
 N_BLOCKS, N_TOKENS, SLICE_N_BYTES = 5, 7, 2 * 34
 Write = Callable[..., Path]

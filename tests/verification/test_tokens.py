@@ -26,6 +26,8 @@ from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.verification.sentencepiece_tokens import tokens_by_sentencepiece
 from ggufsurgeon.verification.tokens import Tokens, check_tokens, first_difference, read_text
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 ODD = "Äpfel, 日本語 🦙!\t\t x  y\r\n\n\n  z ▁ <s> </s> <0x41> \x00.".encode()
 """Of every kind: byte tokens, runs of spaces, what looks like a special token."""

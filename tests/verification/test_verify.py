@@ -16,6 +16,8 @@ from tests.builders import ARRAY, STRING, U32, gguf, llama_model, llama_pairs, p
 from tests.calls import patch
 from tests.conftest import Run
 
+pytestmark = pytest.mark.slow
+
 PATH = LayerPath.of([0, 1, 2, 3, 2, 3, 4])
 Write = Callable[..., Path]
 

@@ -17,6 +17,8 @@ from ggufsurgeon.workers.worker import Worker
 from tests.engine.serving import Relay, fake_server, rpc_server, rpc_server_process
 from tests.workers.jobs import add, decode_for, decode_for_ever, is_alive, wait_in_native_code
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 2.0
 
 

@@ -23,6 +23,8 @@ from tests.calls import patch
 from tests.conftest import Run, is_root
 from tests.writing.plans import listing, plan_over, result_of, sparse_model
 
+pytestmark = pytest.mark.slow
+
 Act = Callable[[], object]
 N_BYTES = 2 << 20
 OLD = b"old"

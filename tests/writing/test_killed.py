@@ -22,6 +22,8 @@ from tests.conftest import ROOT
 from tests.writing.dying import OVER
 from tests.writing.plans import listing, result_of, sparse_model, temporaries
 
+pytestmark = pytest.mark.slow
+
 OLD = b"old"
 N_BYTES = 40 << 20
 """Of a block: writing takes about as long as starting the program."""
