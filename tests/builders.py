@@ -107,3 +107,14 @@ def llama_pairs(n_blocks: int, *more: bytes, order: str = "<") -> list[bytes]:
 def llama_model(n_blocks: int, *more: bytes) -> bytes:
     """A whole, though useless, `llama` model of n blocks."""
     return gguf(llama_pairs(n_blocks, *more), block_tensors(n_blocks))
+
+
+def with_text(data: bytes, key: str, text: str) -> bytes:
+    """A little-endian file with one more pair of metadata, first in its header.
+
+    The text gets spaces behind it, so that the tensor data keep their alignment of 32 bytes.
+    """
+    n_pairs = struct.unpack_from("<Q", data, 16)[0]
+    spaces = -len(pair(key, STRING, text)) % 32
+    added = pair(key, STRING, text + " " * spaces)
+    return data[:16] + struct.pack("<Q", n_pairs + 1) + added + data[24:]

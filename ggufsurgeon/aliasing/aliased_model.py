@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ggufsurgeon.aliasing.placement import Placement, placements, split_beside
 from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, planned_tensors
 from ggufsurgeon.aliasing.virtual_file import opened_virtual_file
+from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.engine.context import uses_flash_attention
 from ggufsurgeon.engine.empty_load import EmptyLoad, EmptyWeight, load_empty
 from ggufsurgeon.engine.high_level import llama_over
@@ -18,8 +22,7 @@ from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memo
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 
 
 class AliasedModel(Model):
@@ -30,10 +33,11 @@ class AliasedModel(Model):
     model of it does.
     """
 
-    def __init__(self, source: Model, layer_path: LayerPath, load: EmptyLoad) -> None:
+    def __init__(self, source: Model, planned: PatchPlan, load: EmptyLoad) -> None:
         super().__init__(load.handle, source.path, source.options, load.use, source.native)
+        self._write_plan = planned.write_plan
         self.source = source
-        self.layer_path = layer_path
+        self.layer_path = planned.path
         """The source's block of each position, MTP blocks included."""
 
     def __enter__(self) -> AliasedModel:
@@ -41,6 +45,15 @@ class AliasedModel(Model):
 
     def __exit__(self, *_: object) -> None:
         self.free()
+
+    @cached_property
+    def file(self) -> GgufFile:
+        """The header of the planned file, which no file on disk has."""
+        plan = self._write_plan
+        header, n_bytes = parse_header(plan.header, str(self.path))
+        digest = hashlib.sha256(plan.header[:n_bytes]).hexdigest()
+        layout = lay_out(header, n_bytes, plan.n_bytes, str(self.path))
+        return GgufFile(self.path, header, n_bytes, digest, layout)
 
     def placements(self) -> tuple[Placement, ...]:
         """Where the weights and the cache of each position are."""
@@ -51,26 +64,24 @@ class AliasedModel(Model):
         return llama_over(self, **options)
 
 
-def alias(
-    model: Model, source: GgufFile, path: AnyPath, *, scale_weights: bool = False
-) -> AliasedModel:
-    """The model of a layer path over the weights of `model`, which was loaded from `source`.
+def alias(model: Model, path: AnyPath, *, scale_weights: bool = False) -> AliasedModel:
+    """The model of a layer path over the weights of `model`.
 
     Nothing is written, and no more is read than what a patch would not copy as it is. Raises
-    RefusedError and UsageError as `plan_patch`, UsageError for another file than was loaded, or one
-    that has changed since, and AliasingUnavailableError where aliased models cannot be: the path
+    RefusedError and UsageError as `plan_patch`, UsageError for a file that has changed since it was
+    loaded, and AliasingUnavailableError where aliased models cannot be: the path
     can then be run routed.
     """
-    _check_is_source(model, source)
-    planned = plan_patch(source, path, scale_weights=scale_weights)
-    tensors = tuple(planned_tensors(planned.write_plan, source))
+    _check_is_source(model)
+    planned = plan_patch(model.file, path, scale_weights=scale_weights)
+    tensors = tuple(planned_tensors(planned.write_plan, model.file))
     made = [tensor for tensor in tensors if tensor.shared_with is None]
     with model.native.lock:
         model.on_trial()
         split = split_beside(model.options, planned.path.blocks, model.devices())
         with opened_virtual_file(planned.write_plan, made) as file:
             load = load_empty(file, model.path, [tensor.name for tensor in made], split)
-        aliased = AliasedModel(model, planned.path, load)
+        aliased = AliasedModel(model, planned, load)
         aliased.on_suspect = model.on_suspect
         try:
             _share_weights(aliased, load, tensors)
@@ -83,16 +94,14 @@ def alias(
     return aliased
 
 
-def _check_is_source(model: Model, source: GgufFile) -> None:
-    """Raise UsageError unless `model` has the weights of the file `source`, under their names."""
+def _check_is_source(model: Model) -> None:
+    """Raise UsageError unless `model` has the weights of its file, under their names."""
     if isinstance(model, AliasedModel):
         raise UsageError(
             f"{model.path}: this model is aliased and has its blocks in another order",
             hint="Give the model that it was made from: its `source`.",
         )
     model.check_unchanged()
-    if source.path.resolve() != model.path.resolve():
-        raise UsageError(f"the model was loaded from {model.path}, and not from {source.path}")
 
 
 def _share_weights(

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ggufsurgeon.cli.chat import chat
 from ggufsurgeon.cli.choose import choose
 from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
@@ -17,6 +18,7 @@ from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
+from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error
 from ggufsurgeon.cli.verify import verify
 from ggufsurgeon.errors import GgufSurgeonError, MissingExtraError
@@ -31,7 +33,7 @@ app = typer.Typer(
     "5 write failed (destination as it was), 7 verification failed, "
     "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
 )
-for command in (inspect, plan, patch, verify, perplexity, generate, choose):
+for command in (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose):
     app.command(context_settings=HELP_OPTIONS)(command)
 
 

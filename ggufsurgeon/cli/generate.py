@@ -8,6 +8,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.options import (
+    LAYER_PATH,
     Drops,
     GpuLayers,
     Json,
@@ -23,10 +24,9 @@ from ggufsurgeon.cli.options import (
     device_options,
     optional_layer_path,
 )
-from ggufsurgeon.cli.serializers import speech_as_json
+from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.serializers import generated_text_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
-
-SAMPLING = "Sampling"
 
 
 def generate(
@@ -38,6 +38,15 @@ def generate(
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
+    routed: Annotated[
+        bool,
+        typer.Option(
+            "--routed",
+            help="Route the path through the unmodified model, pass by pass, as `verify` does "
+            "(slower).",
+            rich_help_panel=LAYER_PATH,
+        ),
+    ] = False,
     n_tokens: Annotated[
         int,
         typer.Option(
@@ -50,39 +59,10 @@ def generate(
             help="Maximum number of tokens to generate.",
         ),
     ] = 128,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            "--temperature",
-            "--temp",
-            min=0,
-            help="Sampling temperature (0: greedy).",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = 0.0,
-    top_k: Annotated[
-        int,
-        typer.Option(
-            "--top-k", min=1, help="Sample from the K most likely tokens.", rich_help_panel=SAMPLING
-        ),
-    ] = 40,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            "--top-p", min=0, max=1, help="Nucleus (top-p) threshold.", rich_help_panel=SAMPLING
-        ),
-    ] = 0.95,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            "-s",
-            min=0,
-            max=2**32 - 2,
-            help="Random seed of the sampling.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = 0,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 40,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -98,13 +78,16 @@ def generate(
             optional_layer_path(window, times, drop, layers),
             max_tokens=n_tokens,
             sampling=gs.Sampling(temperature, top_k, top_p, seed),
+            routed=routed,
             on_text=None if json else print_piece,
         )
     if json:
-        print_json(speech_as_json(result))
+        print_json(generated_text_as_json(result))
         return
     print_text("")
+    if result.why_routed:
+        print_note(f"routed, since the path cannot be run aliased: {result.why_routed}")
     print_note(
-        f"{result.n_tokens} tokens along {result.layer_path}, the first after "
+        f"{result.n_tokens} tokens along {result.layer_path} ({result.execution}), the first after "
         f"{result.seconds_to_first:.1f} s, then {result.tokens_per_second:.1f} tokens/s"
     )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.device_use import DeviceUse
+    from ggufsurgeon.inference.text import GeneratedText
     from ggufsurgeon.multiple_choice.task_results import (
         MultipleChoiceResult,
         PairedDifference,
         TaskResult,
     )
-    from ggufsurgeon.routing.speaking import Speech
     from ggufsurgeon.sizing.prediction import DeviceLoad
     from ggufsurgeon.statistics.divergence import Comparison, Spread
     from ggufsurgeon.statistics.estimate import Estimate
@@ -156,15 +156,17 @@ def _task_result_as_json(result: TaskResult) -> Json:
     }
 
 
-def speech_as_json(speech: Speech) -> Json:
+def generated_text_as_json(generated: GeneratedText) -> Json:
     """A generated text, with its rate in tokens per second."""
     return {
-        "layer_path": speech.layer_path,
-        "text": speech.text,
-        "n_prompt": speech.n_prompt,
-        "n_tokens": speech.n_tokens,
-        "seconds_to_first": speech.seconds_to_first,
-        "tokens_per_second": speech.tokens_per_second,
+        "layer_path": generated.layer_path,
+        "execution": generated.execution,
+        "text": generated.text,
+        "tokens": list(generated.tokens),
+        "n_prompt": generated.n_prompt,
+        "n_tokens": generated.n_tokens,
+        "seconds_to_first": generated.seconds_to_first,
+        "tokens_per_second": generated.tokens_per_second,
     }
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.device_use import DeviceUse, UseLog
 from ggufsurgeon.engine.devices import add_rpc_servers
 from ggufsurgeon.engine.heartbeat import awaiting
@@ -90,6 +91,11 @@ class Model:
         """The native model. Raises UsageError once it was freed."""
         return self.native.handle
 
+    @cached_property
+    def file(self) -> GgufFile:
+        """The header of the file that the model was loaded from, or of an aliased model's plan."""
+        return open_gguf(self.path)
+
     def free(self) -> None:
         """Free the native model and its contexts; every later use raises UsageError."""
         self.native.free()
@@ -157,7 +163,7 @@ class Model:
 
     def check_context(self, n_tokens: int) -> None:
         """Raise UsageError for more tokens than the model has learned positions for."""
-        if n_tokens > self.n_ctx_train and has_learned_positions(open_gguf(self.path).header):
+        if n_tokens > self.n_ctx_train and has_learned_positions(self.file.header):
             raise UsageError(
                 f"{self.path} has positions for {self.n_ctx_train} tokens, and {n_tokens} are asked"
             )

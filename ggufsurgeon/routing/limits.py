@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -20,7 +19,7 @@ class Limits:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._models = models
-        self._files = [open_gguf(model.path) for model in models]
+        self._files = [model.file for model in models]
         self._rules = ModelRules(self._files[0], find_blocks(self._files[0]))
         self.crossing = has_crossing(self._files[0])
         """Whether more than the residual stream may reach later blocks."""

@@ -37,14 +37,17 @@ class InProcess:
     An abort of llama.cpp ends the process, and a frozen RPC server blocks it without a limit.
     """
 
+    is_lost = False
+    """Its models are gone when it is itself."""
+
     def __init__(self) -> None:
-        self._session = Session()
+        self.session = Session()
 
     def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.__exit__()
+        self.session.__exit__()
 
     def run(
         self,
@@ -54,7 +57,7 @@ class InProcess:
         on_result: Callable[[Any], object] | None = None,
     ) -> T:
         """Run a job here. Raises what the job raises, and UsageError after the `with` block."""
-        return job(self._session, *arguments, _LocalReporter(progress, on_result))
+        return job(self.session, *arguments, _LocalReporter(progress, on_result))
 
 
 class _LocalReporter:

@@ -31,6 +31,9 @@ class Session:
         self._on_suspect = on_suspect or (lambda _path: None)
         self._loaded: dict[tuple[Path, Devices], tuple[Model, ExitStack]] = {}
         self._is_closed = False
+        self.kept: dict[str, Any] = {}
+        """Objects that a job keeps for later ones, by name. They are forgotten when a model is
+        freed, which frees the native contexts of it too."""
 
     def __enter__(self) -> Session:
         return self
@@ -68,5 +71,6 @@ class Session:
             self._free(key)
 
     def _free(self, key: tuple[Path, Devices]) -> None:
+        self.kept.clear()
         _, stack = self._loaded.pop(key)
         stack.close()

@@ -66,6 +66,11 @@ class Worker:
         """The process id; None while no process runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the process ended in a job, and its models with it: no job can follow."""
+        return bool(self._lost_in)
+
     def run(
         self,
         job: Callable[..., T],

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
-from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.engine.tensor import Tensor
 from ggufsurgeon.engine.tensor_map import weights_of
@@ -16,8 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 def alias_along(source: Model, path: str, *, scale_weights: bool = False) -> AliasedModel:
     """The model of a layer path over the weights of a loaded one."""
-    file = open_gguf(source.path)
-    return alias(source, file, LayerPath(path), scale_weights=scale_weights)
+    return alias(source, LayerPath(path), scale_weights=scale_weights)
 
 
 @contextmanager

@@ -13,13 +13,11 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.aliasing import aliased_model
-from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine import empty_load, layout_check, tensor_map
 from ggufsurgeon.engine.empty_buffer import BufferFunctions, BufferType
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError
-from ggufsurgeon.layer_path.path import LayerPath
 from tests.aliasing.opening import alias_along, opened_alias
 
 PATH = "0..2,1..4"
@@ -131,16 +129,6 @@ def test_a_file_that_changed_since_it_was_loaded(stories: Path, tmp_path: Path) 
             changed.write(bytes(32))
         with pytest.raises(UsageError, match="has changed since it was loaded"):
             alias_along(source, PATH)
-
-
-def test_a_file_that_the_model_was_not_loaded_from(stories: Path, tmp_path: Path) -> None:
-    copyfile(stories, tmp_path / "other.gguf")
-    other = open_gguf(tmp_path / "other.gguf")
-    with (
-        loaded_model(stories, Devices()) as source,
-        pytest.raises(UsageError, match=r"and not from .*other\.gguf"),
-    ):
-        aliased_model.alias(source, other, LayerPath(PATH))
 
 
 def test_a_model_that_is_aliased_itself(stories: Path) -> None:

@@ -97,7 +97,7 @@ def judge(
     except MalformedFileError as error:
         return "unloadable", str(error)
     if file is not None:
-        with alias(source, file, path) as aliased:
+        with alias(source, path) as aliased:
             difference = float(np.abs(result - results_of(aliased, tokens)).max())
         if difference != 0.0:
             return "wrong", f"greatest difference of the aliased model {difference}"

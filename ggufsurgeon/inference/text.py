@@ -1,4 +1,4 @@
-"""Text generated from a prompt along a layer path: a job for a runner."""
+"""Text that continues a prompt along a layer path."""
 
 from __future__ import annotations
 
@@ -10,26 +10,37 @@ from pathlib import Path
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.inference.execution import opened_execution
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.routing.route import route
 from ggufsurgeon.workers.session import Reporter, Session
 
 
 @dataclass(frozen=True)
-class Speech:
+class GeneratedText:
     """The text that a model generated, and how fast."""
 
     layer_path: str
+    execution: str
+    """`plain` for the unmodified model, else `aliased` or `routed`."""
+    why_routed: str
+    """The reason that the path could not be aliased; empty where it was, or routing was asked."""
     text: str
+    tokens: tuple[int, ...]
+    """Ids of the generated tokens."""
     n_prompt: int
-    n_tokens: int
+    """Number of tokens of the prompt."""
     seconds_to_first: float
     """Time for making the contexts, running the prompt and drawing the first token."""
     tokens_per_second: float
     """Rate of the tokens after the first; 0 when there are none."""
 
+    @property
+    def n_tokens(self) -> int:
+        """Number of generated tokens."""
+        return len(self.tokens)
 
-def speak(
+
+def generate_text(
     session: Session,
     path: Path,
     layer_path: LayerPath,
@@ -37,8 +48,9 @@ def speak(
     n_tokens: int,
     sampling: Sampling,
     options: Devices,
+    routed: bool,
     reporter: Reporter,
-) -> Speech:
+) -> GeneratedText:
     """Generate up to `n_tokens` tokens after the prompt; each piece of text is emitted as it comes.
 
     Raises UsageError for a model that does not continue texts.
@@ -46,19 +58,29 @@ def speak(
     model = session.model(path, options)
     if model.no_text:
         raise UsageError(f"{path} cannot continue a text: {model.no_text}")
-    tokens = model.tokenize(prompt)
+    prompt_tokens = model.tokenize(prompt)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text, times = "", [time.perf_counter()]
-    for token in route(model, layer_path).generate(tokens, n_tokens, sampling):
-        piece = decoder.decode(model.text_of(token))
-        reporter.emit(piece)
-        text += piece
-        times.append(time.perf_counter())
-    return Speech(str(layer_path), text, len(tokens), len(times) - 1, *_speed(times))
+    text, tokens, times = "", [], [time.perf_counter()]
+    with opened_execution(model, layer_path, routed=routed) as execution:
+        for token in execution.route.generate(prompt_tokens, n_tokens, sampling):
+            piece = decoder.decode(model.text_of(token))
+            reporter.emit(piece)
+            text += piece
+            tokens.append(token)
+            times.append(time.perf_counter())
+    return GeneratedText(
+        str(layer_path),
+        execution.kind,
+        execution.why_routed,
+        text,
+        tuple(tokens),
+        len(prompt_tokens),
+        *_speed(times),
+    )
 
 
 def _speed(times: list[float]) -> tuple[float, float]:
-    """Seconds to the first token, and tokens per second behind it."""
+    """Seconds to the first token, and tokens per second after it."""
     if len(times) < 2:
         return 0.0, 0.0
     rest = times[-1] - times[1]

@@ -1,0 +1,42 @@
+"""A model over a runner: what every method of a loaded model needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.resolving import resolve_path
+from ggufsurgeon.rules.blocks import find_blocks
+
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.workers.runner import InProcess
+    from ggufsurgeon.workers.worker import Worker
+
+
+class ModelOverRunner:
+    """A file, the devices that it is loaded on, and the runner that loads it."""
+
+    def __init__(self, file: GgufFile, devices: Devices, runner: Worker | InProcess) -> None:
+        self._file = file
+        self._devices = devices
+        self._runner = runner
+
+    @property
+    def path(self) -> Path:
+        """The file of the model."""
+        return self._file.path
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker process has ended, with the model: load the model again."""
+        return self._runner.is_lost
+
+    def _over(self, path: AnyPath | None) -> LayerPath:
+        """A layer path of this model in full; None is that of the unmodified model."""
+        if path is None:
+            return LayerPath.identity(find_blocks(self._file).n_trunk)
+        return resolve_path(self._file, path)

@@ -1,0 +1,111 @@
+"""`ggufsurgeon chat`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Optional
+
+import typer
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.conversation import Conversation
+from ggufsurgeon.cli.options import (
+    Drops,
+    GpuLayers,
+    Layers,
+    Quiet,
+    Rpc,
+    Source,
+    TensorSplit,
+    Threads,
+    Times,
+    Windows,
+    check_context,
+    device_options,
+    optional_layer_path,
+)
+from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.terminal import print_note
+
+
+def chat(
+    model: Source,
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    system: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        typer.Option(
+            "--system-prompt", "-sys", metavar="TEXT", help="System prompt of the conversation."
+        ),
+    ] = None,
+    n_tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--tokens",
+            "-n",
+            "--predict",
+            "--n-predict",
+            metavar="N",
+            min=1,
+            help="Maximum number of tokens of an answer.",
+            show_default="what the context has room for",
+        ),
+    ] = None,
+    ctx: ContextSize = None,
+    chat_format: ChatFormat = None,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 40,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    threads: Threads = None,
+    rpc: Rpc = None,
+    quiet: Quiet = False,
+) -> None:
+    """Chat with a model along a layer path, without writing a file."""
+    from ggufsurgeon.inference.contexts import ContextSettings
+
+    file = gs.open(model)
+    if ctx is not None:
+        check_context(file, ctx)
+    path = optional_layer_path(window, times, drop, layers)
+    sampling = {
+        "max_tokens": n_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
+    with gs.load(model, devices) as loaded:
+        settings = ContextSettings(ctx, chat_format)
+        talk = Conversation(file, loaded, path, settings, sampling, system)
+        talk.start()
+        for line in _lines():
+            if not talk.take(line):
+                return
+
+
+def _lines() -> Iterator[str]:
+    """Lines that the user types, until the end of the input."""
+    if sys.stdin is None:
+        return
+    is_typed = sys.stdin.isatty()
+    if is_typed:
+        with suppress(ImportError):  # where it exists, input() keeps a history and can be edited
+            import readline  # noqa: F401
+    while True:
+        try:
+            yield input("> " if is_typed else "")
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            print_note("/quit or Ctrl-D ends the conversation")

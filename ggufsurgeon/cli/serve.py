@@ -1,0 +1,133 @@
+"""`ggufsurgeon serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Optional
+
+import typer
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.options import (
+    GpuLayers,
+    Quiet,
+    Rpc,
+    Source,
+    TensorSplit,
+    Threads,
+    check_context,
+    device_options,
+)
+from ggufsurgeon.cli.terminal import print_note, print_warning
+from ggufsurgeon.errors import MissingExtraError, UsageError
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.path import LayerPath
+
+SERVER = "Server"
+
+
+def serve(
+    model: Source,
+    models: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        typer.Option(
+            "--model",
+            metavar="NAME=LAYERS",
+            help="Name for a layer path over the model. May be given several times.",
+            show_default="the model alone",
+        ),
+    ] = None,
+    alias: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--alias",
+            "-a",
+            metavar="NAME",
+            help="Name of the unmodified model.",
+            show_default="the file name without .gguf",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, help="Port (0: any).", rich_help_panel=SERVER),
+    ] = 8080,
+    api_key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--api-key",
+            metavar="KEY",
+            envvar="LLAMA_API_KEY",
+            help="Key that clients must give.",
+            rich_help_panel=SERVER,
+        ),
+    ] = None,
+    ctx: ContextSize = None,
+    chat_format: ChatFormat = None,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    threads: Threads = None,
+    rpc: Rpc = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve a model and layer paths over it, by OpenAI's API, from one copy of the weights."""
+    file = gs.open(model)
+    if ctx is not None:
+        check_context(file, ctx)
+    paths = _paths(alias or model.name.removesuffix(".gguf"), models or [])
+    for path in paths.values():
+        if path is not None:
+            file.plan(path)  # what is refused is refused before the model is loaded
+    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
+    _check_extra()
+    from ggufsurgeon.inference.contexts import ContextSettings
+    from ggufsurgeon.serving.http_server import listening, run
+    from ggufsurgeon.serving.service import Service
+
+    if api_key is None and not _is_loopback(host):
+        print_warning(f"{host} can be reached from other machines, and no --api-key is given")
+    listener = listening(host, port)
+    service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
+    print_note(f"loading {model}")
+    service.start()
+    address = f"http://{host}:{listener.getsockname()[1]}/v1"
+    print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
+    try:
+        run(service, listener, api_key)
+    except Interrupted:  # raised again behind the last request: the way that a server ends
+        print_note("stopped")
+
+
+def _paths(source: str, models: list[str]) -> dict[str, AnyPath | None]:
+    """The layer paths by name; None for the unmodified model, which comes first."""
+    paths: dict[str, AnyPath | None] = {source: None}
+    for text in models:
+        name, equals, layers = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--model {text}: expected NAME=LAYERS, such as rys=0..16,10..29")
+        if name in paths:
+            raise UsageError(f"--model {text}: the name {name} is given twice")
+        paths[name] = LayerPath(layers)
+    return paths
+
+
+def _check_extra() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "the server needs packages that are not installed",
+            hint="pip install 'ggufsurgeon[serve]'",
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

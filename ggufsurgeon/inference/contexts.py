@@ -1,0 +1,86 @@
+"""Contexts that a session keeps between requests, each a `llama_cpp.Llama` under a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
+from ggufsurgeon.engine.chat_template import template_errors_told
+from ggufsurgeon.engine.high_level import llama_over
+from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.inference.execution import is_plain
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.workers.session import Session
+
+DEFAULT_N_CTX = 4096
+
+
+@dataclass(frozen=True)
+class ContextSettings:
+    """The size of a context and the chat template of its conversations."""
+
+    n_ctx: int | None = None
+    """Tokens of the context; None for 4096, or for all of a model that was trained on fewer."""
+    chat_format: str | None = None
+    """A chat format of llama-cpp-python, such as `chatml`; None for the template in the file."""
+
+
+@dataclass(frozen=True)
+class ContextKey:
+    """What a context is made of. A name under which another is asked for gets a new context."""
+
+    path: Path
+    layer_path: LayerPath
+    devices: Devices
+    settings: ContextSettings
+    has_embeddings: bool = False
+
+
+@dataclass(frozen=True)
+class KeptContext:
+    """A context, and the model that it runs."""
+
+    key: ContextKey
+    model: Model
+    llama: Any
+
+    def close(self) -> None:
+        """Free the context, and the model if it is an alias of another."""
+        self.llama.close()
+        if isinstance(self.model, AliasedModel):
+            self.model.free()
+
+
+def context_named(session: Session, name: str, key: ContextKey) -> KeptContext:
+    """The context under `name`; it is made when first asked for, or when `key` has changed.
+
+    Raises RefusedError and AliasingUnavailableError for a path that cannot be aliased, UsageError
+    where memory does not suffice or the chat template cannot be used.
+    """
+    source = session.model(key.path, key.devices)
+    kept: KeptContext | None = session.kept.get(name)
+    if kept is not None and kept.key == key:
+        return kept
+    if kept is not None:
+        del session.kept[name]
+        kept.close()
+    session.kept[name] = made = _make(source, key)
+    return made
+
+
+def _make(source: Model, key: ContextKey) -> KeptContext:
+    model = source
+    if not is_plain(source, key.layer_path):
+        model = alias(source, key.layer_path)
+    n_ctx = key.settings.n_ctx or min(DEFAULT_N_CTX, model.n_ctx_train or DEFAULT_N_CTX)
+    model.check_context(n_ctx)
+    with template_errors_told(key.path):
+        llama = llama_over(
+            model,
+            n_ctx=n_ctx,
+            chat_format=key.settings.chat_format,
+            embedding=key.has_embeddings,
+        )
+    return KeptContext(key, model, llama)

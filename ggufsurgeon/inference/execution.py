@@ -1,0 +1,52 @@
+"""How a layer path is run: as the loaded model itself, aliased over its weights, or routed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ggufsurgeon.aliasing.aliased_model import alias
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.routing.route import Route, route
+from ggufsurgeon.rules.blocks import find_blocks
+
+PLAIN, ALIASED, ROUTED = "plain", "aliased", "routed"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A layer path that is ready to run."""
+
+    route: Route
+    kind: str
+    """`plain`, `aliased` or `routed`."""
+    why_routed: str = ""
+    """The reason that the path could not be aliased."""
+
+
+def is_plain(model: Model, layer_path: LayerPath) -> bool:
+    """Whether the path is that of the unmodified model."""
+    return layer_path == LayerPath.identity(find_blocks(model.file).n_trunk)
+
+
+@contextmanager
+def opened_execution(
+    model: Model, layer_path: LayerPath, *, routed: bool = False
+) -> Iterator[Execution]:
+    """Run `layer_path` aliased; routed where that is asked or aliasing cannot be.
+
+    Raises RefusedError for a path that neither way runs exactly, with routing's reason.
+    """
+    if routed or is_plain(model, layer_path):
+        yield Execution(route(model, layer_path), ROUTED if routed else PLAIN)
+        return
+    try:
+        aliased = alias(model, layer_path)
+    except (AliasingUnavailableError, RefusedError) as error:
+        yield Execution(route(model, layer_path), ROUTED, str(error))
+        return
+    with aliased:
+        yield Execution(route(aliased, LayerPath.identity(len(layer_path.blocks))), ALIASED)

@@ -1,0 +1,44 @@
+"""Running the app: the port, and the end."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.serving.app import make_app
+from ggufsurgeon.serving.service import Service
+
+GRACE_SECONDS = 30
+"""How long requests under way may go on after the first signal to stop."""
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens on the address. Raises UsageError when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"{host}:{port} cannot be listened on: {reason}", hint="Choose another port."
+        ) from None
+    return listener
+
+
+def run(service: Service, listener: socket.socket, api_key: str | None) -> None:
+    """Serve until SIGINT or SIGTERM; then requests under way have 30 s to finish.
+
+    A second signal ends them at once.
+    """
+    config = uvicorn.Config(
+        make_app(service, api_key), log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        service.close()

@@ -1,0 +1,142 @@
+"""`chat` as a user sees it, through a pipe and in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from tests.cli.failing import assert_told
+from tests.conftest import ROOT, Run
+from tests.serving.server import answers_of_file
+
+OPTIONS = ("--chat-format", "chatml", "--ctx", "512", "--temperature", "0", "--tokens", "16")
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return done.stdout.splitlines()
+
+
+def test_each_path_answers_as_its_written_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
+    """The first answers of conversations, since what is said before matters."""
+    surgeon("patch", stories, "patched.gguf", "--window", "1:3")
+    typed = "Hello\n/reset\n/path plain\nHello\n/reset\n/path 0..2,1..4\nHello\n"
+    done = surgeon("chat", stories, "--window", "1:3", *OPTIONS, input=typed)
+    assert done.returncode == 0, done.stderr
+    (patched,) = answers_of_file(tmp_path / "patched.gguf", ["Hello"], 16)
+    (plain,) = answers_of_file(stories, ["Hello"], 16)
+    assert done.stdout == "".join(f"{text}\n" for text in (patched, plain, patched))
+    assert "layer path: 0..2,1..4" in done.stderr and "tokens/s" in done.stderr
+
+
+def test_what_was_said_is_remembered_until_reset(stories: Path, surgeon: Run) -> None:
+    typed = "Hello\nHello\n/reset\nHello\n/quit\nnot read\n"
+    first, second, third = answers(surgeon("chat", stories, *OPTIONS, input=typed))
+    assert first == third != second
+
+
+def test_a_system_prompt_stays(stories: Path, surgeon: Run) -> None:
+    told = surgeon("chat", stories, *OPTIONS, "-sys", "Lily", input="Hello\n/reset\nHello\n")
+    first, second = answers(told)
+    assert first == second != answers(surgeon("chat", stories, *OPTIONS, input="Hello\n"))[0]
+
+
+def test_mistakes_do_not_end_the_conversation(stories: Path, surgeon: Run) -> None:
+    long = "word " * 600
+    typed = f"/path 0..9\n/path x\n/nonsense\n/help\n\n{long}\nHello\n"
+    done = surgeon("chat", stories, *OPTIONS, input=typed)
+    assert done.returncode == 0 and len(answers(done)) == 1
+    for told in (
+        "there is no block 5",
+        "The layer path is still plain.",
+        "/nonsense is not a command",
+        "exceed context window of 512",
+        "The message is not part of the conversation.",
+    ):
+        assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ((), 2, "has no chat template"),
+        (("--chat-format", "nonsense"), 2, "no chat format has this name: nonsense"),
+        (("--chat-format", "chatml", "--window", "3:9"), 2, "reaches beyond the model"),
+    ],
+)
+def test_what_makes_it_impossible_is_told_at_once(
+    stories: Path, surgeon: Run, options: tuple[str, ...], code: int, says: str
+) -> None:
+    assert_told(surgeon("chat", stories, *options, input="Hello\n"), code, says)
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_program(stories: Path) -> None:
+    options = [*OPTIONS[:-2], "--ctx", "100000", "--tokens", "90000", "--threads", "1"]
+    with Terminal(["chat", str(stories), *options]) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("Hello\n")
+        terminal.wait_for(" ")
+        time.sleep(0.5)
+        terminal.type("\x03")
+        terminal.wait_for("stopped")
+        terminal.type("\x03")
+        terminal.wait_for("/quit or Ctrl-D ends the conversation")
+        terminal.type("/reset\n")
+        terminal.wait_for("the conversation is forgotten")
+        terminal.type("\x04")
+        assert terminal.process.wait(20) == 0
+
+
+class Terminal:
+    """The program in a terminal of its own, in which Ctrl-C is a signal."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+
+    def __enter__(self) -> Terminal:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ggufsurgeon", *self._arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=ROOT,
+            preexec_fn=_take_terminal,
+        )
+        os.close(slave)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        seen, end = "", time.monotonic() + seconds
+        while text not in seen:
+            assert time.monotonic() < end, seen
+            if select.select([self._master], [], [], 0.1)[0]:
+                seen += os.read(self._master, 65536).decode(errors="replace")
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of a new session, whose Ctrl-C is heeded."""
+    import fcntl
+    import signal
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
