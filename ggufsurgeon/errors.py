@@ -1,9 +1,9 @@
 """The exception tree, one exit code for each class.
 
-    GgufSurgeonError          1  a bug, if it ever reaches the user bare
+    GgufSurgeonError          1  a bug, if it reaches the user as such
     ├── UsageError            2  the request itself is wrong
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
-    ├── RefusedError          4  understood, but no exact file exists or it would cost data
+    ├── RefusedError          4  no exact file exists, or a file would be overwritten
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed
@@ -72,7 +72,7 @@ class MalformedFileError(GgufSurgeonError):
 
 
 class RefusedError(GgufSurgeonError):
-    """What was asked cannot be done exactly, or would overwrite something."""
+    """The request cannot be carried out exactly, or would overwrite a file."""
 
     exit_code = 4
     state = "Nothing was written."

@@ -1,4 +1,4 @@
-"""What to write, as a value: a header and spans to copy behind it. Says nothing about how.
+"""A write plan: a new header and the spans of data behind it, as a value.
 
 Planning makes one, writing runs it; they share nothing else. Plans compare equal when they
 give the same bytes from the same sources.

@@ -1,4 +1,4 @@
-"""Tensor types: names and sizes, from gguf-py's table with what ggml has otherwise."""
+"""Tensor types: names and sizes from gguf-py's table, corrected where ggml differs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02")
 
 
 def hint_of_format(data: bytes | mmap.mmap) -> str:
-    """A hint of the format and of what to do; empty for an unknown one."""
+    """A hint that names the format and says what to do; empty for an unknown format."""
     start = bytes(data[:16])
     if start[8:10] in (b'{"', b"{ "):  # behind the length of a JSON header
         return f"This looks like safetensors. {CONVERT}"

@@ -1,4 +1,4 @@
-"""Layer paths that are known before the model's number of blocks is: repeats and drops."""
+"""Repeats and drops: layer paths for models whose number of blocks is not known yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of a picture: what it is of, and which colour is which model."""
+"""The head of a picture: its title, and a legend of the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pictures look: in colours for the colour-blind too, whatever the user's own settings are."""
+"""The style of pictures, with colours for the colour-blind, independent of the user's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Pen(NamedTuple):
-    """What a model is drawn with."""
+    """The line that a model is drawn with."""
 
     colour: str
     pale: str

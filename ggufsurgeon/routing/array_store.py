@@ -1,4 +1,4 @@
-"""Arrays kept between passes: in memory up to a limit, beyond it in a temporary file."""
+"""Arrays kept between passes, in memory up to a limit and in a temporary file beyond it."""
 
 from __future__ import annotations
 

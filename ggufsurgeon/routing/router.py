@@ -34,7 +34,7 @@ class _Job(NamedTuple):
     run: Pass
     gives: dict[int, Steps]
 
-    def rides_with(self, other: _Job) -> bool:
+    def can_share_batch_with(self, other: _Job) -> bool:
         """Whether they can be in one batch: of one model, and neither needs what another gives."""
         same_model = self.run.at.source == other.run.at.source
         return same_model and self.run.n_before == other.run.n_before
@@ -178,7 +178,7 @@ class Router:
     def _grouped(self, jobs: Sequence[_Job]) -> Iterator[Sequence[_Job]]:
         group: list[_Job] = []
         for job in jobs:
-            if group and (len(group) == self._n_parallel or not job.rides_with(group[0])):
+            if group and (len(group) == self._n_parallel or not job.can_share_batch_with(group[0])):
                 yield group
                 group = []
             group.append(job)
@@ -232,7 +232,7 @@ def opened_router(
 ) -> Iterator[Router]:
     """Run layer paths over loaded models, of which the first has the embedding and the head.
 
-    `n_ctx` tokens at most; `n_parallel` paths, or texts of a stream, ride in a batch as sequences
+    `n_ctx` tokens at most; `n_parallel` paths, or texts of a stream, share a batch as sequences
     of their own, which is faster for short texts and rounds differently from one alone. `n_batch`
     tokens at most are decoded at once; `keeps_all_windows` is of `opened_context`. States of more
     than `limit_n_bytes` go to a temporary file.

@@ -16,7 +16,7 @@ from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.errors import RefusedError
 
 N_BATCH = 512
-"""Tokens decoded at once, of all paths that ride together."""
+"""Tokens decoded at once, of all paths that share a batch."""
 INPUT = -1
 """Stands for what feeds block 0, where block k stands for its own output."""
 
@@ -92,7 +92,7 @@ class Stage:
         return self._block_inputs[shape].before(block + 1)
 
     def _kept(self, batch: Batch) -> dict[str, list[Rows]]:
-        """What is made of what feeds block 0, as it is when nothing is overwritten."""
+        """The nodes computed from the input of block 0 where nothing is overwritten."""
         if not self._nodes.kept:
             return {}
         found = self._observe(batch, BlockInputs(), self._nodes.kept)

@@ -1,4 +1,4 @@
-"""Scores to results, as far as they are known."""
+"""Results computed from the scores that are known so far."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ggufsurgeon.errors import UsageError
 
 SUFFIXES = (".txt", ".md")
-"""What counts as a text in a folder."""
+"""Suffixes of the files of a folder that are read."""
 
 
 def content_of(text: str | os.PathLike[str] | bytes) -> tuple[bytes, list[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import StreamingResponse
@@ -20,7 +20,7 @@ from ggufsurgeon.serving.openai_errors import (
 )
 from ggufsurgeon.serving.service import Chunk, Service
 
-Body = ChatBody | CompletionBody | EmbeddingBody
+Body: TypeAlias = ChatBody | CompletionBody | EmbeddingBody
 NOT_SUPPORTED = {"n", "best_of", "user"}
 """Fields that `Llama` does not take: several answers to one request are refused."""
 

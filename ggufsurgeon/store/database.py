@@ -1,4 +1,4 @@
-"""The SQLite file of a store: opened, recognised, its errors told as ours.
+"""The SQLite file of a store: opening, recognition, and errors.
 
 A file that is no store is never opened for writing: even a look at another program's database
 would take in its write-ahead log.
@@ -102,7 +102,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _describe(path: Path) -> str:
-    """What a file is that SQLite cannot read."""
+    """A description of a file that SQLite cannot read."""
     with path.open("rb") as file:
         begin = file.read(len(CHECKPOINT_MAGIC))
     if begin == CHECKPOINT_MAGIC:

@@ -1,4 +1,4 @@
-"""What tells models and texts apart in a store, without reading models whole."""
+"""Fingerprints of models and texts, made without reading models whole."""
 
 from __future__ import annotations
 

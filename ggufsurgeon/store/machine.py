@@ -1,4 +1,4 @@
-"""The build of llama.cpp and the hardware that compute scores: others round differently."""
+"""The build of llama.cpp and the hardware that compute scores, since others round differently."""
 
 from __future__ import annotations
 

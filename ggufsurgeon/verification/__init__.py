@@ -1,1 +1,1 @@
-"""Is a patched file right? Structure, loading, quality."""
+"""Checks of a patched file: structure, equivalence, tokens, and that it runs."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """A check and what it found."""
 
     name: str
     ok: bool | None
-    """None when it could not be looked at: unproven, which is no failure."""
+    """None when the check could not be made: unproven, which is no failure."""
     detail: str
     proven: str = ""
-    """What is certain now that it holds, with a count; empty for nothing to count."""
+    """What a passed check proves, with a count; empty where there is nothing to count."""

@@ -1,4 +1,4 @@
-"""Is a tensor of one file what it should be of a tensor of another?"""
+"""Comparison of the tensors of a patched file with those of its source."""
 
 from __future__ import annotations
 

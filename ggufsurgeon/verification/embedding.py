@@ -1,4 +1,4 @@
-"""The embeddings of a short text: an encoder not only loads, it runs."""
+"""The embeddings of a short text, as a check that an encoder runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ggufsurgeon.errors import MalformedFileError
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an encoder made of a text: so many vectors of so many numbers."""
+    """The number and the size of the embeddings of a text."""
 
     n_tokens: int
     n_embd: int

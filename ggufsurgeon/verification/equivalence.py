@@ -1,4 +1,4 @@
-"""Does the written file compute what the path computes on the unmodified source?
+"""Equivalence: the logits of the written file against those of the routed source.
 
 Both run the same tokens in batches of the same shape, one model after the other, never both in
 memory. On a CPU the logits must be equal to the bit.
@@ -21,7 +21,7 @@ from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import N_BATCH
 
 N_COMPARED = 128
-"""Tokens whose logits are compared, the last ones; all of the prompt where no window is slid."""
+"""Tokens whose logits are compared, the last ones; without a sliding window all of the prompt."""
 TOLERATED_MEAN_KL = 0.01
 """Nats, where something else than a CPU computes. Other kernels round differently: between batches
 and single tokens, whose kernels differ, SmolLM2 Q4_1 shows 0.004 on a CPU."""
@@ -32,12 +32,12 @@ ROWS_AT_ONCE = 16
 
 
 class Sample(NamedTuple):
-    """What a model makes of a prompt: tokens [n_prompt], results [n_compared, n_results]."""
+    """The results of a model for a prompt: tokens [n_prompt], results [n_compared, n_results]."""
 
     prompt: Integers
     results: Results
     are_logits: bool
-    """Else embeddings of an encoder."""
+    """False for the embeddings of an encoder."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A short greedy generation: the file not only loads, it runs."""
+"""A short greedy generation, as a check that a model runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ggufsurgeon.errors import MalformedFileError
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model said."""
+    """The greedy continuation of a prompt."""
 
     n_tokens: int
     text: str

@@ -1,4 +1,4 @@
-"""What llama.cpp makes of one file: a job for a worker, which loads the model once."""
+"""A job that runs one file in llama.cpp and collects what is compared; it loads the model once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ N_GENERATED = 16
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What llama.cpp made of a file: an encoder embeds a text, other models continue it.
+    """The results of one file in llama.cpp: an encoder embeds a text, other models continue it.
 
     `no_text` says why a model does neither; perplexity is measured only where it is asked for.
     """

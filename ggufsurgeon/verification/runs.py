@@ -1,4 +1,4 @@
-"""Both files in llama.cpp, one after the other: do they run, and alike where they must?"""
+"""Runs of the source and the patched file in llama.cpp, and the checks that compare them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ggufsurgeon.workers.worker import Worker
 
 @dataclass(frozen=True)
 class Runs:
-    """What became of both files, as far as they were run."""
+    """The results of both files, as far as they were run."""
 
     checks: tuple[Check, ...] = ()
     source: ModelRun | None = None
@@ -78,7 +78,7 @@ def _run(
     options: Devices,
     progress: Progress,
 ) -> tuple[ModelRun, Sample | str] | MalformedFileError | EngineError:
-    """What became of the model in llama.cpp, or the error that kept it from running."""
+    """The results of a model, or the error that kept it from running."""
     arguments = (file.path, layer_path, prompt, settings, options)
     try:
         with Worker() as worker:

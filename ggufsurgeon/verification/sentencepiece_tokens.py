@@ -1,4 +1,4 @@
-"""SentencePiece over the vocabulary of a GGUF: tokens by another program than llama.cpp.
+"""Tokens by SentencePiece over the vocabulary of a GGUF, to compare with those of llama.cpp.
 
 llama.cpp's tokenizer "llama" (`LLAMA_VOCAB_TYPE_SPM`, src/llama-vocab.cpp:115-235) merges the pair
 with the highest score first, which is SentencePiece's BPE whatever the vocabulary was trained as.

@@ -1,4 +1,4 @@
-"""Is every byte of a patched file what its layer path asks for?
+"""Structure of a patched file: every pair and every byte against the source and the layer path.
 
 Written against the layer path and the format, not against the planner: with the making of the
 file it shares only the header codec, which is held against gguf-py's reader, the grouping of
@@ -56,7 +56,7 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
 
 
 def _wrong_scaling(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> Iterator[str]:
-    """Of the keys that say what was multiplied by what."""
+    """Errors in the keys that record scaled tensors."""
     factors = _expected_factors(patched, source, path)
     expected = {p.key: p.raw for p in scaling_pairs(factors, source.header.byte_order)}
     for key in SCALING_KEYS:
@@ -66,7 +66,7 @@ def _wrong_scaling(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> 
 
 
 def _expected_factors(patched: GgufFile, source: GgufFile, path: Sequence[int]) -> dict[str, float]:
-    """What tensors of every block must have been multiplied by, if the file says that any were."""
+    """The factors that tensors must have been multiplied by, if the file records any."""
     if not is_scaled(patched.header) or source.header.architecture not in ARCHITECTURES:
         return {}
     blocks = find_blocks(source)

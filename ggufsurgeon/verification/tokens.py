@@ -1,4 +1,4 @@
-"""Is a text the same tokens to the patched file, its source, and SentencePiece?"""
+"""Comparison of the tokens of the source, the patched file and SentencePiece."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ N_BYTES_AROUND = 20
 
 
 class Tokens(NamedTuple):
-    """Of a text, without BOS and EOS: their numbers, and where each ends in it, in bytes; [n]."""
+    """Token ids of a text without BOS and EOS, and where each ends in it, in bytes; [n]."""
 
     ids: Integers
     ends: npt.NDArray[np.int64]

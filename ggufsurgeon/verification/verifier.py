@@ -1,4 +1,4 @@
-"""The one entry: `verify_patched`. Structure first; a file that passes is loaded and run."""
+"""Verification of a patched file: its structure first, then, if that holds, both models run."""
 
 from __future__ import annotations
 

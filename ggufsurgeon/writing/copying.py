@@ -1,6 +1,6 @@
-"""Copy roads: bytes from a source to the end of what is written so far.
+"""Copy methods: bytes from a source to the end of what is written so far.
 
-Roads are tried from the fastest to the safest; all give the same bytes. Measured on ext4 with
+Methods are tried from the fastest to the safest; all give the same bytes. Measured on ext4 with
 preallocation, for 3 GB with fsync, `sendfile` and 1 MiB reads and writes were the fastest, and
 `copy_file_range`, larger buffers and no preallocation slower or less steady.
 """
@@ -15,15 +15,15 @@ from typing import TypeAlias
 
 from ggufsurgeon.progress import Progress
 
-Road: TypeAlias = Callable[[int, int, int, int], int]
-"""(destination, source, offset_in_file, n_bytes) -> bytes copied; fewer than asked is no error."""
+CopyMethod: TypeAlias = Callable[[int, int, int, int], int]
+"""(destination, source, offset_in_file, n_bytes) -> bytes copied, which may be fewer."""
 
 CHUNK_N_BYTES = 16 << 20
 """Asked for at once: small enough for progress and for Ctrl-C, large enough to cost nothing."""
 BUFFER_N_BYTES = 1 << 20
 
 _CANNOT_PREALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
-"""The file system has no such call: goes without."""
+"""Errors of file systems that cannot preallocate: the file is then written without it."""
 
 
 class Copier:
@@ -32,7 +32,7 @@ class Copier:
     def __init__(self, destination: int, n_bytes: int, progress: Progress) -> None:
         self._destination = destination
         self._progress = progress
-        self._roads = list(ROADS)
+        self._methods = list(METHODS)
         preallocate(destination, n_bytes)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -58,12 +58,12 @@ class Copier:
             self._progress.advance(n_copied)
 
     def _copy_some(self, source: int, offset_in_file: int, n_bytes: int) -> int:
-        while len(self._roads) > 1:
+        while len(self._methods) > 1:
             with suppress(OSError):
-                return self._roads[0](self._destination, source, offset_in_file, n_bytes)
-            # Whatever went wrong, nothing was written: the next road says whether it was the road.
-            self._roads.pop(0)
-        return self._roads[0](self._destination, source, offset_in_file, n_bytes)
+                return self._methods[0](self._destination, source, offset_in_file, n_bytes)
+            # Nothing was written: the next method tells whether this one was the cause.
+            self._methods.pop(0)
+        return self._methods[0](self._destination, source, offset_in_file, n_bytes)
 
     def finish(self) -> None:
         """Make the bytes durable."""
@@ -82,12 +82,12 @@ def preallocate(descriptor: int, n_bytes: int) -> None:
 
 
 def copy_in_kernel(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:
-    """sendfile(2): no trip through this process."""
+    """Copy with sendfile(2), without a buffer in this process."""
     return os.sendfile(destination, source, offset_in_file, n_bytes)
 
 
 def copy_through_buffer(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:
-    """Reads and writes: works everywhere."""
+    """Copy by reads and writes, which every file system supports."""
     data = os.pread(source, min(n_bytes, BUFFER_N_BYTES), offset_in_file)
     write_all(destination, data)
     return len(data)
@@ -112,4 +112,4 @@ def write_all(destination: int, data: bytes | memoryview) -> None:
         left = left[os.write(destination, left) :]
 
 
-ROADS: tuple[Road, ...] = (copy_in_kernel, copy_through_buffer)
+METHODS: tuple[CopyMethod, ...] = (copy_in_kernel, copy_through_buffer)

@@ -94,7 +94,7 @@ def _temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _remove(temporary: Path) -> None:
-    """What fails here must not say that writing failed."""
+    """Remove a temporary file. A failure here must not be reported as a failure to write."""
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Everything that can be known to fail is refused before a byte is written."""
+"""Checks of a destination before the first byte is written."""
 
 from __future__ import annotations
 

@@ -32,6 +32,6 @@ def _open(source: SourceFile, stack: ExitStack) -> int:
 
 
 def _close(descriptor: int) -> None:
-    """Of a file that was only read, so that a failure means nothing."""
+    """Close a file that was only read: a failure has no consequence."""
     with suppress(OSError):
         os.close(descriptor)

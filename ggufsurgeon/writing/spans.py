@@ -1,4 +1,4 @@
-"""One span of a plan to bytes, whatever kind it is."""
+"""Writing of one span of a plan, of any kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws 3 and 4: a plan gives its bytes by every road, through short and failing calls."""
+"""Laws 3 and 4: a plan gives its bytes by every method, through short and failing calls."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Copier, Road
+from ggufsurgeon.writing.copying import Copier, CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import plan as plan_patch
 from tests.writing.plans import Watcher, plan_over, result_of, spans
 
 SIZES = (1000, 24)
-each_road = pytest.mark.parametrize("road", copying.ROADS, ids=lambda road: road.__name__)
+each_method = pytest.mark.parametrize("method", copying.METHODS, ids=lambda method: method.__name__)
 disk = settings(deadline=None, max_examples=60)  # each is synced to the disk
 steps = st.integers(1, 64)
 
@@ -50,12 +50,12 @@ def over(folder: Path, parts: Parts) -> WritePlan:
 
 
 @contextmanager
-def steps_of(chunk: int, buffer: int, *roads: Road) -> Iterator[pytest.MonkeyPatch]:
-    """Small chunks and buffers, so that small files take many; these roads alone."""
+def steps_of(chunk: int, buffer: int, *methods: CopyMethod) -> Iterator[pytest.MonkeyPatch]:
+    """Small chunks and buffers, so that small files take many; these methods alone."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(copying, "CHUNK_N_BYTES", chunk)
         patched.setattr(copying, "BUFFER_N_BYTES", buffer)
-        patched.setattr(copying, "ROADS", roads or copying.ROADS)
+        patched.setattr(copying, "METHODS", methods or copying.METHODS)
         yield patched
 
 
@@ -66,47 +66,51 @@ def written(plan: WritePlan, folder: Path) -> bytes:
     return destination.read_bytes()
 
 
-def at_most(n_bytes: int, road: Road) -> Road:
-    """A road that copies short, as any may."""
-    return lambda to, source, at, n: road(to, source, at, min(n, n_bytes))
+def at_most(n_bytes: int, method: CopyMethod) -> CopyMethod:
+    """A method that copies short, as any may."""
+    return lambda to, source, at, n: method(to, source, at, min(n, n_bytes))
 
 
-def fails_after(n_calls: int, road: Road) -> Road:
-    """A road that ends, as sendfile(2) does where a file system lacks it."""
+def fails_after(n_calls: int, method: CopyMethod) -> CopyMethod:
+    """A method that ends, as sendfile(2) does where a file system lacks it."""
     left = iter(range(n_calls))
 
     def fail(to: int, source: int, at: int, n: int) -> int:
         if next(left, None) is None:
             raise OSError(errno.EINVAL, "Invalid argument")
-        return road(to, source, at, n)
+        return method(to, source, at, n)
 
     return fail
 
 
-@each_road
+@each_method
 @disk
 @given(any_plan(), steps, steps)
-def test_each_road_alone(folder: Path, road: Road, parts: Parts, chunk: int, buffer: int) -> None:
+def test_each_method_alone(
+    folder: Path, method: CopyMethod, parts: Parts, chunk: int, buffer: int
+) -> None:
     plan = over(folder, parts)
-    with steps_of(chunk, buffer, road):
+    with steps_of(chunk, buffer, method):
         assert written(plan, folder) == result_of(plan)
     assert plan.n_bytes == len(result_of(plan))
 
 
-@each_road
+@each_method
 @disk
 @given(any_plan(), steps)
-def test_roads_that_copy_short(folder: Path, road: Road, parts: Parts, n_bytes: int) -> None:
+def test_methods_that_copy_short(
+    folder: Path, method: CopyMethod, parts: Parts, n_bytes: int
+) -> None:
     plan = over(folder, parts)
-    with steps_of(64, 64, at_most(n_bytes, road)):
+    with steps_of(64, 64, at_most(n_bytes, method)):
         assert written(plan, folder) == result_of(plan)
 
 
 @disk
 @given(any_plan(), st.integers(0, 20), steps)
-def test_a_road_that_ends_halfway(folder: Path, parts: Parts, n_calls: int, n_bytes: int) -> None:
+def test_a_method_that_ends_halfway(folder: Path, parts: Parts, n_calls: int, n_bytes: int) -> None:
     plan = over(folder, parts)
-    fast, safe = copying.ROADS
+    fast, safe = copying.METHODS
     with steps_of(64, 64, fails_after(n_calls, at_most(n_bytes, fast)), safe):
         assert written(plan, folder) == result_of(plan)
 
@@ -139,8 +143,8 @@ def test_sendfile_refused_by_the_kernel(folder: Path) -> None:
     assert (folder / "appended").read_bytes() == result_of(plan)
 
 
-@each_road
-def test_at_the_sizes_that_are_used(tmp_path: Path, road: Road) -> None:
+@each_method
+def test_at_the_sizes_that_are_used(tmp_path: Path, method: CopyMethod) -> None:
     n_bytes = copying.CHUNK_N_BYTES + 2 * copying.BUFFER_N_BYTES + 7
     source = tmp_path / "source"
     source.write_bytes(os.urandom(n_bytes))
@@ -148,7 +152,7 @@ def test_at_the_sizes_that_are_used(tmp_path: Path, road: Road) -> None:
     plan = plan_over([source], b"head", [CopySpan(0, 5, n_bytes - 5), zeros, CopySpan(0, 0, 9)])
     watcher = Watcher()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(copying, "ROADS", (road,))
+        patched.setattr(copying, "METHODS", (method,))
         write_new_file(plan, tmp_path / "new", progress=watcher)
     assert (tmp_path / "new").read_bytes() == result_of(plan)
     assert watcher.steps == [("writing", plan.n_bytes, "bytes")]
@@ -157,11 +161,11 @@ def test_at_the_sizes_that_are_used(tmp_path: Path, road: Road) -> None:
 
 
 @pytest.mark.parametrize("blocks", [[0, 1, 2, 3, 4], [0, 1, 2, 1, 2, 3, 4], [4, 0, 0]], ids=str)
-@pytest.mark.parametrize("roads", [copying.ROADS, *((road,) for road in copying.ROADS)])
+@pytest.mark.parametrize("methods", [copying.METHODS, *((method,) for method in copying.METHODS)])
 def test_a_real_model(
-    stories: Path, tmp_path: Path, blocks: list[int], roads: tuple[Road, ...]
+    stories: Path, tmp_path: Path, blocks: list[int], methods: tuple[CopyMethod, ...]
 ) -> None:
     plan = plan_patch(stories, LayerPath.of(blocks)).write_plan
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(copying, "ROADS", roads)
+        patched.setattr(copying, "METHODS", methods)
         assert written(plan, tmp_path) == result_of(plan)

@@ -14,7 +14,7 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Road
+from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.writing.plans import listing, plan_over, result_of
 
@@ -79,33 +79,33 @@ def plan(tmp_path: Path) -> WritePlan:
 )
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])
 @pytest.mark.parametrize("old", [None, b"old"], ids=["new", "replace"])
-@pytest.mark.parametrize("roads", [copying.ROADS, copying.ROADS[-1:]], ids=["fast", "safe"])
+@pytest.mark.parametrize("methods", [copying.METHODS, copying.METHODS[-1:]], ids=["fast", "safe"])
 def test_a_failing_call(
     tmp_path: Path,
     plan: WritePlan,
     calls: Calls,
     for_good: bool,
     old: bytes | None,
-    roads: tuple[Road, ...],
+    methods: tuple[CopyMethod, ...],
 ) -> None:
     reached: set[str] = set()
     for first in count(1):
         folder = tmp_path / str(first)
         folder.mkdir()
         faults = Faults(first, for_good=for_good)
-        write_through(faults, calls, roads, plan, folder, old)
+        write_through(faults, calls, methods, plan, folder, old)
         if not faults.failed:
             break
         reached.update(faults.failed)
     names = {name for _, name in calls} - ({"hardlink_to"} if old else {"chmod", "replace"})
-    names -= {"sendfile"} if len(roads) == 1 else set()
+    names -= {"sendfile"} if len(methods) == 1 else set()
     assert names - reached <= {"rename"}, "not tested at all"
 
 
 def write_through(
     faults: Faults,
     calls: Calls,
-    roads: tuple[Road, ...],
+    methods: tuple[CopyMethod, ...],
     plan: WritePlan,
     folder: Path,
     old: bytes | None,
@@ -116,7 +116,7 @@ def write_through(
         destination.write_bytes(old)
     before, n_open, error = listing(folder), n_descriptors(), None
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(copying, "ROADS", roads)
+        patched.setattr(copying, "METHODS", methods)
         faults.into(calls, patched)
         try:
             write_new_file(plan, destination, replace=old is not None)

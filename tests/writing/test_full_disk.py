@@ -16,7 +16,7 @@ from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Road
+from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.builders import llama_model
 from tests.calls import patch
@@ -171,16 +171,16 @@ def test_room_that_goes_later_was_reserved(disk: Path, plan: WritePlan, old: byt
 
 
 @replacing
-@pytest.mark.parametrize("roads", [copying.ROADS, *((road,) for road in copying.ROADS)])
+@pytest.mark.parametrize("methods", [copying.METHODS, *((method,) for method in copying.METHODS)])
 def test_room_that_goes_where_none_can_be_reserved(
     disk: Path,
     plan: WritePlan,
     old: bytes | None,
-    roads: tuple[Road, ...],
+    methods: tuple[CopyMethod, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
-    monkeypatch.setattr(copying, "ROADS", roads)
+    monkeypatch.setattr(copying, "METHODS", methods)
     before, n_before = start(disk, old), n_free(disk)
     filler = Meanwhile(lambda: fill(disk.parent / "filler"), at_begin=False)
     try:

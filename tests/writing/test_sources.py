@@ -12,7 +12,7 @@ from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Road
+from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.builders import llama_model
 from tests.calls import plan
@@ -68,8 +68,8 @@ def test_changed_since_the_plan(tmp_path: Path, change: Change, old: bytes | Non
     assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("roads", [copying.ROADS, *((road,) for road in copying.ROADS)])
-def test_cut_short_while_it_is_read(tmp_path: Path, roads: tuple[Road, ...]) -> None:
+@pytest.mark.parametrize("methods", [copying.METHODS, *((method,) for method in copying.METHODS)])
+def test_cut_short_while_it_is_read(tmp_path: Path, methods: tuple[CopyMethod, ...]) -> None:
     source, folder = tmp_path / "source", tmp_path / "folder"
     source.write_bytes(bytes(1000))
     folder.mkdir()
@@ -82,7 +82,7 @@ def test_cut_short_while_it_is_read(tmp_path: Path, roads: tuple[Road, ...]) -> 
         def advance(self, n: int, note: str = "") -> None: ...
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(copying, "ROADS", roads)
+        patched.setattr(copying, "METHODS", methods)
         with pytest.raises(WriteFailedError, match="source ends at byte 500"):
             write_new_file(plan, folder / "new", progress=Cutter())
     assert listing(folder) == {}
