@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ggufsurgeon.aliasing.empty_load import EmptyLoad, EmptyWeight, load_empty
 from ggufsurgeon.aliasing.placement import Placement, placements, split_beside
 from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, planned_tensors
 from ggufsurgeon.aliasing.virtual_file import opened_virtual_file
@@ -15,8 +16,7 @@ from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.engine.context import uses_flash_attention
-from ggufsurgeon.engine.empty_load import EmptyLoad, EmptyWeight, load_empty
-from ggufsurgeon.engine.high_level import llama_over
+from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.aliasing.device_split import CPU, gpu_runs
-from ggufsurgeon.engine.device_use import DeviceUse
-from ggufsurgeon.engine.devices import offload_devices
+from ggufsurgeon.engine.devices.device_use import DeviceUse
+from ggufsurgeon.engine.devices.registry import offload_devices
 from ggufsurgeon.engine.load_params import LayerSplit
 from ggufsurgeon.engine.model import Devices
 

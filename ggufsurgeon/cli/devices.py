@@ -9,7 +9,7 @@ from ggufsurgeon.cli.memory import layers_text
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.device_use import DeviceUse
+    from ggufsurgeon.engine.devices.device_use import DeviceUse
 
 COLUMNS = ("device", "blocks", "weights", "cache", "compute", "total")
 

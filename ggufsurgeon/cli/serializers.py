@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.device_use import DeviceUse
+    from ggufsurgeon.engine.devices.device_use import DeviceUse
     from ggufsurgeon.inference.text import GeneratedText
     from ggufsurgeon.multiple_choice.task_results import (
         MultipleChoiceResult,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ggufsurgeon.engine.devices import Device, has_other_servers, offload_devices
-from ggufsurgeon.engine.heartbeat import beat
+from ggufsurgeon.engine.devices.heartbeat import beat
+from ggufsurgeon.engine.devices.registry import Device, has_other_servers, offload_devices
 from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.engine.stopping import is_stop_requested
 from ggufsurgeon.errors import UsageError

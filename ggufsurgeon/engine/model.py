@@ -17,9 +17,9 @@ import numpy.typing as npt
 from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.engine.device_use import DeviceUse, UseLog
-from ggufsurgeon.engine.devices import add_rpc_servers
-from ggufsurgeon.engine.heartbeat import awaiting
+from ggufsurgeon.engine.devices.device_use import DeviceUse, UseLog
+from ggufsurgeon.engine.devices.heartbeat import awaiting
+from ggufsurgeon.engine.devices.registry import add_rpc_servers
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
-from ggufsurgeon.engine.chat_template import template_errors_told
-from ggufsurgeon.engine.high_level import llama_over
+from ggufsurgeon.engine.high_level.chat_template import template_errors_told
+from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.inference.execution import is_plain
 from ggufsurgeon.layer_path.path import LayerPath

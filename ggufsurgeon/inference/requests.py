@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ggufsurgeon.engine.chat_template import check_has_template, template_errors_told
-from ggufsurgeon.engine.native_options import as_native
+from ggufsurgeon.engine.high_level.chat_template import check_has_template, template_errors_told
+from ggufsurgeon.engine.high_level.native_options import as_native
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.inference.contexts import ContextKey, KeptContext, context_named
 from ggufsurgeon.workers.session import Reporter, Session

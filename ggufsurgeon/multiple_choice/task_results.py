@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.statistics.estimate import Estimate, mean_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.logits_file import LogitsWriter, opened_logits_writer

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ggufsurgeon.engine.device_use import DeviceUse
-from ggufsurgeon.engine.free_memory import free_memory
+from ggufsurgeon.engine.devices.device_use import DeviceUse
+from ggufsurgeon.engine.devices.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath

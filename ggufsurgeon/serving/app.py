@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import StreamingResponse
 
-from ggufsurgeon.engine.server_types import ChatBody, CompletionBody, EmbeddingBody
+from ggufsurgeon.engine.high_level.server_types import ChatBody, CompletionBody, EmbeddingBody
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.serving.openai_errors import (
     RequestRefusedError,

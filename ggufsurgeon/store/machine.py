@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from ggufsurgeon.engine.build import cpu_name, engine_build
-from ggufsurgeon.engine.devices import gpu_descriptions
+from ggufsurgeon.engine.devices.registry import gpu_descriptions
 
 
 class Machine(NamedTuple):

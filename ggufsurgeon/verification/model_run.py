@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath

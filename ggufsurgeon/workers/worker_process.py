@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ggufsurgeon.engine.heartbeat import SilenceWatch, beat
+from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
 from ggufsurgeon.workers.messages import STOP, encode, read_message

@@ -9,7 +9,7 @@ import numpy as np
 
 from ggufsurgeon.aliasing.placement import Placement
 from ggufsurgeon.engine.context import Batch, Results, opened_context
-from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.workers.session import Reporter, Session
 from tests.aliasing.opening import alias_along

@@ -16,7 +16,7 @@ from tests.verification.expanding import expand_named
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.context import Batch, Results, opened_context
-from ggufsurgeon.engine.high_level import llama_over
+from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.routing.route import route
 from tests.aliasing.opening import alias_along, opened_alias

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.aliasing import aliased_model
-from ggufsurgeon.engine import empty_load, layout_check, tensor_map
-from ggufsurgeon.engine.empty_buffer import BufferFunctions, BufferType
+from ggufsurgeon.aliasing import aliased_model, empty_load, layout_check
+from ggufsurgeon.aliasing.empty_buffer import BufferFunctions, BufferType
+from ggufsurgeon.engine import tensor_map
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError

@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.context import Batch, opened_context
-from ggufsurgeon.engine.high_level import llama_over
+from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import UsageError
 from tests.aliasing.jobs import TOKENS, logits_of

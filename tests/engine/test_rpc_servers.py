@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.engine import rpc_handshake
-from ggufsurgeon.engine.rpc_handshake import check_rpc_server
+from ggufsurgeon.engine.devices import rpc_handshake
+from ggufsurgeon.engine.devices.rpc_handshake import check_rpc_server
 from ggufsurgeon.errors import UsageError
 from tests.conftest import ROOT, Run
 from tests.engine.serving import Relay, fake_server, free_port, has_rpc, rpc_server
@@ -119,7 +119,7 @@ def test_a_server_named_twice(stories: Path, surgeon: Run) -> None:
 
 def test_two_loads_in_a_process_share_a_device() -> None:
     program = (
-        "import sys; from ggufsurgeon.engine.devices import add_rpc_servers, list_devices;"
+        "import sys; from ggufsurgeon.engine.devices.registry import add_rpc_servers, list_devices;"
         "add_rpc_servers(sys.argv[1:]); add_rpc_servers(sys.argv[1:]);"
         "print([device.kind for device in list_devices()])"
     )

@@ -16,7 +16,7 @@ from tests.calls import patch, score
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.free_memory import free_memory
+from ggufsurgeon.engine.devices.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.group import ChunkResult, UsedDevices

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ggufsurgeon.engine.context import Batch, opened_context
-from ggufsurgeon.engine.device_use import DeviceUse
+from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
 from ggufsurgeon.workers.session import Reporter, Session

@@ -17,9 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ggufsurgeon.engine.device_use import UseLog
-from ggufsurgeon.engine.empty_buffer import EmptyBufferType
-from ggufsurgeon.engine.layout_check import check_layout
+from ggufsurgeon.aliasing.empty_buffer import EmptyBufferType
+from ggufsurgeon.aliasing.layout_check import check_layout
+from ggufsurgeon.engine.devices.device_use import UseLog
 from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import LayerSplit, split_params
 from ggufsurgeon.engine.model import failure

@@ -35,7 +35,7 @@ def llama_over(model: Model, **options: Any) -> Any:
 
 def _with_classes_for(model: Model, constructor: Any) -> FunctionType:
     """The constructor of `Llama`, for which `internals` has other classes."""
-    from ggufsurgeon.engine.llama_classes import GuardedLlamaContext, LoadedLlamaModel
+    from ggufsurgeon.engine.high_level.llama_classes import GuardedLlamaContext, LoadedLlamaModel
 
     internals = SimpleNamespace(**vars(constructor.__globals__["internals"]))
     internals.LlamaModel = partial(LoadedLlamaModel, model)

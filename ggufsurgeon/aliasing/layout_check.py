@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from ggufsurgeon.engine.empty_buffer import (
+from ggufsurgeon.aliasing.empty_buffer import (
     BASE,
     BufferFunctions,
     BufferType,

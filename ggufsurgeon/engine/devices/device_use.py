@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.engine.devices import Device, list_devices
+from ggufsurgeon.engine.devices.registry import Device, list_devices
 
 _LAYER = re.compile(r"load_tensors: layer +(\d+) assigned to device ([^,]+),")
 _BUFFER = re.compile(r"\w+: +(\S+) .*?(model|KV|RS|state|compute|output) buffer size = +([\d.]+)")

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from ggufsurgeon.engine.devices import add_rpc_servers, offload_devices
-from ggufsurgeon.engine.heartbeat import awaiting
+from ggufsurgeon.engine.devices.heartbeat import awaiting
+from ggufsurgeon.engine.devices.registry import add_rpc_servers, offload_devices
 from ggufsurgeon.engine.model import Devices
 
 

@@ -1,0 +1,1 @@
+"""llama-cpp-python's high-level class `Llama`, over models that are loaded already."""
