@@ -22,12 +22,14 @@ from ggufsurgeon.aliasing.empty_buffer import (
     new_buffer,
 )
 from ggufsurgeon.engine.library import ggml, llama_cpp
-from ggufsurgeon.engine.tensor import Tensor
+from ggufsurgeon.engine.tensor import FLAG_COMPUTE, Tensor
 from ggufsurgeon.engine.tensor_map import has_tensor_map
 from ggufsurgeon.errors import AliasingUnavailableError
 
 OBJECT_N_BYTES = 32
 """`GGML_OBJECT_SIZE`: what stands before each tensor of a context (ggml/src/ggml.c:958)."""
+FLAG_OUTPUT = 2
+"""`GGML_TENSOR_FLAG_OUTPUT` (ggml/include/ggml.h)."""
 N_PLACES = 24
 """Places of a table that is checked: more than any of the tables has."""
 Q4_0, Q4_0_ROW_N_BYTES = 2, 36
@@ -109,6 +111,14 @@ def _node_facts(context: ctypes.c_void_p, tensor: ctypes.c_void_p) -> Iterator[t
     node = _at(view)
     yield "ggml_tensor.view_src", (node.view_src, node.view_offs) == (tensor.value, 18)
     yield "ggml_tensor.src", node.src[0] == tensor.value and node.src[1] is None
+    name_of_op = ggml().ggml_op_name
+    name_of_op.restype = ctypes.c_char_p
+    yield "ggml_tensor.op", name_of_op(ctypes.c_int(node.op)) == b"VIEW"
+    ggml().ggml_set_output(view)
+    yield "ggml_tensor.flags", node.flags == FLAG_OUTPUT
+    graph = _pointer("ggml_new_graph", context)
+    ggml().ggml_build_forward_expand(graph, view)
+    yield "GGML_TENSOR_FLAG_COMPUTE", node.flags == FLAG_OUTPUT | FLAG_COMPUTE
 
 
 class _Places:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Optional
 
@@ -89,13 +88,11 @@ def chat(
         settings = ContextSettings(ctx, chat_format)
         talk = Conversation(file, loaded, path, settings, sampling, system)
         talk.start()
-        for line in _lines():
-            if not talk.take(line):
-                return
+        _converse(talk)
 
 
-def _lines() -> Iterator[str]:
-    """Lines that the user types, until the end of the input."""
+def _converse(talk: Conversation) -> None:
+    """Take lines until the end of the input, or until one ends the conversation."""
     if sys.stdin is None:
         return
     is_typed = sys.stdin.isatty()
@@ -104,7 +101,8 @@ def _lines() -> Iterator[str]:
             import readline  # noqa: F401
     while True:
         try:
-            yield input("> " if is_typed else "")
+            if not talk.take(input("> " if is_typed else "")):
+                return
         except EOFError:
             return
         except KeyboardInterrupt:

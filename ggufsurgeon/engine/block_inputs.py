@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 
+from ggufsurgeon.engine.graph_trace import COPY
 from ggufsurgeon.engine.tensor import name_of, sources
 
 _WEIGHT_OF_BLOCK = re.compile(rb"(?:enc\.)?blk\.(\d+)\.\S+")
 _OUTPUT_NORM = re.compile(rb"(?:enc\.)?output_norm\.weight")
 _NORM = re.compile(rb"norm(?:-\d+)?")
 """Names of normalized nodes before their weight (`build_norm`, src/llama-graph.cpp:1615)."""
-_COPY = re.compile(rb".+#(.+)#\d+", re.DOTALL)
-"""The name of a node's copy on another device (ggml/src/ggml-backend.cpp:1381)."""
 
 
 class BlockInputs:
@@ -61,5 +60,5 @@ def _before_reshaping(node: int) -> int:
 
 def _own_name(node: int) -> bytes:
     name = name_of(node)
-    copied = _COPY.fullmatch(name)
+    copied = COPY.fullmatch(name)
     return copied[1] if copied else name

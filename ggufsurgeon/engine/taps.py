@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from ggufsurgeon.engine import tensor
 from ggufsurgeon.engine.block_inputs import BlockInputs
+from ggufsurgeon.engine.graph_trace import Node
 from ggufsurgeon.engine.library import llama_cpp
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import EngineError, RefusedError
 
 Activation: TypeAlias = npt.NDArray[np.float32]
 """Shape [n_tokens, ...]: tokens first, whichever axis they are in llama.cpp."""
@@ -56,6 +57,11 @@ class Taps:
         self._stop_after = b""
         self._is_stopped = False
         self._met: set[bytes] = set()
+        self._left_out: Mapping[int, Node] = {}
+        self._changed: list[int] = []
+        """Addresses of nodes that are set not to be computed."""
+        self.nodes: list[int] = []
+        """Addresses of the nodes of the last graph, in order, as far as it was computed."""
         self._wanted: npt.NDArray[np.bool_] = np.ones(0, dtype=np.bool_)
         self._error: Exception | None = None
 
@@ -65,18 +71,28 @@ class Taps:
         read: Collection[str] = (),
         overwrites: Overwrites | None = None,
         stop_after: str = "",
+        left_out: Mapping[int, Node] | None = None,
     ) -> None:
         """Set which nodes the next decode reads and overwrites.
 
         `wanted` is the batch's flags, bool [n_tokens]. Computation ends after the node
-        `stop_after`, if given; the logits are then not valid.
+        `stop_after`, if given; the logits are then not valid. The nodes `left_out`, by their place
+        in the graph, are not computed if the graph still has them there.
         """
+        self._left_out = left_out or {}
+        self.nodes = []
         self._wanted = wanted
         self._read = frozenset(name.encode() for name in read)
         self._overwrites = {name.encode(): rows for name, rows in (overwrites or {}).items()}
         self._stop_after = stop_after.encode()
         self._is_stopped = False
         self._met, self.found, self._error = set(), {}, None
+
+    def restore(self) -> None:
+        """Have all nodes computed again: llama.cpp uses a graph for several decodes."""
+        for address in self._changed:
+            tensor.set_computed(address, True)
+        self._changed = []
 
     def take(self) -> dict[str, Activation]:
         """Activations that the decode read, by node.
@@ -92,19 +108,41 @@ class Taps:
         return self.found
 
     def _called(self, address: int, is_question: bool, _user_data: object) -> bool:
-        name = tensor.name_of(address)
         if is_question:
-            if self._block_inputs is not None:
-                self._block_inputs.note(address)
-            return self._is_stopped or name in self._read or name in self._overwrites
+            return self._is_asked_for(address)
         if self._is_stopped:
             return False  # ends this part of the graph; another device's part may follow
+        name = tensor.name_of(address)
         try:
             self._show(name, address)
         except Exception as error:  # must not pass through native code
             self._error = error
         self._is_stopped = self._error is not None or name == self._stop_after
         return not self._is_stopped
+
+    def _is_asked_for(self, address: int) -> bool:
+        if self._is_stopped:
+            return True
+        name = tensor.name_of(address)
+        if self._left_out:
+            self._leave_out(len(self.nodes), address, name)
+        self.nodes.append(address)
+        if self._block_inputs is not None:
+            self._block_inputs.note(address)
+        return name in self._read or name in self._overwrites
+
+    def _leave_out(self, place: int, address: int, name: bytes) -> None:
+        """Have the node not computed if it is to be left out; it is not computed yet."""
+        node = self._left_out.get(place)
+        if node is None:
+            return
+        if (node.address, node.name) == (address, name):
+            tensor.set_computed(address, False)
+            self._changed.append(address)
+            return
+        self._left_out = {}  # llama.cpp has made another graph
+        if self._changed:
+            self._error = EngineError("llama.cpp changed the graph of a routed pass within it")
 
     def _show(self, name: bytes, address: int) -> None:
         self._met.add(name)

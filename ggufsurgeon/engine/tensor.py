@@ -12,6 +12,8 @@ from ggufsurgeon.engine.library import ggml
 from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 
 F32 = 0
+FLAG_COMPUTE = 16
+"""`GGML_TENSOR_FLAG_COMPUTE`: backends leave out nodes without it (ggml/include/ggml.h)."""
 
 
 class Tensor(ctypes.Structure):
@@ -36,6 +38,7 @@ class Tensor(ctypes.Structure):
 
 
 _NAME_OFFSET = Tensor.name.offset
+_FLAGS_OFFSET = Tensor.flags.offset
 
 
 def name_of(address: int) -> bytes:
@@ -48,6 +51,12 @@ def sources(address: int) -> Iterator[int]:
     for source in Tensor.from_address(address).src:
         if source:
             yield source
+
+
+def set_computed(address: int, is_computed: bool) -> None:
+    """Set whether backends compute a node."""
+    flags = ctypes.c_int32.from_address(address + _FLAGS_OFFSET)
+    flags.value = flags.value | FLAG_COMPUTE if is_computed else flags.value & ~FLAG_COMPUTE
 
 
 def buffer_of(address: int) -> int:

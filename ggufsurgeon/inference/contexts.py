@@ -15,6 +15,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.workers.session import Session
 
 DEFAULT_N_CTX = 4096
+POOLING_MEAN = 1
+"""`LLAMA_POOLING_TYPE_MEAN`, include/llama.h."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,18 @@ def _make(source: Model, key: ContextKey) -> KeptContext:
     n_ctx = key.settings.n_ctx or min(DEFAULT_N_CTX, model.n_ctx_train or DEFAULT_N_CTX)
     model.check_context(n_ctx)
     with template_errors_told(key.path):
+        pooling = {"embedding": True, "pooling_type": _pooling_type(model)}
         llama = llama_over(
             model,
             n_ctx=n_ctx,
             chat_format=key.settings.chat_format,
-            embedding=key.has_embeddings,
+            **(pooling if key.has_embeddings else {}),
         )
     return KeptContext(key, model, llama)
+
+
+def _pooling_type(model: Model) -> int:
+    """The file's way to make one embedding of those of all tokens; their mean where it has none."""
+    header = model.file.header
+    pooling = header.get(f"{header.architecture}.pooling_type")
+    return pooling if isinstance(pooling, int) and pooling > 0 else POOLING_MEAN

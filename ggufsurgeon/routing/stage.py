@@ -14,6 +14,7 @@ from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.routing.savings import Savings
 
 N_BATCH = 512
 """Tokens decoded at once, of all paths that share a batch."""
@@ -31,6 +32,7 @@ class Stage:
         self._taps = taps
         self._block_inputs: dict[tuple[int, int], BlockInputs] = {}
         """By the shape of a batch, since some names of nodes count the nodes before them."""
+        self._savings = Savings()
 
     def clear(self) -> None:
         """Forget all sequences."""
@@ -46,7 +48,9 @@ class Stage:
         """Run a batch with what feeds the blocks of `entries` overwritten.
 
         Returns the results, and the states behind the blocks of `outputs`, shape [n_tokens, ...].
-        When no results are needed, nothing behind the last output is computed.
+        When no results are needed, nothing behind the last output is computed. Nor is what only the
+        overwritten inputs are made of, once a graph of the same shape has been seen: between two
+        calls of `clear` the entries must be of the same blocks.
         """
         if self.model.n_blocks - 1 in outputs:  # it computes wanted tokens alone
             batch = batch._replace(wanted=np.ones_like(batch.wanted))
@@ -56,8 +60,15 @@ class Stage:
         overwrites |= self._kept(batch) if 0 in entries else {}
         names = {block: self._name(block, batch) for block in outputs}
         last = "" if needs_results or not names else names[max(names)]
-        self._taps.prepare(batch.wanted, frozenset(names.values()), overwrites, last)
-        results = self._context.decode(batch)
+        read = frozenset(names.values())
+        left_out = self._savings.left_out(batch, overwrites, read)
+        self._taps.prepare(batch.wanted, read, overwrites, last, left_out)
+        try:
+            results = self._context.decode(batch)
+        finally:
+            self._taps.restore()
+        if not last:
+            self._savings.learn(batch, self._taps.nodes)
         found = self._taps.take()
         results = results if needs_results else results[:0]
         return results, {block: self._whole(found[name], batch) for block, name in names.items()}

@@ -21,6 +21,8 @@ from ggufsurgeon.serving.openai_errors import (
 from ggufsurgeon.serving.service import Chunk, Service
 
 Body: TypeAlias = ChatBody | CompletionBody | EmbeddingBody
+DEFAULTS: dict[str, Any] = {"temperature": 0.8}
+"""As llama-server has it. llama-cpp-python's own defaults would penalize repetitions too."""
 NOT_SUPPORTED = {"n", "best_of", "user"}
 """Fields that `Llama` does not take: several answers to one request are refused."""
 
@@ -90,7 +92,12 @@ async def _respond(request: Request, kind: RequestKind, body: Body) -> Any:
         if (getattr(body, field, None) or 1) != 1:
             raise RequestRefusedError(400, f"{field}: expected 1, the number of answers")
     name = _name(service, body.model)
-    arguments = body.model_dump(exclude=NOT_SUPPORTED) | {"model": name}
+    arguments = DEFAULTS | body.model_dump(exclude_unset=True, exclude=NOT_SUPPORTED)
+    arguments["model"] = name
+    if kind is RequestKind.EMBEDDING:
+        arguments.pop("temperature")
+    elif "max_completion_tokens" in arguments:
+        arguments["max_tokens"] = arguments.pop("max_completion_tokens")
     if not arguments.get("stream"):
         return await service.answer(kind, name, arguments)
     chunks = service.stream(kind, name, arguments)

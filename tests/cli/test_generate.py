@@ -79,7 +79,7 @@ def test_bad_requests(
     [
         ("bert-dense", (), 2, "it is an encoder"),
         ("llada-dense", (), 2, "it is a diffusion model"),
-        ("talkie-dense", ("--window", "0:3"), 4, "read what feeds block 0"),
+        ("talkie-dense", ("--window", "0:3", "--routed"), 4, "read what feeds block 0"),
     ],
 )
 def test_models_that_do_not_speak_so(

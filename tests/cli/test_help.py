@@ -55,10 +55,25 @@ def test_every_command(surgeon: Run, name: str) -> None:
 
 FIRST_WORDS = {
     *("Add", "Also", "Draw", "Drop", "Evaluate", "Measure", "Multiply", "Overwrite", "Print"),
-    *("Repeat", "Sample", "Save", "Show"),
+    *("Repeat", "Route", "Sample", "Save", "Show"),
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
-    *("Memory", "Nucleus", "Number", "Patched", "Prompt", "RPC", "Random", "Sampling", "Shares"),
-    *("SQLite", "Strided", "Text", "Total"),
+    *(
+        "Address",
+        "Chat",
+        "Key",
+        "Memory",
+        "Name",
+        "Nucleus",
+        "Number",
+        "Port",
+        "Patched",
+        "Prompt",
+        "RPC",
+        "Random",
+        "Sampling",
+        "Shares",
+    ),
+    *("SQLite", "Strided", "System", "Text", "Total"),
 }
 """Verbs, and nouns with what stands in front of them."""
 
@@ -98,6 +113,8 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "plan",
         "patch",
         "verify",
+        "chat",
+        "serve",
         "perplexity",
         "generate",
         "choose",

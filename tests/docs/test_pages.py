@@ -19,7 +19,17 @@ from tests.conftest import ROOT
 from tests.docs.pages import PAGES, anchors, prose
 
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
-COMMANDS = ("inspect", "plan", "patch", "verify", "perplexity", "generate", "choose")
+COMMANDS = (
+    "inspect",
+    "plan",
+    "patch",
+    "verify",
+    "perplexity",
+    "generate",
+    "chat",
+    "serve",
+    "choose",
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -51,7 +51,7 @@ def test_a_name_that_is_asked_for_otherwise_gets_a_new_context(stories: Path) ->
         assert context_named(session, "chat", keys[-1]) is made[-1]
         assert list(session.kept) == ["chat"]
         for old in made[:-1]:
-            with pytest.raises(UsageError, match="closed"):
+            with pytest.raises(UsageError, match=r"closed|no longer loaded"):
                 old.llama.create_completion("Once", max_tokens=1)
         with pytest.raises(UsageError, match="no longer loaded"):
             made[1].model.tokenize(b"x")
@@ -75,7 +75,7 @@ def test_a_chat_template_that_fails(
     with gs.load(model) as loaded:
         with pytest.raises(UsageError, match=says):
             loaded.request(RequestKind.CHAT, messages, settings=SMALL)
-        chatml = ContextSettings(n_ctx=64, chat_format="chatml")
+        chatml = ContextSettings(n_ctx=256, chat_format="chatml")
         if says == "roles must alternate":
             assert loaded.request(RequestKind.CHAT, messages, settings=chatml)
 

@@ -127,13 +127,15 @@ def test_embeddings_of_an_encoder(tmp_path: Path) -> None:
 
     from tests.verification.expanding import expand_named
 
-    model = expand_named("bert-dense@words=stories260K", tmp_path / "bert.gguf")
+    model = expand_named("modern-bert-dense@words=stories260K", tmp_path / "encoder.gguf")
     calls.patch(model, tmp_path / "written.gguf", LayerPath("0..4,3..7"))
-    llama = Llama(str(tmp_path / "written.gguf"), embedding=True, verbose=False, n_ctx=64)
+    options = {"embedding": True, "pooling_type": 1, "n_ctx": 64, "verbose": False}
+    llama = Llama(str(tmp_path / "written.gguf"), **options)
     written = llama.create_embedding("hello there")["data"][0]["embedding"]
     with running_server(model, "--model", "twice=0..4,3..7", "--ctx", "64") as running:
-        found = running.client().embeddings.create(
-            model="twice", input=["hello there", "x"], encoding_format="float"
+        found, both = (
+            running.client().embeddings.create(model="twice", input=text, encoding_format="float")
+            for text in ("hello there", ["hello there", "x"])
         )
-    assert len(found.data) == 2
-    assert found.data[0].embedding == pytest.approx(written, abs=0)
+    assert len(found.data) == 1 and len(both.data) == 2
+    assert found.data[0].embedding == written

@@ -18,6 +18,7 @@ def as_native(llama: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     native = dict(arguments)
     if native.get("grammar"):
+        _check_grammar(llama, native["grammar"])
         native["grammar"] = LlamaGrammar.from_string(native["grammar"], verbose=False)
     n_least = native.pop("min_tokens", 0)
     if n_least:
@@ -26,6 +27,19 @@ def as_native(llama: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if native.pop("logit_bias_type", None) == "tokens" and native.get("logit_bias"):
         native["logit_bias"] = _biases_by_id(llama, native["logit_bias"])
     return native
+
+
+def _check_grammar(llama: Any, grammar: str) -> None:
+    """Raise ValueError for a grammar that llama.cpp cannot read.
+
+    llama-cpp-python would use the null that llama.cpp then returns, and crash (include/llama.h,
+    `llama_sampler_init_grammar`).
+    """
+    lib = llama_cpp()
+    sampler = lib.llama_sampler_init_grammar(llama._model.vocab, grammar.encode(), b"root")
+    if not sampler:
+        raise ValueError("the grammar cannot be read: expected GBNF with a rule root")
+    lib.llama_sampler_free(sampler)
 
 
 def _biases_by_id(llama: Any, biases: Mapping[str, float]) -> dict[str, float]:
