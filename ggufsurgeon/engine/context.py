@@ -132,7 +132,7 @@ class Context:
         """
         lib, model = llama_cpp(), self._model
         run = lib.llama_encode if model.is_encoder else lib.llama_decode
-        native, _kept = _native(batch)
+        native, _kept = native_batch(batch)
         if not self._has_run:
             model.on_trial()
         with self._native.lock:
@@ -157,7 +157,7 @@ class Context:
         return int(llama_cpp().llama_sampler_sample(sampler, self.handle, -1))
 
 
-def _native(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
+def native_batch(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
     """A `llama_batch`, and the arrays that it points to, which must outlive it."""
     n_sharing = (
         np.ones(len(batch.tokens), dtype=np.int32) if batch.n_sharing is None else batch.n_sharing

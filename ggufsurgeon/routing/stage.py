@@ -56,9 +56,9 @@ class Stage:
             batch = batch._replace(wanted=np.ones_like(batch.wanted))
         elif not needs_results:  # some graphs abort where nothing is wanted
             batch = batch._replace(wanted=np.arange(len(batch.tokens)) == 0)
-        overwrites = {self._name(at - 1, batch): rows for at, rows in entries.items()}
+        overwrites = {self.node_name(at - 1, batch): rows for at, rows in entries.items()}
         overwrites |= self._kept(batch) if 0 in entries else {}
-        names = {block: self._name(block, batch) for block in outputs}
+        names = {block: self.node_name(block, batch) for block in outputs}
         last = "" if needs_results or not names else names[max(names)]
         read = frozenset(names.values())
         left_out = self._savings.left_out(batch, overwrites, read)
@@ -85,7 +85,7 @@ class Stage:
             )
         return state
 
-    def _name(self, block: int, batch: Batch) -> str:
+    def node_name(self, block: int, batch: Batch) -> str:
         """The node that holds the output of a block, or feeds block 0."""
         if block != INPUT and self._nodes.output:
             return f"{self._nodes.output}-{block}"

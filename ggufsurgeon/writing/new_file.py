@@ -29,7 +29,7 @@ def write_new_file(
         target = check_destination(plan, destination, replace=replace)
         with (
             opened_sources(plan.sources) as sources,
-            _temporary_sibling(target) as (temporary, descriptor),
+            temporary_sibling(target) as (temporary, descriptor),
         ):
             _write(plan, sources, descriptor, progress)
             _publish(temporary, target, replace=replace)
@@ -56,7 +56,7 @@ def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> It
     """
     target = check_place(sources, destination, replace=replace)
     try:
-        with _temporary_sibling(target) as (temporary, _):
+        with temporary_sibling(target) as (temporary, _):
             yield temporary
             _publish(temporary, target, replace=replace)
     except OSError as error:
@@ -74,7 +74,7 @@ def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progr
 
 
 @contextmanager
-def _temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
+def temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
     """A new file beside `target`, so that a rename can publish it; removed on the way out."""
     temporary = target.with_name(f".ggufsurgeon-{secrets.token_hex(8)}.tmp")
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 

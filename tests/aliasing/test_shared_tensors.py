@@ -14,7 +14,7 @@ from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.writing.copying import Copier
 from ggufsurgeon.writing.spans import write_span
 from tests.calls import patch
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 
 def bytes_of(file: GgufFile) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.workers.runner import InProcess
 from ggufsurgeon.workers.worker import Worker
 from tests.aliasing.jobs import answer, decode_length
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 
 @pytest.mark.parametrize("runner", [Worker, InProcess])

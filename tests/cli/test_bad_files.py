@@ -14,7 +14,10 @@ import pytest
 import ggufsurgeon as gs
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import (
+from tests.calls import patch
+from tests.cli.failing import Unchanged, assert_told
+from tests.conftest import Run
+from tests.models.builders import (
     ARRAY,
     F32,
     I32,
@@ -30,9 +33,6 @@ from tests.builders import (
     pair,
     string,
 )
-from tests.calls import patch
-from tests.cli.failing import Unchanged, assert_told
-from tests.conftest import Run
 from tests.writing.powerless import run_powerless
 
 Write = Callable[..., Path]

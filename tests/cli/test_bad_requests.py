@@ -14,10 +14,10 @@ from ggufsurgeon.cli.app import app
 from ggufsurgeon.cli.options import layer_path
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
-from tests.builders import llama_model
 from tests.calls import patch
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
+from tests.models.builders import llama_model
 
 Write = Callable[..., Path]
 

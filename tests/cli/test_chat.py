@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
+from tests.interrupts import heed_interrupts
 from tests.serving.server import answers_of_file
 
 OPTIONS = ("--chat-format", "chatml", "--ctx", "512", "--temperature", "0", "--tokens", "16")
@@ -137,10 +140,6 @@ class Terminal:
 
 def _take_terminal() -> None:
     """Make standard input the terminal of a new session, whose Ctrl-C is heeded."""
-    import fcntl
-    import signal
-    import termios
-
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()

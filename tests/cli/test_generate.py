@@ -15,7 +15,8 @@ import pytest
 
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
+from tests.interrupts import heed_interrupts
+from tests.models.expanding import expand
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -113,6 +114,7 @@ def test_ctrl_c_ends_it_and_its_child(stories: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     assert process.stdout is not None
     process.stdout.read(40)  # it speaks

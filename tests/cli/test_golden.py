@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ggufsurgeon.verification.model_run import shakespeare
-from tests.builders import llama_model
 from tests.cli.test_help import COMMANDS
 from tests.conftest import ROOT, Run
+from tests.models.builders import llama_model
 
 GOLDEN = Path(__file__).parent / "golden"
 WINDOW = ("--window", "1:3")

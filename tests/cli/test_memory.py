@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
+from tests.models.expanding import expand
 
 
 def plan(surgeon: Run, model: Path, *options: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import ARRAY, STRING, U32, Tensor, block_tensors, gguf, llama_model, pair
 from tests.calls import plan
 from tests.conftest import Run
+from tests.models.builders import ARRAY, STRING, U32, Tensor, block_tensors, gguf, llama_model, pair
 from tests.writing.plans import listing, result_of
 
 Write = Callable[..., Path]

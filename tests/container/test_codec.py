@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ggufsurgeon.container.codec import MAX_NESTING, parse_header, serialize_header
 from ggufsurgeon.errors import MalformedFileError
-from tests.builders import ARRAY, BOOL, STRING, U32, U64, Tensor, gguf, pair, string, value
 from tests.conftest import ROOT
-from tests.strategies import files
+from tests.models.builders import ARRAY, BOOL, STRING, U32, U64, Tensor, gguf, pair, string, value
+from tests.models.strategies import files
 
 HEADERS = sorted((ROOT / "fixtures/arch_headers").glob("*.gguf"))
 

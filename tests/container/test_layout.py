@@ -11,7 +11,7 @@ from gguf.constants import GGML_QUANT_SIZES
 from ggufsurgeon.container.ggml_types import OF_GGML, tensor_n_bytes, type_name
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, UsageError
-from tests.builders import U32, Tensor, gguf, pair
+from tests.models.builders import U32, Tensor, gguf, pair
 
 Write = Callable[..., Path]
 

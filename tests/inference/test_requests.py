@@ -16,7 +16,7 @@ from ggufsurgeon.inference.contexts import ContextKey, ContextSettings, context_
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.workers.session import Session
-from tests.builders import with_text
+from tests.models.builders import with_text
 
 GREEDY = {"prompt": "Once upon a time", "max_tokens": 6, "temperature": 0}
 SMALL = ContextSettings(n_ctx=64)
@@ -99,7 +99,7 @@ def test_what_llama_cpp_python_cannot_take_is_no_bug(
 
 
 def test_more_context_than_positions(tmp_path: Path) -> None:
-    from tests.verification.expanding import expand_named
+    from tests.models.expanding import expand_named
 
     model = expand_named("gpt2-dense@words=stories260K", tmp_path / "gpt2.gguf")
     with gs.load(model) as loaded, pytest.raises(UsageError, match="has positions for"):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 MODELS = {
     "stories260K": "0..2,1..4",

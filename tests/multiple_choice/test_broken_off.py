@@ -14,6 +14,7 @@ import pytest
 
 from tests.calls import choose
 from tests.conftest import ROOT
+from tests.interrupts import heed_interrupts
 from tests.multiple_choice.tasks import TASKS
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -39,7 +40,11 @@ def broken_off(seconds: float, *arguments: str | Path) -> tuple[str, str]:
     """What a command printed that got Ctrl-C after some seconds, and its messages."""
     command = [sys.executable, "-m", "ggufsurgeon", *map(str, arguments)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)

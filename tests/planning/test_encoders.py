@@ -8,8 +8,8 @@ from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from tests.builders import ARRAY, BOOL, STRING, U32, Tensor, gguf, pair
-from tests.planning.memory import opened
+from tests.models.builders import ARRAY, BOOL, STRING, U32, Tensor, gguf, pair
+from tests.models.in_memory import opened
 
 BIASES = [f"enc.blk.{n}.attn_rel_b.weight" for n in range(4)]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import size_label
-from tests.builders import STRING, U32, llama_model, pair
 from tests.conftest import ROOT
-from tests.planning.memory import patched_header
+from tests.models.builders import STRING, U32, llama_model, pair
+from tests.models.in_memory import patched_header
 
 
 def test_descriptive_fields_follow() -> None:

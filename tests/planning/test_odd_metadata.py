@@ -22,8 +22,8 @@ from ggufsurgeon.layer_path.edits import AnyPath, Drop, drop, repeat
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch, plan
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
-from tests.verification.variants import vary
+from tests.models.expanding import expand
+from tests.models.variants import vary
 
 Make = Callable[[str], Path]
 

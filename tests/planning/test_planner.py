@@ -12,7 +12,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan, coalesce
-from tests.builders import (
+from tests.models.builders import (
     ARRAY,
     BOOL,
     F32,
@@ -25,7 +25,7 @@ from tests.builders import (
     llama_pairs,
     pair,
 )
-from tests.planning.memory import opened, run
+from tests.models.in_memory import opened, run
 from tests.planning.restoring import restored
 
 N_BLOCKS = 5

@@ -10,7 +10,7 @@ from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedErro
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.rules.preconditions import OF_ARCHITECTURE, OF_TYPE
-from tests.builders import (
+from tests.models.builders import (
     ARRAY,
     BOOL,
     I32,
@@ -24,7 +24,7 @@ from tests.builders import (
     llama_pairs,
     pair,
 )
-from tests.planning.memory import opened, patched_header
+from tests.models.in_memory import opened, patched_header
 
 REPEAT = [0, 1, 1, 2]
 ARCHITECTURE = pair("general.architecture", STRING, "llama")

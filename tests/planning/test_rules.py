@@ -24,7 +24,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.windows import judge_windows
-from tests.builders import (
+from tests.models.builders import (
     ARRAY,
     BOOL,
     F32,
@@ -38,7 +38,7 @@ from tests.builders import (
     llama_pairs,
     pair,
 )
-from tests.planning.memory import opened, patched_header
+from tests.models.in_memory import opened, patched_header
 
 
 def model(n_blocks: int, *pairs: bytes, n_mtp: int = 0) -> Model:

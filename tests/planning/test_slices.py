@@ -14,8 +14,8 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.write_plan import GatherSpan
-from tests.builders import ARRAY, BOOL, STRING, U32, Tensor, block_tensors, gguf, pair
-from tests.planning.memory import opened, run
+from tests.models.builders import ARRAY, BOOL, STRING, U32, Tensor, block_tensors, gguf, pair
+from tests.models.in_memory import opened, run
 from tests.planning.restoring import restored
 
 N_BLOCKS = 5

@@ -15,7 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from tests.calls import patch
 from tests.conftest import ROOT
-from tests.verification.expanding import expand
+from tests.models.expanding import expand
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
 from tests.calls import patch, plan
 from tests.conftest import ROOT
+from tests.models.expanding import expand
 from tests.routing.conftest import Written, plain_logits
-from tests.verification.expanding import expand
 
 TRIANGLE = [repeat_windows(5, [(i, j)]) for i in range(5) for j in range(i + 1, 6)]
 OTHERS = ["0..4", "4", "0..3", "2", "4,3,2,1,0", "0,0,1,4,4", "1..2,0,4,3", "2,1..2,1,0", "1..4"]

@@ -19,7 +19,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing import savings
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 LATE = repeat_windows(5, [(3, 5)])
 

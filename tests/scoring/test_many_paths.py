@@ -34,7 +34,7 @@ from ggufsurgeon.scoring.task import (
 from ggufsurgeon.statistics.scores import TokenScores, joined
 from ggufsurgeon.verification.model_run import shakespeare
 from ggufsurgeon.workers.runner import InProcess
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 
 pytestmark = pytest.mark.slow
 

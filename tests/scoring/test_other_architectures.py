@@ -19,12 +19,12 @@ import pytest
 
 import ggufsurgeon as gs
 from ggufsurgeon.layer_path.edits import repeat
-from tests.builders import BOOL, pair
 from tests.calls import patch, score
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
+from tests.models.builders import BOOL, pair
+from tests.models.expanding import expand, expand_named
 from tests.pinned import assert_pinned
-from tests.verification.expanding import expand, expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 

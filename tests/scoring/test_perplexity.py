@@ -13,9 +13,9 @@ import pytest
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, UsageError
-from tests.builders import STRING, llama_model, pair
 from tests.calls import perplexity
 from tests.conftest import ROOT, Run
+from tests.models.builders import STRING, llama_model, pair
 from tests.pinned import assert_pinned
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -133,7 +133,7 @@ def test_a_model_that_does_not_load_says_why(write: Write, prose: Path) -> None:
 
 
 def test_a_model_without_a_tokenizer_is_a_usage_error(tmp_path: Path, prose: Path) -> None:
-    from tests.verification.expanding import expand
+    from tests.models.expanding import expand
 
     header = (ROOT / "fixtures/arch_headers/llama-dense.gguf").read_bytes()
     alike = pair("tokenizer.ggml.model", STRING, "test")

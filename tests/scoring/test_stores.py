@@ -24,6 +24,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NullProgress
 from tests.calls import patch, perplexity, score
 from tests.conftest import ROOT, Run
+from tests.interrupts import heed_interrupts
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -223,6 +224,7 @@ def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         deadline = time.monotonic() + 120
         while len(groups(store)) < 2:

@@ -125,7 +125,7 @@ def test_embeddings_of_an_encoder(tmp_path: Path) -> None:
     """Along a path they are those of the written file."""
     from llama_cpp import Llama
 
-    from tests.verification.expanding import expand_named
+    from tests.models.expanding import expand_named
 
     model = expand_named("modern-bert-dense@words=stories260K", tmp_path / "encoder.gguf")
     calls.patch(model, tmp_path / "written.gguf", LayerPath("0..4,3..7"))

@@ -21,7 +21,7 @@ from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.sizing.footprint import CACHE_TYPES
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT
-from tests.verification.expanding import expand
+from tests.models.expanding import expand
 
 N_CTX = 2048
 """More than the sliding windows of the headers and llama.cpp's batch together."""

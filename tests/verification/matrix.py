@@ -28,8 +28,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import Router, opened_router
 from tests.calls import patch
-from tests.verification.expanding import expand_named
-from tests.verification.naive import patch_naively
+from tests.models.expanding import expand_named
+from tests.models.naive import patch_naively
 
 N_TOKENS = 40
 """More than the sliding windows of the headers, which are 32."""

@@ -11,7 +11,7 @@ import pytest
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
+from tests.models.expanding import expand
 
 pytestmark = pytest.mark.slow
 

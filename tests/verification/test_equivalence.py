@@ -12,8 +12,8 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
-from tests.verification.naive import patch_naively
+from tests.models.expanding import expand
+from tests.models.naive import patch_naively
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 

@@ -20,9 +20,9 @@ from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.routing.stage import Stage
 from tests.calls import patch
 from tests.conftest import ROOT
-from tests.verification.expanding import expand
+from tests.models.expanding import expand
+from tests.models.variants import vary
 from tests.verification.matrix import plain_results
-from tests.verification.variants import vary
 
 pytestmark = pytest.mark.slow
 
@@ -48,12 +48,12 @@ def of_images(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with loaded_model(model, Devices()) as loaded:
         width = llama_cpp().llama_model_n_embd_inp(loaded.handle)
         architecture = loaded.architecture
-    monkeypatch.setattr(context, "_native", partial(image_batch, width))
+    monkeypatch.setattr(context, "native_batch", partial(image_batch, width))
     if architecture.startswith("qwen3vl"):
-        name = Stage._name
+        name = Stage.node_name
         monkeypatch.setattr(
             Stage,
-            "_name",
+            "node_name",
             lambda self, block, batch: (
                 f"deepstack_out-{block}" if 0 <= block < 3 else name(self, block, batch)
             ),

@@ -21,8 +21,8 @@ from ggufsurgeon.write_plan import ScaleSpan
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import patch, plan
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
-from tests.verification.variants import vary
+from tests.models.expanding import expand
+from tests.models.variants import vary
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ import pytest
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import STRING, pair
 from tests.calls import patch
 from tests.conftest import ROOT, Run
-from tests.verification.expanding import expand
+from tests.models.builders import STRING, pair
+from tests.models.expanding import expand
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 pytest.importorskip("sentencepiece", reason="needs the tokens extra")

@@ -12,9 +12,9 @@ import pytest
 import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import ARRAY, STRING, U32, gguf, llama_model, llama_pairs, pair
 from tests.calls import patch
 from tests.conftest import Run
+from tests.models.builders import ARRAY, STRING, U32, gguf, llama_model, llama_pairs, pair
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
 from ggufsurgeon.workers.worker import Worker
 from tests.conftest import ROOT
-from tests.verification.expanding import expand_named
+from tests.models.expanding import expand_named
 from tests.workers.jobs import (
     add,
     babble,

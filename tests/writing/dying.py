@@ -34,7 +34,7 @@ CHANGING = ("chmod", "hardlink_to", "rename", "replace", "unlink", "__fspath__",
 
 OVER = 99
 """Exit code of a run that had no n-th moment."""
-START = inspect.unwrap(new_file._temporary_sibling).__code__
+START = inspect.unwrap(new_file.temporary_sibling).__code__
 
 
 def is_watched(code: CodeType) -> bool:

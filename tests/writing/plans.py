@@ -22,7 +22,7 @@ from ggufsurgeon.write_plan import (
     WritePlan,
     ZeroSpan,
 )
-from tests.builders import Tensor, gguf, llama_pairs
+from tests.models.builders import Tensor, gguf, llama_pairs
 
 MARK_N_BYTES = 32
 """What `builders.gguf` gives a tensor without data of its own; no padding behind it."""

@@ -18,9 +18,9 @@ from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
-from tests.builders import llama_model
 from tests.calls import patch
 from tests.conftest import Run, is_root
+from tests.models.builders import llama_model
 from tests.writing.plans import listing, plan_over, result_of, sparse_model
 
 pytestmark = pytest.mark.slow

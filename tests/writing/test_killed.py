@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import llama_model
 from tests.calls import plan
 from tests.conftest import ROOT
+from tests.models.builders import llama_model
 from tests.writing.dying import OVER
 from tests.writing.plans import listing, result_of, sparse_model, temporaries
 

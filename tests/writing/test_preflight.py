@@ -11,8 +11,8 @@ import pytest
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
-from tests.builders import llama_model
 from tests.calls import patch, plan
+from tests.models.builders import llama_model
 from tests.writing.plans import Watcher, listing, result_of
 from tests.writing.powerless import run_powerless
 

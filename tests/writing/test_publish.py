@@ -16,7 +16,7 @@ import pytest
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
 from ggufsurgeon.writing.new_file import write_new_file
-from tests.builders import llama_model
+from tests.models.builders import llama_model
 from tests.writing.plans import listing, plan_over, result_of, temporaries
 
 Act = Callable[[], object]

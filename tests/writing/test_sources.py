@@ -14,8 +14,8 @@ from ggufsurgeon.write_plan import CopySpan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
-from tests.builders import llama_model
 from tests.calls import plan
+from tests.models.builders import llama_model
 from tests.writing.plans import listing, plan_over
 
 PATH = LayerPath.of([0, 1, 1, 2])

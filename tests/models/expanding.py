@@ -1,6 +1,6 @@
 """Headers to loadable models, with seeded random weights.
 
-    python -m tests.verification.expanding MODEL SCALE FILE
+    python -m tests.models.expanding MODEL SCALE FILE
 
 writes one to FILE, for other programs. MODEL is named as in matrix.py.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from ggufsurgeon.container.codec import parse_header
 from tests.conftest import ROOT
-from tests.verification.variants import vary
+from tests.models.variants import vary
 
 DTYPES = {0: np.float32, 1: np.float16, 26: np.int32}
 """By ggml type: F32, F16, I32."""

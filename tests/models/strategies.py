@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.builders import ARRAY, FORMATS, STRING, Tensor, gguf, pair
+from tests.models.builders import ARRAY, FORMATS, STRING, Tensor, gguf, pair
 
 INTEGER_RANGES = {
     0: (0, 2**8 - 1),
