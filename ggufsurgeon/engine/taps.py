@@ -137,8 +137,9 @@ class Taps:
         if node is None:
             return
         if (node.address, node.name) == (address, name):
-            tensor.set_computed(address, False)
-            self._changed.append(address)
+            if tensor.is_computed(address):
+                tensor.set_computed(address, False)
+                self._changed.append(address)
             return
         self._left_out = {}  # llama.cpp has made another graph
         if self._changed:

@@ -53,10 +53,17 @@ def sources(address: int) -> Iterator[int]:
             yield source
 
 
-def set_computed(address: int, is_computed: bool) -> None:
+def is_computed(address: int) -> bool:
+    """Whether backends compute a node. llama.cpp has them leave out the input that a batch does
+    not have, tokens or embeddings (`ggml_build_forward_select`, ggml/src/ggml.c).
+    """
+    return bool(ctypes.c_int32.from_address(address + _FLAGS_OFFSET).value & FLAG_COMPUTE)
+
+
+def set_computed(address: int, value: bool) -> None:
     """Set whether backends compute a node."""
     flags = ctypes.c_int32.from_address(address + _FLAGS_OFFSET)
-    flags.value = flags.value | FLAG_COMPUTE if is_computed else flags.value & ~FLAG_COMPUTE
+    flags.value = flags.value | FLAG_COMPUTE if value else flags.value & ~FLAG_COMPUTE
 
 
 def buffer_of(address: int) -> int:
