@@ -107,6 +107,9 @@ def _as_json(outcome: Verification) -> dict[str, Any]:
         ],
         **{f"{name}_run": _run_as_json(run) for name, run in _runs(outcome)},
         "equivalence": equivalence_as_json(runs.equivalence) if runs.equivalence else None,
+        "aliased_equivalence": (
+            equivalence_as_json(runs.aliased_equivalence) if runs.aliased_equivalence else None
+        ),
         "suggested_tensor_split": runs.suggested_split,
     }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
+from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.scoring.chunks import TextSettings
@@ -43,15 +45,26 @@ class ModelRun:
     """The tokens of the text of this package; None without a tokenizer."""
 
 
+class SampledRun(NamedTuple):
+    """The results of a model, and its samples for a prompt, or the reasons that there are none."""
+
+    run: ModelRun
+    sample: Sample | str
+    """Routed along the layer path, if there is one."""
+    aliased: Sample | str
+    """Aliased along the layer path; that of the model as it is without one."""
+
+
 def run_model(
     session: Session,
     path: Path,
     layer_path: LayerPath | None,
+    scale_weights: bool,
     prompt: Integers | None,
     settings: TextSettings | None,
     options: Devices,
     reporter: Reporter,
-) -> tuple[ModelRun, Sample | str]:
+) -> SampledRun:
     """Load a model once, and collect all that is compared or shown of it.
 
     First its results for `prompt` (None: one that this model draws) along `layer_path` (None: as
@@ -65,9 +78,22 @@ def run_model(
         sample: Sample | str = take_sample(model, layer_path, prompt)
     except RefusedError as error:
         sample = str(error)
+    aliased = sample
+    if layer_path is not None:
+        aliased = _aliased_sample(model, layer_path, scale_weights, prompt)
     run = _run(model, settings, reporter)
     tokens = read_text(model, shakespeare()) if model.has_tokenizer else None
-    return replace(run, devices=model.devices(), tokens=tokens), sample
+    return SampledRun(replace(run, devices=model.devices(), tokens=tokens), sample, aliased)
+
+
+def _aliased_sample(
+    model: Model, layer_path: LayerPath, scale_weights: bool, prompt: Integers
+) -> Sample | str:
+    try:
+        with alias(model, layer_path, scale_weights=scale_weights) as aliased:
+            return take_sample(aliased, None, prompt)
+    except (AliasingUnavailableError, RefusedError) as error:
+        return str(error)
 
 
 def _run(model: Model, settings: TextSettings | None, progress: Progress) -> ModelRun:

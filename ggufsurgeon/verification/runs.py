@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -18,7 +19,7 @@ from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
-from ggufsurgeon.verification.model_run import ModelRun, run_model, shakespeare
+from ggufsurgeon.verification.model_run import ModelRun, SampledRun, run_model, shakespeare
 from ggufsurgeon.verification.tokens import check_tokens
 from ggufsurgeon.workers.worker import Worker
 
@@ -31,12 +32,15 @@ class Runs:
     source: ModelRun | None = None
     patched: ModelRun | None = None
     equivalence: Equivalence | None = None
+    """Of the written file and the routed source."""
+    aliased_equivalence: Equivalence | None = None
+    """Of the written file and the aliased source."""
     suggested_split: tuple[int, ...] | None = None
     """A --tensor-split that balances the patched model's bytes, where the devices are uneven."""
 
 
 NOT_RUN = Runs()
-_Ran: TypeAlias = "ModelRun | MalformedFileError | EngineError"
+_Ran: TypeAlias = "SampledRun | MalformedFileError | EngineError"
 
 
 def run_both(
@@ -53,61 +57,63 @@ def run_both(
     MissingExtraError when there is no llama.cpp.
     """
     trunk = LayerPath(path.steps[: len(path) - find_blocks(source).n_mtp])
-    ran = _run(source, trunk, None, settings, options, progress)
-    sample = ran[1] if isinstance(ran, tuple) else None
-    prompt = sample.prompt if isinstance(sample, Sample) else None
-    then = _run(patched, None, prompt, settings, options, progress)
-    runs = [one[0] if isinstance(one, tuple) else one for one in (ran, then)]
+    scales = is_scaled(patched.header)
+    ran = _run(source.path, trunk, scales, None, settings, options, progress=progress)
+    prompt = _prompt_of(ran)
+    then = _run(patched.path, None, False, prompt, settings, options, progress=progress)
+    runs = [one.run if isinstance(one, SampledRun) else one for one in (ran, then)]
     checks = list(_run_checks(runs[0], runs[1], len(trunk)))
-    equivalence = None
-    if isinstance(ran, tuple) and isinstance(then, tuple):
-        check, equivalence = _check_equivalence(ran, then, patched)
-        checks.append(check)
-        tokens = ran[0].tokens, then[0].tokens
-        checks += check_tokens(source, *tokens, shakespeare())
+    found: list[Equivalence | None] = [None, None]
+    if isinstance(ran, SampledRun) and isinstance(then, SampledRun):
+        on_cpus = {use.device for one in (ran, then) for use in one.run.devices} == {"CPU"}
+        exact = on_cpus and not scales
+        for n, (way, sample) in enumerate((("routed", ran.sample), ("aliased", ran.aliased))):
+            check, found[n] = _check_equivalence(way, sample, then.sample, exact)
+            checks.append(check)
+        checks += check_tokens(source, ran.run.tokens, then.run.tokens, shakespeare())
     first, second = (run if isinstance(run, ModelRun) else None for run in runs)
     split = _suggest_split(patched, second, options, settings) if second else None
-    return Runs(tuple(checks), first, second, equivalence, split)
+    return Runs(tuple(checks), first, second, found[0], found[1], split)
 
 
-def _run(
-    file: GgufFile,
-    layer_path: LayerPath | None,
-    prompt: Integers | None,
-    settings: TextSettings | None,
-    options: Devices,
-    progress: Progress,
-) -> tuple[ModelRun, Sample | str] | MalformedFileError | EngineError:
+def _prompt_of(ran: _Ran) -> Integers | None:
+    """The prompt of a run that has a sample, which the next run is to take too."""
+    samples = (ran.sample, ran.aliased) if isinstance(ran, SampledRun) else ()
+    return next((sample.prompt for sample in samples if isinstance(sample, Sample)), None)
+
+
+def _run(path: Path, *arguments: object, progress: Progress) -> _Ran:
     """The results of a model, or the error that kept it from running."""
-    arguments = (file.path, layer_path, prompt, settings, options)
     try:
         with Worker() as worker:
-            return worker.run(run_model, *arguments, progress=progress)
+            return worker.run(run_model, path, *arguments, progress=progress)
     except (MalformedFileError, EngineError) as error:
         return error
 
 
 def _check_equivalence(
-    ran: tuple[ModelRun, Sample | str], then: tuple[ModelRun, Sample | str], patched: GgufFile
+    way: str, source: Sample | str, written: Sample | str, exact: bool
 ) -> tuple[Check, Equivalence | None]:
-    (source_run, routed), (patched_run, written) = ran, then
-    for sample in (routed, written):
+    """Compare the written file with the source, run along the path in another way."""
+    for sample in (source, written):
         if isinstance(sample, str):
-            return Check("equivalence", None, f"cannot be routed: {sample}"), None
-    assert isinstance(routed, Sample) and isinstance(written, Sample)
-    devices = {use.device for run in (source_run, patched_run) for use in run.devices}
-    found = compare(routed, written, devices == {"CPU"} and not is_scaled(patched.header))
-    what = "logits" if routed.are_logits else "embeddings"
-    detail = f"routed = written: {what} of {found.n_tokens} tokens equal to the bit"
+            return Check(f"{way} = written", None, f"cannot be {way}: {sample}"), None
+    assert isinstance(source, Sample) and isinstance(written, Sample)
+    found = compare(source, written, exact)
+    what = "logits" if source.are_logits else "embeddings"
+    detail = f"{what} of {found.n_tokens} tokens equal to the bit"
     if found.max_abs_diff:
         kl = "" if found.mean_kl is None else f", mean KL divergence {found.mean_kl:.3g}"
-        detail = f"routed and written {what} differ by up to {found.max_abs_diff:.3g}{kl}"
+        detail = f"{what} differ by up to {found.max_abs_diff:.3g}{kl}"
     alike = "equal to the bit" if not found.max_abs_diff else "within tolerance"
-    proven = f"{what} of {found.n_tokens} tokens {alike}"
-    return Check("equivalence", found.ok, detail, proven), found
+    proven = f"{way} {what} of {found.n_tokens} tokens {alike}"
+    return Check(f"{way} = written", found.ok, detail, proven), found
 
 
-def _run_checks(source: _Ran, patched: _Ran, n_blocks: int) -> Iterator[Check]:
+_Shown: TypeAlias = "ModelRun | MalformedFileError | EngineError"
+
+
+def _run_checks(source: _Shown, patched: _Shown, n_blocks: int) -> Iterator[Check]:
     for name, run in (("source runs", source), ("patched runs", patched)):
         if not isinstance(run, ModelRun):  # a process that was killed says nothing of the file
             yield Check(name, None if isinstance(run, EngineError) else False, str(run))

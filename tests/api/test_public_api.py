@@ -63,7 +63,7 @@ def test_from_a_file_to_a_proven_one(stories: Path, tmp_path: Path) -> None:
         plan.memory(tensor_split=(1, 1), device_memory=(1 << 30,))
     verification = gs.verify(written, stories)
     verification.raise_if_failed()
-    assert "logits of 128 tokens equal to the bit" in verification.proven
+    assert "routed logits of 128 tokens equal to the bit" in verification.proven
     with pytest.raises(RefusedError):
         plan.write(written)
 

@@ -91,7 +91,8 @@ def test_json(case: str, stories: Path, tmp_path: Path, surgeon: Run) -> None:
 
 
 def test_every_command_has_a_golden_file() -> None:
-    assert {arguments[0] for arguments in CASES.values()} == set(COMMANDS)
+    talking = {"chat", "serve"}  # for as long as they run; they print no object
+    assert {arguments[0] for arguments in CASES.values()} == set(COMMANDS) - talking
     assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
 
 

@@ -67,14 +67,18 @@ def test_the_prompt_is_longer_than_a_sliding_window(tmp_path: Path) -> None:
 def test_it_is_told(stories: Path, surgeon: Run, tmp_path: Path) -> None:
     surgeon("patch", stories, "patched.gguf", "--window", "1:3")
     done = surgeon("verify", "patched.gguf", "--source", stories, "--json")
-    told = json.loads(done.stdout)["equivalence"]
-    assert told == {
-        "ok": True,
-        "max_abs_diff": 0.0,
-        "mean_kl": 0.0,
-        "n_tokens": 128,
-        "n_prompt": 128,
-    }
+    told = json.loads(done.stdout)
+    assert (
+        told["equivalence"]
+        == told["aliased_equivalence"]
+        == {
+            "ok": True,
+            "max_abs_diff": 0.0,
+            "mean_kl": 0.0,
+            "n_tokens": 128,
+            "n_prompt": 128,
+        }
+    )
 
 
 def test_what_cannot_be_routed_is_not_called_proven(surgeon: Run, tmp_path: Path) -> None:
@@ -83,8 +87,9 @@ def test_what_cannot_be_routed_is_not_called_proven(surgeon: Run, tmp_path: Path
     done = surgeon("verify", "patched.gguf", "--source", source, "--json")
     told = json.loads(done.stdout)
     assert done.returncode == 0 and told["ok"] and told["equivalence"] is None
-    (check,) = (check for check in told["checks"] if check["name"] == "equivalence")
+    (check,) = (check for check in told["checks"] if check["name"] == "routed = written")
     assert check["ok"] is None and "read what feeds block 0" in check["detail"]
+    assert told["aliased_equivalence"]["max_abs_diff"] == 0.0, "proven all the same"
 
 
 def test_one_bit_is_too_much_for_a_cpu_and_not_for_others() -> None:

@@ -49,7 +49,8 @@ def test_what_patch_writes_holds(stories: Path, patched: Path, surgeon: Run) -> 
         "19 metadata pairs",
         "66 tensors (1,534,720 bytes)",
         "7 blocks run",
-        "logits of 128 tokens equal to the bit",
+        "routed logits of 128 tokens equal to the bit",
+        "aliased logits of 128 tokens equal to the bit",
         "123,424 tokens read alike",
     ]
     assert told["unproven"] == []
