@@ -37,6 +37,12 @@ def planned_tensors(plan: WritePlan, source: GgufFile) -> Iterator[PlannedTensor
         yield PlannedTensor(info.name, _original(info, spans, originals), offset, spans)
 
 
+def n_bytes_made(plan: WritePlan, source: GgufFile) -> int:
+    """Bytes of weights that an aliased model has besides those of its loaded source."""
+    made = (tensor for tensor in planned_tensors(plan, source) if tensor.shared_with is None)
+    return sum(span.n_bytes for tensor in made for span in tensor.spans)
+
+
 def _by_place(source: GgufFile) -> dict[tuple[int, int], TensorInfo]:
     """The source's tensors by their offset in the file and their size."""
     sizes = source.layout.tensor_n_bytes

@@ -69,8 +69,8 @@ def prediction_as_json(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def print_prediction(prediction: Prediction) -> None:
-    """A prediction as tables of 80 columns, and what they leave out."""
+def print_prediction(prediction: Prediction, *notes: str) -> None:
+    """A prediction as tables of 80 columns, what they leave out, and other notes."""
     settings, after = prediction.settings, prediction.after
     n_ctx = settings.n_ctx
     print_table(
@@ -86,7 +86,7 @@ def print_prediction(prediction: Prediction) -> None:
     if settings.memory:
         columns = ["device", "total", "memory", "fits"]
         print_table("Does it fit?", columns, [_fit_row(load) for load in after])
-    for note in _notes(prediction):
+    for note in (*_notes(prediction), *notes):
         print_text(f"note: {note}")
     print_text("")
 
@@ -129,7 +129,8 @@ def _notes(prediction: Prediction) -> list[str]:
         notes.append("what this architecture caches is not known to this version")
     if prediction.has_windows:
         notes.append(
-            "of a sliding window, only it is counted; generate and choose cache every token"
+            "of a sliding window, only it is counted; generate, chat, serve and choose cache "
+            "every token"
         )
     if prediction.suggested_split is not None:
         notes.append(split_advice(prediction.suggested_split))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -73,10 +74,26 @@ def plan(
     settings = device_settings(planned.source.header, ctx, tensor_split, n_gpu_layers, memory)
     prediction = predict_patch(planned, settings)
     if json:
-        print_json({**plan_as_json(planned), "memory": prediction_as_json(prediction)})
+        print_json(
+            {
+                **plan_as_json(planned),
+                "memory": prediction_as_json(prediction),
+                "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+            }
+        )
     else:
         print_plan(planned)
-        print_prediction(prediction)
+        print_prediction(prediction, _aliased_note(planned))
+
+
+def _aliased_note(planned: PatchPlan) -> str:
+    """The cost of the path without a file."""
+    n_bytes = n_bytes_made(planned.write_plan, planned.source)
+    weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
+    return (
+        "generate, chat and serve run this path over the source without a file: it then takes "
+        f"{weights} beside those of the source, and the cache above"
+    )
 
 
 def plan_as_json(planned: PatchPlan) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+import ggufsurgeon as gs
+from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
-from tests.models.expanding import expand
+from tests.models.expanding import expand, expand_named
 
 
 def plan(surgeon: Run, model: Path, *options: str) -> dict[str, Any]:
@@ -117,3 +119,18 @@ def test_shares_that_are_none(split: str, stories: Path, surgeon: Run) -> None:
     done = surgeon("plan", stories, "--window", "1:3", f"--tensor-split={split}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected shares, for instance 3,1" in done.stderr
+
+
+def test_an_aliased_run_costs_what_changes_alone(
+    stories: Path, surgeon: Run, tmp_path: Path
+) -> None:
+    plain = surgeon("plan", stories, "--window", "1:3", "--json")
+    assert json.loads(plain.stdout)["n_bytes_aliased_weights"] == 0
+    sliced = expand_named("gemma3n-dense", tmp_path / "sliced.gguf")
+    made = json.loads(surgeon("plan", sliced, "--window", "21:23", "--json").stdout)
+    names = {"per_layer_token_embd.weight", "per_layer_model_proj.weight"}
+    gs.open(sliced).plan(gs.repeat("21:23")).write(tmp_path / "written.gguf")
+    file = open_gguf(tmp_path / "written.gguf")
+    sizes = zip(file.header.tensors, file.layout.tensor_n_bytes, strict=True)
+    expected = sum(n_bytes for tensor, n_bytes in sizes if tensor.name in names)
+    assert made["n_bytes_aliased_weights"] == expected > 0
