@@ -50,21 +50,35 @@ class GraphTrace:
         places = [n for n, node in enumerate(self.nodes) if node.name in overwritten]
         if len(places) != len(overwritten):  # a name that several nodes have, or none
             return {}
-        last = max(places)
+        after = range(max(places) + 1, len(self.nodes))
         needed = _Needed()
-        left_out = {}
-        for place in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[place]
-            is_needed = place > last or node.name in read or needed.has(node)
-            if node.name in overwritten or not is_needed:
-                left_out[place] = node
-            else:
+        left_out = {
+            place: node
+            for place, node in enumerate(self.nodes)
+            if place not in after and (node.name not in read or node.name in overwritten)
+        }
+        for place, node in enumerate(self.nodes):
+            if place not in left_out:
                 needed.add(node)
+        # Until none is found: a state is written after it is read, for the next decode.
+        while _take_needed(left_out, overwritten, needed):
+            pass
         return left_out
 
 
+def _take_needed(
+    left_out: dict[int, Node], overwritten: Collection[bytes], needed: _Needed
+) -> bool:
+    """Take out the nodes that are needed, the last first. Returns whether there were any."""
+    n_before = len(left_out)
+    for place, node in sorted(left_out.items(), reverse=True):
+        if node.name not in overwritten and needed.has(node):
+            needed.add(left_out.pop(place))
+    return len(left_out) < n_before
+
+
 class _Needed:
-    """What nodes that come later need: nodes, names of copied nodes, and memory."""
+    """What the nodes that are computed need: nodes, names of copied nodes, and memory."""
 
     def __init__(self) -> None:
         self._nodes: set[int] = set()

@@ -34,6 +34,8 @@ from tests.models.naive import patch_naively
 N_TOKENS = 40
 """More than the sliding windows of the headers, which are 32."""
 N_CTX = 64
+N_PIECE = 10
+"""Tokens of a decode, where what one decode keeps for the next is compared."""
 
 FIRST_STAY = {"gemma3n": 20}
 """Blocks that must stay the first ones: the paths are drawn over those behind them."""
@@ -58,8 +60,12 @@ def compare(name: str, n_paths: int, naive: bool, folder: Path) -> Iterator[dict
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     model = expand_named(name, folder / "model.gguf")
     architecture = open_gguf(model).header.architecture
-    with loaded_model(model, Devices()) as source, opened_router([source], N_CTX) as router:
-        executions = Executions(source, router, None if naive else open_gguf(model))
+    with (
+        loaded_model(model, Devices()) as source,
+        opened_router([source], N_CTX) as router,
+        opened_router([source], N_CTX, n_batch=N_PIECE) as in_pieces,
+    ):
+        executions = Executions(source, router, in_pieces, None if naive else open_gguf(model))
         tokens = rng.integers(0, source.n_vocab, N_TOKENS).astype(np.int32)
         n_first = FIRST_STAY.get(str(architecture), 0)
         for drawn in draw_paths(source.n_blocks - n_first, n_paths, rng):
@@ -75,6 +81,8 @@ class Executions(NamedTuple):
 
     source: Model
     router: Router
+    in_pieces: Router
+    """Decodes N_PIECE tokens at a time: from the second on, nodes are left out."""
     file: GgufFile | None
     """For aliased models; None for the naive way, whose files nothing else computes."""
 
@@ -84,7 +92,7 @@ def judge(
 ) -> tuple[str, str]:
     """exact, exact on recent builds, refused, wrong, unloadable; or not compared."""
     notes: tuple[str, ...] = ()
-    source, router, file = executions
+    source, router, _, file = executions
     if file is None:
         patch_naively(source.path, patched, path)
     else:
@@ -108,9 +116,23 @@ def judge(
     difference = float(np.abs(result - routed).max())
     if difference != 0.0:
         return "wrong", f"greatest difference {difference}"
+    difference = difference_in_pieces(executions, tokens, path, patched)
+    if difference != 0.0:
+        return "wrong", f"greatest difference {difference}, {N_PIECE} tokens at a time"
     if np.array_equal(routed, plain):
         return "not compared", "the path changes nothing: a wrong file could not be told"
     return ("exact on recent builds" if notes else "exact"), ""
+
+
+def difference_in_pieces(
+    executions: Executions, tokens: Integers, path: LayerPath, patched: Path
+) -> float:
+    """Of the logits of the written file and the routed source; 0 of encoders, which run whole."""
+    if executions.file is None or executions.source.is_encoder:
+        return 0.0
+    routed = next(executions.in_pieces.logits(tokens, [path]))
+    with loaded_model(patched, Devices()) as model:
+        return float(np.abs(results_in_pieces(model, tokens) - routed).max())
 
 
 def plain_results(path: Path, tokens: Integers) -> Results:
@@ -123,6 +145,20 @@ def results_of(model: Model, tokens: Integers) -> Results:
     """Of a loaded model, in a context of its own."""
     with opened_context(model, N_CTX, N_CTX) as context:
         return np.array(context.decode(Batch.of(tokens)))
+
+
+def results_in_pieces(model: Model, tokens: Integers) -> Results:
+    """Logits of a loaded model, N_PIECE tokens at a time."""
+    wanted = np.ones(N_PIECE, dtype=np.bool_)
+    with opened_context(model, N_CTX, N_PIECE) as context:
+        return np.concatenate(
+            [
+                np.array(context.decode(Batch.side_by_side(part[np.newaxis], first, wanted)))
+                for first, part in zip(
+                    range(0, N_TOKENS, N_PIECE), np.split(tokens, N_TOKENS // N_PIECE), strict=True
+                )
+            ]
+        )
 
 
 def routed_results(path: Path, layer_path: LayerPath, tokens: Integers) -> Results:
