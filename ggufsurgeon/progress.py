@@ -9,7 +9,7 @@ class Progress(Protocol):
     """A receiver of the progress of long work, step by step."""
 
     def begin(self, step: str, total: int, unit: str) -> None:
-        """A step of `total` units (`bytes` or `chunks`) begins; the one before it is done."""
+        """A step of `total` units, such as `bytes`, begins; the one before it is done."""
 
     def advance(self, n: int, note: str = "") -> None:
         """`n` more units are done. `note` is a short interim result."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.aliasing.aliased_model import AliasedModel
@@ -29,12 +30,14 @@ class InferenceMethods(ModelOverRunner):
         sampling: Sampling | None = None,
         routed: bool = False,
         on_text: Callable[[str], object] | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> GeneratedText:
         """Continue `prompt` by up to `max_tokens` tokens along a layer path.
 
         The path is run over the weights that are loaded, as the patched file would be; where that
         cannot be, or with `routed`, it is routed through the unmodified model, which is slower.
-        `on_text` is called with each piece of text as it comes. Raises UsageError for a model
+        `on_text` is called with each piece of text as it comes; `progress` is that of the prompt.
+        Raises UsageError for a model
         that does not continue texts, RefusedError for a path that cannot be run exactly.
         """
         from ggufsurgeon.engine.sampling import Sampling
@@ -49,6 +52,7 @@ class InferenceMethods(ModelOverRunner):
             sampling or Sampling(),
             self._devices,
             routed,
+            progress=progress,
             on_result=on_text,
         )
 
@@ -76,19 +80,22 @@ class InferenceMethods(ModelOverRunner):
         *,
         name: str = "",
         settings: ContextSettings | None = None,
+        has_usage: bool = False,
         on_chunk: Callable[[dict[str, Any]], object] | None = None,
     ) -> dict[str, Any] | None:
         """Answer a request in the form of OpenAI's API along a layer path.
 
         `arguments` are those of the method of `llama_cpp.Llama` that `kind` stands for; with
-        `stream` its chunks go to `on_chunk`, and None is returned. A context is kept under each
+        `stream` its chunks go to `on_chunk`, with `has_usage` a last one that counts the tokens,
+        and None is returned. A context is kept under each
         `name`, so that what a conversation shares with the one before is not run again. Raises
         UsageError for a request that the model cannot take, RefusedError for a path of which no
         exact file exists, AliasingUnavailableError where aliased models cannot be.
         """
         from ggufsurgeon.inference.requests import Request, answer
 
-        request = Request(kind, self._context(kind, path, settings), name, dict(arguments))
+        context = self._context(kind, path, settings)
+        request = Request(kind, context, name, dict(arguments), has_usage)
         return self._runner.run(answer, request, on_result=on_chunk)
 
     def _context(

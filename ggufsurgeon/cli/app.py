@@ -29,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP_OPTIONS,
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
-    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 malformed file, 4 refused (nothing written), "
-    "5 write failed (destination as it was), 7 verification failed, "
+    epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
+    "4 refused (nothing written), 5 write failed (destination unchanged), 7 verification failed, "
     "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
 )
 for command in (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose):
@@ -81,7 +81,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except Interrupted as interrupt:
         name = signal.Signals(interrupt.number).name
-        print_error(f"interrupted by {name}", "No file is half written.", "")
+        print_error(f"interrupted by {name}", interrupt.state, "")
         sys.exit(128 + interrupt.number)
     sys.exit(0)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated, Optional
 
 import typer
@@ -52,8 +54,8 @@ def chat(
             "--n-predict",
             metavar="N",
             min=1,
-            help="Maximum number of tokens of an answer.",
-            show_default="what the context has room for",
+            help="Maximum number of tokens per answer.",
+            show_default="as many as fit in the context",
         ),
     ] = None,
     ctx: ContextSize = None,
@@ -95,15 +97,30 @@ def _converse(talk: Conversation) -> None:
     """Take lines until the end of the input, or until one ends the conversation."""
     if sys.stdin is None:
         return
-    is_typed = sys.stdin.isatty()
-    if is_typed:
-        with suppress(ImportError):  # where it exists, input() keeps a history and can be edited
-            import readline  # noqa: F401
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # any bytes are text to a model
+    read_line = _line_reader()
     while True:
         try:
-            if not talk.take(input("> " if is_typed else "")):
+            if not talk.take(read_line()):
                 return
         except EOFError:
             return
         except KeyboardInterrupt:
             print_note("/quit or Ctrl-D ends the conversation")
+
+
+def _line_reader() -> Callable[[], str]:
+    """What reads a line, and raises EOFError at the end: with a prompt in a terminal alone."""
+    if sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty():
+        with suppress(ImportError):  # where it exists, input() keeps a history and can be edited
+            import readline  # noqa: F401
+        return lambda: input("> ")
+    return _read_line
+
+
+def _read_line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.terminal import print_error, print_note, print_piece, print_text
+from ggufsurgeon.cli.terminal import OutputError, print_error, print_note, print_piece, print_text
 from ggufsurgeon.errors import EngineError, GgufSurgeonError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 COMMANDS = """/path LAYERS  change the layer path, such as 0..16,10..29
 /path plain   run the model as it is
 /path         show the layer path
-/reset        forget the conversation
-/quit         leave (Ctrl-D does too); Ctrl-C stops an answer"""
+/reset        clear the conversation
+/quit         end the program (or Ctrl-D); Ctrl-C stops an answer"""
 PLAIN = "plain"
 NAME = "chat"
+LEAST_FOR_RATE = 8
+"""Fewer tokens are no measure of a rate."""
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Conversation:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all but the system prompt."""
+        """Clear all but the system prompt."""
         self.messages = [] if self.system is None else [_message("system", self.system)]
 
     def start(self) -> None:
@@ -64,7 +67,7 @@ class Conversation:
             return False
         if word == "/reset":
             self.reset()
-            print_note("the conversation is forgotten")
+            print_note("conversation cleared")
         elif word == "/path":
             self._change_path(rest.strip())
         elif word.startswith("/"):
@@ -72,7 +75,7 @@ class Conversation:
                 print_note(f"{word} is not a command")
             _print_commands()
         elif line.strip():
-            self._answer(line)
+            self._answer(line.rstrip("\n"))
         return True
 
     def _change_path(self, text: str) -> None:
@@ -88,34 +91,25 @@ class Conversation:
     def _answer(self, line: str) -> None:
         """Print the answer as it comes. Of one that Ctrl-C stops, what is printed is kept."""
         self.messages.append(_message("user", line))
-        printed: list[str] = []
-        times: list[float] = []
-
-        def show(chunk: dict[str, Any]) -> None:
-            piece = chunk["choices"][0]["delta"].get("content")
-            if piece:
-                times.append(time.perf_counter())
-                printed.append(piece)
-                print_piece(piece)
-
+        answer = Answer()
         try:
-            self._request(show)
+            self._request(answer.take)
             print_text("")
         except KeyboardInterrupt:
             print_text("")
             print_note("stopped")
+        except (EngineError, OutputError):
+            raise
         except GgufSurgeonError as error:
-            if isinstance(error, EngineError):
-                raise
             self.messages.pop()
-            print_error(str(error), "The message is not part of the conversation.", error.hint)
+            state = "The message is not part of the conversation."
+            print_error(str(error), state, error.hint or _hint(error))
             return
-        self.messages.append(_message("assistant", "".join(printed)))
-        if len(times) > 1:
-            rate = (len(times) - 1) / (times[-1] - times[0])
-            print_note(f"[{self.path_text}: {rate:.1f} tokens/s]")
+        self.messages.append(_message("assistant", answer.text))
+        if answer.rate:
+            print_note(f"[{self.path_text}: {answer.rate:.1f} tokens/s]")
 
-    def _request(self, show: Any) -> None:
+    def _request(self, show: Callable[[dict[str, Any]], object]) -> None:
         from ggufsurgeon.inference.requests import RequestKind
 
         arguments = {"messages": self.messages, "stream": True, **self.sampling}
@@ -125,13 +119,42 @@ class Conversation:
             self.path,
             name=NAME,
             settings=self.settings,
+            has_usage=True,
             on_chunk=show,
         )
+
+
+@dataclass
+class Answer:
+    """An answer, printed as it comes."""
+
+    text: str = ""
+    rate: float = 0.0
+    """Tokens per second after the first; 0 for an answer that is short or was stopped."""
+    _started: float = 0.0
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        """Print a chunk of the stream, or take the rate from the last one, which has no text."""
+        if not chunk["choices"]:
+            n_tokens = chunk["usage"]["completion_tokens"]
+            if n_tokens >= LEAST_FOR_RATE:
+                self.rate = (n_tokens - 1) / (time.perf_counter() - self._started)
+            return
+        piece = chunk["choices"][0]["delta"].get("content")
+        if piece:
+            self._started = self._started or time.perf_counter()
+            self.text += piece
+            print_piece(piece)
 
 
 def _print_commands() -> None:
     for line in COMMANDS.splitlines():
         print_note(line)
+
+
+def _hint(error: GgufSurgeonError) -> str:
+    is_long = "exceed context window" in str(error)
+    return "/reset clears the conversation; a larger --ctx has room for more." if is_long else ""
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +27,10 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.serializers import generated_text_as_json
-from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text
+from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
+
+if TYPE_CHECKING:
+    from ggufsurgeon.inference.text import GeneratedText
 
 
 def generate(
@@ -71,19 +75,35 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Generate text with a model along a layer path, without writing a file."""
-    check_context(gs.open(model), n_tokens, "--tokens")
-    with gs.load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+    file = gs.open(model)
+    check_context(file, n_tokens, "--tokens")
+    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
+    with gs.load(model, devices) as loaded, ExitStack() as bar:
+        progress = bar.enter_context(watched())
+
+        def show(piece: str) -> None:
+            bar.close()  # it shows the prompt alone: lines of a bar would part the text
+            if not json:
+                print_piece(piece)
+
         result = loaded.generate(
             prompt,
             optional_layer_path(window, times, drop, layers),
             max_tokens=n_tokens,
             sampling=gs.Sampling(temperature, top_k, top_p, seed),
             routed=routed,
-            on_text=None if json else print_piece,
+            on_text=show,
+            progress=progress,
         )
     if json:
         print_json(generated_text_as_json(result))
-        return
+    else:
+        _print_end(result)
+    check_context(file, result.n_prompt, "a prompt")
+
+
+def _print_end(result: GeneratedText) -> None:
+    """What follows the text: how it was run, and how fast."""
     print_text("")
     if result.why_routed:
         print_note(f"routed, since the path cannot be run aliased: {result.why_routed}")

@@ -8,3 +8,5 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.state = ""
+        """What the files look like now, where that is in doubt."""

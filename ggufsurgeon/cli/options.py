@@ -202,7 +202,7 @@ def check_context(model: ModelFile, n_ctx: int, option: str = "--ctx") -> None:
     longest = header.get(f"{header.architecture}.context_length")
     if not isinstance(longest, int) or n_ctx <= longest:
         return
-    problem = f"{model.path} was made for contexts of {longest} tokens, {option} is {n_ctx}"
+    problem = f"{option} of {n_ctx} tokens: {model.path} was trained on {longest} tokens"
     if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
-        raise UsageError(f"{problem}; it has no positions beyond")
-    print_warning(problem)
+        raise UsageError(f"{problem} and has no positions beyond that")
+    print_warning(f"{problem}; text beyond that may be poor")

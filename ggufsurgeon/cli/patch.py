@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     Drops,
     Json,
@@ -46,8 +47,12 @@ def patch(
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     request = layer_path(window, times, drop, layers)
     planned = gs.open(source).plan(request, scale_weights=scale_weights)
-    with watched() as progress:
-        planned.write(destination, replace=replace, progress=progress)
+    try:
+        with watched() as progress:
+            planned.write(destination, replace=replace, progress=progress)
+    except Interrupted as interrupt:
+        interrupt.state = "The destination is unchanged."
+        raise
     if json:
         print_json({"destination": str(destination), **plan_as_json(planned.planned)})
     else:

@@ -77,8 +77,10 @@ def plan(
         print_json(
             {
                 **plan_as_json(planned),
-                "memory": prediction_as_json(prediction),
-                "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+                "memory": {
+                    **prediction_as_json(prediction),
+                    "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+                },
             }
         )
     else:

@@ -12,6 +12,7 @@ from ggufsurgeon.engine.high_level.chat_template import check_has_template, temp
 from ggufsurgeon.engine.high_level.native_options import as_native
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.inference.contexts import ContextKey, KeptContext, context_named
+from ggufsurgeon.inference.messages import with_text_contents
 from ggufsurgeon.workers.session import Reporter, Session
 
 
@@ -33,6 +34,8 @@ class Request:
     """The name of the context, which keeps what it has read of a conversation so far."""
     arguments: Mapping[str, Any]
     """Keyword arguments of the method. With `stream` the answer is emitted in chunks."""
+    has_usage: bool = False
+    """Whether a last chunk of a stream counts its tokens, as OpenAI's `include_usage` asks."""
 
 
 def prepare(session: Session, kind: RequestKind, key: ContextKey, name: str, _: Reporter) -> None:
@@ -52,12 +55,27 @@ def answer(session: Session, request: Request, reporter: Reporter) -> dict[str, 
     _check_can_answer(request.kind, kept)
     with template_errors_told(request.context.path), _bad_requests_told():
         method: Callable[..., Any] = getattr(kept.llama, request.kind.value)
-        response = method(**as_native(kept.llama, request.arguments))
+        response = method(**_arguments(request, kept.llama))
         if not request.arguments.get("stream"):
             return dict(response)
-        for chunk in response:
-            reporter.emit(chunk)
+        last: dict[str, Any] = {}
+        for last in response:
+            reporter.emit(last)
+        if request.has_usage:
+            reporter.emit({**last, "choices": [], "usage": _usage(kept.llama)})
     return None
+
+
+def _arguments(request: Request, llama: Any) -> dict[str, Any]:
+    arguments = as_native(llama, request.arguments)
+    if request.kind is RequestKind.CHAT:
+        arguments["messages"] = with_text_contents(arguments.get("messages", ()))
+    return arguments
+
+
+def _usage(llama: Any) -> dict[str, int]:
+    counts = {"prompt_tokens": llama.n_prompt, "completion_tokens": llama.n_generated}
+    return {**counts, "total_tokens": llama.n_prompt + llama.n_generated}
 
 
 @contextmanager
@@ -65,6 +83,8 @@ def _bad_requests_told() -> Iterator[None]:
     """Turn what llama-cpp-python raises for arguments that it cannot take into a UsageError."""
     try:
         yield
+    except UnicodeError:
+        raise UsageError("the text is not Unicode: it has half of a surrogate pair") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
     except (TypeError, LookupError, AttributeError, AssertionError) as error:

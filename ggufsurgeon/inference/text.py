@@ -62,7 +62,7 @@ def generate_text(
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, tokens, times = "", [], [time.perf_counter()]
     with opened_execution(model, layer_path, routed=routed) as execution:
-        for token in execution.route.generate(prompt_tokens, n_tokens, sampling):
+        for token in execution.route.generate(prompt_tokens, n_tokens, sampling, reporter):
             piece = decoder.decode(model.text_of(token))
             reporter.emit(piece)
             text += piece

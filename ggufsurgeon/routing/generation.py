@@ -15,6 +15,7 @@ from ggufsurgeon.engine.sampling import Sampling, opened_sampler
 from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
 from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
@@ -38,8 +39,10 @@ class Chain:
         self._links = links
         self._n_past = 0
 
-    def decode(self, tokens: Integers) -> Results:
+    def decode(self, tokens: Integers, progress: Progress = NO_PROGRESS) -> Results:
         """Run tokens, shape [n_tokens], behind those before; the logits of the last, [n_vocab].
+
+        `progress` advances by the tokens of each batch.
 
         Raises MalformedFileError when they are not finite numbers.
         """
@@ -50,6 +53,7 @@ class Chain:
             for link in self._links:
                 logits = self._run(link, batch, states)
             self._n_past += len(batch)
+            progress.advance(len(batch))
         if not np.isfinite(logits).all():
             path = str(self._links[-1].stage.model.path)
             raise MalformedFileError(path, "its logits are not finite numbers")
@@ -101,11 +105,12 @@ def generate(
     tokens: Integers,
     n_tokens: int,
     sampling: Sampling | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Iterator[int]:
     """Up to `n_tokens` tokens after `tokens`, until one ends the text.
 
-    Raises RefusedError for a path that cannot be routed, UsageError without tokens,
-    MalformedFileError when the logits are not finite numbers.
+    `progress` is that of the prompt. Raises RefusedError for a path that cannot be routed,
+    UsageError without tokens, MalformedFileError when the logits are not finite numbers.
     """
     tokens = as_tokens(tokens)
     if n_tokens < 1:
@@ -117,8 +122,10 @@ def generate(
         opened_chain(models, path, len(tokens) + n_tokens) as chain,
         opened_sampler(sampling or Sampling()) as sampler,
     ):
+        progress.begin("prompt", len(tokens), "tokens")
         for _ in range(n_tokens):
-            chain.decode(tokens)
+            chain.decode(tokens, progress)
+            progress = NO_PROGRESS
             token = chain.sample(sampler)
             if models[0].ends_generation(token):
                 return

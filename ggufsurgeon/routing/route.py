@@ -8,6 +8,7 @@ from ggufsurgeon.engine.context import Flags, Integers, Results
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.routing.generation import generate
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.router import opened_router
@@ -31,10 +32,17 @@ class Route:
             return next(router.logits(tokens, [self._path], wanted))
 
     def generate(
-        self, tokens: Integers, n_tokens: int, sampling: Sampling | None = None
+        self,
+        tokens: Integers,
+        n_tokens: int,
+        sampling: Sampling | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> Iterator[int]:
-        """Up to `n_tokens` tokens after `tokens`, until one ends the text."""
-        return generate(self._models, self._path, tokens, n_tokens, sampling)
+        """Up to `n_tokens` tokens after `tokens`, until one ends the text.
+
+        `progress` advances by the tokens of the prompt.
+        """
+        return generate(self._models, self._path, tokens, n_tokens, sampling, progress)
 
 
 def route(models: Model | Sequence[Model], path: LayerPath) -> Route:

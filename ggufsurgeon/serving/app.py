@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import StreamingResponse
 
 from ggufsurgeon.engine.high_level.server_types import ChatBody, CompletionBody, EmbeddingBody
 from ggufsurgeon.inference.requests import RequestKind
+from ggufsurgeon.serving.arguments import Body, arguments_of, has_usage
 from ggufsurgeon.serving.openai_errors import (
     RequestRefusedError,
     add_error_handlers,
@@ -19,12 +20,6 @@ from ggufsurgeon.serving.openai_errors import (
     error_body,
 )
 from ggufsurgeon.serving.service import Chunk, Service
-
-Body: TypeAlias = ChatBody | CompletionBody | EmbeddingBody
-DEFAULTS: dict[str, Any] = {"temperature": 0.8}
-"""As llama-server has it. llama-cpp-python's own defaults would penalize repetitions too."""
-NOT_SUPPORTED = {"n", "best_of", "user"}
-"""Fields that `Llama` does not take: several answers to one request are refused."""
 
 
 def make_app(service: Service, api_key: str | None) -> FastAPI:
@@ -65,18 +60,12 @@ async def models(request: Request) -> dict[str, Any]:
 @routes.post("/chat/completions")
 async def chat(request: Request, body: ChatBody) -> Any:
     """The next message of a conversation."""
-    if not body.messages:
-        raise RequestRefusedError(400, "messages: expected at least one")
     return await _respond(request, RequestKind.CHAT, body)
 
 
 @routes.post("/completions")
 async def complete(request: Request, body: CompletionBody) -> Any:
     """The continuation of one text."""
-    if isinstance(body.prompt, list):
-        if len(body.prompt) != 1:
-            raise RequestRefusedError(400, "prompt: expected one text")
-        body.prompt = body.prompt[0]
     return await _respond(request, RequestKind.COMPLETION, body)
 
 
@@ -88,19 +77,11 @@ async def embed(request: Request, body: EmbeddingBody) -> Any:
 
 async def _respond(request: Request, kind: RequestKind, body: Body) -> Any:
     service: Service = request.app.state.service
-    for field in ("n", "best_of"):
-        if (getattr(body, field, None) or 1) != 1:
-            raise RequestRefusedError(400, f"{field}: expected 1, the number of answers")
     name = _name(service, body.model)
-    arguments = DEFAULTS | body.model_dump(exclude_unset=True, exclude=NOT_SUPPORTED)
-    arguments["model"] = name
-    if kind is RequestKind.EMBEDDING:
-        arguments.pop("temperature")
-    elif "max_completion_tokens" in arguments:
-        arguments["max_tokens"] = arguments.pop("max_completion_tokens")
+    arguments = arguments_of(body) | {"model": name}
     if not arguments.get("stream"):
         return await service.answer(kind, name, arguments)
-    chunks = service.stream(kind, name, arguments)
+    chunks = service.stream(kind, name, arguments, has_usage(body))
     first = await _first(chunks)  # so that an error before it has a status of its own
     return StreamingResponse(_events(first, chunks), media_type="text/event-stream")
 

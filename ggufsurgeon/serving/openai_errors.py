@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -35,9 +36,7 @@ def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
     if isinstance(error, RequestRefusedError):
         return _made(error.status, str(error), error.code)
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return _made(400, f"{where}: {first['msg']}" if where else str(first["msg"]))
+        return _made(400, _invalid_text(error.errors()[0]))
     if isinstance(error, HTTPException):
         return _made(error.status_code, str(error.detail))
     if isinstance(error, (UsageError, RefusedError)):
@@ -69,6 +68,16 @@ def check_key(expected: str | None, authorization: str | None) -> None:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), expected.encode()):
         raise RequestRefusedError(401, "the API key is missing or wrong", "invalid_api_key")
+
+
+def _invalid_text(error: Mapping[str, Any]) -> str:
+    """What is wrong with a body, of an error of pydantic."""
+    if error["type"] == "json_invalid":
+        return f"the body is not JSON: {error['ctx']['error']}, at character {error['loc'][1]}"
+    where = ".".join(str(part) for part in error["loc"][1:])
+    if not where:
+        return "expected a JSON object, with the header Content-Type: application/json"
+    return f"{where}: {error['msg']}"
 
 
 def _told(error: GgufSurgeonError) -> str:

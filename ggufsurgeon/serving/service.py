@@ -49,6 +49,8 @@ class Service:
         name, layer_path = next(iter(self.paths.items()))
         architecture = find_architecture(open_gguf(self._path).header.architecture)
         kind = RequestKind.EMBEDDING if architecture.is_encoder else RequestKind.COMPLETION
+        if self._settings.chat_format is not None:
+            kind = RequestKind.CHAT  # so that a format of an unknown name is refused now
         self._model().prepare(kind, layer_path, name=name, settings=self._settings)
 
     def close(self) -> None:
@@ -59,12 +61,15 @@ class Service:
     async def answer(self, kind: RequestKind, name: str, arguments: Mapping[str, Any]) -> Any:
         """The response to a request. Raises what `LoadedModel.request` raises."""
         async with self._turn:
-            return await asyncio.to_thread(self._run, kind, name, arguments, None)
+            return await asyncio.to_thread(self._run, kind, name, arguments)
 
     async def stream(
-        self, kind: RequestKind, name: str, arguments: Mapping[str, Any]
+        self, kind: RequestKind, name: str, arguments: Mapping[str, Any], has_usage: bool
     ) -> AsyncIterator[Chunk]:
-        """The chunks of the response to a request. When the iterator is closed the job stops."""
+        """The chunks of the response to a request, with `has_usage` one that counts its tokens.
+
+        When the iterator is closed the job stops.
+        """
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         is_gone = threading.Event()
@@ -79,7 +84,7 @@ class Service:
                 if is_gone.is_set():
                     return
                 try:
-                    await asyncio.to_thread(self._run, kind, name, arguments, take)
+                    await asyncio.to_thread(self._run, kind, name, arguments, has_usage, take)
                 except Exception as error:
                     chunks.put_nowait(error)
                 chunks.put_nowait(None)
@@ -100,7 +105,8 @@ class Service:
         kind: RequestKind,
         name: str,
         arguments: Mapping[str, Any],
-        on_chunk: Callable[[Chunk], object] | None,
+        has_usage: bool = False,
+        on_chunk: Callable[[Chunk], object] | None = None,
     ) -> Any:
         return self._model().request(
             kind,
@@ -108,6 +114,7 @@ class Service:
             self.paths[name],
             name=name,
             settings=self._settings,
+            has_usage=has_usage,
             on_chunk=on_chunk,
         )
 

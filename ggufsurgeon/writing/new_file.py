@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.preflight import check_destination, check_place
+from ggufsurgeon.writing.preflight import already_exists, check_destination, check_place
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span
 
@@ -109,10 +109,10 @@ def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
         # A link, not a rename: it fails when somebody made the destination in the meantime.
         target.hardlink_to(temporary)
     except FileExistsError:
-        raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.") from None
+        raise already_exists(target) from None
     except OSError:  # no hard links on this file system
         if target.exists():
-            raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.") from None
+            raise already_exists(target) from None
         temporary.rename(target)
 
 

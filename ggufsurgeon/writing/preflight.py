@@ -62,7 +62,7 @@ def _check_existing(
         if os.path.samestat(status, source.stat()):
             raise RefusedError(f"{target} is the source {source} itself")
     if not replace:
-        raise RefusedError(f"{target} exists", hint="Set replace to overwrite it.")
+        raise already_exists(target)
 
 
 def _check_room(plan: WritePlan, target: Path) -> None:
@@ -74,3 +74,10 @@ def _check_room(plan: WritePlan, target: Path) -> None:
         raise WriteFailedError(
             f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free"
         )
+
+
+def already_exists(target: Path) -> RefusedError:
+    """The error for a destination that would be overwritten."""
+    return RefusedError(
+        f"{target} exists", hint="Use --replace (in Python, replace=True) to overwrite it."
+    )

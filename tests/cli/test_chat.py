@@ -65,9 +65,26 @@ def test_mistakes_do_not_end_the_conversation(stories: Path, surgeon: Run) -> No
         "The layer path is still plain.",
         "/nonsense is not a command",
         "exceed context window of 512",
+        "/reset clears the conversation; a larger --ctx",
         "The message is not part of the conversation.",
     ):
         assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bytes_that_are_no_text(stories: Path) -> None:
+    command = [sys.executable, "-m", "ggufsurgeon", "chat", str(stories), *OPTIONS]
+    done = subprocess.run(command, input=b"Hello \xff\n", capture_output=True, cwd=ROOT)
+    assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
+
+
+def test_an_output_that_takes_no_more(stories: Path) -> None:
+    command = [sys.executable, "-m", "ggufsurgeon", "chat", str(stories), *OPTIONS]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, input="Hi\n", stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    assert done.returncode == 5 and "No space left" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -97,7 +114,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(stories: Path) -> None:
         terminal.type("\x03")
         terminal.wait_for("/quit or Ctrl-D ends the conversation")
         terminal.type("/reset\n")
-        terminal.wait_for("the conversation is forgotten")
+        terminal.wait_for("conversation cleared")
         terminal.wait_for("> ")
         terminal.type("\x04")
         assert terminal.process.wait(20) == 0

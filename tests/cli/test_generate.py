@@ -43,6 +43,13 @@ def test_json(stories: Path, surgeon: Run) -> None:
     assert told["tokens_per_second"] > 0
 
 
+def test_a_prompt_beyond_the_training_is_warned_of(stories: Path, surgeon: Run) -> None:
+    """The model was trained on 2048 tokens."""
+    done = surgeon("generate", stories, "--prompt", "the dog " * 1400, "--tokens", "2")
+    assert done.returncode == 0
+    assert "was trained on 2048 tokens; text beyond that may be poor" in done.stderr
+
+
 def test_a_seed_is_repeatable(stories: Path, surgeon: Run) -> None:
     def say(*options: str) -> str:
         hot = ("--temperature", "1.2", "--tokens", "12")

@@ -83,7 +83,8 @@ def test_a_chat_template_that_fails(
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"prompt": "x " * 100},
+        {"prompt": "x " * 300},
+        {"prompt": []},
         {"prompt": 5},
         {"nonsense": 1, "prompt": "x"},
         {"prompt": "x", "grammar": "root ::= ("},
@@ -96,6 +97,24 @@ def test_what_llama_cpp_python_cannot_take_is_no_bug(
         with pytest.raises(UsageError):
             model.request(RequestKind.COMPLETION, arguments, settings=SMALL)
         assert model.request(RequestKind.COMPLETION, GREEDY, settings=SMALL)
+
+
+@pytest.mark.parametrize("n_ctx", [8, 100, 257])
+def test_a_context_of_any_size(stories: Path, n_ctx: int) -> None:
+    """It is rounded up to 256 tokens, as llama.cpp does; text beyond that is refused."""
+    prompt = {"prompt": "x " * 100, "max_tokens": 8}
+    with gs.load(stories) as model:
+        settings = ContextSettings(n_ctx=n_ctx)
+        assert model.request(RequestKind.COMPLETION, prompt, settings=settings)
+        longer = {"prompt": "x " * 600, "max_tokens": 1}
+        with pytest.raises(UsageError, match="exceed context window of"):
+            model.request(RequestKind.COMPLETION, longer, settings=settings)
+
+
+def test_a_context_as_long_as_the_training(stories: Path) -> None:
+    with gs.load(stories, in_process=True) as model:
+        llama = model.aliased(gs.repeat("1:3")).llama(n_ctx=0)
+        assert llama.n_ctx() == 2048
 
 
 def test_more_context_than_positions(tmp_path: Path) -> None:

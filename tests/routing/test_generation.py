@@ -35,6 +35,27 @@ def test_the_same_tokens_as_the_written_file(
     assert len(routed) == 30 and len(set(routed)) > 1
 
 
+class Told:
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.done: list[int] = []
+
+    def begin(self, step: str, total: int, unit: str) -> None:
+        self.total = total
+
+    def advance(self, n: int, note: str = "") -> None:
+        self.done.append(n)
+
+
+def test_the_prompt_is_watched(model: Model) -> None:
+    """Batch by batch, and the prompt alone."""
+    told, prompt = Told(), np.full(1200, 5, dtype=np.int32)
+    list(route(model, LayerPath("0..4")).generate(prompt, 3, progress=told))
+    assert told.total == sum(told.done) == 1200 and len(told.done) > 1
+
+
 def generated(path: Path, prompt: Integers, sampling: Sampling) -> list[int]:
     with loaded_model(path, Devices()) as model:
         return list(route(model, LayerPath.identity(model.n_blocks)).generate(prompt, 30, sampling))

@@ -58,7 +58,7 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise AssertionError("".join(lines))
 
 
-def messages(text: str) -> list[Any]:
+def messages(text: Any) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 

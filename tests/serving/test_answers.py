@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 pytest.importorskip("fastapi", reason="needs the serve extra")
 
+import ggufsurgeon as gs
 from ggufsurgeon.layer_path.path import LayerPath
 from tests import calls
+from tests.conftest import ROOT
 from tests.serving.server import (
     CHAT_FORMAT,
     NAMES,
@@ -26,33 +30,29 @@ from tests.serving.server import (
 
 TEXTS = ["Hello", "Once upon a time", "The dog was big. " * 20]
 N_TOKENS = 24
+STORIES = ROOT / "fixtures/stories260K.gguf"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    from tests.conftest import ROOT
-
-    model = ROOT / "fixtures/stories260K.gguf"
     options = ["--ctx", "512", "--chat-format", CHAT_FORMAT, "--threads", "1"]
-    with running_server(model, *options, *model_options()) as running:
+    with running_server(STORIES, *options, *model_options()) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The answers of the written files, by name."""
-    from tests.conftest import ROOT
-
-    model, folder = ROOT / "fixtures/stories260K.gguf", tmp_path_factory.mktemp("written")
-    found = {NAMES[0]: answers_of_file(model, TEXTS, N_TOKENS)}
+    folder = tmp_path_factory.mktemp("written")
+    found = {NAMES[0]: answers_of_file(STORIES, TEXTS, N_TOKENS)}
     for name, path in PATHS.items():
-        calls.patch(model, folder / name, LayerPath(path))
+        calls.patch(STORIES, folder / name, LayerPath(path))
         found[name] = answers_of_file(folder / name, TEXTS, N_TOKENS)
     assert len({tuple(answers) for answers in found.values()}) == len(found)
     return found
 
 
-def ask(server: Server, name: str, text: str) -> str:
+def ask(server: Server, name: str, text: Any) -> str:
     answer = server.client().chat.completions.create(
         model=name, messages=messages(text), temperature=0, max_tokens=N_TOKENS
     )
@@ -119,6 +119,55 @@ def test_a_grammar_biases_and_a_least_length(server: Server) -> None:
     assert set(biased.choices[0].text) <= set("dog ")
     longer = client.completions.create(**common, extra_body={"min_tokens": 3})  # type: ignore[call-overload]
     assert longer.usage is not None and longer.usage.completion_tokens >= 3
+
+
+def test_tokens_are_continued(server: Server) -> None:
+    """The tokens of a text as the text."""
+    client = server.client()
+    common = {"model": "rys", "temperature": 0, "max_tokens": 8}
+    with gs.load(STORIES, in_process=True) as model:
+        tokens = (
+            model.aliased(LayerPath(PATHS["rys"])).llama(n_ctx=64).tokenize(b"Once upon a time")
+        )
+    texts = {
+        client.completions.create(prompt=prompt, **common).choices[0].text  # type: ignore[call-overload]
+        for prompt in ("Once upon a time", tokens, ["Once upon a time"])
+    }
+    assert len(texts) == 1
+
+
+def test_text_in_parts_is_one_text(server: Server) -> None:
+    def said(content: Any) -> str:
+        return ask(server, "rys", content)
+
+    parts = [{"type": "text", "text": text} for text in TEXTS[1:]]
+    assert said(parts) == said("\n".join(TEXTS[1:])) != said(TEXTS[1])
+
+
+@pytest.mark.parametrize("kind", ["chat", "text"])
+def test_a_stream_counts_its_tokens(server: Server, kind: str) -> None:
+    """As the whole answer does."""
+    client = server.client()
+    create: Any = client.chat.completions.create if kind == "chat" else client.completions.create
+    text = {"messages": messages("Hello")} if kind == "chat" else {"prompt": "Once"}
+    common = {"model": "rys", "temperature": 0, "max_tokens": 9, **text}
+    whole = create(**common)
+    *chunks, last = create(**common, stream=True, stream_options={"include_usage": True})
+    assert last.choices == [] and all(chunk.choices for chunk in chunks)
+    assert last.usage == whole.usage and last.usage.completion_tokens == 9
+
+
+def test_a_schema_is_kept_to(server: Server) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+    create: Any = server.client().chat.completions.create
+    for form in (
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+        {"type": "json_object", "schema": schema},
+    ):
+        answer = create(
+            model="rys", messages=messages("Hello"), max_tokens=200, response_format=form
+        )
+        assert isinstance(json.loads(answer.choices[0].message.content)["a"], bool)
 
 
 def test_embeddings_of_an_encoder(tmp_path: Path) -> None:

@@ -35,9 +35,16 @@ def server() -> Iterator[Server]:
         assert running.process.poll() is None
 
 
+@pytest.fixture(scope="module")
+def chat_server() -> Iterator[Server]:
+    with running_server(STORIES, *OPTIONS, "--chat-format", "chatml") as running:
+        yield running
+        assert running.process.poll() is None
+
+
 def post(server: Server, route: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    headers = {"content-type": "application/json", **headers}
     request = urllib.request.Request(f"{server.url}/{route}", body, headers=headers)
-    request.add_header("content-type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.load(response)
@@ -53,8 +60,8 @@ def is_alive(server: Server) -> bool:
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b'{"model": ', 400, "JSON"),
-        (b"[]", 400, "dictionary"),
+        (b'{"model": ', 400, "the body is not JSON: Expecting value, at character 10"),
+        (b"[]", 400, "a JSON object"),
         (b"{}", 400, "prompt"),
         (b'{"prompt": "x", "temperature": "hot"}', 400, "temperature"),
         (b'{"prompt": "x", "model": "no"}', 404, "the names are stories260K, rys, short"),
@@ -63,7 +70,14 @@ def is_alive(server: Server) -> bool:
         (b'{"prompt": "' + b"x " * 2000 + b'"}', 400, "exceed context window of 256"),
         (b'{"stream": true, "prompt": "' + b"x " * 2000 + b'"}', 400, "exceed context window"),
         (b'{"prompt": "x", "grammar": "root ::= ("}', 400, ""),
-        (b'{"prompt": "x", "logit_bias": {"word": 1}}', 400, ""),
+        (b'{"prompt": "x", "logit_bias": {"word": 1}}', 400, "no token word"),
+        (b'{"prompt": "x", "logit_bias": {"512": 1}}', 400, "no token 512"),
+        (b'{"prompt": "x", "temperature": -1}', 400, "temperature"),
+        (b'{"prompt": "x", "max_tokens": 0}', 400, "max_tokens"),
+        (b'{"prompt": [1, 512]}', 400, "0 to 511"),
+        (b'{"prompt": [-1]}', 400, "0 to 511"),
+        (b'{"prompt": []}', 400, "expected one text"),
+        (b'{"prompt": "\\ud800"}', 400, "surrogate"),
     ],
 )
 def test_a_bad_request_is_told_and_the_server_lives(
@@ -79,6 +93,37 @@ def test_a_bad_request_is_told_and_the_server_lives(
 def test_a_chat_without_a_template(server: Server) -> None:
     with pytest.raises(openai.BadRequestError, match=r"has no chat template.*chatml"):
         server.client().chat.completions.create(model="rys", messages=messages("Hi"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": ["Hello"]}, "messages.0"),
+        ({"messages": [{"content": "Hello"}]}, "messages.0: expected an object with role"),
+        ({"messages": [{"role": "user"}]}, "messages.0: the content is missing"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+            "messages.0.content: a part of type image_url",
+        ),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"logprobs": True}, "logprobs: not supported"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ],
+)
+def test_a_bad_chat_is_told(chat_server: Server, fields: dict[str, Any], says: str) -> None:
+    body = {"messages": messages("Hello"), "max_tokens": 2} | fields
+    status, answer = post(chat_server, "chat/completions", json.dumps(body).encode())
+    assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+    assert says in answer["error"]["message"]
+
+
+def test_a_body_without_its_content_type(server: Server) -> None:
+    status, answer = post(server, "completions", b'{"prompt": "x"}', **{"content-type": "a/b"})
+    assert status == 400 and "Content-Type: application/json" in answer["error"]["message"]
 
 
 def test_embeddings_of_a_model_that_makes_none(server: Server) -> None:
@@ -152,6 +197,7 @@ def test_a_request_under_way_finishes(number: int) -> None:
         (("--model", "a=0..4", "--model", "a=0..3"), 2, "the name a is given twice"),
         (("--model", "stories260K=0..4"), 2, "is given twice"),
         (("--model", "a=0..9"), 2, "there is no block"),
+        (("--quiet", "--chat-format", "nonsense"), 2, "no chat format has this name: nonsense"),
     ],
 )
 def test_bad_options(surgeon: Run, options: tuple[str, ...], code: int, says: str) -> None:
@@ -184,4 +230,4 @@ def test_a_host_that_others_reach_is_warned_of(surgeon: Run) -> None:
     done = surgeon("serve", STORIES, "--host", "192.0.2.1")
     assert "warning: 192.0.2.1 can be reached from other machines" in done.stderr
     with_key = surgeon("serve", STORIES, "--host", "192.0.2.1", "--api-key", "x")
-    assert_told(with_key, 2, "192.0.2.1:8080 cannot be listened on")
+    assert_told(with_key, 2, "cannot listen on 192.0.2.1:8080")

@@ -7,6 +7,7 @@ silence (llama_cpp/llama.py:562), whatever the model was trained on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,4 +43,7 @@ def check_has_template(llama: Any, path: Path, chat_format: str | None) -> None:
     try:
         formats.get_chat_completion_handler(chat_format)
     except formats.LlamaChatCompletionHandlerNotFoundException as error:
-        raise UsageError(f"no chat format has this name: {chat_format}", hint=str(error)) from None
+        known = ", ".join(re.findall(r"'([^']+)'", str(error)))
+        raise UsageError(
+            f"no chat format has this name: {chat_format}", hint=f"The names are {known}."
+        ) from None

@@ -1,19 +1,41 @@
-"""The classes of llama-cpp-python that `Llama` is made of, for a model that is loaded already.
+"""`Llama` of llama-cpp-python and the classes it is made of, for a model that is loaded already.
 
 It is imported on use, since it needs llama_cpp at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from llama_cpp import _internals
+from llama_cpp import Llama, _internals
 
 from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop, set_abort_callback
+
+
+class CountingLlama(Llama):  # type: ignore[misc]
+    """`Llama` that counts the tokens of its last request, and checks those of the prompt."""
+
+    n_prompt = 0
+    """Tokens of the prompt."""
+    n_generated = 0
+    """Tokens of the answer, without the one that ends it."""
+
+    def generate(self, tokens: Sequence[int], *arguments: Any, **options: Any) -> Iterator[int]:
+        """The tokens of the answer. Raises ValueError for a prompt that cannot be continued."""
+        if len(tokens) == 0:
+            raise ValueError("the prompt has no tokens, and this model adds none: write something")
+        if not all(0 <= token < self.n_vocab() for token in tokens):
+            raise ValueError(f"prompt: the tokens of this model are 0 to {self.n_vocab() - 1}")
+        self.n_prompt, self.n_generated = len(tokens), 0
+        for token in super().generate(tokens, *arguments, **options):
+            if not llama_cpp().llama_vocab_is_eog(self._model.vocab, token):
+                self.n_generated += 1
+            yield token
 
 
 class LoadedLlamaModel(_internals.LlamaModel):  # type: ignore[misc]

@@ -14,22 +14,30 @@ from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.threads import default_threads
 
+CONTEXT_STEP = 256
+"""llama.cpp rounds contexts up to a multiple of it (src/llama-context.cpp, `GGML_PAD`)."""
+DEFAULT_N_CTX = 512
+"""That of `Llama`."""
 
-def llama_over(model: Model, **options: Any) -> Any:
+
+def llama_over(model: Model, *, n_ctx: int = DEFAULT_N_CTX, **options: Any) -> Any:
     """A `llama_cpp.Llama` with a context of its own over a loaded model.
 
-    `options` are those of that class, but for those of loading. It keeps the model loaded; when the
-    model is freed, its context is freed before, and every later use raises UsageError. Raises
-    UsageError when memory does not suffice for the context.
+    `n_ctx` tokens (0: as many as the model was trained on) are rounded up to a multiple of 256.
+    The other options are those of that class, but for those of loading. It keeps the model loaded;
+    when the model is freed, its context is freed before, and every later use raises UsageError.
+    Raises UsageError when memory does not suffice for the context.
     """
     llama_cpp()
-    from llama_cpp import Llama
+    from ggufsurgeon.engine.high_level.llama_classes import CountingLlama
 
     n_threads = model.options.n_threads or default_threads()
     threads = {"n_threads": n_threads, "n_threads_batch": n_threads}
-    llama = Llama.__new__(Llama)
-    constructor = _with_classes_for(model, Llama.__init__)
-    constructor(llama, str(model.path), **{"verbose": False, **threads, **options})
+    llama = CountingLlama.__new__(CountingLlama)
+    constructor = _with_classes_for(model, CountingLlama.__init__)
+    # Llama makes its arrays of the size that is asked for, and then fills that of llama.cpp.
+    padded = -(-(n_ctx or model.n_ctx_train) // CONTEXT_STEP) * CONTEXT_STEP
+    constructor(llama, str(model.path), **{"verbose": False, "n_ctx": padded, **threads, **options})
     return llama
 
 

@@ -11,7 +11,7 @@ from ggufsurgeon.engine.library import llama_cpp
 def as_native(llama: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments with a grammar, a least number of tokens and biases of words as objects.
 
-    Raises ValueError for a grammar that cannot be read.
+    Raises ValueError for a grammar that cannot be read, and for a bias of no token.
     """
     llama_cpp()
     from llama_cpp import LlamaGrammar, LogitsProcessorList, MinTokensLogitsProcessor
@@ -26,6 +26,9 @@ def as_native(llama: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         native["logits_processor"] = LogitsProcessorList([processor])
     if native.pop("logit_bias_type", None) == "tokens" and native.get("logit_bias"):
         native["logit_bias"] = _biases_by_id(llama, native["logit_bias"])
+    for token in native.get("logit_bias") or ():
+        if not str(token).isdecimal() or int(token) >= llama.n_vocab():
+            raise ValueError(f"logit_bias: the model has no token {token}")
     return native
 
 
