@@ -18,8 +18,8 @@ ContextSize: TypeAlias = Annotated[
         metavar="N",
         min=8,
         max=2**31 - 1,
-        help="Context size in tokens.",
-        show_default="4096, or what the model was trained on if that is less",
+        help="Context size in tokens, rounded up to a multiple of 256.",
+        show_default="4096, or the model's training context if smaller",
         rich_help_panel=CONTEXT,
     ),
 ]

@@ -80,7 +80,7 @@ def print_prediction(prediction: Prediction, *notes: str) -> None:
     )
     print_table(
         "Cache: KV by type and tokens, and recurrent state",
-        ["device", f"f16, {n_ctx}", f"q8_0, {n_ctx}", "f16, 1024", "q8_0, 1024", "state"],
+        ["device", *(f"{t}, {n}" for n in (n_ctx, 1024) for t in after[0].n_bytes_kv), "state"],
         [_cache_row(load) for load in after],
     )
     if settings.memory:
@@ -120,7 +120,7 @@ def _text(n_bytes: int | None) -> str:
 
 
 def _notes(prediction: Prediction) -> list[str]:
-    notes = ["compute buffers come on top, and are not predicted"]
+    notes = ["compute buffers are extra and are not included"]
     if prediction.settings.memory:
         notes[0] += (
             f"; `fits` leaves {n_bytes_text(prediction.n_bytes_margin)} of each device for them"

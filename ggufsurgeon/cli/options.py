@@ -53,8 +53,8 @@ Windows: TypeAlias = Annotated[
     typer.Option(
         "--window",
         metavar="I:J",
-        help="Repeat blocks I to J-1. May be given several times: each window is inserted behind "
-        "the last place where block J-1 runs so far.",
+        help="Repeat blocks I to J-1. May be given several times: each window is inserted after "
+        "the last occurrence of block J-1.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -103,7 +103,7 @@ GpuLayers: TypeAlias = Annotated[
         "-ngl",
         metavar="N",
         min=-1,
-        help="Number of layers to offload to GPUs, the output counted as one (-1: all).",
+        help="Number of layers to offload to GPUs, counting the output layer (-1: all).",
         rich_help_panel=DEVICES,
     ),
 ]
@@ -136,7 +136,7 @@ Rpc: TypeAlias = Annotated[
     typer.Option(
         "--rpc",
         metavar="HOST:PORT,...",
-        help="RPC servers of llama.cpp, whose devices join as GPUs.",
+        help="RPC servers of llama.cpp, whose devices are used as GPUs.",
         rich_help_panel=DEVICES,
     ),
 ]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
-from ggufsurgeon.cli.divergence import along, measured_as_json, print_measured
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring_options import (
     Base,
@@ -43,6 +42,7 @@ from ggufsurgeon.cli.options import (
     device_options,
     optional_layer_path,
 )
+from ggufsurgeon.cli.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import UsageError
 

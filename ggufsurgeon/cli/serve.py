@@ -36,7 +36,7 @@ def serve(
             "--model",
             metavar="NAME=LAYERS",
             help="Name for a layer path over the model. May be given several times.",
-            show_default="the model alone",
+            show_default="only the unmodified model",
         ),
     ] = None,
     alias: Annotated[
@@ -62,7 +62,7 @@ def serve(
             "--api-key",
             metavar="KEY",
             envvar="LLAMA_API_KEY",
-            help="Key that clients must give.",
+            help="API key that clients must send.",
             rich_help_panel=SERVER,
         ),
     ] = None,
@@ -74,7 +74,7 @@ def serve(
     rpc: Rpc = None,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a model and layer paths over it, by OpenAI's API, from one copy of the weights."""
+    """Serve a model and layer paths over it through an OpenAI-compatible API."""
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)

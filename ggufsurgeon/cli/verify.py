@@ -76,7 +76,7 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove that a patched file is exactly what its layer path makes of the source, and runs."""
+    """Prove that a patched file matches its source and layer path exactly, and that it runs."""
     with watched() as progress:
         outcome = gs.verify(
             patched,

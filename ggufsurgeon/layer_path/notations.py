@@ -86,6 +86,6 @@ def _check_window(window: Window, n_blocks: int) -> None:
     first, end = window
     if end > n_blocks:
         raise UsageError(
-            f"window {first}:{end} reaches beyond the model, whose {n_blocks} blocks are "
+            f"window {first}:{end} reaches past the end of the model, whose {n_blocks} blocks are "
             f"0 to {n_blocks - 1}"
         )

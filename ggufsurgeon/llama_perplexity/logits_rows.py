@@ -18,6 +18,8 @@ from ggufsurgeon.llama_perplexity.softmax import Logits, parts, sums_of
 
 CLAMP = np.float32(16)
 """Nats below the likeliest token that a quantised row still tells apart."""
+SMALLEST = np.finfo(np.float32).smallest_normal
+"""The smallest normal number: a row whose scale is less holds one value."""
 N_HEAD = 4
 """16-bit values in front of a row: its scale and its lowest log-probability, 32-bit floats."""
 
@@ -60,7 +62,8 @@ def quantised(logits: Logits) -> npt.NDArray[np.uint16]:
         scale = (top - lowest) / np.float32(65535)
         head = np.stack([scale, lowest - top - log_sum32], axis=1)
         rows[part, :N_HEAD] = head.view(np.uint16)
-        steps = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+        # The inverse of a smaller number would be infinite.
+        steps = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale >= SMALLEST)
         above = np.maximum(some - lowest[:, np.newaxis], 0)
         rows[part, N_HEAD : N_HEAD + n_vocab] = np.rint(steps[:, np.newaxis] * above)
     return rows

@@ -74,7 +74,7 @@ def _name(path: Path) -> str:
 
 def check_text(content: bytes, name: str) -> None:
     """Raises UsageError when `content` is not UTF-8, or has a zero byte as only binaries do."""
-    hint = "A text must be UTF-8; iconv makes other encodings so."
+    hint = "A text must be UTF-8; convert other encodings with iconv."
     if b"\0" in content:
         at = content.index(b"\0")
         raise UsageError(f"{name}: not a text: byte {at} is zero", hint=hint)

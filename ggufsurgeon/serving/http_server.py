@@ -26,7 +26,7 @@ def listening(host: str, port: int) -> socket.socket:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"cannot listen on {host}:{port}: {reason}", hint="Choose another --port or --host."
+            f"cannot listen on {host}:{port}: {reason}", hint="Choose another port or host."
         ) from None
     return listener
 

@@ -79,5 +79,6 @@ def _check_room(plan: WritePlan, target: Path) -> None:
 def already_exists(target: Path) -> RefusedError:
     """The error for a destination that would be overwritten."""
     return RefusedError(
-        f"{target} exists", hint="Use --replace (in Python, replace=True) to overwrite it."
+        f"{target} exists",
+        hint="Choose another destination, or set the option replace to overwrite it.",
     )

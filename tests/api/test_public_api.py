@@ -98,5 +98,5 @@ def test_a_loaded_model_answers_all_questions(
         (routed_choices,) = model.choose(tasks, [path])
         (plain_choices,) = written.choose(tasks, [gs.LayerPath("0..6")])
         assert routed_choices.task_results == plain_choices.task_results
-        with pytest.raises(UsageError, match="reaches beyond"):
+        with pytest.raises(UsageError, match="reaches past"):
             model.generate("x", gs.repeat("3:9"))

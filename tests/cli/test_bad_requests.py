@@ -29,9 +29,9 @@ def options(text: str) -> list[str]:
 
 USAGE = [
     # windows and drops: out of range, empty, backwards, none
-    ("--window|0:4", "0:4 reaches beyond the model, whose 3 blocks"),
-    ("--window|3:4", "3:4 reaches beyond"),
-    ("--window|0:1|--window|2:9", "2:9 reaches beyond"),
+    ("--window|0:4", "0:4 reaches past the end of the model, whose 3 blocks"),
+    ("--window|3:4", "3:4 reaches past"),
+    ("--window|0:1|--window|2:9", "2:9 reaches past"),
     ("--window|0:99999999999", "no model has a block 99999999999"),
     ("--window|1:1", "is empty"),
     ("--window|2:1", "runs backwards"),
@@ -45,7 +45,7 @@ USAGE = [
     ("--window|\x1b[31m", "expected I:J"),
     ("--drop|0:3", "all 3 blocks would be dropped"),
     ("--drop|0:2|--drop|1:3", "all 3 blocks would be dropped"),
-    ("--drop|0:4", "0:4 reaches beyond"),
+    ("--drop|0:4", "0:4 reaches past"),
     ("--drop|2:2", "is empty"),
     ("--drop|x", "expected I:J"),
     # the whole path
@@ -116,7 +116,7 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ("--window|0:4", 2, "reaches beyond"),
+        ("--window|0:4", 2, "reaches past"),
         ("", 2, "none is given"),
         ("--layers|\x1b[31m\udcff", 2, "is not a range"),
         ("--drop|0:3", 2, "would be dropped"),

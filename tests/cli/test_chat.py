@@ -93,7 +93,7 @@ def test_an_output_that_takes_no_more(stories: Path) -> None:
     [
         ((), 2, "has no chat template"),
         (("--chat-format", "nonsense"), 2, "no chat format has this name: nonsense"),
-        (("--chat-format", "chatml", "--window", "3:9"), 2, "reaches beyond the model"),
+        (("--chat-format", "chatml", "--window", "3:9"), 2, "reaches past the end of the model"),
     ],
 )
 def test_what_makes_it_impossible_is_told_at_once(
@@ -125,6 +125,7 @@ class Terminal:
 
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
+        self._seen = ""
 
     def __enter__(self) -> Terminal:
         self._master, slave = pty.openpty()
@@ -148,11 +149,13 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        seen, end = "", time.monotonic() + seconds
-        while text not in seen:
-            assert time.monotonic() < end, seen
+        """Read on until the text was seen, behind what earlier calls have waited for."""
+        end = time.monotonic() + seconds
+        while text not in self._seen:
+            assert time.monotonic() < end, self._seen
             if select.select([self._master], [], [], 0.1)[0]:
-                seen += os.read(self._master, 65536).decode(errors="replace")
+                self._seen += os.read(self._master, 65536).decode(errors="replace")
+        self._seen = self._seen.partition(text)[2]
 
 
 def _take_terminal() -> None:

@@ -69,7 +69,7 @@ def test_signs_that_drive_a_terminal_are_shown(stories: Path, surgeon: Run) -> N
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (("--window", "3:9"), 2, "reaches beyond the model"),
+        (("--window", "3:9"), 2, "reaches past the end of the model"),
         (("--window", "1:2", "--drop", "3:4"), 2, "they exclude each other"),
         (("--times", "3"), 2, "none is given"),
         (("--layers", ""), 2, "the layer path is empty"),

@@ -54,7 +54,18 @@ def test_every_command(surgeon: Run, name: str) -> None:
 
 
 FIRST_WORDS = {
-    *("Add", "Also", "Draw", "Drop", "Evaluate", "Measure", "Multiply", "Overwrite", "Print"),
+    *(
+        "API",
+        "Add",
+        "Also",
+        "Draw",
+        "Drop",
+        "Evaluate",
+        "Measure",
+        "Multiply",
+        "Overwrite",
+        "Print",
+    ),
     *("Repeat", "Route", "Sample", "Save", "Show"),
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
     *(

@@ -107,7 +107,7 @@ def test_bad_edits(edit: Callable[..., AnyPath]) -> None:
     for windows in ((), ("3",), ((2, 2),), ((-1, 2),), ((3, 1),)):
         with pytest.raises(UsageError, match="window"):
             edit(*windows)
-    with pytest.raises(UsageError, match="reaches beyond"):
+    with pytest.raises(UsageError, match="reaches past"):
         edit((0, N_BLOCKS + 1)).over(N_BLOCKS)
 
 

@@ -103,7 +103,7 @@ def test_what_exists_stays(source: Path) -> None:
     (source.parent / "new.gguf").write_bytes(b"old")
     error = refusal(source, source.parent / "new.gguf")
     assert isinstance(error, RefusedError) and "exists" in str(error)
-    assert "Use --replace" in error.hint
+    assert "the option replace" in error.hint
 
 
 def test_so_does_what_a_link_leads_to(source: Path) -> None:
