@@ -111,6 +111,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(stories: Path) -> None:
         time.sleep(0.5)
         terminal.type("\x03")
         terminal.wait_for("stopped")
+        terminal.wait_for("> ")
         terminal.type("\x03")
         terminal.wait_for("/quit or Ctrl-D ends the conversation")
         terminal.type("/reset\n")
