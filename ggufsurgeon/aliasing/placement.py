@@ -38,6 +38,12 @@ def placements(
     )
 
 
+def placements_in(blocks: Sequence[int], source: Sequence[DeviceUse]) -> tuple[Placement, ...]:
+    """The placement of each position of a path that the source itself runs, plain or routed."""
+    where = _by_block(source)
+    return tuple(Placement(n, block, where[block], where[block]) for n, block in enumerate(blocks))
+
+
 def split_beside(
     options: Devices, blocks: Sequence[int], source: Sequence[DeviceUse]
 ) -> LayerSplit:

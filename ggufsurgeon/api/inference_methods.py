@@ -12,6 +12,7 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.aliasing.aliased_model import AliasedModel
+    from ggufsurgeon.aliasing.placement import Placement
     from ggufsurgeon.engine.sampling import Sampling
     from ggufsurgeon.inference.contexts import ContextKey, ContextSettings
     from ggufsurgeon.inference.requests import RequestKind
@@ -63,14 +64,14 @@ class InferenceMethods(ModelOverRunner):
         *,
         name: str = "",
         settings: ContextSettings | None = None,
-    ) -> None:
+    ) -> tuple[Placement, ...]:
         """Load the model and make the context under `name`, as the first request would.
 
-        Raises as `request`.
+        The devices of the weights and the cache of each position are returned. Raises as `request`.
         """
         from ggufsurgeon.inference.requests import prepare
 
-        self._runner.run(prepare, kind, self._context(kind, path, settings), name)
+        return self._runner.run(prepare, kind, self._context(kind, path, settings), name)
 
     def request(
         self,

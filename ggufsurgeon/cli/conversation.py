@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.terminal import OutputError, print_error, print_note, print_piece, print_text
 from ggufsurgeon.errors import EngineError, GgufSurgeonError
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -49,11 +50,16 @@ class Conversation:
 
     def start(self) -> None:
         """Load the model. Raises what makes a conversation impossible, such as no chat template."""
+        self._prepare()
+        _print_commands()
+
+    def _prepare(self) -> None:
+        """Make the context of the layer path."""
         from ggufsurgeon.inference.requests import RequestKind
 
-        self.model.prepare(RequestKind.CHAT, self.path, name=NAME, settings=self.settings)
+        made = self.model.prepare(RequestKind.CHAT, self.path, name=NAME, settings=self.settings)
         print_note(f"layer path: {self.path_text}")
-        _print_commands()
+        print_placements(made)
 
     @property
     def path_text(self) -> str:
@@ -83,7 +89,9 @@ class Conversation:
         try:
             if text:
                 self.path = None if text == PLAIN else LayerPath(text)
-            print_note(f"layer path: {self.path_text}")
+            self._prepare()
+        except EngineError:
+            raise
         except GgufSurgeonError as error:
             self.path = before
             print_error(str(error), f"The layer path is still {self.path_text}.", error.hint)

@@ -1,4 +1,4 @@
-"""The table of what each device held of models that ran."""
+"""What each device held of models that ran, and where the positions of a layer path are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.cli.memory import layers_text
-from ggufsurgeon.cli.terminal import n_bytes_text, print_table
+from ggufsurgeon.cli.serializers import placements_as_json
+from ggufsurgeon.cli.terminal import n_bytes_text, print_note, print_table
 
 if TYPE_CHECKING:
+    from ggufsurgeon.aliasing.placement import Placement
     from ggufsurgeon.engine.devices.device_use import DeviceUse
 
 COLUMNS = ("device", "blocks", "weights", "cache", "compute", "total")
@@ -26,6 +28,15 @@ def print_devices(runs: Sequence[tuple[str, Sequence[DeviceUse]]]) -> None:
         for use in devices
     }
     print_table("Memory of the devices", ("device", "", "memory"), list(found.values()))
+
+
+def print_placements(placements: Sequence[Placement]) -> None:
+    """Notes of where the positions of a path are, if any are not on the CPU."""
+    rows = placements_as_json(placements)
+    if any(row["device"] != "CPU" for row in rows):
+        for row in rows:
+            weights, cache = (layers_text(row[key], False) for key in ("weights_of", "cache_of"))
+            print_note(f"{row['device']}: weights of positions {weights}, cache of {cache}")
 
 
 def _row(use: DeviceUse) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Drops,
@@ -107,6 +108,7 @@ def _print_end(result: GeneratedText) -> None:
     print_text("")
     if result.why_routed:
         print_note(f"routed, since the path cannot be run aliased: {result.why_routed}")
+    print_placements(result.placements)
     print_note(
         f"{result.n_tokens} tokens along {result.layer_path} ({result.execution}), the first after "
         f"{result.seconds_to_first:.1f} s, then {result.tokens_per_second:.1f} tokens/s"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ggufsurgeon.aliasing.placement import Placement
     from ggufsurgeon.engine.devices.device_use import DeviceUse
     from ggufsurgeon.inference.text import GeneratedText
     from ggufsurgeon.multiple_choice.task_results import (
@@ -161,6 +162,7 @@ def generated_text_as_json(generated: GeneratedText) -> Json:
     return {
         "layer_path": generated.layer_path,
         "execution": generated.execution,
+        "devices": placements_as_json(generated.placements),
         "text": generated.text,
         "tokens": list(generated.tokens),
         "n_prompt": generated.n_prompt,
@@ -168,6 +170,19 @@ def generated_text_as_json(generated: GeneratedText) -> Json:
         "seconds_to_first": generated.seconds_to_first,
         "tokens_per_second": generated.tokens_per_second,
     }
+
+
+def placements_as_json(placements: Sequence[Placement]) -> list[Json]:
+    """For each device the positions whose weights it holds, and those whose cache it holds."""
+    devices = dict.fromkeys(name for place in placements for name in (place.weights, place.cache))
+    return [
+        {
+            "device": name,
+            "weights_of": [place.position for place in placements if place.weights == name],
+            "cache_of": [place.position for place in placements if place.cache == name],
+        }
+        for name in devices
+    ]
 
 
 def generation_as_json(generation: Generation) -> Json:

@@ -9,6 +9,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     GpuLayers,
@@ -93,7 +94,7 @@ def serve(
     listener = listening(host, port)
     service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
     print_note(f"loading {model}")
-    service.start()
+    print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
     try:

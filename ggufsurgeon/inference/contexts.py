@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
+from ggufsurgeon.aliasing.placement import Placement, placements_in
 from ggufsurgeon.engine.high_level.chat_template import template_errors_told
 from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, Model
@@ -47,6 +48,12 @@ class KeptContext:
     key: ContextKey
     model: Model
     llama: Any
+
+    def placements(self) -> tuple[Placement, ...]:
+        """Where the weights and the cache of each position are."""
+        if isinstance(self.model, AliasedModel):
+            return self.model.placements()
+        return placements_in(self.key.layer_path.blocks, self.model.devices())
 
     def close(self) -> None:
         """Free the context, and the model if it is an alias of another."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ggufsurgeon.aliasing.aliased_model import alias
+from ggufsurgeon.aliasing.placement import Placement, placements_in
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -23,6 +24,8 @@ class Execution:
     route: Route
     kind: str
     """`plain`, `aliased` or `routed`."""
+    placements: tuple[Placement, ...]
+    """Where the weights and the cache of each position are."""
     why_routed: str = ""
     """The reason that the path could not be aliased."""
 
@@ -41,12 +44,18 @@ def opened_execution(
     Raises RefusedError for a path that neither way runs exactly, with routing's reason.
     """
     if routed or is_plain(model, layer_path):
-        yield Execution(route(model, layer_path), ROUTED if routed else PLAIN)
+        yield _over_source(model, layer_path, ROUTED if routed else PLAIN)
         return
     try:
         aliased = alias(model, layer_path)
     except (AliasingUnavailableError, RefusedError) as error:
-        yield Execution(route(model, layer_path), ROUTED, str(error))
+        yield _over_source(model, layer_path, ROUTED, str(error))
         return
     with aliased:
-        yield Execution(route(aliased, LayerPath.identity(len(layer_path.blocks))), ALIASED)
+        every = LayerPath.identity(len(layer_path.blocks))
+        yield Execution(route(aliased, every), ALIASED, aliased.placements())
+
+
+def _over_source(model: Model, layer_path: LayerPath, kind: str, why: str = "") -> Execution:
+    placements = placements_in(layer_path.blocks, model.devices())
+    return Execution(route(model, layer_path), kind, placements, why)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ggufsurgeon.aliasing.placement import Placement
 from ggufsurgeon.engine.high_level.chat_template import check_has_template, template_errors_told
 from ggufsurgeon.engine.high_level.native_options import as_native
 from ggufsurgeon.errors import UsageError
@@ -38,9 +39,16 @@ class Request:
     """Whether a last chunk of a stream counts its tokens, as OpenAI's `include_usage` asks."""
 
 
-def prepare(session: Session, kind: RequestKind, key: ContextKey, name: str, _: Reporter) -> None:
-    """Make the context of later requests. Raises UsageError if the model cannot take them."""
-    _check_can_answer(kind, context_named(session, name, key))
+def prepare(
+    session: Session, kind: RequestKind, key: ContextKey, name: str, _: Reporter
+) -> tuple[Placement, ...]:
+    """Make the context of later requests, and tell on which devices each position is.
+
+    Raises UsageError if the model cannot take requests of this kind.
+    """
+    kept = context_named(session, name, key)
+    _check_can_answer(kind, kept)
+    return kept.placements()
 
 
 def answer(session: Session, request: Request, reporter: Reporter) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ggufsurgeon.aliasing.placement import Placement
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
@@ -24,6 +25,8 @@ class GeneratedText:
     """`plain` for the unmodified model, else `aliased` or `routed`."""
     why_routed: str
     """The reason that the path could not be aliased; empty where it was, or routing was asked."""
+    placements: tuple[Placement, ...]
+    """Where the weights and the cache of each position are."""
     text: str
     tokens: tuple[int, ...]
     """Ids of the generated tokens."""
@@ -72,6 +75,7 @@ def generate_text(
         str(layer_path),
         execution.kind,
         execution.why_routed,
+        execution.placements,
         text,
         tuple(tokens),
         len(prompt_tokens),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ggufsurgeon.aliasing.placement import Placement
 from ggufsurgeon.api.loaded_model import LoadedModel, load
 from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.container.gguf_file import open_gguf
@@ -44,14 +45,14 @@ class Service:
         self._turn = asyncio.Lock()
         self._streams: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        """Load the model, and make the context of the first name."""
+    def start(self) -> tuple[Placement, ...]:
+        """Load the model, and make the context of the first name; its devices."""
         name, layer_path = next(iter(self.paths.items()))
         architecture = find_architecture(open_gguf(self._path).header.architecture)
         kind = RequestKind.EMBEDDING if architecture.is_encoder else RequestKind.COMPLETION
         if self._settings.chat_format is not None:
             kind = RequestKind.CHAT  # so that a format of an unknown name is refused now
-        self._model().prepare(kind, layer_path, name=name, settings=self._settings)
+        return self._model().prepare(kind, layer_path, name=name, settings=self._settings)
 
     def close(self) -> None:
         """End the worker, whatever it computes."""

@@ -131,3 +131,20 @@ def test_ctrl_c_ends_it_and_its_child(stories: Path) -> None:
     time.sleep(0.2)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_devices_of_the_positions_are_told(stories: Path, surgeon: Run) -> None:
+    """Of 5 blocks and the output, 3 layers on each of two devices."""
+    from tests.engine.serving import rpc_server
+
+    with rpc_server() as first, rpc_server() as second:
+        devices = ("--rpc", f"{first},{second}", "--tensor-split", "1,1", "-ngl", "-1")
+        path = ("--layers", "0..2,1..4", "--tokens", "3")
+        told = surgeon("generate", stories, *PROMPT, *path, *devices, "--json")
+        shown = surgeon("generate", stories, *PROMPT, *path, *devices)
+    found = json.loads(told.stdout)["devices"]
+    assert [device["weights_of"] for device in found] == [[0, 1, 2, 3, 4], [5, 6]]
+    assert [device["cache_of"] for device in found] == [[0, 1, 2, 3, 4], [5, 6]]
+    assert f"{found[1]['device']}: weights of positions 5..6, cache of 5..6" in shown.stderr
+    alone = json.loads(surgeon("generate", stories, *PROMPT, *path, "--json").stdout)["devices"]
+    assert alone == [{"device": "CPU", "weights_of": list(range(7)), "cache_of": list(range(7))}]
