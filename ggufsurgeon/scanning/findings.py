@@ -14,7 +14,7 @@ class PathCost:
     n_bytes_weights: int
     """Bytes of repeated weights in a written file, less those that it drops."""
     n_bytes_kv: int | None
-    """The same of the KV cache at the context of the scan, in f16; None where it is not known."""
+    """The same of a KV cache of 4096 tokens in f16; None where it is not known."""
     n_blocks: int
     """Blocks of the path, less those of the model: the compute of a token grows with them."""
 

@@ -12,7 +12,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
-from ggufsurgeon.store.schema import APPLICATION_ID, TABLES, VERSION, expected_tables, tables
+from ggufsurgeon.store.schema import (
+    APPLICATION_ID,
+    TABLES,
+    TABLES_OF_VERSION_1,
+    VERSION,
+    expected_tables,
+    tables,
+)
 
 CHECKPOINT_MAGIC = b'{"kind": "ggufsurgeon perplexity"'
 """How the checkpoints of earlier versions began: they were JSON lines."""
@@ -114,11 +121,11 @@ def _describe(path: Path) -> str:
 
 
 def _check_version(path: Path, version: int) -> None:
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         age = "a newer" if version > VERSION else "another"
         raise RefusedError(
             f"{path}: a store of {age} version of ggufsurgeon (schema {version}; this version "
-            f"reads schema {VERSION})",
+            f"reads schemas 1 to {VERSION})",
             hint=NEW_FILE,
         )
 
@@ -137,6 +144,7 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
                 for statement in TABLES:
                     database.execute(statement)
     _check_version(path, _pragma(database, "user_version"))
+    _migrate(database)
     with suppress(sqlite3.OperationalError):  # a process that opens it at this moment does it
         database.execute("PRAGMA journal_mode = WAL")
     problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -144,6 +152,17 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
         raise damaged(path, problem.splitlines()[-1])
     if not expected_tables().items() <= tables(database).items():
         raise damaged(path, "tables are missing or changed")
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    """Add the tables that a store of version 1 lacks, in one transaction."""
+    if _pragma(database, "user_version") == VERSION:
+        return
+    with transaction(database):
+        if _pragma(database, "user_version") < VERSION:  # another process may have been quicker
+            for statement in TABLES[len(TABLES_OF_VERSION_1) :]:
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:

@@ -7,8 +7,9 @@ from contextlib import closing
 
 APPLICATION_ID = 0x67677375
 """`ggsu`, in the header of the file (PRAGMA application_id, sqlite.org/fileformat2.html)."""
-VERSION = 1
-"""PRAGMA user_version. It grows whenever an older program could misread the tables."""
+VERSION = 2
+"""PRAGMA user_version. It grows whenever an older program could misread the tables. Stores of
+version 1 have fewer tables, which are added to them."""
 
 TABLES = (
     """CREATE TABLE model (
@@ -49,7 +50,54 @@ TABLES = (
     data BLOB NOT NULL,           -- the array in C order
     PRIMARY KEY (measurement, layer_path, first_chunk, name)
 )""",
+    """CREATE TABLE scanned_model (
+    model INTEGER PRIMARY KEY REFERENCES model (id),
+    file_name TEXT NOT NULL,    -- without its folder
+    architecture TEXT NOT NULL, -- general.architecture
+    n_blocks INTEGER NOT NULL   -- those that layer paths name
+)""",
+    """CREATE TABLE scanned_path (
+    model INTEGER NOT NULL REFERENCES model (id),
+    layer_path TEXT NOT NULL,    -- in full, such as 0..16,10..29; all blocks for the model itself
+    refusal TEXT NOT NULL,       -- why it cannot be run exactly; empty if it can
+    not_writable TEXT NOT NULL,  -- why no file of it can be written; empty if one can
+    n_blocks INTEGER NOT NULL,   -- more than the model has
+    n_bytes_weights INTEGER NOT NULL, -- more than the model's, in a written file
+    n_bytes_kv INTEGER,          -- more for 4096 tokens in f16; null where it is not known
+    PRIMARY KEY (model, layer_path)
+)""",
+    """CREATE TABLE probe (
+    id INTEGER PRIMARY KEY,
+    model INTEGER NOT NULL REFERENCES model (id),
+    machine INTEGER NOT NULL REFERENCES machine (id),
+    name TEXT NOT NULL,
+    settings TEXT NOT NULL,     -- JSON: all else that the scores depend on, devices among it
+    items_sha256 TEXT NOT NULL, -- of the tokens of all items, and of what is scored
+    unit TEXT NOT NULL,         -- of a score; higher is better
+    UNIQUE (model, machine, name, settings, items_sha256)
+)""",
+    """CREATE TABLE item (
+    probe INTEGER NOT NULL REFERENCES probe (id),
+    number INTEGER NOT NULL, -- from 0
+    label TEXT NOT NULL,
+    n_tokens INTEGER NOT NULL,
+    PRIMARY KEY (probe, number)
+)""",
+    """CREATE TABLE item_score (
+    probe INTEGER NOT NULL REFERENCES probe (id),
+    layer_path TEXT NOT NULL, -- as in scanned_path
+    item INTEGER NOT NULL,    -- its number
+    score REAL,               -- null where the model's logits are not finite numbers
+    PRIMARY KEY (probe, layer_path, item)
+) WITHOUT ROWID""",
+    """CREATE TABLE lease (
+    probe INTEGER NOT NULL REFERENCES probe (id),
+    first_item INTEGER NOT NULL, -- of the group of items that a process works on
+    owner TEXT NOT NULL,         -- JSON: host, process id and its start, as long as it lives
+    PRIMARY KEY (probe, first_item)
+)""",
 )
+TABLES_OF_VERSION_1 = TABLES[:5]
 
 
 def tables(database: sqlite3.Connection) -> dict[str, str]:

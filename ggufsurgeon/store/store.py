@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.store.database import database_errors, opened_database, transaction
+from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.measurement import Measurement, MeasurementKey
+from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScanTable, settings_text
 
 BUSY_SECONDS = 30.0
 """How long a write waits for other processes that write to the same file."""
@@ -43,6 +45,31 @@ class Store:
                 settings=_as_json(key.settings),
             )
         return Measurement(self._path, self._database, number)
+
+    @property
+    def scans(self) -> ScanTable:
+        """The models, layer paths and probes of scans."""
+        return ScanTable(self._path, self._database)
+
+    def model_number(self, model: ModelFingerprint) -> int:
+        """The number of a model in this store."""
+        with database_errors(self._path), transaction(self._database):
+            return self._find("model", **model._asdict())
+
+    def probe_scores(self, key: ProbeKey) -> ProbeScores:
+        """The scores of a probe, found or made. Raises as `measurement`."""
+        settings = settings_text(key.settings)
+        with database_errors(self._path), transaction(self._database):
+            number = self._find(
+                "probe",
+                model=self._find("model", **key.model._asdict()),
+                machine=self._find("machine", **key.machine._asdict()),
+                name=key.name,
+                settings=settings,
+                items_sha256=key.items_sha256,
+                unit=key.unit,
+            )
+        return ProbeScores(self._path, self._database, number)
 
     def _find(self, table: str, **values: str | int) -> int:
         """The id of the row with these values, found or made."""

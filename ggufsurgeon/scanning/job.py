@@ -1,0 +1,174 @@
+"""The jobs of a scan: the items of a probe, and their scores along layer paths."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama_perplexity.softmax import losses_of
+from ggufsurgeon.routing.router import Decoded, Router, opened_router
+from ggufsurgeon.scanning.groups import Group, make_groups
+from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256
+from ggufsurgeon.scoring.chunks import N_UBATCH
+from ggufsurgeon.workers.session import Reporter, Session
+
+LogProbs = npt.NDArray[np.float64]
+
+
+class ItemTable(NamedTuple):
+    """The items of a probe as a store knows them."""
+
+    labels: tuple[str, ...]
+    n_tokens: tuple[int, ...]
+    sha256: str
+    groups: tuple[range, ...]
+    """The items of each group."""
+
+
+class Scored(NamedTuple):
+    """The scores of a group of items along one layer path, which a job emits."""
+
+    path: LayerPath
+    items: range
+    scores: tuple[float, ...]
+    """NaN where the logits are not finite numbers."""
+    seconds: float
+
+
+class Work(NamedTuple):
+    """Layer paths to run on a group of items."""
+
+    group: int
+    paths: tuple[LayerPath, ...]
+
+
+def list_items(
+    session: Session, model: Path, devices: Devices, probe: Probe, _: Reporter
+) -> ItemTable:
+    """The items of a probe in the tokens of a model. Raises UsageError where they do not fit."""
+    items = _items(session.model(model, devices), probe)
+    groups = tuple(range(one.first, one.first + one.n_items) for one in make_groups(items))
+    return ItemTable(
+        tuple(item.label for item in items),
+        tuple(sum(len(one.tokens) for one in item.sequences) for item in items),
+        items_sha256(items),
+        groups,
+    )
+
+
+def scan_job(
+    session: Session,
+    model: Path,
+    devices: Devices,
+    probe: Probe,
+    work: Sequence[Work],
+    reporter: Reporter,
+) -> None:
+    """Score groups of items along layer paths; a Scored is emitted for each path of each group.
+
+    The path of all blocks runs first in each group, wanted or not: it gives the states of all
+    windows. Raises RefusedError for a path that cannot be routed.
+    """
+    loaded = session.model(model, devices)
+    groups = make_groups(_items(loaded, probe))
+    chosen = [groups[one.group] for one in work]
+    identity = LayerPath.identity(loaded.n_blocks)
+    n_ctx = max(group.tokens.shape[1] for group in chosen)
+    n_parallel = max(len(group.tokens) for group in chosen)
+    threads = devices.n_threads or default_threads()
+    opened = opened_router([loaded], n_ctx, n_parallel, n_batch=N_UBATCH, keeps_all_windows=False)
+    with opened as router, ThreadPoolExecutor(threads) as pool:
+        for one, group in zip(work, chosen, strict=True):
+            paths = [identity, *(path for path in one.paths if path != identity)]
+            start = time.perf_counter()
+            for path, log_probs in _along(router, group, paths, pool):
+                seconds, start = time.perf_counter() - start, time.perf_counter()
+                if path in one.paths:
+                    scores = _scores(probe, group, log_probs)
+                    items = range(group.first, group.first + group.n_items)
+                    reporter.emit(Scored(path, items, scores, seconds))
+
+
+def _items(model: Model, probe: Probe) -> Sequence[Item]:
+    with _probe_errors(probe):
+        items = probe.items(model)
+    for item in items:
+        for one in item.sequences:
+            if not 0 < one.first < len(one.tokens):
+                raise UsageError(f"probe {probe.name}: item {item.label} has no tokens to score")
+            if len(one.tokens) > model.n_ctx_train:
+                raise UsageError(
+                    f"probe {probe.name}: item {item.label} has {len(one.tokens)} tokens, and "
+                    f"{model.path} was trained on contexts of {model.n_ctx_train}"
+                )
+    if len(items) < 2:
+        raise UsageError(f"probe {probe.name}: {len(items)} items; at least 2 are needed")
+    return items
+
+
+def _along(
+    router: Router, group: Group, paths: Sequence[LayerPath], pool: ThreadPoolExecutor
+) -> Iterator[tuple[LayerPath, list[LogProbs]]]:
+    """The log-probabilities of the scored tokens of each sequence, path by path."""
+    wanted = group.wanted
+    found: list[list[LogProbs]] = [[] for _ in group.tokens]
+    for decoded in router.stream(group.tokens, paths, wanted, group.pieces):
+        if wanted[decoded.piece].any():
+            for parts, values in zip(found, _of_piece(group, wanted, decoded, pool), strict=True):
+                parts.append(values)
+        if decoded.piece.stop == group.tokens.shape[1]:
+            yield paths[decoded.path], [np.concatenate(parts) for parts in found]
+            found = [[] for _ in group.tokens]
+
+
+def _of_piece(
+    group: Group, wanted: npt.NDArray[np.bool_], decoded: Decoded, pool: ThreadPoolExecutor
+) -> Iterator[LogProbs]:
+    """The log-probabilities of the scored tokens of each sequence in a decoded piece."""
+    positions = np.arange(group.tokens.shape[1])[decoded.piece]
+    positions = positions[wanted[decoded.piece]]
+    rows = decoded.logits.reshape(len(group.tokens), len(positions), -1)
+
+    def of_sequence(n: int) -> LogProbs:
+        own = (positions >= group.starts[n] - 1) & (positions < group.ends[n] - 1)
+        with np.errstate(invalid="ignore", over="ignore"):  # logits that are no numbers
+            return -losses_of(rows[n][own], group.tokens[n][positions[own] + 1])
+
+    return pool.map(of_sequence, range(len(group.tokens)))
+
+
+def _scores(probe: Probe, group: Group, log_probs: Sequence[LogProbs]) -> tuple[float, ...]:
+    owned: dict[int, list[LogProbs]] = {}
+    for owner, values in zip(group.owners.tolist(), log_probs, strict=True):
+        owned.setdefault(owner, []).append(values)
+    with _probe_errors(probe):
+        return tuple(
+            float(probe.score(index, own))
+            if all(np.isfinite(values).all() for values in own)
+            else math.nan
+            for index, own in owned.items()
+        )
+
+
+@contextmanager
+def _probe_errors(probe: Probe) -> Iterator[None]:
+    """Turn what a probe raises, which others may have written, into a UsageError."""
+    try:
+        yield
+    except GgufSurgeonError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise UsageError(f"probe {probe.name} failed: {kind}: {error}") from error

@@ -1,0 +1,69 @@
+"""The interface of probes.
+
+A probe is an object that can be pickled: it is sent to the process that has loaded the model, makes
+its items there, and scores them from the log-probabilities of their tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.model import Model
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """Tokens that a model reads, of which those from `first` on are scored."""
+
+    tokens: Integers
+    """int32 [n_tokens]."""
+    first: int
+    """At least 1: nothing predicts the first token."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of a probe, or one chunk of a text."""
+
+    label: str
+    """What reports call it."""
+    sequences: tuple[TokenSequence, ...]
+
+
+class Probe(Protocol):
+    """Items to score along each layer path."""
+
+    name: str
+    """A short name, such as `text`."""
+    unit: str
+    """The unit of a score, such as `nats per token`."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """What the scores depend on besides the tokens of the items, as JSON's types."""
+
+    def items(self, model: Model) -> Sequence[Item]:
+        """The items in the tokens of the model. Raises UsageError where they do not fit it."""
+
+    def score(self, index: int, log_probs: Sequence[npt.NDArray[np.float64]]) -> float:
+        """The score of the item of this index; higher is better.
+
+        `log_probs` has the log-probabilities, in nats, of the scored tokens of each sequence.
+        """
+
+
+def items_sha256(items: Sequence[Item]) -> str:
+    """SHA-256 of the tokens and labels of items, and of what is scored."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr((item.label, len(item.sequences))).encode())
+        for sequence in item.sequences:
+            digest.update(repr((sequence.first, len(sequence.tokens))).encode())
+            digest.update(np.ascontiguousarray(sequence.tokens, dtype="<i4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,190 @@
+"""The scores of a scan: of each item of a probe, along each layer path."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.store.database import database_errors, transaction
+from ggufsurgeon.store.fingerprint import ModelFingerprint
+from ggufsurgeon.store.lease_owner import is_alive
+from ggufsurgeon.store.machine import Machine
+
+
+class ScannedModel(NamedTuple):
+    """What reports tell of a model."""
+
+    file_name: str
+    architecture: str
+    n_blocks: int
+
+
+class ScannedPath(NamedTuple):
+    """A layer path that was asked for, and what is known of it without running it."""
+
+    layer_path: str
+    refusal: str
+    """Why it cannot be run exactly; empty if it can."""
+    not_writable: str
+    """Why no file of it can be written; empty if one can."""
+    n_blocks: int
+    n_bytes_weights: int
+    n_bytes_kv: int | None
+
+
+class ScannedItem(NamedTuple):
+    """An item of a probe."""
+
+    label: str
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class ProbeKey:
+    """All that the scores of a probe depend on but the layer path. `settings` are JSON's types."""
+
+    model: ModelFingerprint
+    machine: Machine
+    name: str
+    items_sha256: str
+    unit: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ProbeScores:
+    """The scores of one probe. Made by `Store.probe_scores` and `ScanTable.probes`."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection, number: int) -> None:
+        self._path = path
+        self._database = database
+        self._number = number
+
+    @property
+    def name(self) -> str:
+        """The name of the probe."""
+        return str(self._one("SELECT name FROM probe WHERE id = ?"))
+
+    @property
+    def unit(self) -> str:
+        """The unit of a score."""
+        return str(self._one("SELECT unit FROM probe WHERE id = ?"))
+
+    def items(self) -> list[ScannedItem]:
+        """The items, in order."""
+        query = "SELECT label, n_tokens FROM item WHERE probe = ? ORDER BY number"
+        return [ScannedItem(*row) for row in self._all(query)]
+
+    def set_items(self, items: Sequence[ScannedItem]) -> None:
+        """Keep the items of a probe that is new here."""
+        rows = [(self._number, number, *item) for number, item in enumerate(items)]
+        with database_errors(self._path), transaction(self._database):
+            self._database.executemany("INSERT OR IGNORE INTO item VALUES (?,?,?,?)", rows)
+
+    def scores(self) -> dict[str, dict[int, float]]:
+        """All scores, by layer path and item; NaN where logits were not numbers."""
+        found: dict[str, dict[int, float]] = {}
+        query = "SELECT layer_path, item, score FROM item_score WHERE probe = ?"
+        for layer_path, item, score in self._all(query):
+            found.setdefault(layer_path, {})[item] = math.nan if score is None else score
+        return found
+
+    def scored_paths(self, item: int) -> set[str]:
+        """The layer paths that have a score of an item."""
+        query = "SELECT layer_path FROM item_score WHERE probe = ? AND item = ?"
+        return {path for (path,) in self._all(query, item)}
+
+    def add(self, layer_path: str, first_item: int, scores: Sequence[float]) -> None:
+        """Commit the scores of consecutive items along a layer path, all or none.
+
+        Scores that another process has added stay: they are the same. Raises StoreWriteError when
+        the file takes no more.
+        """
+        rows = [  # SQLite keeps NaN as null
+            (self._number, layer_path, first_item + n, score) for n, score in enumerate(scores)
+        ]
+        with database_errors(self._path), transaction(self._database):
+            self._database.executemany("INSERT OR IGNORE INTO item_score VALUES (?,?,?,?)", rows)
+
+    def claim(self, first_item: int, owner: str) -> bool:
+        """Take the lease of a group of items, unless a process that lives has it."""
+        key = (self._number, first_item)
+        with database_errors(self._path), transaction(self._database):
+            found = self._database.execute(
+                "SELECT owner FROM lease WHERE probe = ? AND first_item = ?", key
+            ).fetchone()
+            if found is not None and found[0] != owner and is_alive(found[0]):
+                return False
+            self._database.execute("INSERT OR REPLACE INTO lease VALUES (?,?,?)", (*key, owner))
+        return True
+
+    def release(self, first_item: int, owner: str) -> None:
+        """Give a lease back."""
+        query = "DELETE FROM lease WHERE probe = ? AND first_item = ? AND owner = ?"
+        with database_errors(self._path), transaction(self._database):
+            self._database.execute(query, (self._number, first_item, owner))
+
+    def _one(self, query: str) -> Any:
+        return self._all(query)[0][0]
+
+    def _all(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        with database_errors(self._path):
+            return self._database.execute(query, (self._number, *values)).fetchall()
+
+
+class ScanTable:
+    """The models, layer paths and probes of the scans in a store. Made by `Store.scans`."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self._path = path
+        self._database = database
+
+    def models(self) -> dict[int, ScannedModel]:
+        """The models that were scanned, by their number in the store."""
+        query = "SELECT model, file_name, architecture, n_blocks FROM scanned_model ORDER BY model"
+        with database_errors(self._path):
+            return {number: ScannedModel(*row) for number, *row in self._database.execute(query)}
+
+    def fingerprint(self, model: int) -> ModelFingerprint:
+        """The fingerprint of a model."""
+        query = "SELECT header_sha256, data_fingerprint, n_bytes FROM model WHERE id = ?"
+        with database_errors(self._path):
+            return ModelFingerprint(*self._database.execute(query, (model,)).fetchone())
+
+    def paths(self, model: int) -> list[ScannedPath]:
+        """The layer paths that were asked for, in order."""
+        names = ", ".join(ScannedPath._fields)
+        query = f"SELECT {names} FROM scanned_path WHERE model = ? ORDER BY rowid"
+        with database_errors(self._path):
+            return [ScannedPath(*row) for row in self._database.execute(query, (model,))]
+
+    def probes(self, model: int) -> list[ProbeScores]:
+        """The probes that have been run on a model."""
+        query = "SELECT id FROM probe WHERE model = ? ORDER BY id"
+        with database_errors(self._path):
+            found = self._database.execute(query, (model,)).fetchall()
+        return [ProbeScores(self._path, self._database, number) for (number,) in found]
+
+    def add_model(self, number: int, model: ScannedModel, paths: Sequence[ScannedPath]) -> None:
+        """Keep a model and the layer paths that are asked for."""
+        rows = [(number, *path) for path in paths]
+        with database_errors(self._path), transaction(self._database):
+            self._database.execute(
+                "INSERT OR REPLACE INTO scanned_model VALUES (?,?,?,?)", (number, *model)
+            )
+            self._database.executemany(
+                "INSERT OR REPLACE INTO scanned_path VALUES (?,?,?,?,?,?,?)", rows
+            )
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """One text for equal settings, whatever the order of their keys. Raises UsageError."""
+    try:
+        return json.dumps(settings, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"settings of a probe that JSON cannot express: {error}") from None
