@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.api.files import open_model as open
     from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
     from ggufsurgeon.api.loaded_model import load as load
+    from ggufsurgeon.api.scan_reports import scan_findings as scan_findings
     from ggufsurgeon.api.verifying import verify as verify
     from ggufsurgeon.engine.model import Devices as Devices
     from ggufsurgeon.engine.sampling import Sampling as Sampling
@@ -63,6 +64,7 @@ _HOMES = {
     "open": "api.files",
     "paired_difference": "multiple_choice.task_results",
     "repeat": "layer_path.edits",
+    "scan_findings": "api.scan_reports",
     "verify": "api.verifying",
 }
 """The module of each public name."""
@@ -91,6 +93,7 @@ __all__ = [
     "open",
     "paired_difference",
     "repeat",
+    "scan_findings",
     "verify",
 ]
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.files import PathLike
 from ggufsurgeon.api.inference_methods import InferenceMethods
 from ggufsurgeon.api.measuring_methods import MeasuringMethods
+from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.engine.model import Devices
 
 
-class LoadedModel(InferenceMethods, MeasuringMethods):
+class LoadedModel(InferenceMethods, MeasuringMethods, ScanningMethods):
     """A model over a runner that keeps it loaded between calls. Made by `load`.
 
     Each call loads the model if none has before. Layer paths are run over the loaded weights,

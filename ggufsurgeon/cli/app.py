@@ -18,6 +18,8 @@ from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
+from ggufsurgeon.cli.report import report
+from ggufsurgeon.cli.scan import scan
 from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error
 from ggufsurgeon.cli.verify import verify
@@ -33,7 +35,19 @@ app = typer.Typer(
     "4 refused (nothing written), 5 write failed (destination unchanged), 7 verification failed, "
     "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
 )
-for command in (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose):
+for command in (
+    inspect,
+    plan,
+    patch,
+    verify,
+    perplexity,
+    generate,
+    chat,
+    serve,
+    choose,
+    scan,
+    report,
+):
     app.command(context_settings=HELP_OPTIONS)(command)
 
 

@@ -79,6 +79,8 @@ class ScanFindings:
 
     model: str
     """Name of the file."""
+    header_sha256: str
+    """SHA-256 of its header: another file with the same name is another model."""
     architecture: str
     n_blocks: int
     probes: tuple[ProbeFindings, ...]

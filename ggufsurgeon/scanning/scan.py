@@ -14,6 +14,7 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
 from ggufsurgeon.scanning.probes.probe import Probe
@@ -39,7 +40,7 @@ class ScanTask:
     devices: Devices
     probe: Probe
     paths: tuple[LayerPath, ...]
-    is_writable: bool = False
+    only_writable: bool = False
     """Whether paths of which no file can be written are left out."""
 
 
@@ -128,7 +129,7 @@ def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:
     return [
         path
         for path, found in pairs
-        if not found.refusal and not (task.is_writable and found.not_writable)
+        if not found.refusal and not (task.only_writable and found.not_writable)
     ]
 
 
@@ -143,6 +144,7 @@ class _Groups:
         identity: LayerPath,
     ) -> None:
         self.scores = scores
+        self.identity = identity
         self._items = items
         self._paths = list(dict.fromkeys([identity, *paths]))
         self._owner = this_owner()
@@ -191,9 +193,12 @@ def _run(
     progress: Progress,
     on_result: Callable[[Scored], object] | None,
 ) -> None:
+    best = BestSoFar(groups.identity)
+
     def take(scored: Scored) -> None:
         groups.scores.add(str(scored.path), scored.items.start, scored.scores)
-        progress.advance(1)
+        best.add(scored)
+        progress.advance(1, best.note)
         if on_result is not None:
             on_result(scored)
 

@@ -1,0 +1,84 @@
+"""What the scans in a store found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+
+if TYPE_CHECKING:
+    from ggufsurgeon.scanning.findings import ScanFindings
+    from ggufsurgeon.store.scan_scores import ScanTable
+
+
+def scan_findings(
+    store: PathLike, *, held_out: float = 0.5, seed: int = 0
+) -> tuple[ScanFindings, ...]:
+    """The findings of each model that was scanned into a store.
+
+    A share `held_out` of the items, drawn by `seed`, does not choose the best path, but judges it.
+    Raises UsageError for a file that is not there, RefusedError for one that is no store.
+    """
+    from ggufsurgeon.store.store import opened_store
+
+    if not 0 < held_out < 1:
+        raise UsageError(f"a share of {held_out} held-out items: expected one between 0 and 1")
+    path = Path(store)
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such store")
+    with opened_store(path) as opened:
+        models = opened.scans.models()
+        return tuple(_findings(opened.scans, number, held_out, seed) for number in models)
+
+
+def scanned_path(
+    store: PathLike, model: PathLike, *, probe: str | None = None, rank: int | None = None
+) -> LayerPath:
+    """The best layer path of a scan of `model`, or that of a rank, counted from 1.
+
+    `probe` names the probe, which may be left out where there is one alone. Raises RefusedError
+    when the verdict on the best is noise and no rank is given, UsageError where the store has no
+    such scan or rank, and as `scan_findings`.
+    """
+    file = open_gguf(model)
+    known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
+    probes = [one for found in known for one in found.probes if probe in (None, one.probe)]
+    if len(probes) != 1:
+        names = ", ".join(dict.fromkeys(one.probe for one in probes))
+        wanted = "" if probe is None else f" by the probe {probe}"
+        raise UsageError(
+            f"{store}: it has {len(probes)} scans of {model}{wanted}"
+            + (f", by {names}: name one" if probes else "")
+        )
+    (found,) = probes
+    if rank is None and not found.is_better:
+        raise RefusedError(f"{store}: {found.verdict}", hint="Name a rank to take a path anyway.")
+    scored = [path for path in found.paths if path.z is not None]
+    if not 0 < (rank or 1) <= len(scored):
+        raise UsageError(f"{store}: there is no rank {rank} among {len(scored)} scored paths")
+    return LayerPath(scored[(rank or 1) - 1].layer_path)
+
+
+def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:
+    from ggufsurgeon.scanning.findings import ScanFindings
+    from ggufsurgeon.scanning.judging import ProbeData, Split, judge
+
+    model = scans.models()[number]
+    paths = scans.paths(number)
+    split = Split(held_out, seed)
+    probes = []
+    for probe in scans.probes(number):
+        labels = [item.label for item in probe.items()]
+        data = ProbeData(probe.name, probe.unit, labels, probe.scores())
+        probes.append(judge(data, paths, model.n_blocks, split))
+    return ScanFindings(
+        model.file_name,
+        scans.fingerprint(number).header_sha256,
+        model.architecture,
+        model.n_blocks,
+        tuple(probes),
+    )

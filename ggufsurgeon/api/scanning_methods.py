@@ -1,0 +1,68 @@
+"""Scans of a loaded model: many layer paths by one probe, kept in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.api.model_over_runner import ModelOverRunner
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from ggufsurgeon.scanning.job import Scored
+    from ggufsurgeon.scanning.probes.probe import Probe
+    from ggufsurgeon.scanning.scan import ScanSize
+
+
+class ScanningMethods(ModelOverRunner):
+    """The methods of a loaded model that scan layer paths."""
+
+    def scan(
+        self,
+        store: PathLike,
+        probe: Probe,
+        paths: Sequence[AnyPath],
+        *,
+        only_writable: bool = False,
+        progress: Progress = NO_PROGRESS,
+        on_size: Callable[[ScanSize], object] | None = None,
+        on_result: Callable[[Scored], object] | None = None,
+    ) -> None:
+        """Score each item of a probe along each of `paths`, and keep the scores in a store.
+
+        The unmodified model is scored too; a path costs what lies behind the block that it enters
+        at. What the store has already is not run again, so the same call goes on with a scan that
+        was interrupted. With `only_writable`, paths of which no file can be written are left out.
+        `on_size` is called before the work, `on_result` with each group of scores once it is kept.
+        Raises UsageError for items that do not fit the model and for a probe that fails,
+        RefusedError for a file that is no store, WriteFailedError where it cannot grow.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+        >>> windows = [gs.repeat("1:3"), gs.repeat("3:4")]
+        >>> with (
+        ...     tempfile.TemporaryDirectory() as folder,
+        ...     gs.load("fixtures/stories260K.gguf") as model,
+        ... ):
+        ...     model.scan(f"{folder}/scan.db", ArithmeticProbe(12), windows)
+        ...     (findings,) = gs.scan_findings(f"{folder}/scan.db")
+        >>> (probe,) = findings.probes
+        >>> len(probe.item_labels), sorted(path.layer_path for path in probe.paths)
+        (12, ['0..2,1..4', '0..3,3..4'])
+        """
+        from ggufsurgeon.scanning.scan import ScanTask, scan
+
+        chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
+        task = ScanTask(self.path, self._devices, probe, chosen, only_writable)
+        scan(
+            task,
+            Path(store),
+            self._runner,
+            progress=progress,
+            on_size=on_size,
+            on_result=on_result,
+        )

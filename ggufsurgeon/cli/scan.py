@@ -1,0 +1,190 @@
+"""`ggufsurgeon scan`."""
+
+from __future__ import annotations
+
+import json as json_format
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.measuring_options import Chunks, ChunkSize
+from ggufsurgeon.cli.options import (
+    GpuLayers,
+    Json,
+    Quiet,
+    Rpc,
+    Source,
+    TensorSplit,
+    Threads,
+    Times,
+    check_context,
+    device_options,
+)
+from ggufsurgeon.cli.scan_options import (
+    Arithmetic,
+    DropsWindows,
+    ManyLayers,
+    OnlyWritable,
+    ProblemSeed,
+    ScanChoices,
+    ScanStore,
+    ScanText,
+    ScanWindows,
+)
+from ggufsurgeon.cli.terminal import SCHEMA, print_note, print_text, watched
+from ggufsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.api.loaded_model import LoadedModel
+    from ggufsurgeon.layer_path.path import LayerPath
+    from ggufsurgeon.scanning.job import Scored
+    from ggufsurgeon.scanning.probes.probe import Probe
+    from ggufsurgeon.scanning.scan import ScanSize
+
+
+def scan(
+    model: Source,
+    store: ScanStore,
+    text: ScanText = None,
+    ctx: ChunkSize = 512,
+    chunks: Chunks = None,
+    choices: ScanChoices = None,
+    arithmetic: Arithmetic = None,
+    seed: ProblemSeed = 0,
+    windows: ScanWindows = None,
+    times: Times = None,
+    drop: DropsWindows = False,
+    layers: ManyLayers = None,
+    writable: OnlyWritable = False,
+    n_gpu_layers: GpuLayers = None,
+    tensor_split: TensorSplit = None,
+    threads: Threads = None,
+    rpc: Rpc = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score every window of a model by probes, from one load, without writing a model file.
+
+    The scores go to a store, item by item; `report` says what they are worth.
+    """
+    file = gs.open(model)
+    probes = list(_probes(text, ctx, chunks, choices, arithmetic, seed))
+    if not probes:
+        raise UsageError("expected a probe: --text, --choices or --arithmetic")
+    if text is not None:
+        check_context(file, ctx)
+    paths = _paths(file.n_blocks, windows, times, drop, layers)
+    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
+    try:
+        with gs.load(model, devices) as loaded:
+            for probe in probes:
+                _scan(loaded, store, probe, paths, writable, json)
+    except Interrupted as interrupt:
+        interrupt.state = f"{store} has all scores so far; the same command goes on from there."
+        raise
+    print_note(f"ggufsurgeon report {store} shows what the scan found")
+
+
+def _probes(
+    text: Path | None,
+    n_ctx: int,
+    n_chunks: int | None,
+    choices: Path | None,
+    n_problems: int | None,
+    seed: int,
+) -> Iterator[Probe]:
+    """The probes that the options ask for."""
+    if text is not None:
+        from ggufsurgeon.scanning.probes.text import TextProbe
+        from ggufsurgeon.scoring.texts import content_of
+
+        yield TextProbe(content_of(text)[0], n_ctx, n_chunks)
+    if choices is not None:
+        from ggufsurgeon.multiple_choice.task_files import read_tasks
+        from ggufsurgeon.multiple_choice.tasks import TaskFormat
+        from ggufsurgeon.scanning.probes.choices import ChoicesProbe
+
+        yield ChoicesProbe(tuple(read_tasks(choices, TaskFormat.JSONL)))
+    if n_problems is not None:
+        from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+
+        yield ArithmeticProbe(n_problems, seed)
+
+
+def _paths(
+    n_blocks: int,
+    windows: Optional[str],  # noqa: UP045
+    times: int | None,
+    drop: bool,
+    layers: list[str] | None,
+) -> list[LayerPath]:
+    """The layer paths that the options ask for."""
+    from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
+    from ggufsurgeon.scanning.windows import WindowRange, drops, parse_window_range, repeats
+
+    if drop and times is not None:
+        raise UsageError("--times is of windows that are repeated: --drop excludes it")
+    named = [gs.LayerPath(path) for path in layers or ()]
+    if named and windows is None and not drop:
+        return named
+    within = WindowRange() if windows is None else parse_window_range(windows)
+    if drop:
+        made = drops(n_blocks, within)
+    else:
+        made = repeats(n_blocks, within, DEFAULT_TIMES if times is None else times)
+    return [*(one.path for one in made), *named]
+
+
+def _scan(
+    loaded: LoadedModel,
+    store: Path,
+    probe: Probe,
+    paths: list[LayerPath],
+    writable: bool,
+    json: bool,
+) -> None:
+    def show(scored: Scored) -> None:
+        print_text(json_format.dumps(_as_json(probe.name, scored)))
+
+    with watched() as progress:
+        loaded.scan(
+            store,
+            probe,
+            paths,
+            only_writable=writable,
+            progress=progress,
+            on_size=_size_printer(probe.name),
+            on_result=show if json else None,
+        )
+
+
+def _size_printer(name: str) -> Callable[[ScanSize], None]:
+    """What prints, before the work, how much of it there is."""
+
+    def show(size: ScanSize) -> None:
+        print_note(
+            f"{name}: {size.n_items} items along {size.n_paths} layer paths and the unmodified "
+            f"model: {size.n_passes} passes of {size.n_groups} groups of items"
+            + (f", {size.n_known} known" if size.n_known else "")
+        )
+        if size.n_refused:
+            print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
+        if size.n_not_writable:
+            print_note(f"{name}: of {size.n_not_writable} paths no file can be written")
+
+    return show
+
+
+def _as_json(probe: str, scored: Scored) -> dict[str, object]:
+    """The scores of a group of items along a path, as a line of JSON."""
+    return {
+        "schema": SCHEMA,
+        "probe": probe,
+        "layer_path": str(scored.path),
+        "first_item": scored.items.start,
+        "scores": [None if math.isnan(score) else score for score in scored.scores],
+        "seconds": round(scored.seconds, 4),
+    }

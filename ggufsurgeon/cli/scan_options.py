@@ -1,0 +1,101 @@
+"""Options of `ggufsurgeon scan`: which layer paths, and by which probes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional, TypeAlias
+
+import typer
+
+from ggufsurgeon.cli.options import LAYER_PATH
+
+PROBES = "Probes"
+"""The panel of the help."""
+
+ScanStore: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        metavar="FILE",
+        help="SQLite file for the scores, made if there is none; what it has is not run again.",
+        show_default=False,
+    ),
+]
+ScanText: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+    typer.Option(
+        "--text",
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="Text file, or folder of .txt and .md files: the mean log-probability of each chunk.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+ScanChoices: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--choices",
+        metavar="FILE",
+        help="JSONL file of multiple-choice tasks: the margin of the correct choice of each.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+Arithmetic: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--arithmetic",
+        metavar="N",
+        min=2,
+        max=10_000,
+        help="Number of arithmetic problems: the log-probability of each result.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+ProblemSeed: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--seed", "-s", min=0, help="Random seed of the problems.", rich_help_panel=PROBES
+    ),
+]
+ScanWindows: TypeAlias = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--windows",
+        metavar="A..B:SIZES/STRIDE",
+        help="Windows to scan: within blocks A to B, of these sizes, from every STRIDE-th block "
+        "on, such as 10..25:4..8 or 0..29:1/2.",
+        rich_help_panel=LAYER_PATH,
+        show_default="all windows",
+    ),
+]
+DropsWindows: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--drop",
+        help="Drop each window, and each block, instead of repeating it.",
+        rich_help_panel=LAYER_PATH,
+    ),
+]
+ManyLayers: TypeAlias = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--layers",
+        metavar="LAYERS",
+        help='Layer path in full, such as "0..6,4..29". May be given several times; then no '
+        "windows are scanned unless --windows or --drop is given.",
+        rich_help_panel=LAYER_PATH,
+        show_default=False,
+    ),
+]
+OnlyWritable: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--writable",
+        help="Layer paths of which no file can be written are left out.",
+        rich_help_panel=LAYER_PATH,
+    ),
+]

@@ -1,0 +1,188 @@
+"""Tables, a map of windows, and JSON of what a scan found."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
+
+if TYPE_CHECKING:
+    from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
+    from ggufsurgeon.statistics.estimate import Estimate
+
+MARKS = "# better than luck reaches, + by 2 errors, . within 2, - worse by 2 errors, = than luck, "
+MARKS += "x no score, blank not asked for"
+WIDEST_MAP = 100
+"""Largest number of blocks of a map, in characters of a line."""
+COLUMNS = ("layer path", "difference", "held out", "in errors", "p", "weights", "KV cache")
+
+
+def print_findings(found: ScanFindings, n_rows: int) -> None:
+    """The best and the worst paths by each probe, with a map and the verdict."""
+    for probe in found.probes:
+        _print_probe(probe, found, n_rows)
+
+
+def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None:
+    scored = [path for path in probe.paths if path.z is not None]
+    n_held_out = sum(probe.is_held_out)
+    title = (
+        f"{found.model}, probe {probe.probe}: {len(scored)} of {len(probe.paths)} paths scored on "
+        f"{len(probe.item_labels)} items, {n_held_out} of them held out; differences from the "
+        f"unmodified model in {probe.unit}"
+    )
+    shown = scored[:n_rows] + scored[max(n_rows, len(scored) - 3) :]
+    print_table(title, COLUMNS, [_row(path) for path in shown])
+    _print_map(probe, found.n_blocks)
+    for problem, n in _problems(probe):
+        print_text(f"{n} without a score: {problem}")
+    if math.isfinite(probe.luck_z):
+        print_text(
+            f"By luck alone, the best of {len(scored)} paths exceeds {probe.luck_z:.2f} standard "
+            "errors in 5 % of scans."
+        )
+    print_text(f"Verdict: {probe.verdict}\n")
+
+
+def _row(path: PathFinding) -> tuple[str, ...]:
+    cost = path.cost
+    return (
+        path.layer_path,
+        _text(path.search),
+        _text(path.held_out),
+        "-" if path.z is None else f"{path.z:+.2f}",
+        "-" if path.p_value is None else f"{path.p_value:.2g}",
+        "-" if cost is None else _bytes(cost.n_bytes_weights),
+        "-" if cost is None or cost.n_bytes_kv is None else _bytes(cost.n_bytes_kv),
+    )
+
+
+def _text(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    if not estimate.error:
+        return f"{estimate.value:+.4g}"
+    digits = max(0, 1 - math.floor(math.log10(estimate.error)))
+    return f"{estimate.value:+.{digits}f} ± {estimate.error:.{digits}f}"
+
+
+def _bytes(n_bytes: int) -> str:
+    return ("-" if n_bytes < 0 else "+") + n_bytes_text(abs(n_bytes))
+
+
+def _problems(probe: ProbeFindings) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for path in probe.paths:
+        if path.problem:
+            counts[path.problem] = counts.get(path.problem, 0) + 1
+    return sorted(counts.items(), key=lambda pair: -pair[1])[:5]
+
+
+def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
+    """A map of the windows that are repeated: a row for each I, a column for each J."""
+    windows = [path for path in probe.paths if path.kind == "window"]
+    if len(windows) < n_blocks or n_blocks > WIDEST_MAP:
+        return
+    rows = [[" "] * n_blocks for _ in range(n_blocks)]
+    for path in windows:
+        if path.first is not None and path.end is not None:
+            rows[path.first][path.end - 1] = _mark(path.z, probe.luck_z)
+    print_text(f"Windows I:J, run twice: {MARKS}; a row for each I, a column for each J from 1 on")
+    for first, row in enumerate(rows):
+        print_text(f"{first:4} {''.join(row)}".rstrip())
+    print_text("")
+
+
+def _mark(z: float | None, luck_z: float) -> str:
+    if z is None:
+        return "x"
+    if abs(z) <= 2:
+        return "."
+    if z > 0:
+        return "#" if z > luck_z else "+"
+    return "=" if z < -luck_z else "-"
+
+
+def findings_as_json(found: ScanFindings) -> dict[str, Any]:
+    """All findings of a model, without the differences of single items."""
+    return {
+        "model": found.model,
+        "header_sha256": found.header_sha256,
+        "architecture": found.architecture,
+        "n_blocks": found.n_blocks,
+        "probes": [
+            {
+                "probe": probe.probe,
+                "unit": probe.unit,
+                "n_items": len(probe.item_labels),
+                "n_held_out": sum(probe.is_held_out),
+                "luck_z": probe.luck_z,
+                "is_better": probe.is_better,
+                "verdict": probe.verdict,
+                "paths": [_path_as_json(path) for path in probe.paths],
+            }
+            for probe in found.probes
+        ],
+    }
+
+
+def _path_as_json(path: PathFinding) -> dict[str, Any]:
+    return {
+        "layer_path": path.layer_path,
+        "kind": path.kind,
+        "window": None if path.first is None else [path.first, path.end],
+        "search": _estimate_as_json(path.search),
+        "held_out": _estimate_as_json(path.held_out),
+        "z": path.z,
+        "p_value": path.p_value,
+        "problem": path.problem,
+        "not_writable": path.not_writable,
+        "n_bytes_weights": path.cost.n_bytes_weights if path.cost else None,
+        "n_bytes_kv": path.cost.n_bytes_kv if path.cost else None,
+    }
+
+
+def _estimate_as_json(estimate: Estimate | None) -> dict[str, float | None] | None:
+    return None if estimate is None else {"value": estimate.value, "error": estimate.error}
+
+
+def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:
+    """A row for each item along each scored path, for tables of others."""
+    for found in all_findings:
+        for probe in found.probes:
+            items = zip(probe.item_labels, probe.item_bases, probe.is_held_out, strict=True)
+            named = list(enumerate(items))
+            for path in probe.paths:
+                for (number, (label, base, is_held_out)), difference in zip(
+                    named, path.differences, strict=False
+                ):
+                    yield {
+                        "model": found.model,
+                        "probe": probe.probe,
+                        "layer_path": path.layer_path,
+                        "item": number,
+                        "label": label,
+                        "held_out": is_held_out,
+                        "base_score": base,
+                        "difference": difference,
+                    }
+
+
+def as_csv(all_findings: Sequence[ScanFindings]) -> str:
+    """The rows of all items as CSV, with a head."""
+    stream = StringIO()
+    rows = list(item_rows(all_findings))
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def as_json_lines(all_findings: Sequence[ScanFindings]) -> str:
+    """The rows of all items as lines of JSON."""
+    return "".join(json.dumps(row) + "\n" for row in item_rows(all_findings))
