@@ -35,19 +35,8 @@ app = typer.Typer(
     "4 refused (nothing written), 5 write failed (destination unchanged), 7 verification failed, "
     "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
 )
-for command in (
-    inspect,
-    plan,
-    patch,
-    verify,
-    perplexity,
-    generate,
-    chat,
-    serve,
-    choose,
-    scan,
-    report,
-):
+COMMANDS = (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose, scan, report)
+for command in COMMANDS:
     app.command(context_settings=HELP_OPTIONS)(command)
 
 

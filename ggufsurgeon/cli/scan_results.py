@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
     from ggufsurgeon.statistics.estimate import Estimate
 
-MARKS = "# better than luck reaches, + by 2 errors, . within 2, - worse by 2 errors, = than luck, "
-MARKS += "x no score, blank not asked for"
+MARKS = (
+    "# better than luck reaches, + by 2 errors, . within 2, - worse by 2 errors, = than luck",
+    "x no score, blank not asked for; a row for each I, a column for each J from 1 on",
+)
 WIDEST_MAP = 100
 """Largest number of blocks of a map, in characters of a line."""
 COLUMNS = ("layer path", "difference", "held out", "in errors", "p", "weights", "KV cache")
@@ -92,7 +94,7 @@ def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
     for path in windows:
         if path.first is not None and path.end is not None:
             rows[path.first][path.end - 1] = _mark(path.z, probe.luck_z)
-    print_text(f"Windows I:J, run twice: {MARKS}; a row for each I, a column for each J from 1 on")
+    print_text("Windows I:J, run twice:\n" + "\n".join(MARKS))
     for first, row in enumerate(rows):
         print_text(f"{first:4} {''.join(row)}".rstrip())
     print_text("")

@@ -174,10 +174,10 @@ def _verdict(
     if not scored:
         return False, "No path is scored yet."
     n_search, n_judging = int((~held_out).sum()), int(held_out.sum())
-    if min(n_search, n_judging) < LEAST_ITEMS // 2:
-        return (
-            False,
-            f"{len(held_out)} items are too few for a verdict: use at least {LEAST_ITEMS}.",
+    if min(n_search, n_judging) < LEAST_ITEMS:
+        return False, (
+            f"No verdict: {n_search} items that choose the best path and {n_judging} that judge it "
+            f"are too few; each needs {LEAST_ITEMS}."
         )
     best = rows[0]
     judged: MaximumNull = maximum_null(scored[best.layer_path][np.newaxis, held_out], seed)

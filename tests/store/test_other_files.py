@@ -65,7 +65,7 @@ def test_databases_of_others_are_left_alone(tmp_path: Path, journal: str) -> Non
     refused(store, "another program")
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_other_schemas_are_left_alone(tmp_path: Path, version: int) -> None:
     store = tmp_path / "scores.db"
     with opened_store(store):

@@ -1,0 +1,248 @@
+"""Scans of real models: the scores are those of written files, and nothing is lost."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+import ggufsurgeon as gs
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.multiple_choice.task_files import read_tasks
+from ggufsurgeon.multiple_choice.tasks import TaskFormat
+from ggufsurgeon.scanning.job import Scored
+from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+from ggufsurgeon.scanning.probes.choices import ChoicesProbe
+from ggufsurgeon.scanning.probes.text import TextProbe
+from ggufsurgeon.scanning.scan import ScanSize
+from ggufsurgeon.scanning.windows import WindowRange, repeats
+from tests.conftest import ROOT
+from tests.models.expanding import expand_named
+
+TEXT = b"Once upon a time there was a little dog. It ran to the big red ball and was happy. " * 60
+PATHS = [LayerPath("0..2,1..4"), LayerPath("0..4,0..4"), LayerPath("0..1,3..4"), LayerPath("0..3")]
+ALL_SCORES = "SELECT layer_path, item, score FROM item_score ORDER BY probe, layer_path, item"
+
+
+def scores_in(store: Path) -> list[tuple[str, int, float | None]]:
+    with closing(sqlite3.connect(store)) as database:
+        return database.execute(ALL_SCORES).fetchall()
+
+
+def scores_along(store: Path, path: LayerPath | str) -> list[float | None]:
+    return [score for name, _, score in scores_in(store) if name == str(path)]
+
+
+@pytest.fixture(scope="module")
+def store(stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "scan.db"
+    with gs.load(stories) as model:
+        model.scan(path, TextProbe(TEXT, 64, 11), PATHS)
+    return path
+
+
+def test_text_scores_are_those_of_the_written_file(
+    store: Path, stories: Path, tmp_path: Path
+) -> None:
+    """As `perplexity` measures it, to the last bit: they run in the same batches."""
+    settings = gs.TextSettings(64, 11)
+    for path in [None, *PATHS]:
+        file = stories
+        if path is not None:
+            file = gs.open(stories).plan(path).write(tmp_path / f"{path}.gguf")
+        with gs.load(file) as model:
+            losses = model.perplexity(TEXT, settings=settings).chunk_losses
+        found = scores_along(store, path or LayerPath("0..4"))
+        assert found == [-loss for loss in losses]
+
+
+def test_margins_are_those_of_choose(stories: Path, tmp_path: Path) -> None:
+    tasks = read_tasks(ROOT / "fixtures/tasks/choices.jsonl", TaskFormat.JSONL)
+    with gs.load(stories) as model:
+        model.scan(tmp_path / "scan.db", ChoicesProbe(tuple(tasks)), PATHS)
+        results = model.choose(ROOT / "fixtures/tasks/choices.jsonl", [None, *PATHS])
+    for path, result in zip([LayerPath("0..4"), *PATHS], results, strict=True):
+        expected = [one.margin for one in result.task_results]
+        assert scores_along(tmp_path / "scan.db", path) == pytest.approx(expected, abs=1e-3)
+
+
+def test_arithmetic_scores_are_log_probabilities_of_the_results(
+    stories: Path, tmp_path: Path
+) -> None:
+    probe = ArithmeticProbe(6, seed=3)
+    with gs.load(stories, in_process=True) as model:
+        model.scan(tmp_path / "scan.db", probe, [])
+        llama = model.aliased(LayerPath("0..4,4")).llama(n_ctx=256, logits_all=True)
+        items = probe.items(llama._model.loaded)
+        model.scan(tmp_path / "scan.db", probe, [LayerPath("0..4,4")])
+        for item, found in zip(items, scores_along(tmp_path / "scan.db", "0..4,4"), strict=True):
+            (sequence,) = item.sequences
+            llama.reset()
+            llama.eval(sequence.tokens.tolist())
+            logits = np.array(llama.scores[: len(sequence.tokens)], dtype=np.float64)
+            logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            at = range(sequence.first, len(sequence.tokens))
+            assert found == pytest.approx(
+                sum(logs[n - 1, sequence.tokens[n]] for n in at), abs=1e-3
+            )
+
+
+def test_problems_are_right_and_drawn_by_the_seed() -> None:
+    problems = ArithmeticProbe(200, seed=1).problems()
+    assert len(set(problems)) == 200 and problems != ArithmeticProbe(200, seed=2).problems()
+    for problem, result in problems:
+        assert eval(problem.removesuffix("=")) == int(result)
+
+
+def test_what_is_known_is_not_run_again(store: Path, stories: Path) -> None:
+    before, sizes, ran = scores_in(store), list[ScanSize](), list[Scored]()
+    with gs.load(stories) as model:
+        for paths in (PATHS, [*PATHS, LayerPath("0..4,4")]):
+            model.scan(
+                store,
+                TextProbe(TEXT, 64, 11),
+                paths,
+                on_size=sizes.append,
+                on_result=ran.append,
+            )
+    assert [size.n_passes for size in sizes] == [0, 1]
+    assert [str(one.path) for one in ran] == ["0..4,4"]
+    assert set(before) < set(scores_in(store))
+
+
+def test_probes_share_a_store(store: Path, stories: Path) -> None:
+    with gs.load(stories) as model:
+        model.scan(store, ArithmeticProbe(12), PATHS)
+        model.scan(store, TextProbe(TEXT, 32, 11), PATHS)
+    (found,) = gs.scan_findings(store)
+    assert [probe.probe for probe in found.probes] == ["text", "arithmetic", "text"]
+    assert (found.model, found.architecture, found.n_blocks) == ("stories260K.gguf", "llama", 5)
+    for probe in found.probes:
+        assert [path.kind for path in probe.paths].count("window") == len(
+            [path for path in probe.paths if path.first is not None and path.kind == "window"]
+        )
+
+
+def test_paths_that_cannot_be_run_or_written(tmp_path: Path) -> None:
+    """minimax-01 has no file for a path that moves its blocks; gemma4 shares KV across blocks."""
+    model = expand_named("minimax-01-moe@words=stories260K", tmp_path / "model.gguf")
+    n_blocks = gs.open(model).n_blocks
+    paths = [one.path for one in repeats(n_blocks, WindowRange(smallest=1, largest=1))]
+    sizes: list[ScanSize] = []
+    with gs.load(model) as loaded:
+        for only_writable in (False, True):
+            loaded.scan(
+                tmp_path / "scan.db",
+                ArithmeticProbe(4),
+                paths,
+                only_writable=only_writable,
+                on_size=sizes.append,
+            )
+    assert sizes[0].n_not_writable > 0 and sizes[0].n_paths == len(paths)
+    assert sizes[1].n_paths == len(paths) - sizes[1].n_not_writable
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    marked = [path for path in found.probes[0].paths if path.not_writable]
+    assert len(marked) == sizes[0].n_not_writable
+    assert all(path.z is not None for path in marked)
+
+
+@dataclass(frozen=True)
+class FailingProbe:
+    """A probe of somebody else, with a fault."""
+
+    fault: str
+    name = "failing"
+    unit = "points"
+
+    def settings(self) -> dict[str, Any]:
+        return {"fault": self.fault}
+
+    def items(self, model: Any) -> Sequence[Any]:
+        if self.fault == "items":
+            raise RuntimeError("out of ideas")
+        items = list(TextProbe(TEXT, 64, 4).items(model))
+        return items[:1] if self.fault == "few" else items
+
+    def score(self, index: int, log_probs: Sequence[Any]) -> float:
+        if self.fault == "score" and index == 2:
+            raise ZeroDivisionError("by hand")
+        return float("nan") if self.fault == "nan" and index == 1 else 1.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("items", "probe failing failed: RuntimeError: out of ideas"),
+        ("score", "probe failing failed: ZeroDivisionError: by hand"),
+        ("few", "at least 2 are needed"),
+    ],
+)
+def test_a_probe_that_fails_is_named(stories: Path, tmp_path: Path, fault: str, says: str) -> None:
+    with gs.load(stories) as model:
+        with pytest.raises(UsageError, match=says):
+            model.scan(tmp_path / "scan.db", FailingProbe(fault), PATHS)
+        model.scan(tmp_path / "scan.db", TextProbe(TEXT, 64, 4), PATHS)  # the model is still there
+
+
+def test_scores_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) -> None:
+    with gs.load(stories) as model:
+        model.scan(tmp_path / "scan.db", FailingProbe("nan"), PATHS)
+    assert scores_along(tmp_path / "scan.db", PATHS[0]) == [1.0, None, 1.0, 1.0]
+
+
+def start(stories: Path, store: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ggufsurgeon", "scan", str(stories), "--store", str(store)]
+    options = ["--arithmetic", "400", "--windows", "0..4:1..2"]
+    return subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_a_scan_that_is_killed_twenty_times_ends_as_one_that_was_not(
+    stories: Path, tmp_path: Path
+) -> None:
+    generator = random.Random(7)
+    whole, killed = tmp_path / "whole.db", tmp_path / "killed.db"
+    assert start(stories, whole).wait(300) == 0
+    n_killed = 0
+    while n_killed < 20:
+        process = start(stories, killed)
+        before = time.monotonic()
+        while process.poll() is None and time.monotonic() < before + 1 + generator.random() * 1.5:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        n_killed += 1
+    process = start(stories, killed)
+    assert process.wait(300) == 0
+    assert n_killed >= 3 and scores_in(killed) == scores_in(whole)
+
+
+@pytest.mark.slow
+def test_two_processes_fill_one_store(stories: Path, tmp_path: Path) -> None:
+    """Each group is run by one of them; what a dead process had leased is taken over."""
+    alone, together = tmp_path / "alone.db", tmp_path / "together.db"
+    assert start(stories, alone).wait(300) == 0
+    processes = [start(stories, together) for _ in range(2)]
+    assert [process.wait(300) for process in processes] == [0, 0]
+    dying = start(stories, together)
+    dying.kill()
+    dying.wait()
+    assert start(stories, together).wait(300) == 0
+    assert scores_in(together) == scores_in(alone)
+    with closing(sqlite3.connect(together)) as database:
+        assert database.execute("SELECT count(*) FROM lease").fetchone() == (0,)
