@@ -16,6 +16,9 @@ NONE: Final = "\N{EN DASH}"
 SIGNIFICANT: Final = 0.05
 """Family-wise p-value below which a path is marked."""
 
+HEADINGS: Final = {"window": "Windows that run twice or more", "drop": "Windows that are dropped"}
+"""Headings of the maps, by kind of path."""
+
 
 class State(Enum):
     """What is known of a path."""
@@ -36,6 +39,18 @@ def state_of(path: PathFinding) -> State:
 def ranked(paths: Sequence[PathFinding]) -> list[tuple[int, PathFinding]]:
     """The paths that can be drawn, in their order, each with its index in `paths`."""
     return [(k, path) for k, path in enumerate(paths) if state_of(path) is State.SCORED]
+
+
+def has_map(paths: Sequence[PathFinding], kind: str) -> bool:
+    """Whether windows of a kind make a map; blocks that are dropped one by one make none."""
+    least = 2 if kind == "drop" else 1
+    return any(
+        path.kind == kind
+        and path.first is not None
+        and path.end is not None
+        and path.end - path.first >= least
+        for path in paths
+    )
 
 
 def is_significant(path: PathFinding) -> bool:

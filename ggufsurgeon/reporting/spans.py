@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.reporting.lettering import MINUS
+from ggufsurgeon.scanning.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
 
 N_ERRORS = 2
@@ -45,6 +46,20 @@ def interval(estimate: Estimate) -> tuple[float, float]:
     """The ends of mean ± 2 standard errors; the mean twice where there is no error."""
     reach = N_ERRORS * (estimate.error or 0.0)
     return estimate.value - reach, estimate.value + reach
+
+
+def luck_reach(path: PathFinding, luck_z: float) -> float:
+    """The mean that the best of all paths would reach by luck, with this path's error."""
+    error = path.search.error if path.search is not None else None
+    return luck_z * (error or 0.0)
+
+
+def path_interval(path: PathFinding, luck_z: float) -> tuple[float, float]:
+    """The ends of all that is drawn of a path."""
+    estimates = [each for each in (path.search, path.held_out) if each is not None]
+    ends = [end for each in estimates for end in interval(each)]
+    ends.append(luck_reach(path, luck_z))
+    return min(ends), max(ends)
 
 
 def span_of(values: Iterable[float]) -> Span:

@@ -92,14 +92,17 @@ def unscored(path: PathFinding, problem: str) -> PathFinding:
     )
 
 
+REFUSED, PLANNED, ABSENT, NOT_WRITABLE = (0, 3), (1, 4), (2, 5), (3, 6)
+"""Windows of `with_gaps`."""
+
+
 def with_gaps(findings: ScanFindings) -> ScanFindings:
-    """One path refused, one not scanned yet, one that is absent, and one that has no file."""
+    """One window refused, one not scanned yet, one that is absent, and one that has no file."""
     (found,) = findings.probes
-    *others, refused, planned, _absent = found.paths
-    others[3] = replace(others[3], not_writable="the count of heads differs")
-    paths = (
-        *others,
-        unscored(refused, "blocks 0 and 1 share a cache"),
-        unscored(planned, "not scanned yet"),
-    )
-    return replace(findings, probes=(replace(found, paths=paths),))
+    paths = {(path.kind, path.first, path.end): path for path in found.paths}
+    refused, planned = paths.pop(("window", *REFUSED)), paths.pop(("window", *PLANNED))
+    del paths[("window", *ABSENT)]
+    kept = ("window", *NOT_WRITABLE)
+    paths[kept] = replace(paths[kept], not_writable="the count of heads differs")
+    last = unscored(refused, "blocks 0 and 1 share a cache"), unscored(planned, "not scanned yet")
+    return replace(findings, probes=(replace(found, paths=(*paths.values(), *last)),))

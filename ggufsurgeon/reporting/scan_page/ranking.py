@@ -14,7 +14,7 @@ from ggufsurgeon.reporting.scan_words import (
     ranked,
     z_text,
 )
-from ggufsurgeon.reporting.spans import Span, interval, span_of_most
+from ggufsurgeon.reporting.spans import Span, interval, luck_reach, path_interval, span_of_most
 from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
 from ggufsurgeon.statistics.estimate import Estimate
 
@@ -38,20 +38,6 @@ def ranking(probe: ProbeFindings) -> str:
     names = [element("th", escape(name), scope="col", role="columnheader") for name in COLUMNS]
     head = element("thead", element("tr", *names, role="row"), role="rowgroup")
     return element("table", head, *parts, class_="ranking", role="table")
-
-
-def luck_reach(path: PathFinding, luck_z: float) -> float:
-    """The mean that the best of all paths would reach by luck, with this path's error."""
-    error = path.search.error if path.search is not None else None
-    return luck_z * (error or 0.0)
-
-
-def path_interval(path: PathFinding, luck_z: float) -> tuple[float, float]:
-    """The ends of all that is drawn of a path."""
-    estimates = [each for each in (path.search, path.held_out) if each is not None]
-    ends = [end for each in estimates for end in interval(each)]
-    ends.append(luck_reach(path, luck_z))
-    return min(ends), max(ends)
 
 
 def _span(places: list[Place], probe: ProbeFindings, n_kept: int) -> Span:

@@ -7,8 +7,8 @@ from ggufsurgeon.reporting.scan_page.ablation import ablation, single_drops
 from ggufsurgeon.reporting.scan_page.heatmap import heatmap
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.ranking import ranking
-from ggufsurgeon.reporting.scan_words import State, ranked, state_of
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
+from ggufsurgeon.reporting.scan_words import HEADINGS, State, has_map, ranked, state_of
+from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 
 COPY = element("button", "Copy", type="button", class_="copy")
 """Copies the code before it."""
@@ -55,35 +55,20 @@ def _counts(probe: ProbeFindings) -> str:
 
 
 def _maps(probe: ProbeFindings, n_blocks: int) -> str:
-    maps = []
-    if _windows(probe.paths, "window", 1):
-        maps.append(("window", "Windows that run twice or more"))
-    if _windows(probe.paths, "drop", 2):
-        maps.append(("drop", "Windows that are dropped"))
     figures = [
         element(
             "figure",
             element("h3", escape(title)),
             heatmap(probe.paths, kind, n_blocks, probe.unit, title),
         )
-        for kind, title in maps
+        for kind, title in HEADINGS.items()
+        if has_map(probe.paths, kind)
     ]
     readout = element("div", READOUT_HINT, class_="readout")
     return element("div", *figures, readout, class_="maps")
 
 
 READOUT_HINT = element("p", "Point at a cell, or tap it, for its figures.")
-
-
-def _windows(paths: tuple[PathFinding, ...], kind: str, least: int) -> bool:
-    """Whether there are windows of a kind with so many blocks or more."""
-    return any(
-        path.kind == kind
-        and path.first is not None
-        and path.end is not None
-        and path.end - path.first >= least
-        for path in paths
-    )
 
 
 def _items(name: str) -> str:
