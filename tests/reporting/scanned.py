@@ -101,7 +101,7 @@ def with_gaps(findings: ScanFindings) -> ScanFindings:
     (found,) = findings.probes
     paths = {(path.kind, path.first, path.end): path for path in found.paths}
     refused, planned = paths.pop(("window", *REFUSED)), paths.pop(("window", *PLANNED))
-    del paths[("window", *ABSENT)]
+    paths.pop(("window", *ABSENT))
     kept = ("window", *NOT_WRITABLE)
     paths[kept] = replace(paths[kept], not_writable="the count of heads differs")
     last = unscored(refused, "blocks 0 and 1 share a cache"), unscored(planned, "not scanned yet")
