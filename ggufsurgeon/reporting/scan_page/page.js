@@ -2,6 +2,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("scan-data").textContent);
   const MINUS = "\u2212";
+  // Characters of a label from which on it has a line of its own on a narrow screen.
+  const LONG_LABEL = 20;
 
   /** A new element with text; content is never parsed as HTML. */
   function made(name, text = "", attributes = {}) {
@@ -38,6 +40,8 @@
       root.querySelector(".maps").addEventListener("pointerleave", () => this.show(this.chosen));
       const everything = root.querySelector(".everything button");
       if (everything) everything.addEventListener("click", () => this.listAll(everything.parentNode));
+      const isLong = this.probe.labels.some((label) => label.length > LONG_LABEL);
+      this.items.querySelector("table").classList.toggle("long", isLong);
       if (this.probe.paths.length > 0) this.choose(0);
     }
 
