@@ -118,7 +118,7 @@ def test_the_page_as_it_is_shows_the_items_of_the_best_path(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1280])
 def test_nothing_is_wider_than_the_screen(tmp_path: Path, width: int) -> None:
-    findings = scan(40, 6)
+    findings = scan(60, 4)
     steps = """
     click(find(".everything button"));
     return [innerWidth, document.documentElement.scrollWidth];

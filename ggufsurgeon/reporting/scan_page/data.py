@@ -23,7 +23,7 @@ from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindin
 def scan_data(findings: ScanFindings) -> str:
     """JSON that can stand in a script element whatever names and labels hold."""
     data = {
-        "patch": f"ggufsurgeon patch {_argument(findings.model)} best.gguf --layers ",
+        "model": _argument(findings.model),
         "probes": [_probe(probe) for probe in findings.probes],
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)

@@ -23,6 +23,8 @@ from ggufsurgeon.reporting.scan_words import (
 from ggufsurgeon.scanning.findings import PathFinding
 
 MOST_TICKS = 8
+LEAST_PIXELS = 7
+"""Width of a cell from which on a map is scrolled sideways, so that a finger can hit it."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ def heatmap(paths: Sequence[PathFinding], kind: str, n_blocks: int, unit: str, t
         _ticks("x", 1, n_blocks),
         element("div", "end J of the window (exclusive) →", class_="title-x"),
         class_="heat",
+        style=f"min-width:{LEAST_PIXELS * n_blocks + 40}px",
     )
-    wide = element("div", drawing, class_="wide", style=f"--n:{n_blocks}")
-    return wide + legend(scale, unit)
+    return element("div", drawing, class_="wide") + legend(scale, unit)
 
 
 def _cells(paths: Sequence[PathFinding], kind: str) -> list[Cell]:

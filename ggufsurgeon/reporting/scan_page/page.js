@@ -119,7 +119,7 @@
       find("h3").textContent = `Items of ${path.name}`;
       find(".path").textContent = `Layer path ${path.layers}`;
       find(".command").hidden = path.notWritable !== "";
-      find("code").textContent = data.patch + path.argument;
+      find("code").textContent = `ggufsurgeon patch ${data.model} best.gguf --layers ${path.argument}`;
       find(".remark").textContent = path.remark;
       find(".scroll").hidden = path.differences.length === 0;
       find("tbody").replaceChildren(...this.itemRows(path));
