@@ -1,1 +1,1 @@
-"""Results as pictures."""
+"""Results as pictures, and as pages of HTML."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ggufsurgeon.reporting.lettering import fit, inches_wide, writable
-from ggufsurgeon.reporting.style import QUIET, Pen
+from ggufsurgeon.reporting.style import INK, QUIET, Pen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,14 +28,32 @@ class Row(NamedTuple):
 
 def write_head(figure: Figure, title: str, summary: str, rows: Sequence[Row]) -> None:
     """Write the head at the top of the figure, and leave the rest to the panels."""
-    width, height = figure.get_size_inches()
-    y = height - EDGE - LINE / 2
-    fit(_write(figure, EDGE, y, writable(title), size=13), width - 2 * EDGE)
-    y -= 1.2 * LINE
-    _write(figure, EDGE, y, summary, color=QUIET)
+    y = _write_title(figure, title, [summary], QUIET)
     for row in rows:
         y -= LINE
         _write_row(figure, y, row)
+    _leave_rest(figure, y)
+
+
+def write_title(figure: Figure, title: str, lines: Sequence[str]) -> None:
+    """Write a head of a title and lines of text, and leave the rest to the panels."""
+    _leave_rest(figure, _write_title(figure, title, lines, INK))
+
+
+def _write_title(figure: Figure, title: str, lines: Sequence[str], colour: str) -> float:
+    """The place of the last line, in inches from below."""
+    width, height = figure.get_size_inches()
+    y = float(height) - EDGE - LINE / 2
+    fit(_write(figure, EDGE, y, writable(title), size=13), width - 2 * EDGE)
+    y -= 0.2 * LINE
+    for line in lines:
+        y -= LINE
+        _write(figure, EDGE, y, line, color=colour)
+    return y
+
+
+def _leave_rest(figure: Figure, y: float) -> None:
+    width, height = figure.get_size_inches()
     top = (y - LINE) / height
     margins = EDGE / width, EDGE / height
     rect = (*margins, 1 - 2 * margins[0], top - margins[1])

@@ -1,0 +1,73 @@
+"""What the script of the page knows: figures as texts, and differences of items as numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from typing import Any
+
+from ggufsurgeon.reporting.scan_words import (
+    cost_texts,
+    estimate_text,
+    p_text,
+    path_name,
+    remark,
+    state_of,
+    z_text,
+)
+from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
+
+
+def scan_data(findings: ScanFindings) -> str:
+    """JSON that can stand in a script element whatever names and labels hold."""
+    data = {
+        "model": _argument(findings.model),
+        "probes": [_probe(probe) for probe in findings.probes],
+    }
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _probe(probe: ProbeFindings) -> dict[str, Any]:
+    return {
+        "unit": probe.unit,
+        "labels": probe.item_labels,
+        "bases": [_rounded(base) for base in probe.item_bases],
+        "heldOut": [int(held_out) for held_out in probe.is_held_out],
+        "paths": [_path(path) for path in probe.paths],
+    }
+
+
+def _path(path: PathFinding) -> dict[str, Any]:
+    return {
+        "name": path_name(path),
+        "layers": path.layer_path,
+        "argument": _quoted(path.layer_path),
+        "state": state_of(path).value,
+        "search": estimate_text(path.search),
+        "heldOut": estimate_text(path.held_out),
+        "z": z_text(path.z),
+        "p": p_text(path.p_value),
+        "cost": cost_texts(path),
+        "remark": remark(path),
+        "notWritable": path.not_writable,
+        "differences": [_rounded(each) for each in path.differences],
+    }
+
+
+def _rounded(value: float) -> float | None:
+    """Four digits: no more are read, and a large scan has hundreds of thousands of them."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _argument(file: str) -> str:
+    """As an argument of a shell: one that begins with a dash would be taken for an option."""
+    return shlex.quote(f"./{file}" if file.startswith("-") else file)
+
+
+def _quoted(layer_path: str) -> str:
+    """In double quotes, as in the documentation, unless a shell would find something in it."""
+    is_plain = re.fullmatch(r"[\w.,: -]*", layer_path, re.ASCII)
+    return f'"{layer_path}"' if is_plain else shlex.quote(layer_path)

@@ -1,0 +1,117 @@
+"""The paths of a scan in words and figures, as its page and its picture write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+from ggufsurgeon.reporting.lettering import MINUS, with_error
+from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.statistics.estimate import Estimate
+
+NONE: Final = "\N{EN DASH}"
+"""In place of a figure that there is none of."""
+SIGNIFICANT: Final = 0.05
+"""Family-wise p-value below which a path is marked."""
+
+HEADINGS: Final = {"window": "Windows that run twice or more", "drop": "Windows that are dropped"}
+"""Headings of the maps, by kind of path."""
+
+
+class State(Enum):
+    """What is known of a path."""
+
+    SCORED = "scored"
+    UNSCORED = "no score"
+    """Refused, or its scores are not numbers."""
+    MISSING = "not scanned"
+
+
+def state_of(path: PathFinding) -> State:
+    """The state of a path; one whose mean is no finite number has no score that can be drawn."""
+    if path.search is not None and math.isfinite(path.search.value):
+        return State.SCORED
+    return State.MISSING if path.problem.startswith(State.MISSING.value) else State.UNSCORED
+
+
+def ranked(paths: Sequence[PathFinding]) -> list[tuple[int, PathFinding]]:
+    """The paths that can be drawn, in their order, each with its index in `paths`."""
+    return [(k, path) for k, path in enumerate(paths) if state_of(path) is State.SCORED]
+
+
+def has_map(paths: Sequence[PathFinding], kind: str) -> bool:
+    """Whether windows of a kind make a map; blocks that are dropped one by one make none."""
+    least = 2 if kind == "drop" else 1
+    return any(
+        path.kind == kind
+        and path.first is not None
+        and path.end is not None
+        and path.end - path.first >= least
+        for path in paths
+    )
+
+
+def is_significant(path: PathFinding) -> bool:
+    """Whether a path is better than luck alone explains."""
+    return path.p_value is not None and path.p_value < SIGNIFICANT
+
+
+def path_name(path: PathFinding) -> str:
+    """A short name: `3:7` of a window, `drop 3:7`, or the layer path itself."""
+    if path.first is None or path.end is None:
+        return path.layer_path
+    window = f"{path.first}:{path.end}"
+    return f"drop {window}" if path.kind == "drop" else window
+
+
+def remark(path: PathFinding) -> str:
+    """Why there is no score, or no file; empty for most paths."""
+    return "; ".join(each for each in (path.problem, path.not_writable) if each)
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """A difference with its sign and, where it has one, its standard error."""
+    if estimate is None:
+        return NONE
+    if estimate.error is None:
+        return f"{estimate.value:+.4g}".replace("-", MINUS)
+    return with_error(estimate.value, estimate.error, sign="+")
+
+
+def z_text(z: float | None) -> str:
+    """Standard errors above 0."""
+    return NONE if z is None else f"{z:+.2f}".replace("-", MINUS)
+
+
+def p_text(p_value: float | None) -> str:
+    """A probability to two digits."""
+    if p_value is None:
+        return NONE
+    return "< 0.0001" if p_value < 0.0001 else f"{p_value:.2g}"
+
+
+def bytes_more(n_bytes: int | None) -> str:
+    """Bytes more or less, in SI units to three digits, such as `+1.63 GB`."""
+    if n_bytes is None:
+        return NONE
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(n_bytes) >= size:
+            n_decimals = max(0, 2 - math.floor(math.log10(abs(n_bytes) / size)))
+            return f"{n_bytes / size:+.{n_decimals}f} {unit}".replace("-", MINUS)
+    return f"{n_bytes:+d} B".replace("-", MINUS) if n_bytes else "0 B"
+
+
+def count_text(n: int) -> str:
+    """A count more or less."""
+    return f"{n:+d}".replace("-", MINUS) if n else "0"
+
+
+def cost_texts(path: PathFinding) -> tuple[str, str, str]:
+    """What a path takes beside the model: weights, KV cache, blocks."""
+    if path.cost is None:
+        return NONE, NONE, NONE
+    cost = path.cost
+    weights, cache = bytes_more(cost.n_bytes_weights), bytes_more(cost.n_bytes_kv)
+    return weights, cache, count_text(cost.n_blocks)
