@@ -21,7 +21,7 @@ def scan(
 ) -> ScanFindings:
     """Every window of some kinds; the middle ones help a little, early and late ones ruin."""
     probes = [probe(n_blocks, n_items, kinds, seed + k) for k in range(n_probes)]
-    return ScanFindings("model-Q4_K_M.gguf", "llama", n_blocks, tuple(probes))
+    return ScanFindings("model-Q4_K_M.gguf", "0" * 64, "llama", n_blocks, tuple(probes))
 
 
 def probe(n_blocks: int, n_items: int, kinds: str, seed: int) -> ProbeFindings:
