@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.api.pictures import check_picture
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet
 from ggufsurgeon.cli.scan_results import as_csv, as_json_lines, findings_as_json, print_findings
 from ggufsurgeon.cli.terminal import print_json, print_note
@@ -49,8 +52,37 @@ def report(
             "--top", metavar="N", min=1, help="Number of best paths.", rich_help_panel=OUTPUT
         ),
     ] = 10,
-    csv: Annotated[
+    html: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="HTML page to write: maps of windows, ranking, ablation, and the items of each "
+            "path. It needs no network.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    png: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="PNG, SVG or PDF picture to write; of several probes, name one by --probe.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    probe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--probe",
+            metavar="NAME",
+            help="Probe to show, such as text.",
+            show_default="all",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    csv: Annotated[
+        Optional[Path],  # noqa: UP045
         typer.Option(
             "--csv",
             metavar="FILE",
@@ -75,10 +107,21 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Show what the scans in a store found: ranks, how far luck reaches, and a verdict."""
-    found = gs.scan_findings(store, held_out=held_out, seed=seed)
-    if not any(probes.probes for probes in found):
-        raise UsageError(f"{store}: it has no scan")
-    _write(found, csv, jsonl, replace)
+    if png is not None:
+        check_picture(png, [store], replace=replace)
+    from ggufsurgeon.writing.new_file import write_bytes
+
+    found = _chosen(gs.scan_findings(store, held_out=held_out, seed=seed), store, probe)
+    files: dict[Path | None, Callable[[], bytes]] = {
+        csv: lambda: as_csv(found).encode(),
+        jsonl: lambda: as_json_lines(found).encode(),
+        html: lambda: _page(found, store),
+        png: lambda: _picture(found, png or Path()),
+    }
+    for path, make in files.items():
+        if path is not None:
+            write_bytes(make(), path, replace=replace)
+            print_note(f"wrote {path}")
     if json:
         print_json({"models": [findings_as_json(one) for one in found]})
         return
@@ -86,12 +129,41 @@ def report(
         print_findings(one, top)
 
 
-def _write(
-    found: Sequence[ScanFindings], csv: Path | None, jsonl: Path | None, replace: bool
-) -> None:
-    from ggufsurgeon.writing.new_file import write_bytes
+def _chosen(
+    found: Sequence[ScanFindings], store: Path, probe: str | None
+) -> tuple[ScanFindings, ...]:
+    """The models that have been scanned, with the probe that is asked for."""
+    kept = []
+    for one in found:
+        probes = tuple(each for each in one.probes if probe in (None, each.probe))
+        if probes:
+            kept.append(dataclasses.replace(one, probes=probes))
+    if not kept:
+        by = "" if probe is None else f" by the probe {probe}"
+        raise UsageError(f"{store}: it has no scan{by}")
+    return tuple(kept)
 
-    for path, text in ((csv, as_csv), (jsonl, as_json_lines)):
-        if path is not None:
-            write_bytes(text(found).encode(), path, replace=replace)
-            print_note(f"wrote {path}")
+
+def _only(found: Sequence[ScanFindings], what: str) -> ScanFindings:
+    if len(found) != 1:
+        raise UsageError(f"{what} shows one model, and the store has {len(found)}")
+    return found[0]
+
+
+def _page(found: Sequence[ScanFindings], store: Path) -> bytes:
+    from ggufsurgeon.reporting.scan_page.page import scan_page
+
+    return scan_page(
+        _only(found, "a page"), shlex.join(["ggufsurgeon", "report", str(store)])
+    ).encode()
+
+
+def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
+    from ggufsurgeon.reporting.formats import check_picture as picture_format
+    from ggufsurgeon.reporting.scan_picture import scan_picture
+
+    one = _only(found, "a picture")
+    if len(one.probes) != 1:
+        names = ", ".join(probe.probe for probe in one.probes)
+        raise UsageError(f"a picture shows one probe, and the store has {names}: name one")
+    return scan_picture(one, 0, picture_format(path))
