@@ -16,6 +16,8 @@ from typing import Any
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
 
+MOST_PROBLEMS = 20
+"""Malformed lines of a file that are told."""
 MAX_CHOICES = 100
 """Most choices of a task, as in llama-perplexity (1298)."""
 
@@ -60,23 +62,42 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
 def _lines(content: bytes) -> Iterator[tuple[int, str]]:
     """The lines with their numbers, from 1; the last one may lack its newline."""
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
-        try:
-            yield number, line.decode()
-        except UnicodeDecodeError as error:
-            raise _Malformed(f"line {number}: byte {error.start} is not UTF-8") from None
+        yield number, _decoded(number, line)
+
+
+def _decoded(number: int, line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise _Malformed(f"line {number}: byte {error.start} is not UTF-8") from None
 
 
 def _jsonl(content: bytes) -> Iterator[Task]:
-    """An object with question, choices, answer and optionally id on each line that is not blank."""
-    for number, line in _lines(content):
-        if not line.strip():
-            continue
+    """An object with question, choices, answer and optionally id on each line that is not blank.
+
+    All lines that are malformed are told at the end.
+    """
+    problems: list[str] = []
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
         try:
-            yield _task_of(json.loads(line), str(number))
-        except json.JSONDecodeError as error:
-            raise _Malformed(f"line {number}, column {error.colno}: {error.msg}") from None
-        except (_Malformed, RecursionError) as error:
-            raise _Malformed(f"line {number}: {error}") from None
+            text = _decoded(number, line)
+            if text.strip():
+                yield _json_task(number, text)
+        except _Malformed as error:
+            problems.append(str(error))
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        told = problems[:MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+        raise _Malformed("; ".join(told))
+
+
+def _json_task(number: int, line: str) -> Task:
+    try:
+        return _task_of(json.loads(line), str(number))
+    except json.JSONDecodeError as error:
+        raise _Malformed(f"line {number}, column {error.colno}: {error.msg}") from None
+    except (_Malformed, RecursionError) as error:
+        raise _Malformed(f"line {number}: {error}") from None
 
 
 def _task_of(value: Any, number: str) -> Task:

@@ -84,6 +84,7 @@ FIRST_WORDS = {
         "Sampling",
         "Shares",
     ),
+    *("CSV", "HTML", "JSON", "JSONL", "PNG", "Probe", "Rank", "Share", "Store", "Windows"),
     *("SQLite", "Strided", "System", "Text", "Total"),
 }
 """Verbs, and nouns with what stands in front of them."""
@@ -129,6 +130,8 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "perplexity",
         "generate",
         "choose",
+        "scan",
+        "report",
     }
     assert {"--window", "--times", "--drop", "--layers", "--json", "--replace"} <= {
         option for parameter in COMMANDS["patch"].params for option in parameter.opts

@@ -40,6 +40,12 @@ MALFORMED = [
     ("jsonl", b"\n \n", "contains no tasks"),
     ("jsonl", line() + b"\n{", "line 2, column 2: Expecting property name"),
     ("jsonl", line() + b"\n\xff", "line 2: byte 0 is not UTF-8"),
+    ("jsonl", b"{\n" + line() + b"\n[1]\n\xff", "choices and answer; line 4: byte 0"),
+    (
+        "jsonl",
+        b"{\n" * 30,
+        "line 20, column 2: Expecting property name enclosed in double quotes; and 10",
+    ),
     ("jsonl", b"[" * 100_000, "line 1: maximum recursion"),
     ("jsonl", b"[1]", "line 1: expected an object"),
     ("jsonl", line(question=None), "line 1: question is not a string"),
