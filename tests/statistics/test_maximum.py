@@ -63,6 +63,15 @@ def test_step_down_is_between_one_step_and_single_tests() -> None:
     assert (np.diff(together.p_values[order]) >= 0).all()
 
 
+def test_no_path_has_a_smaller_p_value_than_a_better_one() -> None:
+    """Two paths that are equally good, on other items."""
+    generator = np.random.default_rng(6)
+    one = generator.standard_normal(40) + 0.3
+    found = maximum_null(np.stack([one, generator.permutation(one)]))
+    assert found.z[0] == pytest.approx(found.z[1])
+    assert found.p_values[0] == pytest.approx(found.p_values[1])
+
+
 def test_paths_that_are_equal_count_once() -> None:
     """The correlation of the data is in the null: a hundred copies of a path are one path."""
     one = np.random.default_rng(3).standard_normal((1, 40)) + 0.3
