@@ -60,6 +60,8 @@ def judge(
     rows = [_finding(path, n_blocks, found[path.layer_path], held_out, tests) for path in paths]
     rows.sort(key=lambda row: -math.inf if row.z is None else row.z, reverse=True)
     is_better, verdict = _verdict(rows, scored, held_out, split.seed)
+    if base and not items:
+        verdict = "No verdict: the logits of the unmodified model are not finite numbers."
     return ProbeFindings(
         probe=data.name,
         unit=data.unit,

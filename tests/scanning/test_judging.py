@@ -115,6 +115,12 @@ def test_too_few_items_have_no_verdict(n_items: int) -> None:
     assert "No" in told.verdict and "Noise" not in told.verdict
 
 
+def test_a_model_whose_own_logits_are_no_numbers() -> None:
+    found = scores()
+    found[BASE] = dict.fromkeys(range(N_ITEMS), math.nan)
+    assert "unmodified model are not finite numbers" in judged(found).verdict
+
+
 def test_nothing_is_scored_yet() -> None:
     told = judged({})
     assert told.verdict == "No path is scored yet." and not told.is_better

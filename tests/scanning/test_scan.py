@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -200,6 +201,23 @@ def test_scores_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) ->
     with gs.load(stories) as model:
         model.scan(tmp_path / "scan.db", FailingProbe("nan"), PATHS)
     assert scores_along(tmp_path / "scan.db", PATHS[0]) == [1.0, None, 1.0, 1.0]
+
+
+def test_logits_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) -> None:
+    """Block 4 has weights that are none: paths without it go on."""
+    file = gs.open(stories).file
+    data = bytearray(stories.read_bytes())
+    index = next(n for n, t in enumerate(file.header.tensors) if t.name == "blk.4.ffn_up.weight")
+    begin = file.layout.data_start + file.header.tensors[index].offset_in_data
+    data[begin : begin + 400] = struct.pack("<f", float("nan")) * 100
+    (tmp_path / "nan.gguf").write_bytes(data)
+    with gs.load(tmp_path / "nan.gguf") as model:
+        model.scan(tmp_path / "scan.db", TextProbe(TEXT, 64, 4), [PATHS[0], PATHS[3]])
+    assert scores_along(tmp_path / "scan.db", "0..4") == [None] * 4
+    assert scores_along(tmp_path / "scan.db", PATHS[0]) == [None] * 4
+    assert None not in scores_along(tmp_path / "scan.db", PATHS[3])
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    assert "not finite numbers" in found.probes[0].verdict
 
 
 def start(stories: Path, store: Path) -> subprocess.Popen[bytes]:
