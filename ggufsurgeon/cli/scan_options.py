@@ -84,8 +84,8 @@ RysEq: TypeAlias = Annotated[
     typer.Option(
         "--rys-eq",
         metavar="FILE",
-        help="File in JSON, a list of objects with prompt and reference (four numbers from 0 to 10), "
-        "or of EQ-Bench v2: the score of dnhkng/RYS for generated answers.",
+        help="File in JSON, a list of objects with prompt and reference (four numbers from 0 to "
+        "10), or of EQ-Bench v2: the score of dnhkng/RYS for generated answers.",
         rich_help_panel=PROBES,
         show_default=False,
     ),

@@ -36,8 +36,8 @@ def installed_probe(name: str, text: str) -> AnyProbe:
     if not isinstance(probe, Probe | AnswerProbe):
         kind = type(probe).__name__
         raise UsageError(
-            f"probe {name} ({found.value}): its function gave a {kind}, which lacks what a Probe "
-            "or an AnswerProbe has"
+            f"probe {name} ({found.value}): its function gave a value of type {kind}, which "
+            "lacks what a Probe or an AnswerProbe has"
         )
     return probe
 
