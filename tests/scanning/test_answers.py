@@ -61,7 +61,8 @@ class Words:
         if self.fault == "questions":
             raise RuntimeError("out of ideas")
         n_tokens = {"none": 0, "long": 5000}.get(self.fault, N_TOKENS)
-        found = [Question(prompt, prompt, n_tokens, self.is_chat) for prompt in PROMPTS]
+        said = {one: one.replace("ran", "sat") if self.fault == "sat" else one for one in PROMPTS}
+        found = [Question(*pair, n_tokens, self.is_chat) for pair in said.items()]
         return found[:1] if self.fault == "few" else found
 
     def score(self, index: int, answer: str) -> float | None:
@@ -199,6 +200,15 @@ def test_chat_questions_go_through_the_template(stories: Path, tmp_path: Path) -
                 assert response is not None
                 score = Words().score(index, response["choices"][0]["message"]["content"])
                 assert found[str(path)][index] == (-7.0 if score is None else score)
+
+
+def test_the_same_labels_in_other_tokens_are_another_probe(stories: Path, tmp_path: Path) -> None:
+    for fault in ("", "sat"):
+        scan(stories, tmp_path / "scan.db", Words(fault=fault), [])
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    assert [one.probe for one in found.probes] == ["words", "words parsed"] * 2
+    assert found.probes[0].item_labels == found.probes[2].item_labels
+    assert found.probes[0].item_bases != found.probes[2].item_bases
 
 
 def test_chat_questions_without_a_template_are_asked_as_they_are(

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
+import ggufsurgeon as gs
 from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
@@ -141,7 +142,7 @@ def test_probes_of_an_installed_package(
         ("=x", "--probe =x: expected NAME=TEXT"),
         (
             "failing=cat",
-            "probe failing (example_probes:failing) failed: LookupError: there is no cat",
+            "(example_probes:failing) failed: LookupError: there is no cat",
         ),
         ("gone=x", "probe gone (example_probes:nothing) failed: AttributeError"),
         ("empty=x", "gave a value of type object, which lacks what a Probe or an AnswerProbe has"),
@@ -173,6 +174,10 @@ def test_answers_on_the_command_line(surgeon: Run, stories: Path, tmp_path: Path
     constant = ArithmeticAnswerProbe(4, seed=9).constant_score()
     for name, score in (("answers", constant), ("rys-math", 15 / 16), ("rys-eq", 0.8 * 0.9 + 0.1)):
         assert f"{name}: a constant answer would score {score:.2f}\n" in done.stderr
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    problems = [one.label for one in ArithmeticAnswerProbe(4, seed=9).questions()]
+    labels = {one.probe: list(one.item_labels) for one in found.probes}
+    assert labels["answers"] == problems and labels["rys-eq parsed"] == ["1", "2"]
     again = surgeon("scan", stories, *options, *probes, "--json")
     assert (again.returncode, again.stdout) == (0, "")
 
