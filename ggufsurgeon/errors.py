@@ -3,6 +3,7 @@
     GgufSurgeonError          1  a bug, if it reaches the user as such
     ├── UsageError            2  the request itself is wrong
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
+    │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
@@ -69,6 +70,11 @@ class MalformedFileError(GgufSurgeonError):
         super().__init__(f"{path}{where}: {problem}", hint=hint)
         self.path = path
         self.offset = offset
+
+
+class NotFiniteError(MalformedFileError):
+    """The logits of a model are not finite numbers: its weights or metadata are broken, or the
+    layer path breaks it."""
 
 
 class RefusedError(GgufSurgeonError):

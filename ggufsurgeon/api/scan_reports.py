@@ -11,7 +11,7 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scanning.findings import ScanFindings
+    from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
     from ggufsurgeon.store.scan_scores import ScanTable
 
 
@@ -40,13 +40,14 @@ def scanned_path(
 ) -> LayerPath:
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
-    `probe` names the probe, which may be left out where there is one alone. Raises RefusedError
+    `probe` names the probe, which may be left out where there is one alone, those of parsed answers
+    aside. Raises RefusedError
     when the verdict on the best is noise and no rank is given, UsageError where the store has no
     such scan or rank, and as `scan_findings`.
     """
     file = open_gguf(model)
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
-    probes = [one for found in known for one in found.probes if probe in (None, one.probe)]
+    probes = [one for found in known for one in found.probes if _is_wanted(one, probe)]
     if len(probes) != 1:
         names = ", ".join(dict.fromkeys(one.probe for one in probes))
         wanted = "" if probe is None else f" by the probe {probe}"
@@ -61,6 +62,14 @@ def scanned_path(
     if not 0 < (rank or 1) <= len(scored):
         raise UsageError(f"{store}: there is no rank {rank} among {len(scored)} scored paths")
     return LayerPath(scored[(rank or 1) - 1].layer_path)
+
+
+def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
+    from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
+
+    if probe is None:
+        return not found.probe.endswith(PARSED_SUFFIX)
+    return found.probe == probe
 
 
 def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:

@@ -13,7 +13,7 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.job import Scored
-    from ggufsurgeon.scanning.probes.probe import Probe
+    from ggufsurgeon.scanning.probes.answers import AnyProbe
     from ggufsurgeon.scanning.scan import ScanSize
 
 
@@ -23,7 +23,7 @@ class ScanningMethods(ModelOverRunner):
     def scan(
         self,
         store: PathLike,
-        probe: Probe,
+        probe: AnyProbe,
         paths: Sequence[AnyPath],
         *,
         only_writable: bool = False,
@@ -34,9 +34,11 @@ class ScanningMethods(ModelOverRunner):
         """Score each item of a probe along each of `paths`, and keep the scores in a store.
 
         The unmodified model is scored too; a path costs what lies behind the block that it enters
-        at. What the store has already is not run again, so the same call goes on with a scan that
-        was interrupted. With `only_writable`, paths of which no file can be written are left out.
-        `on_size` is called before the work, `on_result` with each group of scores once it is kept.
+        at. Answers are generated along each path; which of them could be parsed is kept as a probe
+        of its own, such as `answers parsed`. What the store has already is not run again, so the
+        same call goes on with a scan that was interrupted. With `only_writable`, paths of which no
+        file can be written are left out. `on_size` is called before the work, `on_result` with each
+        group of scores once it is kept.
         Raises UsageError for items that do not fit the model and for a probe that fails,
         RefusedError for a file that is no store, WriteFailedError where it cannot grow.
 

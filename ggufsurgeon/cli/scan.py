@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -24,16 +24,21 @@ from ggufsurgeon.cli.options import (
     device_options,
 )
 from ggufsurgeon.cli.scan_options import (
+    Answers,
     Arithmetic,
     DropsWindows,
+    InstalledProbes,
     ManyLayers,
     OnlyWritable,
     ProblemSeed,
+    RysEq,
+    RysMath,
     ScanChoices,
     ScanStore,
     ScanText,
     ScanWindows,
 )
+from ggufsurgeon.cli.scan_probes import answer_probes, installed_probes, likelihood_probes
 from ggufsurgeon.cli.terminal import SCHEMA, print_note, print_text, watched
 from ggufsurgeon.errors import UsageError
 
@@ -41,8 +46,10 @@ if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
-    from ggufsurgeon.scanning.probes.probe import Probe
+    from ggufsurgeon.scanning.probes.answers import AnyProbe
     from ggufsurgeon.scanning.scan import ScanSize
+
+PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
 
 
 def scan(
@@ -53,6 +60,10 @@ def scan(
     chunks: Chunks = None,
     choices: ScanChoices = None,
     arithmetic: Arithmetic = None,
+    answers: Answers = None,
+    rys_math: RysMath = None,
+    rys_eq: RysEq = None,
+    probe: InstalledProbes = None,
     seed: ProblemSeed = 0,
     windows: ScanWindows = None,
     times: Times = None,
@@ -71,47 +82,25 @@ def scan(
     The scores go to a store, item by item; `report` says what they are worth.
     """
     file = gs.open(model)
-    probes = list(_probes(text, ctx, chunks, choices, arithmetic, seed))
+    probes: list[AnyProbe] = [
+        *likelihood_probes(text, ctx, chunks, choices, arithmetic, seed),
+        *answer_probes(answers, seed, rys_math, rys_eq),
+        *installed_probes(probe or ()),
+    ]
     if not probes:
-        raise UsageError("expected a probe: --text, --choices or --arithmetic")
+        raise UsageError(f"expected a probe: {PROBE_OPTIONS}")
     if text is not None:
         check_context(file, ctx)
     paths = _paths(file.n_blocks, windows, times, drop, layers)
     devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     try:
         with gs.load(model, devices) as loaded:
-            for probe in probes:
-                _scan(loaded, store, probe, paths, writable, json)
+            for one in probes:
+                _scan(loaded, store, one, paths, writable, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command goes on from there."
         raise
     print_note(f"ggufsurgeon report {store} shows what the scan found")
-
-
-def _probes(
-    text: Path | None,
-    n_ctx: int,
-    n_chunks: int | None,
-    choices: Path | None,
-    n_problems: int | None,
-    seed: int,
-) -> Iterator[Probe]:
-    """The probes that the options ask for."""
-    if text is not None:
-        from ggufsurgeon.scanning.probes.text import TextProbe
-        from ggufsurgeon.scoring.texts import content_of
-
-        yield TextProbe(content_of(text)[0], n_ctx, n_chunks)
-    if choices is not None:
-        from ggufsurgeon.multiple_choice.task_files import read_tasks
-        from ggufsurgeon.multiple_choice.tasks import TaskFormat
-        from ggufsurgeon.scanning.probes.choices import ChoicesProbe
-
-        yield ChoicesProbe(tuple(read_tasks(choices, TaskFormat.JSONL)))
-    if n_problems is not None:
-        from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
-
-        yield ArithmeticProbe(n_problems, seed)
 
 
 def _paths(
@@ -141,7 +130,7 @@ def _paths(
 def _scan(
     loaded: LoadedModel,
     store: Path,
-    probe: Probe,
+    probe: AnyProbe,
     paths: list[LayerPath],
     writable: bool,
     json: bool,
@@ -170,6 +159,8 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
             f"model: {size.n_passes} passes of {size.n_groups} groups of items"
             + (f", {size.n_known} known" if size.n_known else "")
         )
+        if size.constant_score is not None:
+            print_note(f"{name}: a constant answer would score {size.constant_score:.2f}")
         if size.n_refused:
             print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
         if size.n_not_writable:
@@ -185,6 +176,11 @@ def _as_json(probe: str, scored: Scored) -> dict[str, object]:
         "probe": probe,
         "layer_path": str(scored.path),
         "first_item": scored.items.start,
-        "scores": [None if math.isnan(score) else score for score in scored.scores],
+        "scores": _without_nan(scored.scores),
+        **({"parsed": _without_nan(scored.parsed)} if scored.parsed else {}),
         "seconds": round(scored.seconds, 4),
     }
+
+
+def _without_nan(values: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values]

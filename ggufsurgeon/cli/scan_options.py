@@ -55,6 +55,52 @@ Arithmetic: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Answers: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--answers",
+        metavar="N",
+        min=2,
+        max=10_000,
+        help="Number of arithmetic problems whose results are generated: which are right. Slower "
+        "than --arithmetic by far.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+RysMath: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--rys-math",
+        metavar="FILE",
+        help="File in JSON, a list of objects with question and answer (an integer): the score of "
+        "dnhkng/RYS for generated answers.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+RysEq: TypeAlias = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--rys-eq",
+        metavar="FILE",
+        help="File in JSON, a list of objects with prompt and reference (four numbers from 0 to "
+        "10), or of EQ-Bench v2: the score of dnhkng/RYS for generated answers.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
+InstalledProbes: TypeAlias = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--probe",
+        metavar="NAME=TEXT",
+        help="Name of a probe of an installed package, which is an entry point of the group "
+        "ggufsurgeon.probes, and the text to make it of. May be given several times.",
+        rich_help_panel=PROBES,
+        show_default=False,
+    ),
+]
 ProblemSeed: TypeAlias = Annotated[
     int,
     typer.Option(

@@ -74,6 +74,7 @@ class Model:
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
         self.adds_eos = bool(lib.llama_vocab_get_add_eos(self._vocab))
         self.bos = int(lib.llama_vocab_bos(self._vocab))
+        self.eos = int(lib.llama_vocab_eos(self._vocab))
         self.architecture = _metadata(handle, "general.architecture")
         self.n_swa = int(lib.llama_model_n_swa(handle))
         """Tokens of the sliding window; 0 for none."""
@@ -168,10 +169,11 @@ class Model:
                 f"{self.path} has positions for {self.n_ctx_train} tokens, and {n_tokens} are asked"
             )
 
-    def tokenize(self, text: bytes) -> npt.NDArray[np.int32]:
+    def tokenize(self, text: bytes, *, is_rendered: bool = False) -> npt.NDArray[np.int32]:
         """Tokens of `text`, shape [n_tokens], with BOS where the model adds one.
 
-        Special tokens in the text are plain text, as in llama-perplexity. Raises UsageError
+        Special tokens in the text are plain text, as in llama-perplexity; in a text that a chat
+        template has rendered they are what they stand for, and none is added. Raises UsageError
         when the model has no tokenizer.
         """
         if not self.has_tokenizer:
@@ -181,7 +183,8 @@ class Model:
         while True:
             tokens: npt.NDArray[np.int32] = np.empty(room, dtype=np.int32)
             pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
-            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, True, False))
+            ways = not is_rendered, is_rendered  # whether to add special tokens, and to parse them
+            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, *ways))
             if n >= 0:
                 return np.array(tokens[:n])
             # A byte seldom becomes several tokens: a space is escaped as three bytes.
@@ -194,6 +197,13 @@ class Model:
         buffer = ctypes.create_string_buffer(256)
         n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
         return buffer.raw[: max(n_bytes, 0)]
+
+    def name_of(self, token: int) -> str:
+        """The text of a token in the vocabulary, such as `<s>`; empty for none (-1)."""
+        if token < 0:
+            return ""
+        name = llama_cpp().llama_vocab_get_text(self._vocab, token)
+        return bytes(name).decode("utf-8", "replace")
 
     def ends_generation(self, token: int) -> bool:
         """Whether `token` is an end of text or of turn."""

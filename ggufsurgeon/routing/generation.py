@@ -13,7 +13,7 @@ from ggufsurgeon.engine.context import Batch, Integers, Results, as_tokens
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sampling import Sampling, opened_sampler
 from ggufsurgeon.engine.taps import Activation, Rows
-from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.errors import NotFiniteError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.routing.limits import Limits
@@ -44,7 +44,7 @@ class Chain:
 
         `progress` advances by the tokens of each batch.
 
-        Raises MalformedFileError when they are not finite numbers.
+        Raises NotFiniteError when they are not finite numbers.
         """
         logits: Results = np.empty(0, dtype=np.float32)
         for start in range(0, len(tokens), N_BATCH):
@@ -56,7 +56,7 @@ class Chain:
             progress.advance(len(batch))
         if not np.isfinite(logits).all():
             path = str(self._links[-1].stage.model.path)
-            raise MalformedFileError(path, "its logits are not finite numbers")
+            raise NotFiniteError(path, "its logits are not finite numbers")
         return logits
 
     def _run(self, link: _Link, tokens: Integers, states: dict[Steps, Activation]) -> Results:
@@ -110,7 +110,7 @@ def generate(
     """Up to `n_tokens` tokens after `tokens`, until one ends the text.
 
     `progress` is that of the prompt. Raises RefusedError for a path that cannot be routed,
-    UsageError without tokens, MalformedFileError when the logits are not finite numbers.
+    UsageError without tokens, NotFiniteError when the logits are not finite numbers.
     """
     tokens = as_tokens(tokens)
     if n_tokens < 1:

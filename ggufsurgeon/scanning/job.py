@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +14,12 @@ import numpy.typing as npt
 
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.engine.threads import default_threads
-from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.softmax import losses_of
 from ggufsurgeon.routing.router import Decoded, Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
-from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256
+from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256, probe_errors
 from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.workers.session import Reporter, Session
 
@@ -45,6 +44,8 @@ class Scored(NamedTuple):
     scores: tuple[float, ...]
     """NaN where the logits are not finite numbers."""
     seconds: float
+    parsed: tuple[float, ...] = ()
+    """Of generated answers: 1 where one could be parsed, 0 where not, NaN as in `scores`."""
 
 
 class Work(NamedTuple):
@@ -102,7 +103,7 @@ def scan_job(
 
 
 def _items(model: Model, probe: Probe) -> Sequence[Item]:
-    with _probe_errors(probe):
+    with probe_errors(probe.name):
         items = probe.items(model)
     for item in items:
         for one in item.sequences:
@@ -153,22 +154,10 @@ def _scores(probe: Probe, group: Group, log_probs: Sequence[LogProbs]) -> tuple[
     owned: dict[int, list[LogProbs]] = {}
     for owner, values in zip(group.owners.tolist(), log_probs, strict=True):
         owned.setdefault(owner, []).append(values)
-    with _probe_errors(probe):
+    with probe_errors(probe.name):
         return tuple(
             float(probe.score(index, own))
             if all(np.isfinite(values).all() for values in own)
             else math.nan
             for index, own in owned.items()
         )
-
-
-@contextmanager
-def _probe_errors(probe: Probe) -> Iterator[None]:
-    """Turn what a probe raises, which others may have written, into a UsageError."""
-    try:
-        yield
-    except GgufSurgeonError:
-        raise
-    except Exception as error:
-        kind = type(error).__name__
-        raise UsageError(f"probe {probe.name} failed: {kind}: {error}") from error

@@ -14,10 +14,18 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.scanning.answers_job import answers_job, list_questions
 from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
-from ggufsurgeon.scanning.probes.probe import Probe
+from ggufsurgeon.scanning.probes.answers import (
+    PARSED_SUFFIX,
+    PARSED_UNIT,
+    AnswerProbe,
+    AnyProbe,
+    constant_score,
+)
+from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.machine import this_machine
@@ -38,7 +46,7 @@ class ScanTask:
 
     model: Path
     devices: Devices
-    probe: Probe
+    probe: AnyProbe
     paths: tuple[LayerPath, ...]
     only_writable: bool = False
     """Whether paths of which no file can be written are left out."""
@@ -60,6 +68,9 @@ class ScanSize:
     """Passes of a group along a path that are still to be run."""
     n_known: int
     """Passes whose scores the store has already."""
+    constant_score: float | None = None
+    """What the best constant answer to the questions of the probe would score, where that is
+    known."""
 
 
 def scan(
@@ -80,11 +91,12 @@ def scan(
     file = open_gguf(task.model)
     costs = PathCosts(file)
     known = [costs.of(path) for path in task.paths]
-    items = runner.run(list_items, task.model, task.devices, task.probe)
+    listing = list_questions if isinstance(task.probe, AnswerProbe) else list_items
+    items = runner.run(listing, task.model, task.devices, task.probe)
     with opened_store(store) as opened:
-        scores = _prepared(opened, task, file, known, items)
+        kept = _prepared(opened, task, file, known, items)
         paths = _runnable(task, known)
-        groups = _Groups(scores, items, paths, LayerPath.identity(find_blocks(file).n_trunk))
+        groups = _Groups(kept, items, paths, LayerPath.identity(find_blocks(file).n_trunk))
         size = groups.size(task, known)
         if on_size is not None:
             on_size(size)
@@ -98,9 +110,11 @@ def _prepared(
     file: GgufFile,
     known: Sequence[ScannedPath],
     items: ItemTable,
-) -> ProbeScores:
+) -> _Kept:
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
     fingerprint = ModelFingerprint.of(task.model)
+    with probe_errors(task.probe.name):
+        settings = dict(task.probe.settings())
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
     store.scans.add_model(store.model_number(fingerprint), model, known)
     key = ProbeKey(
@@ -109,12 +123,37 @@ def _prepared(
         task.probe.name,
         items.sha256,
         task.probe.unit,
-        {**task.probe.settings(), "devices": _as_settings(task.devices)},
+        {**settings, "devices": _as_settings(task.devices)},
     )
-    scores = store.probe_scores(key)
+    keys = [key]
+    if isinstance(task.probe, AnswerProbe):
+        name = f"{key.name}{PARSED_SUFFIX}"
+        keys.append(dataclasses.replace(key, name=name, unit=PARSED_UNIT))
+    kept = _Kept(*map(store.probe_scores, keys))
     rows = zip(items.labels, items.n_tokens, strict=True)
-    scores.set_items([ScannedItem(*row) for row in rows])
-    return scores
+    kept.set_items([ScannedItem(*row) for row in rows])
+    return kept
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The scores of a probe in a store, and of answers beside them which could be parsed."""
+
+    scores: ProbeScores
+    parsed: ProbeScores | None = None
+
+    def set_items(self, items: Sequence[ScannedItem]) -> None:
+        """Keep the items of a probe that is new here."""
+        for one in (self.scores, self.parsed):
+            if one is not None:
+                one.set_items(items)
+
+    def add(self, scored: Scored) -> None:
+        """Commit what a job has emitted. Scores come last: a group that has them has all."""
+        path, first = str(scored.path), scored.items.start
+        if self.parsed is not None:
+            self.parsed.add(path, first, scored.parsed)
+        self.scores.add(path, first, scored.scores)
 
 
 def _as_settings(devices: Devices) -> dict[str, Any]:
@@ -138,19 +177,21 @@ class _Groups:
 
     def __init__(
         self,
-        scores: ProbeScores,
+        kept: _Kept,
         items: ItemTable,
         paths: Sequence[LayerPath],
         identity: LayerPath,
     ) -> None:
-        self.scores = scores
+        self.kept = kept
         self.identity = identity
         self._items = items
         self._paths = list(dict.fromkeys([identity, *paths]))
         self._owner = this_owner()
 
     def size(self, task: ScanTask, known: Sequence[ScannedPath]) -> ScanSize:
-        """How much is to be done."""
+        """How much is to be done. Raises UsageError for a probe that fails."""
+        with probe_errors(task.probe.name):
+            constant = constant_score(task.probe)
         n_in_all = len(self._paths) * len(self._items.groups)
         n_missing = sum(len(self.missing(n)) for n in range(len(self._items.groups)))
         return ScanSize(
@@ -161,11 +202,12 @@ class _Groups:
             n_groups=len(self._items.groups),
             n_passes=n_missing,
             n_known=n_in_all - n_missing,
+            constant_score=constant,
         )
 
     def missing(self, group: int) -> list[LayerPath]:
         """The paths without a score of a group. A group is committed whole."""
-        known = self.scores.scored_paths(self._items.groups[group].start)
+        known = self.kept.scores.scored_paths(self._items.groups[group].start)
         return [path for path in self._paths if str(path) not in known]
 
     def work(self) -> Iterator[Work]:
@@ -178,12 +220,12 @@ class _Groups:
 
     @contextmanager
     def _leased(self, first_item: int) -> Iterator[bool]:
-        is_ours = self.scores.claim(first_item, self._owner)
+        is_ours = self.kept.scores.claim(first_item, self._owner)
         try:
             yield is_ours
         finally:
             if is_ours:
-                self.scores.release(first_item, self._owner)
+                self.kept.scores.release(first_item, self._owner)
 
 
 def _run(
@@ -196,11 +238,12 @@ def _run(
     best = BestSoFar(groups.identity)
 
     def take(scored: Scored) -> None:
-        groups.scores.add(str(scored.path), scored.items.start, scored.scores)
+        groups.kept.add(scored)
         best.add(scored)
         progress.advance(1, best.note)
         if on_result is not None:
             on_result(scored)
 
+    job = answers_job if isinstance(task.probe, AnswerProbe) else scan_job
     for work in groups.work():
-        runner.run(scan_job, task.model, task.devices, task.probe, [work], on_result=take)
+        runner.run(job, task.model, task.devices, task.probe, [work], on_result=take)

@@ -7,15 +7,17 @@ its items there, and scores them from the log-probabilities of their tokens.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.errors import GgufSurgeonError, UsageError
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Item:
     sequences: tuple[TokenSequence, ...]
 
 
+@runtime_checkable
 class Probe(Protocol):
     """Items to score along each layer path."""
 
@@ -67,3 +70,15 @@ def items_sha256(items: Sequence[Item]) -> str:
             digest.update(repr((sequence.first, len(sequence.tokens))).encode())
             digest.update(np.ascontiguousarray(sequence.tokens, dtype="<i4").tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def probe_errors(name: str) -> Iterator[None]:
+    """Turn what a probe raises, which others may have written, into a UsageError."""
+    try:
+        yield
+    except GgufSurgeonError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise UsageError(f"probe {name} failed: {kind}: {error}") from error
