@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
-from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
+from ggufsurgeon.scanning.job import ItemTable, Scored, list_items, scan_job
 from ggufsurgeon.scanning.probes.probe import Probe
+from ggufsurgeon.scanning.race import Race
+from ggufsurgeon.scanning.racing import RacedScan
+from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.fingerprint import ModelFingerprint
-from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.machine import this_machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
@@ -42,6 +43,8 @@ class ScanTask:
     paths: tuple[LayerPath, ...]
     only_writable: bool = False
     """Whether paths of which no file can be written are left out."""
+    race: Race | None = None
+    """How paths are left out as scores come; None to run all of them on all items."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class ScanSize:
     """Passes of a group along a path that are still to be run."""
     n_known: int
     """Passes whose scores the store has already."""
+    n_item_passes: int
+    """Passes of an item along a path, known or not, those of the unmodified model too."""
+    n_item_passes_of_all: int
+    """The same of a scan of all paths on all items: a race has fewer."""
 
 
 def scan(
@@ -75,21 +82,35 @@ def scan(
 
     `on_size` is called before the work, `on_result` with the scores of each group along each path,
     once they are in the store. Several processes may fill one store: each takes groups that no
-    other has. Raises as `opened_store` and the jobs.
+    other has. In a race they decide together, by all scores of a round, and wait for each other.
+    Raises as `opened_store`, the jobs and `RacedScan`.
     """
     file = open_gguf(task.model)
     costs = PathCosts(file)
     known = [costs.of(path) for path in task.paths]
-    items = runner.run(list_items, task.model, task.devices, task.probe)
+    items = runner.run(list_items, task.model, task.devices, task.probe, task.race)
     with opened_store(store) as opened:
         scores = _prepared(opened, task, file, known, items)
-        paths = _runnable(task, known)
-        groups = _Groups(scores, items, paths, LayerPath.identity(find_blocks(file).n_trunk))
-        size = groups.size(task, known)
+        base = LayerPath.identity(find_blocks(file).n_trunk)
+        plan = _plan(task, scores, items, _runnable(task, known), base)
+        size = _size(task, known, items, plan)
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
-        _run(task, runner, groups, progress, on_result)
+        _run(task, runner, scores, plan, BestSoFar(base), progress, on_result)
+
+
+def _plan(
+    task: ScanTask,
+    scores: ProbeScores,
+    items: ItemTable,
+    paths: Sequence[LayerPath],
+    base: LayerPath,
+) -> WholeScan | RacedScan:
+    groups = StoredGroups(scores, items.groups)
+    if task.race is None:
+        return WholeScan(groups, items, paths, base)
+    return RacedScan(groups, items, paths, base, task.race)
 
 
 def _prepared(
@@ -103,14 +124,12 @@ def _prepared(
     fingerprint = ModelFingerprint.of(task.model)
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
     store.scans.add_model(store.model_number(fingerprint), model, known)
-    key = ProbeKey(
-        fingerprint,
-        this_machine(),
-        task.probe.name,
-        items.sha256,
-        task.probe.unit,
-        {**task.probe.settings(), "devices": _as_settings(task.devices)},
-    )
+    settings = {**task.probe.settings(), "devices": _as_settings(task.devices)}
+    name = task.probe.name
+    if task.race is not None:
+        settings |= task.race.settings()
+        name = f"{name}-race"
+    key = ProbeKey(fingerprint, this_machine(), name, items.sha256, task.probe.unit, settings)
     scores = store.probe_scores(key)
     rows = zip(items.labels, items.n_tokens, strict=True)
     scores.set_items([ScannedItem(*row) for row in rows])
@@ -133,74 +152,43 @@ def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:
     ]
 
 
-class _Groups:
-    """The groups of items, and which paths each of them still lacks."""
-
-    def __init__(
-        self,
-        scores: ProbeScores,
-        items: ItemTable,
-        paths: Sequence[LayerPath],
-        identity: LayerPath,
-    ) -> None:
-        self.scores = scores
-        self.identity = identity
-        self._items = items
-        self._paths = list(dict.fromkeys([identity, *paths]))
-        self._owner = this_owner()
-
-    def size(self, task: ScanTask, known: Sequence[ScannedPath]) -> ScanSize:
-        """How much is to be done."""
-        n_in_all = len(self._paths) * len(self._items.groups)
-        n_missing = sum(len(self.missing(n)) for n in range(len(self._items.groups)))
-        return ScanSize(
-            n_paths=len(self._paths) - 1,
-            n_refused=sum(bool(path.refusal) for path in known),
-            n_not_writable=sum(bool(path.not_writable) and not path.refusal for path in known),
-            n_items=len(self._items.labels),
-            n_groups=len(self._items.groups),
-            n_passes=n_missing,
-            n_known=n_in_all - n_missing,
-        )
-
-    def missing(self, group: int) -> list[LayerPath]:
-        """The paths without a score of a group. A group is committed whole."""
-        known = self.scores.scored_paths(self._items.groups[group].start)
-        return [path for path in self._paths if str(path) not in known]
-
-    def work(self) -> Iterator[Work]:
-        """What nobody else works on, one group at a time; each is leased while it is out."""
-        for group, items in enumerate(self._items.groups):
-            if self.missing(group):
-                with self._leased(items.start) as is_ours:
-                    if is_ours:
-                        yield Work(group, tuple(self.missing(group)))
-
-    @contextmanager
-    def _leased(self, first_item: int) -> Iterator[bool]:
-        is_ours = self.scores.claim(first_item, self._owner)
-        try:
-            yield is_ours
-        finally:
-            if is_ours:
-                self.scores.release(first_item, self._owner)
+def _size(
+    task: ScanTask, known: Sequence[ScannedPath], items: ItemTable, plan: WholeScan | RacedScan
+) -> ScanSize:
+    n_paths, n_items, n_missing = len(_runnable(task, known)), len(items.labels), plan.n_missing()
+    n_of_all = (n_paths + 1) * n_items
+    return ScanSize(
+        n_paths=n_paths,
+        n_refused=sum(bool(path.refusal) for path in known),
+        n_not_writable=sum(bool(path.not_writable) and not path.refusal for path in known),
+        n_items=n_items,
+        n_groups=len(items.groups),
+        n_passes=n_missing,
+        n_known=plan.n_passes() - n_missing,
+        n_item_passes=plan.n_item_passes() if isinstance(plan, RacedScan) else n_of_all,
+        n_item_passes_of_all=n_of_all,
+    )
 
 
 def _run(
     task: ScanTask,
     runner: Runner,
-    groups: _Groups,
+    scores: ProbeScores,
+    plan: WholeScan | RacedScan,
+    best: BestSoFar,
     progress: Progress,
     on_result: Callable[[Scored], object] | None,
 ) -> None:
-    best = BestSoFar(groups.identity)
-
     def take(scored: Scored) -> None:
-        groups.scores.add(str(scored.path), scored.items.start, scored.scores)
+        scores.add(str(scored.path), scored.items.start, scored.scores)
         best.add(scored)
         progress.advance(1, best.note)
         if on_result is not None:
             on_result(scored)
 
-    for work in groups.work():
-        runner.run(scan_job, task.model, task.devices, task.probe, [work], on_result=take)
+    for work in plan.work():
+        runner.run(
+            scan_job,
+            *(task.model, task.devices, task.probe, task.race, [work]),
+            on_result=take,
+        )
