@@ -26,9 +26,12 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.scan_options import (
     Arithmetic,
     DropsWindows,
+    HeldOut,
     ManyLayers,
     OnlyWritable,
     ProblemSeed,
+    Races,
+    RaceSeed,
     ScanChoices,
     ScanStore,
     ScanText,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.probe import Probe
+    from ggufsurgeon.scanning.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
 
@@ -59,6 +63,9 @@ def scan(
     drop: DropsWindows = False,
     layers: ManyLayers = None,
     writable: OnlyWritable = False,
+    race: Races = False,
+    held_out: HeldOut = None,
+    race_seed: RaceSeed = None,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -77,11 +84,12 @@ def scan(
     if text is not None:
         check_context(file, ctx)
     paths = _paths(file.n_blocks, windows, times, drop, layers)
+    raced = _race(race, held_out, race_seed)
     devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     try:
         with gs.load(model, devices) as loaded:
             for probe in probes:
-                _scan(loaded, store, probe, paths, writable, json)
+                _scan(loaded, store, probe, paths, writable, raced, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command goes on from there."
         raise
@@ -138,12 +146,26 @@ def _paths(
     return [*(one.path for one in made), *named]
 
 
+def _race(is_asked: bool, held_out: float | None, seed: int | None) -> Race | None:
+    """The race that the options ask for."""
+    from ggufsurgeon.scanning.race import Race
+
+    if not is_asked:
+        for name, value in {"--held-out": held_out, "--race-seed": seed}.items():
+            if value is not None:
+                raise UsageError(f"{name} is of a race: it needs --race")
+        return None
+    share = Race.held_out if held_out is None else held_out
+    return Race(share, Race.seed if seed is None else seed)
+
+
 def _scan(
     loaded: LoadedModel,
     store: Path,
     probe: Probe,
     paths: list[LayerPath],
     writable: bool,
+    race: Race | None,
     json: bool,
 ) -> None:
     def show(scored: Scored) -> None:
@@ -155,6 +177,7 @@ def _scan(
             probe,
             paths,
             only_writable=writable,
+            race=race,
             progress=progress,
             on_size=_size_printer(probe.name),
             on_result=show if json else None,
@@ -170,6 +193,11 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
             f"model: {size.n_passes} passes of {size.n_groups} groups of items"
             + (f", {size.n_known} known" if size.n_known else "")
         )
+        if size.n_item_passes < size.n_item_passes_of_all:
+            print_note(
+                f"{name}: a race has {size.n_item_passes} passes of an item, where the whole scan "
+                f"has {size.n_item_passes_of_all}"
+            )
         if size.n_refused:
             print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
         if size.n_not_writable:
