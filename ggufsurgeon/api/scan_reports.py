@@ -21,6 +21,7 @@ def scan_findings(
     """The findings of each model that was scanned into a store.
 
     A share `held_out` of the items, drawn by `seed`, does not choose the best path, but judges it.
+    A race has a share and a seed of its own, which were fixed before it.
     Raises UsageError for a file that is not there, RefusedError for one that is no store.
     """
     from ggufsurgeon.store.store import opened_store
@@ -75,6 +76,8 @@ def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
 def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:
     from ggufsurgeon.scanning.findings import ScanFindings
     from ggufsurgeon.scanning.judging import ProbeData, Split, judge
+    from ggufsurgeon.scanning.race import Race
+    from ggufsurgeon.scanning.race_judging import judge_race
 
     model = scans.models()[number]
     paths = scans.paths(number)
@@ -83,7 +86,11 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     for probe in scans.probes(number):
         labels = [item.label for item in probe.items()]
         data = ProbeData(probe.name, probe.unit, labels, probe.scores())
-        probes.append(judge(data, paths, model.n_blocks, split))
+        race = Race.of_settings(probe.settings)
+        if race is None:
+            probes.append(judge(data, paths, model.n_blocks, split))
+        else:
+            probes.append(judge_race(data, paths, model.n_blocks, race))
     return ScanFindings(
         model.file_name,
         scans.fingerprint(number).header_sha256,

@@ -14,6 +14,7 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
+    from ggufsurgeon.scanning.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
 
@@ -27,6 +28,7 @@ class ScanningMethods(ModelOverRunner):
         paths: Sequence[AnyPath],
         *,
         only_writable: bool = False,
+        race: Race | None = None,
         progress: Progress = NO_PROGRESS,
         on_size: Callable[[ScanSize], object] | None = None,
         on_result: Callable[[Scored], object] | None = None,
@@ -37,8 +39,10 @@ class ScanningMethods(ModelOverRunner):
         at. Answers are generated along each path; which of them could be parsed is kept as a probe
         of its own, such as `answers parsed`. What the store has already is not run again, so the
         same call goes on with a scan that was interrupted. With `only_writable`, paths of which no
-        file can be written are left out. `on_size` is called before the work, `on_result` with each
-        group of scores once it is kept.
+        file can be written are left out. With a `race`, which is of probes that score tokens, all
+        paths are scored on a few items and the better ones on more; its winner is judged by items
+        that are no part of it. `on_size` is called before the work, `on_result` with each group of
+        scores once it is kept.
         Raises UsageError for items that do not fit the model and for a probe that fails,
         RefusedError for a file that is no store, WriteFailedError where it cannot grow.
 
@@ -59,7 +63,7 @@ class ScanningMethods(ModelOverRunner):
         from ggufsurgeon.scanning.scan import ScanTask, scan
 
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
-        task = ScanTask(self.path, self._devices, probe, chosen, only_writable)
+        task = ScanTask(self.path, self._devices, probe, chosen, only_writable, race)
         scan(
             task,
             Path(store),

@@ -27,10 +27,13 @@ from ggufsurgeon.cli.scan_options import (
     Answers,
     Arithmetic,
     DropsWindows,
+    HeldOut,
     InstalledProbes,
     ManyLayers,
     OnlyWritable,
     ProblemSeed,
+    Races,
+    RaceSeed,
     RysEq,
     RysMath,
     ScanChoices,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
+    from ggufsurgeon.scanning.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
 PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
@@ -70,6 +74,9 @@ def scan(
     drop: DropsWindows = False,
     layers: ManyLayers = None,
     writable: OnlyWritable = False,
+    race: Races = False,
+    held_out: HeldOut = None,
+    race_seed: RaceSeed = None,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -92,11 +99,12 @@ def scan(
     if text is not None:
         check_context(file, ctx)
     paths = _paths(file.n_blocks, windows, times, drop, layers)
+    raced = _race(race, held_out, race_seed)
     devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     try:
         with gs.load(model, devices) as loaded:
             for one in probes:
-                _scan(loaded, store, one, paths, writable, json)
+                _scan(loaded, store, one, paths, writable, raced, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command goes on from there."
         raise
@@ -127,12 +135,26 @@ def _paths(
     return [*(one.path for one in made), *named]
 
 
+def _race(is_asked: bool, held_out: float | None, seed: int | None) -> Race | None:
+    """The race that the options ask for."""
+    from ggufsurgeon.scanning.race import Race
+
+    if not is_asked:
+        for name, value in {"--held-out": held_out, "--race-seed": seed}.items():
+            if value is not None:
+                raise UsageError(f"{name} is of a race: it needs --race")
+        return None
+    share = Race.held_out if held_out is None else held_out
+    return Race(share, Race.seed if seed is None else seed)
+
+
 def _scan(
     loaded: LoadedModel,
     store: Path,
     probe: AnyProbe,
     paths: list[LayerPath],
     writable: bool,
+    race: Race | None,
     json: bool,
 ) -> None:
     def show(scored: Scored) -> None:
@@ -144,6 +166,7 @@ def _scan(
             probe,
             paths,
             only_writable=writable,
+            race=race,
             progress=progress,
             on_size=_size_printer(probe.name),
             on_result=show if json else None,
@@ -161,6 +184,11 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
         )
         if size.constant_score is not None:
             print_note(f"{name}: a constant answer would score {size.constant_score:.2f}")
+        if size.n_item_passes < size.n_item_passes_of_all:
+            print_note(
+                f"{name}: a race has {size.n_item_passes} passes of an item, where the whole scan "
+                f"has {size.n_item_passes_of_all}"
+            )
         if size.n_refused:
             print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
         if size.n_not_writable:

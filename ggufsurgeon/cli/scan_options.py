@@ -10,7 +10,8 @@ import typer
 from ggufsurgeon.cli.options import LAYER_PATH
 
 PROBES = "Probes"
-"""The panel of the help."""
+RACES = "Races"
+"""Panels of the help."""
 
 ScanStore: TypeAlias = Annotated[
     Path,
@@ -143,5 +144,37 @@ OnlyWritable: TypeAlias = Annotated[
         "--writable",
         help="Layer paths of which no file can be written are left out.",
         rich_help_panel=LAYER_PATH,
+    ),
+]
+Races: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--race",
+        help="Drop the worse half of the paths after a few items, and again each time that the "
+        "items double; held-out items judge the winner.",
+        rich_help_panel=RACES,
+    ),
+]
+HeldOut: TypeAlias = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--held-out",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Share of the items that judge the winner of the race and are no part of it.",
+        rich_help_panel=RACES,
+        show_default="0.5",
+    ),
+]
+RaceSeed: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--race-seed",
+        metavar="N",
+        min=0,
+        help="Random seed of that choice, and of the order of the items in the race.",
+        rich_help_panel=RACES,
+        show_default="0",
     ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 MARKS = (
     "# better than luck reaches, + by 2 errors, . within 2, - worse by 2 errors, = than luck",
-    "x no score, blank not asked for; a row for each I, a column for each J from 1 on",
+    "x no score, ~ left a race, blank not asked for; a row for each I, a column for each J from 1",
 )
 WIDEST_MAP = 100
 """Largest number of blocks of a map, in characters of a line."""
@@ -32,16 +33,16 @@ def print_findings(found: ScanFindings, n_rows: int) -> None:
 
 def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None:
     scored = [path for path in probe.paths if path.z is not None]
-    n_held_out = sum(probe.is_held_out)
     title = (
         f"{found.model}, probe {probe.probe}: {len(scored)} of {len(probe.paths)} paths scored on "
-        f"{len(probe.item_labels)} items, {n_held_out} of them held out; differences from the "
-        f"unmodified model in {probe.unit}"
+        f"{_items(probe)}; differences from the unmodified model in {probe.unit}"
     )
     shown = scored[:n_rows] + scored[max(n_rows, len(scored) - 3) :]
     print_table(title, COLUMNS, [_row(path) for path in shown])
     _print_map(probe, found.n_blocks)
-    for problem, n in _problems(probe):
+    for left, n in _counted([path.left_race for path in probe.paths]):
+        print_text(f"{n} paths: {left}")
+    for problem, n in _counted([path.problem for path in probe.paths])[:5]:
         print_text(f"{n} without a score: {problem}")
     if math.isfinite(probe.luck_z):
         print_text(
@@ -49,6 +50,13 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None
             "errors in 5 % of scans."
         )
     print_text(f"Verdict: {probe.verdict}\n")
+
+
+def _items(probe: ProbeFindings) -> str:
+    n_items, n_held_out = len(probe.item_labels), sum(probe.is_held_out)
+    if probe.is_race:
+        return f"all {n_items - n_held_out} search items of a race, and {n_held_out} held-out items"
+    return f"{n_items} items, {n_held_out} of them held out"
 
 
 def _row(path: PathFinding) -> tuple[str, ...]:
@@ -77,12 +85,9 @@ def _bytes(n_bytes: int) -> str:
     return ("-" if n_bytes < 0 else "+") + n_bytes_text(abs(n_bytes))
 
 
-def _problems(probe: ProbeFindings) -> list[tuple[str, int]]:
-    counts: dict[str, int] = {}
-    for path in probe.paths:
-        if path.problem:
-            counts[path.problem] = counts.get(path.problem, 0) + 1
-    return sorted(counts.items(), key=lambda pair: -pair[1])[:5]
+def _counted(texts: Sequence[str]) -> list[tuple[str, int]]:
+    """How often each text is there, the most frequent first; empty ones are left out."""
+    return Counter(text for text in texts if text).most_common()
 
 
 def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
@@ -93,16 +98,17 @@ def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
     rows = [[" "] * n_blocks for _ in range(n_blocks)]
     for path in windows:
         if path.first is not None and path.end is not None:
-            rows[path.first][path.end - 1] = _mark(path.z, probe.luck_z)
+            rows[path.first][path.end - 1] = _mark(path, probe.luck_z)
     print_text("Windows I:J, run twice:\n" + "\n".join(MARKS))
     for first, row in enumerate(rows):
         print_text(f"{first:4} {''.join(row)}".rstrip())
     print_text("")
 
 
-def _mark(z: float | None, luck_z: float) -> str:
+def _mark(path: PathFinding, luck_z: float) -> str:
+    z = path.z
     if z is None:
-        return "x"
+        return "~" if path.left_race else "x"
     if abs(z) <= 2:
         return "."
     if z > 0:
@@ -123,6 +129,7 @@ def findings_as_json(found: ScanFindings) -> dict[str, Any]:
                 "unit": probe.unit,
                 "n_items": len(probe.item_labels),
                 "n_held_out": sum(probe.is_held_out),
+                "is_race": probe.is_race,
                 "luck_z": probe.luck_z,
                 "is_better": probe.is_better,
                 "verdict": probe.verdict,
@@ -143,6 +150,7 @@ def _path_as_json(path: PathFinding) -> dict[str, Any]:
         "z": path.z,
         "p_value": path.p_value,
         "problem": path.problem,
+        "left_race": path.left_race,
         "not_writable": path.not_writable,
         "n_bytes_weights": path.cost.n_bytes_weights if path.cost else None,
         "n_bytes_kv": path.cost.n_bytes_kv if path.cost else None,

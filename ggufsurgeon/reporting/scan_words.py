@@ -67,8 +67,8 @@ def path_name(path: PathFinding) -> str:
 
 
 def remark(path: PathFinding) -> str:
-    """Why there is no score, or no file; empty for most paths."""
-    return "; ".join(each for each in (path.problem, path.not_writable) if each)
+    """Why there is no score, or no file, or when it left a race; empty for most paths."""
+    return "; ".join(each for each in (path.problem, path.left_race, path.not_writable) if each)
 
 
 def estimate_text(estimate: Estimate | None) -> str:

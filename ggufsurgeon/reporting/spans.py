@@ -49,7 +49,12 @@ def interval(estimate: Estimate) -> tuple[float, float]:
 
 
 def luck_reach(path: PathFinding, luck_z: float) -> float:
-    """The mean that the best of all paths would reach by luck, with this path's error."""
+    """The mean that the best of all paths would reach by luck, with this path's error.
+
+    0 where that is not known, as in a race.
+    """
+    if not math.isfinite(luck_z):
+        return 0.0
     error = path.search.error if path.search is not None else None
     return luck_z * (error or 0.0)
 

@@ -34,18 +34,23 @@ class PathFinding:
     end: int | None
     """J."""
     differences: tuple[float, ...]
-    """Of each item, in the order of `ProbeFindings.item_labels`; empty unless it was scored."""
+    """Of each item, in the order of `ProbeFindings.item_labels`; empty unless it was scored. A path
+    that has left a race has those of the first items alone."""
     search: Estimate | None
     """The mean difference over the items by which the best is chosen; None unless scored."""
     held_out: Estimate | None
     """The mean difference over the other items."""
     z: float | None
-    """`search` in standard errors. The ranking is by it."""
+    """`search` in standard errors. The ranking is by it. None for a path that has left a race: its
+    `search` is of fewer items than that of others."""
     p_value: float | None
     """Probability that the best of all paths would be as many standard errors above 0 over all
-    items, if none had an effect: family-wise, step-down."""
+    items, if none had an effect: family-wise, step-down. None in a race, whose finalists were
+    chosen by their scores."""
     problem: str = ""
     """Why there is no score: refused, not numbers, or not scanned yet."""
+    left_race: str = ""
+    """When it left the race, if it did; `search` and `differences` are of the items before."""
     not_writable: str = ""
     """Why no file of this path can be written; it can be run all the same."""
     cost: PathCost | None = None
@@ -66,11 +71,14 @@ class ProbeFindings:
     """Whether an item is kept out of the search."""
     paths: tuple[PathFinding, ...]
     luck_z: float
-    """Standard errors that the best of all paths exceeds by luck alone in 5 % of scans."""
+    """Standard errors that the best of all paths exceeds by luck alone in 5 % of scans; NaN for a
+    race, and where nothing is scored."""
     is_better: bool
     """The verdict on the best path by the search items."""
     verdict: str
     """The verdict in a sentence."""
+    is_race: bool = False
+    """Whether paths were left out as scores came. The held-out items alone judge the winner."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,18 @@ class Group:
         return [slice(at, min(at + step, n_tokens)) for at in range(0, n_tokens, step)]
 
 
-def make_groups(items: Sequence[Item]) -> list[Group]:
-    """All items, in order. The items alone decide the groups, so that they round alike always."""
+def make_groups(items: Sequence[Item], begins: Collection[int] = ()) -> list[Group]:
+    """All items, in order; a group begins at each of the items of `begins` too.
+
+    Nothing else decides the groups, so that they round alike always.
+    """
     groups: list[Group] = []
     begin, longest, n_sequences = 0, 0, 0
     for index, item in enumerate(items):
         length = max(longest, *(len(one.tokens) for one in item.sequences))
         n = n_sequences + len(item.sequences)
-        if index > begin and (n * length > N_TOKENS or n > MAX_SEQUENCES):
+        is_full = n * length > N_TOKENS or n > MAX_SEQUENCES
+        if index > begin and (is_full or index in begins):
             groups.append(_group(items, begin, index))
             begin, n = index, len(item.sequences)
             length = max(len(one.tokens) for one in item.sequences)

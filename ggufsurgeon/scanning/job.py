@@ -20,6 +20,7 @@ from ggufsurgeon.llama_perplexity.softmax import losses_of
 from ggufsurgeon.routing.router import Decoded, Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
 from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256, probe_errors
+from ggufsurgeon.scanning.race import Race
 from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.workers.session import Reporter, Session
 
@@ -55,12 +56,24 @@ class Work(NamedTuple):
     paths: tuple[LayerPath, ...]
 
 
+class _Arranged(NamedTuple):
+    """The items of a scan in its order, which is that of a race if there is one."""
+
+    items: Sequence[Item]
+    numbers: Sequence[int]
+    """The index of each item in the probe."""
+    groups: Sequence[Group]
+
+
 def list_items(
-    session: Session, model: Path, devices: Devices, probe: Probe, _: Reporter
+    session: Session, model: Path, devices: Devices, probe: Probe, race: Race | None, _: Reporter
 ) -> ItemTable:
-    """The items of a probe in the tokens of a model. Raises UsageError where they do not fit."""
-    items = _items(session.model(model, devices), probe)
-    groups = tuple(range(one.first, one.first + one.n_items) for one in make_groups(items))
+    """The items of a probe in the tokens of a model, in the order of a race if there is one.
+
+    Raises UsageError where they do not fit.
+    """
+    items, _numbers, made = _arranged(session.model(model, devices), probe, race)
+    groups = tuple(range(one.first, one.first + one.n_items) for one in made)
     return ItemTable(
         tuple(item.label for item in items),
         tuple(sum(len(one.tokens) for one in item.sequences) for item in items),
@@ -74,6 +87,7 @@ def scan_job(
     model: Path,
     devices: Devices,
     probe: Probe,
+    race: Race | None,
     work: Sequence[Work],
     reporter: Reporter,
 ) -> None:
@@ -83,7 +97,7 @@ def scan_job(
     windows. Raises RefusedError for a path that cannot be routed.
     """
     loaded = session.model(model, devices)
-    groups = make_groups(_items(loaded, probe))
+    _, numbers, groups = _arranged(loaded, probe, race)
     chosen = [groups[one.group] for one in work]
     identity = LayerPath.identity(loaded.n_blocks)
     n_ctx = max(group.tokens.shape[1] for group in chosen)
@@ -97,9 +111,19 @@ def scan_job(
             for path, log_probs in _along(router, group, paths, pool):
                 seconds, start = time.perf_counter() - start, time.perf_counter()
                 if path in one.paths:
-                    scores = _scores(probe, group, log_probs)
+                    scores = _scores(probe, group, numbers, log_probs)
                     items = range(group.first, group.first + group.n_items)
                     reporter.emit(Scored(path, items, scores, seconds))
+
+
+def _arranged(model: Model, probe: Probe, race: Race | None) -> _Arranged:
+    items = _items(model, probe)
+    if race is None:
+        return _Arranged(items, range(len(items)), make_groups(items))
+    course = race.course(len(items))
+    ordered = [items[number] for number in course.numbers]
+    begins = {one.start for one in course.rounds}
+    return _Arranged(ordered, course.numbers, make_groups(ordered, begins))
 
 
 def _items(model: Model, probe: Probe) -> Sequence[Item]:
@@ -150,13 +174,15 @@ def _of_piece(
     return pool.map(of_sequence, range(len(group.tokens)))
 
 
-def _scores(probe: Probe, group: Group, log_probs: Sequence[LogProbs]) -> tuple[float, ...]:
+def _scores(
+    probe: Probe, group: Group, numbers: Sequence[int], log_probs: Sequence[LogProbs]
+) -> tuple[float, ...]:
     owned: dict[int, list[LogProbs]] = {}
     for owner, values in zip(group.owners.tolist(), log_probs, strict=True):
         owned.setdefault(owner, []).append(values)
     with probe_errors(probe.name):
         return tuple(
-            float(probe.score(index, own))
+            float(probe.score(numbers[index], own))
             if all(np.isfinite(values).all() for values in own)
             else math.nan
             for index, own in owned.items()

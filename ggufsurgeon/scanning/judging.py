@@ -15,12 +15,15 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.findings import PathCost, PathFinding, ProbeFindings
 from ggufsurgeon.scanning.windows import scan_path
 from ggufsurgeon.statistics.estimate import Estimate, mean_of
-from ggufsurgeon.statistics.maximum import LEVEL, MaximumNull, held_out_items, maximum_null
+from ggufsurgeon.statistics.maximum import (
+    LEAST_ITEMS,
+    LEVEL,
+    held_out_items,
+    maximum_null,
+)
 from ggufsurgeon.store.scan_scores import ScannedPath
 
 Values = npt.NDArray[np.float64]
-LEAST_ITEMS = 5
-"""Items of each half that a verdict needs: they have 32 sign patterns, of which one is 3 %."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,18 @@ class ProbeData(NamedTuple):
     """By layer path and item."""
 
 
+class Tested(NamedTuple):
+    """A path with what is known of its score."""
+
+    path: ScannedPath
+    differences: Values
+    """From the unmodified model, on the first of all items, [n_scored_items]."""
+    z: float | None = None
+    p_value: float | None = None
+    problem: str = ""
+    left_race: str = ""
+
+
 def judge(
     data: ProbeData, paths: Sequence[ScannedPath], n_blocks: int, split: Split
 ) -> ProbeFindings:
@@ -57,7 +72,8 @@ def judge(
     scored = {name: values for name, values in found.items() if np.isfinite(values).all()}
     scored = {name: values for name, values in scored.items() if len(values) == len(items) >= 2}
     tests = _tests(scored, held_out, split.seed)
-    rows = [_finding(path, n_blocks, found[path.layer_path], held_out, tests) for path in paths]
+    tested = [_tested(path, found[path.layer_path], tests) for path in paths]
+    rows = [path_finding(one, n_blocks, held_out) for one in tested]
     rows.sort(key=lambda row: -math.inf if row.z is None else row.z, reverse=True)
     is_better, verdict = _verdict(rows, scored, held_out, split.seed)
     if base and not items:
@@ -120,39 +136,42 @@ def _tests(scored: Mapping[str, Values], held_out: npt.NDArray[np.bool_], seed: 
     )
 
 
-def _finding(
-    path: ScannedPath,
-    n_blocks: int,
-    differences: Values,
-    held_out: npt.NDArray[np.bool_],
-    tests: _Tests,
-) -> PathFinding:
-    name = path.layer_path
-    known = scan_path(LayerPath(name), n_blocks)
+def path_finding(tested: Tested, n_blocks: int, held_out: npt.NDArray[np.bool_]) -> PathFinding:
+    """The finding of a path, whose differences are of the first of all items."""
+    path, values = tested.path, tested.differences
+    held_out = held_out[: len(values)]
+    known = scan_path(LayerPath(path.layer_path), n_blocks)
     first, end = known.window or (None, None)
-    is_scored = name in tests.z
-    values = differences if is_scored else np.empty(0)
     return PathFinding(
-        layer_path=name,
+        layer_path=path.layer_path,
         kind=known.kind,
         first=first,
         end=end,
         differences=tuple(values.tolist()),
-        search=_mean(values[~held_out]) if is_scored else None,
-        held_out=_mean(values[held_out]) if is_scored else None,
-        z=tests.z.get(name),
-        p_value=tests.p_values.get(name),
-        problem="" if is_scored else _problem(path, differences),
+        search=_mean(values[~held_out]),
+        held_out=_mean(values[held_out]),
+        z=tested.z,
+        p_value=tested.p_value,
+        problem=tested.problem,
+        left_race=tested.left_race,
         not_writable=path.not_writable,
         cost=PathCost(path.n_bytes_weights, path.n_bytes_kv, path.n_blocks),
     )
+
+
+def _tested(path: ScannedPath, differences: Values, tests: _Tests) -> Tested:
+    name = path.layer_path
+    if name not in tests.z:
+        return Tested(path, np.empty(0), problem=problem_of(path, differences))
+    return Tested(path, differences, tests.z[name], tests.p_values[name])
 
 
 def _mean(values: Values) -> Estimate | None:
     return mean_of(values.tolist()) if len(values) else None
 
 
-def _problem(path: ScannedPath, differences: Values) -> str:
+def problem_of(path: ScannedPath, differences: Values) -> str:
+    """Why a path has no score that can be tested."""
     if path.refusal:
         return path.refusal
     if len(differences) == 0:
@@ -160,6 +179,21 @@ def _problem(path: ScannedPath, differences: Values) -> str:
     if not np.isfinite(differences).all():
         return "its logits are not finite numbers"
     return "too few items are scanned"
+
+
+def held_out_p_value(differences: Values, seed: int) -> float:
+    """The one-sided p-value of a single path by items that did not choose it."""
+    return float(maximum_null(differences[np.newaxis], seed).p_values[0])
+
+
+def too_few(n_search: int, n_held_out: int) -> str:
+    """Why so many items allow no verdict; empty if they do."""
+    if min(n_search, n_held_out) >= LEAST_ITEMS:
+        return ""
+    return (
+        f"No verdict: {n_search} items that choose the best path and {n_held_out} that judge it "
+        f"are too few; each needs {LEAST_ITEMS}."
+    )
 
 
 def _verdict(
@@ -175,15 +209,11 @@ def _verdict(
     """
     if not scored:
         return False, "No path is scored yet."
-    n_search, n_judging = int((~held_out).sum()), int(held_out.sum())
-    if min(n_search, n_judging) < LEAST_ITEMS:
-        return False, (
-            f"No verdict: {n_search} items that choose the best path and {n_judging} that judge it "
-            f"are too few; each needs {LEAST_ITEMS}."
-        )
+    if problem := too_few(int((~held_out).sum()), int(held_out.sum())):
+        return False, problem
     best = rows[0]
-    judged: MaximumNull = maximum_null(scored[best.layer_path][np.newaxis, held_out], seed)
-    p_held_out, p_value = float(judged.p_values[0]), best.p_value or 0.0
+    p_held_out = held_out_p_value(scored[best.layer_path][held_out], seed)
+    p_value = best.p_value or 0.0
     figures = (
         f"family-wise p = {p_value:.2g} over {len(scored)} paths, held-out p = {p_held_out:.2g}"
     )

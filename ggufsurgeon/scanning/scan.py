@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
@@ -18,16 +18,13 @@ from ggufsurgeon.scanning.answers_job import answers_job, list_questions
 from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
-from ggufsurgeon.scanning.probes.answers import (
-    PARSED_SUFFIX,
-    PARSED_UNIT,
-    AnswerProbe,
-    AnyProbe,
-    constant_score,
-)
+from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
+from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
+from ggufsurgeon.scanning.race import Race
+from ggufsurgeon.scanning.racing import RacedScan
+from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.fingerprint import ModelFingerprint
-from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.machine import this_machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
@@ -50,6 +47,8 @@ class ScanTask:
     paths: tuple[LayerPath, ...]
     only_writable: bool = False
     """Whether paths of which no file can be written are left out."""
+    race: Race | None = None
+    """How paths are left out as scores come; None to run all of them on all items."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,10 @@ class ScanSize:
     """Passes of a group along a path that are still to be run."""
     n_known: int
     """Passes whose scores the store has already."""
+    n_item_passes: int
+    """Passes of an item along a path, known or not, those of the unmodified model too."""
+    n_item_passes_of_all: int
+    """The same of a scan of all paths on all items: a race has fewer."""
     constant_score: float | None = None
     """What the best constant answer to the questions of the probe would score, where that is
     known."""
@@ -86,22 +89,44 @@ def scan(
 
     `on_size` is called before the work, `on_result` with the scores of each group along each path,
     once they are in the store. Several processes may fill one store: each takes groups that no
-    other has. Raises as `opened_store` and the jobs.
+    other has. In a race they decide together, by all scores of a round, and wait for each other.
+    Raises as `opened_store`, the jobs and `RacedScan`.
     """
     file = open_gguf(task.model)
     costs = PathCosts(file)
     known = [costs.of(path) for path in task.paths]
-    listing = list_questions if isinstance(task.probe, AnswerProbe) else list_items
-    items = runner.run(listing, task.model, task.devices, task.probe)
+    items = _items(task, runner)
     with opened_store(store) as opened:
         kept = _prepared(opened, task, file, known, items)
-        paths = _runnable(task, known)
-        groups = _Groups(kept, items, paths, LayerPath.identity(find_blocks(file).n_trunk))
-        size = groups.size(task, known)
+        base = LayerPath.identity(find_blocks(file).n_trunk)
+        plan = _plan(task, kept.scores, items, _runnable(task, known), base)
+        size = _size(task, known, items, plan)
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
-        _run(task, runner, groups, progress, on_result)
+        _run(task, runner, kept, plan, BestSoFar(base), progress, on_result)
+
+
+def _items(task: ScanTask, runner: Runner) -> ItemTable:
+    """The items of the probe. Raises UsageError for a race by answers."""
+    if not isinstance(task.probe, AnswerProbe):
+        return runner.run(list_items, task.model, task.devices, task.probe, task.race)
+    if task.race is not None:
+        raise UsageError(f"probe {task.probe.name}: a race is of probes that score tokens")
+    return runner.run(list_questions, task.model, task.devices, task.probe)
+
+
+def _plan(
+    task: ScanTask,
+    scores: ProbeScores,
+    items: ItemTable,
+    paths: Sequence[LayerPath],
+    base: LayerPath,
+) -> WholeScan | RacedScan:
+    groups = StoredGroups(scores, items.groups)
+    if task.race is None:
+        return WholeScan(groups, items, paths, base)
+    return RacedScan(groups, items, paths, base, task.race)
 
 
 def _prepared(
@@ -110,50 +135,22 @@ def _prepared(
     file: GgufFile,
     known: Sequence[ScannedPath],
     items: ItemTable,
-) -> _Kept:
+) -> KeptScores:
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
     fingerprint = ModelFingerprint.of(task.model)
     with probe_errors(task.probe.name):
-        settings = dict(task.probe.settings())
+        settings = {**task.probe.settings(), "devices": _as_settings(task.devices)}
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
     store.scans.add_model(store.model_number(fingerprint), model, known)
-    key = ProbeKey(
-        fingerprint,
-        this_machine(),
-        task.probe.name,
-        items.sha256,
-        task.probe.unit,
-        {**settings, "devices": _as_settings(task.devices)},
-    )
-    keys = [key]
-    if isinstance(task.probe, AnswerProbe):
-        name = f"{key.name}{PARSED_SUFFIX}"
-        keys.append(dataclasses.replace(key, name=name, unit=PARSED_UNIT))
-    kept = _Kept(*map(store.probe_scores, keys))
+    name = task.probe.name
+    if task.race is not None:
+        settings |= task.race.settings()
+        name = f"{name}-race"
+    key = ProbeKey(fingerprint, this_machine(), name, items.sha256, task.probe.unit, settings)
+    kept = kept_scores(store, key, has_parsed=isinstance(task.probe, AnswerProbe))
     rows = zip(items.labels, items.n_tokens, strict=True)
     kept.set_items([ScannedItem(*row) for row in rows])
     return kept
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The scores of a probe in a store, and of answers beside them which could be parsed."""
-
-    scores: ProbeScores
-    parsed: ProbeScores | None = None
-
-    def set_items(self, items: Sequence[ScannedItem]) -> None:
-        """Keep the items of a probe that is new here."""
-        for one in (self.scores, self.parsed):
-            if one is not None:
-                one.set_items(items)
-
-    def add(self, scored: Scored) -> None:
-        """Commit what a job has emitted. Scores come last: a group that has them has all."""
-        path, first = str(scored.path), scored.items.start
-        if self.parsed is not None:
-            self.parsed.add(path, first, scored.parsed)
-        self.scores.add(path, first, scored.scores)
 
 
 def _as_settings(devices: Devices) -> dict[str, Any]:
@@ -172,78 +169,50 @@ def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:
     ]
 
 
-class _Groups:
-    """The groups of items, and which paths each of them still lacks."""
-
-    def __init__(
-        self,
-        kept: _Kept,
-        items: ItemTable,
-        paths: Sequence[LayerPath],
-        identity: LayerPath,
-    ) -> None:
-        self.kept = kept
-        self.identity = identity
-        self._items = items
-        self._paths = list(dict.fromkeys([identity, *paths]))
-        self._owner = this_owner()
-
-    def size(self, task: ScanTask, known: Sequence[ScannedPath]) -> ScanSize:
-        """How much is to be done. Raises UsageError for a probe that fails."""
-        with probe_errors(task.probe.name):
-            constant = constant_score(task.probe)
-        n_in_all = len(self._paths) * len(self._items.groups)
-        n_missing = sum(len(self.missing(n)) for n in range(len(self._items.groups)))
-        return ScanSize(
-            n_paths=len(self._paths) - 1,
-            n_refused=sum(bool(path.refusal) for path in known),
-            n_not_writable=sum(bool(path.not_writable) and not path.refusal for path in known),
-            n_items=len(self._items.labels),
-            n_groups=len(self._items.groups),
-            n_passes=n_missing,
-            n_known=n_in_all - n_missing,
-            constant_score=constant,
-        )
-
-    def missing(self, group: int) -> list[LayerPath]:
-        """The paths without a score of a group. A group is committed whole."""
-        known = self.kept.scores.scored_paths(self._items.groups[group].start)
-        return [path for path in self._paths if str(path) not in known]
-
-    def work(self) -> Iterator[Work]:
-        """What nobody else works on, one group at a time; each is leased while it is out."""
-        for group, items in enumerate(self._items.groups):
-            if self.missing(group):
-                with self._leased(items.start) as is_ours:
-                    if is_ours:
-                        yield Work(group, tuple(self.missing(group)))
-
-    @contextmanager
-    def _leased(self, first_item: int) -> Iterator[bool]:
-        is_ours = self.kept.scores.claim(first_item, self._owner)
-        try:
-            yield is_ours
-        finally:
-            if is_ours:
-                self.kept.scores.release(first_item, self._owner)
+def _size(
+    task: ScanTask, known: Sequence[ScannedPath], items: ItemTable, plan: WholeScan | RacedScan
+) -> ScanSize:
+    n_paths, n_items, n_missing = len(_runnable(task, known)), len(items.labels), plan.n_missing()
+    n_of_all = (n_paths + 1) * n_items
+    with probe_errors(task.probe.name):
+        constant = constant_score(task.probe)
+    return ScanSize(
+        n_paths=n_paths,
+        n_refused=sum(bool(path.refusal) for path in known),
+        n_not_writable=sum(bool(path.not_writable) and not path.refusal for path in known),
+        n_items=n_items,
+        n_groups=len(items.groups),
+        n_passes=n_missing,
+        n_known=plan.n_passes() - n_missing,
+        n_item_passes=plan.n_item_passes() if isinstance(plan, RacedScan) else n_of_all,
+        n_item_passes_of_all=n_of_all,
+        constant_score=constant,
+    )
 
 
 def _run(
     task: ScanTask,
     runner: Runner,
-    groups: _Groups,
+    kept: KeptScores,
+    plan: WholeScan | RacedScan,
+    best: BestSoFar,
     progress: Progress,
     on_result: Callable[[Scored], object] | None,
 ) -> None:
-    best = BestSoFar(groups.identity)
-
     def take(scored: Scored) -> None:
-        groups.kept.add(scored)
+        kept.add(scored)
         best.add(scored)
         progress.advance(1, best.note)
         if on_result is not None:
             on_result(scored)
 
-    job = answers_job if isinstance(task.probe, AnswerProbe) else scan_job
-    for work in groups.work():
-        runner.run(job, task.model, task.devices, task.probe, [work], on_result=take)
+    for work in plan.work():
+        _run_job(task, runner, work, take)
+
+
+def _run_job(task: ScanTask, runner: Runner, work: Work, take: Callable[[Scored], object]) -> None:
+    over = task.model, task.devices, task.probe
+    if isinstance(task.probe, AnswerProbe):
+        runner.run(answers_job, *over, [work], on_result=take)
+    else:
+        runner.run(scan_job, *over, task.race, [work], on_result=take)

@@ -20,6 +20,8 @@ N_DRAWS = 4000
 DRAWS_AT_ONCE = 250
 LEVEL = 0.05
 """The probability of a wrong finding that verdicts allow."""
+LEAST_ITEMS = 5
+"""Items of each half that a verdict needs: they have 32 sign patterns, of which one is 3 %."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import socket
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+ENDED = "ZX"
+"""States of processes that have ended, and that their parents have not asked about yet."""
 
 
 def this_owner() -> str:
@@ -38,12 +40,13 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process was started; None when there is none."""
+    """When a process was started; None when there is none, or it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None if not _exists(pid) else "unknown"
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in ENDED else fields[18]
 
 
 def _exists(pid: int) -> bool:

@@ -75,6 +75,11 @@ class ProbeScores:
         """The unit of a score."""
         return str(self._one("SELECT unit FROM probe WHERE id = ?"))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else the scores depend on."""
+        return dict(json.loads(self._one("SELECT settings FROM probe WHERE id = ?")))
+
     def items(self) -> list[ScannedItem]:
         """The items, in order."""
         query = "SELECT label, n_tokens FROM item WHERE probe = ? ORDER BY number"

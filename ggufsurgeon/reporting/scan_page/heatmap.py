@@ -121,6 +121,8 @@ def _label(path: PathFinding) -> str:
         f"z {z_text(path.z)}",
         f"p {p_text(path.p_value)}",
     ]
+    if path.left_race:
+        figures.append(path.left_race)
     if path.not_writable:
         figures.append(f"not writable: {path.not_writable}")
     return f"{path_name(path)}: {', '.join(figures)}"

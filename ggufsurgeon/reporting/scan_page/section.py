@@ -45,6 +45,8 @@ def _counts(probe: ProbeFindings) -> str:
     n_items = len(probe.item_labels)
     states = [state_of(path) for path in probe.paths]
     parts = [counted(states.count(State.SCORED), "path") + " scored"]
+    n_left = sum(bool(path.left_race) for path in probe.paths)
+    parts += [f"{n_left:,} of them on fewer items"] if n_left else []
     parts += [
         f"{states.count(state):,} {state.value}"
         for state in (State.UNSCORED, State.MISSING)
@@ -93,10 +95,9 @@ def _ranking(probe: ProbeFindings) -> str:
     if not n_scored:
         return ""
     note = (
-        "Mean ± 2 standard errors: ● on the search items, □ on the held-out items. Grey: how far "
-        f"the best of all paths comes by luck alone in 5 % of scans, {probe.luck_z:.2f} standard "
-        "errors. z: standard errors above 0 on the search items. p: family-wise, over all items. "
-        "Weights, KV cache and blocks: what the path takes beside the model."
+        "Mean ± 2 standard errors: ● on the search items, □ on the held-out items. "
+        f"{_race_note() if probe.is_race else _luck_note(probe)} Weights, KV cache and blocks: "
+        "what the path takes beside the model."
     )
     everything = element("button", f"Show all {len(probe.paths):,} paths", type="button")
     return "".join(
@@ -106,6 +107,21 @@ def _ranking(probe: ProbeFindings) -> str:
             ranking(probe),
             element("div", everything, class_="everything"),
         ]
+    )
+
+
+def _luck_note(probe: ProbeFindings) -> str:
+    return (
+        "Grey: how far the best of all paths comes by luck alone in 5 % of scans, "
+        f"{probe.luck_z:.2f} standard errors. z: standard errors above 0 on the search items. p: "
+        "family-wise, over all items."
+    )
+
+
+def _race_note() -> str:
+    return (
+        "A race: paths without z have left it, and their means are of fewer items. z: standard "
+        "errors above 0 on all search items. The best path is judged by the held-out items alone."
     )
 
 

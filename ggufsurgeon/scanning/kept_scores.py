@@ -1,0 +1,38 @@
+"""The scores of a probe in a store, and of generated answers beside them which could be parsed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ggufsurgeon.scanning.job import Scored
+from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX, PARSED_UNIT
+from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScannedItem
+from ggufsurgeon.store.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptScores:
+    """The scores of one probe. Made by `kept_scores`."""
+
+    scores: ProbeScores
+    parsed: ProbeScores | None
+
+    def set_items(self, items: Sequence[ScannedItem]) -> None:
+        """Keep the items of a probe that is new here."""
+        for one in (self.scores, self.parsed):
+            if one is not None:
+                one.set_items(items)
+
+    def add(self, scored: Scored) -> None:
+        """Commit what a job has emitted. Scores come last: a group that has them has all."""
+        path, first = str(scored.path), scored.items.start
+        if self.parsed is not None:
+            self.parsed.add(path, first, scored.parsed)
+        self.scores.add(path, first, scored.scores)
+
+
+def kept_scores(store: Store, key: ProbeKey, *, has_parsed: bool) -> KeptScores:
+    """The scores of a probe, with a probe of its own for which answers could be parsed."""
+    parsed = dataclasses.replace(key, name=f"{key.name}{PARSED_SUFFIX}", unit=PARSED_UNIT)
+    return KeptScores(store.probe_scores(key), store.probe_scores(parsed) if has_parsed else None)

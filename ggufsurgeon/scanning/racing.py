@@ -1,0 +1,89 @@
+"""The work of a race over a store, which other processes may fill at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.scanning.job import ItemTable, Work
+from ggufsurgeon.scanning.race import Race, Round, current_round
+from ggufsurgeon.scanning.stored_groups import StoredGroups
+from ggufsurgeon.statistics.maximum import LEAST_ITEMS
+
+POLL_S = 0.5
+"""Seconds between two looks at what other processes do."""
+PATIENCE_S = 300.0
+"""Seconds without a score after which work is done twice rather than waited for: of a process on
+another host nobody knows whether it lives."""
+
+
+class RacedScan:
+    """The work of a scan that leaves paths out, round by round.
+
+    Raises UsageError for too few items: the held-out ones could not judge the winner.
+    """
+
+    def __init__(
+        self,
+        groups: StoredGroups,
+        items: ItemTable,
+        paths: Sequence[LayerPath],
+        base: LayerPath,
+        race: Race,
+    ) -> None:
+        self._groups = groups
+        self._base = base
+        self._names = {str(path): path for path in paths if path != base}
+        self._course = race.course(len(items.labels))
+        n_search = self._course.n_search
+        n_held_out = len(items.labels) - n_search
+        if min(n_search, n_held_out) < LEAST_ITEMS:
+            raise UsageError(
+                f"a race over {len(items.labels)} items: {n_search} that choose the best path and "
+                f"{n_held_out} that judge it are too few; each needs {LEAST_ITEMS}"
+            )
+
+    def n_item_passes(self) -> int:
+        """Passes of an item along a path in the whole race."""
+        return self._course.n_item_passes(len(self._names))
+
+    def n_passes(self) -> int:
+        """Passes of a group along a path in the whole race, with those that are known."""
+        return sum(self._passes_of_rounds())
+
+    def n_missing(self) -> int:
+        """Those that are still to be run."""
+        now = self._round()
+        of_later = sum(self._passes_of_rounds()[now.number + 1 :])
+        return of_later + self._groups.n_missing(self._groups.within(now.items), self._paths(now))
+
+    def work(self, patience_s: float = PATIENCE_S) -> Iterator[Work]:
+        """The groups of each round; it waits for those that other processes work on."""
+        while (now := self._round()).items:
+            yield from self._until_scored(now, patience_s)
+
+    def _until_scored(self, now: Round, patience_s: float) -> Iterator[Work]:
+        groups, paths = self._groups.within(now.items), self._paths(now)
+        n_before, since = -1, 0.0
+        while n_missing := self._groups.n_missing(groups, paths):
+            if n_missing != n_before:
+                n_before, since = n_missing, time.monotonic()
+            is_shared = time.monotonic() - since < patience_s
+            yield from self._groups.work(groups, paths, is_shared=is_shared)
+            if self._groups.n_missing(groups, paths) == n_missing:
+                time.sleep(POLL_S)
+
+    def _round(self) -> Round:
+        return current_round(
+            self._course, tuple(self._names), str(self._base), self._groups.scores()
+        )
+
+    def _paths(self, now: Round) -> list[LayerPath]:
+        return [self._base, *(self._names[name] for name in now.paths)]
+
+    def _passes_of_rounds(self) -> list[int]:
+        n_paths = self._course.n_paths_in_rounds(len(self._names))
+        pairs = zip(self._course.rounds, n_paths, strict=True)
+        return [len(self._groups.within(items)) * (n + 1) for items, n in pairs]
