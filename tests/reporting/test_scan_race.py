@@ -1,0 +1,56 @@
+"""The page and the picture of a race: no figure that a race has not, and when paths left it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from ggufsurgeon.reporting.scan_page.page import scan_page
+from ggufsurgeon.reporting.scan_picture import scan_figure, scan_picture
+from ggufsurgeon.reporting.scan_words import State, remark, state_of
+from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
+from ggufsurgeon.statistics.estimate import mean_of
+from tests.reporting.scanned import scan
+
+LEFT = "left the race after 4 of 7 search items"
+
+
+def left(path: PathFinding) -> PathFinding:
+    known = path.differences[:4]
+    search = mean_of(list(known))
+    return replace(path, differences=known, search=search, held_out=None, z=None, left_race=LEFT)
+
+
+@pytest.fixture
+def raced() -> ScanFindings:
+    """A scan of which the best four paths ended the race."""
+    findings = scan()
+    (probe,) = findings.probes
+    paths = [replace(path, p_value=None) for path in probe.paths]
+    paths = [*paths[:4], *map(left, paths[4:])]
+    told = replace(probe, paths=tuple(paths), luck_z=math.nan, is_race=True)
+    return replace(findings, probes=(told,))
+
+
+def test_the_page_of_a_race(raced: ScanFindings) -> None:
+    page = scan_page(raced, "ggufsurgeon report scan.db")
+    script = page.index("<script")
+    assert "nan" not in page[:script].lower() and '"nan"' not in page.lower()
+    assert page.count(LEFT) >= len(raced.probes[0].paths) - 4
+    assert "judged by the held-out items alone" in page and "p: family-wise" not in page
+    assert "of them on fewer items" in page
+
+
+def test_the_picture_of_a_race(raced: ScanFindings) -> None:
+    assert "nan" not in scan_picture(raced, 0, "svg").decode().lower()
+    ranking = scan_figure(raced, 0).axes[1]
+    assert all(math.isfinite(end) for end in ranking.get_xlim())
+
+
+def test_a_path_that_left_is_drawn_and_says_so(raced: ScanFindings) -> None:
+    path = raced.probes[0].paths[-1]
+    assert state_of(path) is State.SCORED and remark(path) == LEFT
