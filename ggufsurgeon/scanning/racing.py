@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import ItemTable, Work
 from ggufsurgeon.scanning.race import Race, Round, current_round
-from ggufsurgeon.scanning.stored_groups import StoredGroups
+from ggufsurgeon.scanning.stored_groups import PATIENCE_S, StoredGroups
 from ggufsurgeon.statistics.maximum import LEAST_ITEMS
-
-POLL_S = 0.5
-"""Seconds between two looks at what other processes do."""
-PATIENCE_S = 300.0
-"""Seconds without a score after which work is done twice rather than waited for: of a process on
-another host nobody knows whether it lives."""
 
 
 class RacedScan:
@@ -62,18 +55,8 @@ class RacedScan:
     def work(self, patience_s: float = PATIENCE_S) -> Iterator[Work]:
         """The groups of each round; it waits for those that other processes work on."""
         while (now := self._round()).items:
-            yield from self._until_scored(now, patience_s)
-
-    def _until_scored(self, now: Round, patience_s: float) -> Iterator[Work]:
-        groups, paths = self._groups.within(now.items), self._paths(now)
-        n_before, since = -1, 0.0
-        while n_missing := self._groups.n_missing(groups, paths):
-            if n_missing != n_before:
-                n_before, since = n_missing, time.monotonic()
-            is_shared = time.monotonic() - since < patience_s
-            yield from self._groups.work(groups, paths, is_shared=is_shared)
-            if self._groups.n_missing(groups, paths) == n_missing:
-                time.sleep(POLL_S)
+            groups = self._groups.within(now.items)
+            yield from self._groups.work(groups, self._paths(now), patience_s)
 
     def _round(self) -> Round:
         return current_round(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +10,14 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import ItemTable, Work
 from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.scan_scores import ProbeScores
+
+N_LEASED = 48
+"""Layer paths that a process takes at a time: each time costs it a pass along all blocks."""
+POLL_S = 0.5
+"""Seconds between two looks at what other processes do."""
+PATIENCE_S = 300.0
+"""Seconds without a score after which work is done twice rather than waited for: of a process on
+another host nobody knows whether it lives."""
 
 
 class StoredGroups:
@@ -37,27 +46,42 @@ class StoredGroups:
         return sum(len(self.missing(group, paths)) for group in groups)
 
     def work(
-        self, groups: Iterable[int], paths: Sequence[LayerPath], *, is_shared: bool = True
+        self,
+        groups: Sequence[int],
+        paths: Sequence[LayerPath],
+        patience_s: float = PATIENCE_S,
     ) -> Iterator[Work]:
-        """What is missing of these groups, one group at a time; each is leased while it is out.
+        """What is missing of these groups, until nothing is; each part is leased while it is out.
 
-        Groups that others work on are left out, unless told that the work is not shared.
+        Parts that other processes work on are waited for.
         """
-        for group in groups:
-            if self.missing(group, paths):
-                with self._leased(self._groups[group].start) as is_ours:
-                    missing = self.missing(group, paths)  # again: others may have added some
+        n_before, since = -1, 0.0
+        while n_missing := self.n_missing(groups, paths):
+            if n_missing != n_before:
+                n_before, since = n_missing, time.monotonic()
+            is_shared = time.monotonic() - since < patience_s
+            for group in groups:
+                yield from self._of_group(group, paths, is_shared)
+            if self.n_missing(groups, paths) == n_missing:
+                time.sleep(POLL_S)
+
+    def _of_group(self, group: int, paths: Sequence[LayerPath], is_shared: bool) -> Iterator[Work]:
+        for start in range(0, len(paths), N_LEASED):
+            part = paths[start : start + N_LEASED]
+            if self.missing(group, part):
+                with self._leased(self._groups[group].start, str(part[0])) as is_ours:
+                    missing = self.missing(group, part)  # again: others may have added some
                     if missing and (is_ours or not is_shared):
                         yield Work(group, tuple(missing))
 
     @contextmanager
-    def _leased(self, first_item: int) -> Iterator[bool]:
-        is_ours = self._scores.claim(first_item, self._owner)
+    def _leased(self, first_item: int, first_path: str) -> Iterator[bool]:
+        is_ours = self._scores.claim(first_item, first_path, self._owner)
         try:
             yield is_ours
         finally:
             if is_ours:
-                self._scores.release(first_item, self._owner)
+                self._scores.release(first_item, first_path, self._owner)
 
 
 class WholeScan:
@@ -79,5 +103,5 @@ class WholeScan:
         return self._groups.n_missing(self._numbers, self._paths)
 
     def work(self) -> Iterator[Work]:
-        """What nobody else works on."""
+        """What is missing."""
         return self._groups.work(self._numbers, self._paths)

@@ -16,6 +16,8 @@ from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.lease_owner import is_alive
 from ggufsurgeon.store.machine import Machine
 
+_LEASE = "probe = ? AND first_item = ? AND first_path = ?"
+
 
 class ScannedModel(NamedTuple):
     """What reports tell of a model."""
@@ -116,23 +118,23 @@ class ProbeScores:
         with database_errors(self._path), transaction(self._database):
             self._database.executemany("INSERT OR IGNORE INTO item_score VALUES (?,?,?,?)", rows)
 
-    def claim(self, first_item: int, owner: str) -> bool:
-        """Take the lease of a group of items, unless a process that lives has it."""
-        key = (self._number, first_item)
+    def claim(self, first_item: int, first_path: str, owner: str) -> bool:
+        """Take the lease of a group of items and some paths, unless a process that lives has it."""
+        key = (self._number, first_item, first_path)
         with database_errors(self._path), transaction(self._database):
             found = self._database.execute(
-                "SELECT owner FROM lease WHERE probe = ? AND first_item = ?", key
+                f"SELECT owner FROM lease WHERE {_LEASE}", key
             ).fetchone()
             if found is not None and found[0] != owner and is_alive(found[0]):
                 return False
-            self._database.execute("INSERT OR REPLACE INTO lease VALUES (?,?,?)", (*key, owner))
+            self._database.execute("INSERT OR REPLACE INTO lease VALUES (?,?,?,?)", (*key, owner))
         return True
 
-    def release(self, first_item: int, owner: str) -> None:
+    def release(self, first_item: int, first_path: str, owner: str) -> None:
         """Give a lease back."""
-        query = "DELETE FROM lease WHERE probe = ? AND first_item = ? AND owner = ?"
+        query = f"DELETE FROM lease WHERE {_LEASE} AND owner = ?"
         with database_errors(self._path), transaction(self._database):
-            self._database.execute(query, (self._number, first_item, owner))
+            self._database.execute(query, (self._number, first_item, first_path, owner))
 
     def _one(self, query: str) -> Any:
         return self._all(query)[0][0]

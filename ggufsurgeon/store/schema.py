@@ -93,8 +93,9 @@ TABLES = (
     """CREATE TABLE lease (
     probe INTEGER NOT NULL REFERENCES probe (id),
     first_item INTEGER NOT NULL, -- of the group of items that a process works on
+    first_path TEXT NOT NULL,    -- of the layer paths along which it does
     owner TEXT NOT NULL,         -- JSON: host, process id and its start, as long as it lives
-    PRIMARY KEY (probe, first_item)
+    PRIMARY KEY (probe, first_item, first_path)
 )""",
 )
 TABLES_OF_VERSION_1 = TABLES[:5]

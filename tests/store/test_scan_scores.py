@@ -88,7 +88,7 @@ def test_settings_that_json_cannot_express(tmp_path: Path) -> None:
 
 
 def claims(probe: ProbeScores, owner: str) -> bool:
-    return probe.claim(0, owner)
+    return probe.claim(0, "0..4", owner)
 
 
 def test_a_lease_is_of_one_process_until_it_dies(tmp_path: Path) -> None:
@@ -100,12 +100,13 @@ def test_a_lease_is_of_one_process_until_it_dies(tmp_path: Path) -> None:
         probe = store.probe_scores(PROBE)
         assert claims(probe, other) and claims(probe, other)
         assert not claims(probe, this_owner())
-        assert probe.claim(5, this_owner()), "another group is free"
+        assert probe.claim(5, "0..4", this_owner()), "another group is free"
+        assert probe.claim(0, "0..3", this_owner()), "and other paths are"
         sleeper.kill()
         sleeper.communicate()
         assert claims(probe, this_owner())
-        probe.release(0, other)  # not its own any more
-        probe.release(0, this_owner())
+        probe.release(0, "0..4", other)  # not its own any more
+        probe.release(0, "0..4", this_owner())
         assert claims(probe, this_owner())
 
 
