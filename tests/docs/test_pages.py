@@ -29,6 +29,8 @@ COMMANDS = (
     "chat",
     "serve",
     "choose",
+    "scan",
+    "report",
 )
 
 
