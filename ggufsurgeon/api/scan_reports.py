@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ def scan_findings(
     """The findings of each model that was scanned into a store.
 
     A share `held_out` of the items, drawn by `seed`, does not choose the best path, but judges it.
-    A race has a share and a seed of its own, which were fixed before it.
+    A race has a share and a seed of its own, which were fixed before it. Scans by probes of one
+    name, with other items or settings, are told apart by a number: `arithmetic`, `arithmetic 2`.
     Raises UsageError for a file that is not there, RefusedError for one that is no store.
     """
     from ggufsurgeon.store.store import opened_store
@@ -42,9 +44,8 @@ def scanned_path(
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
     `probe` names the probe, which may be left out where there is one alone, those of parsed answers
-    aside. Raises RefusedError
-    when the verdict on the best is noise and no rank is given, UsageError where the store has no
-    such scan or rank, and as `scan_findings`.
+    aside. Raises RefusedError when the verdict on the best is noise and no rank is given,
+    UsageError where the store has no such scan or rank, and as `scan_findings`.
     """
     file = open_gguf(model)
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
@@ -69,7 +70,7 @@ def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
     from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
 
     if probe is None:
-        return not found.probe.endswith(PARSED_SUFFIX)
+        return PARSED_SUFFIX not in found.probe
     return found.probe == probe
 
 
@@ -83,9 +84,13 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     paths = scans.paths(number)
     split = Split(held_out, seed)
     probes = []
+    counts: Counter[str] = Counter()
     for probe in scans.probes(number):
+        counts[probe.name] += 1
+        nth = counts[probe.name]
+        name = probe.name if nth == 1 else f"{probe.name} {nth}"
         labels = [item.label for item in probe.items()]
-        data = ProbeData(probe.name, probe.unit, labels, probe.scores())
+        data = ProbeData(name, probe.unit, labels, probe.scores())
         race = Race.of_settings(probe.settings)
         if race is None:
             probes.append(judge(data, paths, model.n_blocks, split))

@@ -126,6 +126,8 @@ def _paths(
         raise UsageError("--times is of windows that are repeated: --drop excludes it")
     named = [gs.LayerPath(path) for path in layers or ()]
     if named and windows is None and not drop:
+        if times is not None:
+            raise UsageError("--times is of windows: with --layers, it requires --windows")
         return named
     within = WindowRange() if windows is None else parse_window_range(windows)
     if drop:
@@ -173,13 +175,18 @@ def _scan(
         )
 
 
+def _counted(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def _size_printer(name: str) -> Callable[[ScanSize], None]:
     """What prints, before the work, how much of it there is."""
 
     def show(size: ScanSize) -> None:
         print_note(
-            f"{name}: {size.n_items} items along {size.n_paths} layer paths and the unmodified "
-            f"model: {size.n_passes} passes of {size.n_groups} groups of items"
+            f"{name}: {size.n_items} items in {_counted(size.n_groups, 'group')} along "
+            f"{_counted(size.n_paths, 'layer path')} and the unmodified model: "
+            f"{_counted(size.n_passes, 'pass', 'passes')} of a group"
             + (f", {size.n_known} known" if size.n_known else "")
         )
         if size.constant_score is not None:

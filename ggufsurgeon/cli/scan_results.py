@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.estimate import Estimate
 
 MARKS = (
-    "# better than luck reaches, + by 2 errors, . within 2, - worse by 2 errors, = than luck",
+    "# above what luck reaches, + above 2 errors, . within 2, - below 2 errors, = below luck's",
     "x no score, ~ left a race, blank not asked for; a row for each I, a column for each J from 1",
 )
 WIDEST_MAP = 100
@@ -40,6 +40,8 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None
     shown = scored[:n_rows] + scored[max(n_rows, len(scored) - 3) :]
     print_table(title, COLUMNS, [_row(path) for path in shown])
     _print_map(probe, found.n_blocks)
+    if any(path.not_writable for path in shown):
+        print_text("* runs without a file; none can be written")
     for left, n in _counted([path.left_race for path in probe.paths]):
         print_text(f"{n} paths: {left}")
     for problem, n in _counted([path.problem for path in probe.paths])[:5]:
@@ -62,7 +64,7 @@ def _items(probe: ProbeFindings) -> str:
 def _row(path: PathFinding) -> tuple[str, ...]:
     cost = path.cost
     return (
-        path.layer_path,
+        f"{path.layer_path} *" if path.not_writable else path.layer_path,
         _text(path.search),
         _text(path.held_out),
         "-" if path.z is None else f"{path.z:+.2f}",
@@ -96,10 +98,10 @@ def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
     if len(windows) < n_blocks or n_blocks > WIDEST_MAP:
         return
     rows = [[" "] * n_blocks for _ in range(n_blocks)]
-    for path in windows:
+    for path in reversed(windows):  # of a window that ran two and three times, the better shows
         if path.first is not None and path.end is not None:
             rows[path.first][path.end - 1] = _mark(path, probe.luck_z)
-    print_text("Windows I:J, run twice:\n" + "\n".join(MARKS))
+    print_text("Windows I:J that are repeated:\n" + "\n".join(MARKS))
     for first, row in enumerate(rows):
         print_text(f"{first:4} {''.join(row)}".rstrip())
     print_text("")

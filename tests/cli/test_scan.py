@@ -27,7 +27,8 @@ SCAN = ("--store", "scan.db", "--arithmetic", "16", *WINDOWS, "--threads", "1")
 def scanned(stories: Path, surgeon: Run) -> Run:
     done = surgeon("scan", stories, *SCAN)
     assert done.returncode == 0, done.stderr
-    assert "16 items along 7 layer paths and the unmodified model: 8 passes" in done.stderr
+    assert "16 items in 1 group along 7 layer paths and the unmodified model" in done.stderr
+    assert "8 passes of a group" in done.stderr
     assert "ggufsurgeon report scan.db" in done.stderr and done.stdout == ""
     return surgeon
 
@@ -114,6 +115,7 @@ def test_a_scan_of_another_model(scanned: Run, tmp_path: Path, stories: Path) ->
         (("--arithmetic", "8", "--windows", "0..9"), 2, "the model has blocks 0 to 4"),
         (("--arithmetic", "8", "--windows", "x"), 2, "expected FIRST..LAST"),
         (("--arithmetic", "8", "--drop", "--times", "3"), 2, "--drop excludes it"),
+        (("--arithmetic", "8", "--layers", "0..4,4", "--times", "3"), 2, "requires --windows"),
         (("--arithmetic", "8", "--layers", "0..9"), 2, "there is no block 5"),
         (("--text", "none.txt"), 2, "none.txt"),
         (("--choices", "none.jsonl"), 2, "none.jsonl"),

@@ -1,4 +1,4 @@
-"""The page of a scan: a section for each probe, how to read it, and how the scan was run."""
+"""The page of a scan: a section for each probe, how to read it, and how the page was made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOW_TO_READ = (
 
 
 def scan_page(findings: ScanFindings, command: str) -> str:
-    """One HTML file that loads nothing from anywhere; `command` is how the scan was run.
+    """One HTML file that loads nothing from anywhere; `command` is how the page is made.
 
     The same text for the same arguments. It can be encoded in UTF-8, whatever the names hold.
     """
@@ -100,6 +100,6 @@ def _footer(command: str) -> str:
         "footer",
         element("h2", "How to read this page"),
         *paragraphs,
-        element("h2", "How the scan was run"),
+        element("h2", "How this page was made"),
         run,
     )
