@@ -77,8 +77,8 @@ def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
 def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:
     from ggufsurgeon.scanning.findings import ScanFindings
     from ggufsurgeon.scanning.judging import ProbeData, Split, judge
-    from ggufsurgeon.scanning.race import Race
-    from ggufsurgeon.scanning.race_judging import judge_race
+    from ggufsurgeon.scanning.racing.judging import judge_race
+    from ggufsurgeon.scanning.racing.race import Race
 
     model = scans.models()[number]
     paths = scans.paths(number)

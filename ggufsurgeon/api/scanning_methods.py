@@ -14,7 +14,7 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
-    from ggufsurgeon.scanning.race import Race
+    from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
 

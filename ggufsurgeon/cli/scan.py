@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
-    from ggufsurgeon.scanning.race import Race
+    from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
 PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
@@ -139,7 +139,7 @@ def _paths(
 
 def _race(is_asked: bool, held_out: float | None, seed: int | None) -> Race | None:
     """The race that the options ask for."""
-    from ggufsurgeon.scanning.race import Race
+    from ggufsurgeon.scanning.racing.race import Race
 
     if not is_asked:
         for name, value in {"--held-out": held_out, "--race-seed": seed}.items():

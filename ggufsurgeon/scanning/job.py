@@ -20,7 +20,7 @@ from ggufsurgeon.llama_perplexity.softmax import losses_of
 from ggufsurgeon.routing.router import Decoded, Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
 from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256, probe_errors
-from ggufsurgeon.scanning.race import Race
+from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.workers.session import Reporter, Session
 

@@ -21,8 +21,8 @@ from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_j
 from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
-from ggufsurgeon.scanning.race import Race
-from ggufsurgeon.scanning.racing import RacedScan
+from ggufsurgeon.scanning.racing.race import Race
+from ggufsurgeon.scanning.racing.work import RacedScan
 from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.machine import this_machine

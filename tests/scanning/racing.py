@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.race import Course, Race, current_round
+from ggufsurgeon.scanning.racing.race import Course, Race, current_round
 from ggufsurgeon.scanning.windows import WindowRange, repeats
 
 Scores = dict[str, dict[int, float]]

@@ -14,11 +14,11 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.findings import ProbeFindings
 from ggufsurgeon.scanning.judging import ProbeData
-from ggufsurgeon.scanning.race import LEAST_ITEMS_OF_Z, Race, current_round, strengths
-from ggufsurgeon.scanning.race_judging import judge_race
+from ggufsurgeon.scanning.racing.judging import judge_race
+from ggufsurgeon.scanning.racing.race import LEAST_ITEMS_OF_Z, Race, current_round, strengths
 from ggufsurgeon.statistics.maximum import held_out_items
 from ggufsurgeon.store.scan_scores import ScannedPath
-from tests.scanning.racing import (
+from tests.scanning.racing.work import (
     Scores,
     default_course,
     overlapping,

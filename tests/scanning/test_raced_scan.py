@@ -25,7 +25,7 @@ from ggufsurgeon.scanning.job import Scored
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 from ggufsurgeon.scanning.probes.choices import ChoicesProbe
 from ggufsurgeon.scanning.probes.probe import Probe
-from ggufsurgeon.scanning.race import Race
+from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.scan import ScanSize
 from ggufsurgeon.scanning.windows import WindowRange, repeats
 from tests.conftest import ROOT, Run

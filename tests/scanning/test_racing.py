@@ -17,13 +17,13 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.groups import make_groups
 from ggufsurgeon.scanning.job import ItemTable
-from ggufsurgeon.scanning.race import Race
-from ggufsurgeon.scanning.racing import RacedScan
+from ggufsurgeon.scanning.racing.race import Race
+from ggufsurgeon.scanning.racing.work import RacedScan
 from ggufsurgeon.scanning.stored_groups import N_LEASED, StoredGroups
 from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores
 from ggufsurgeon.store.store import opened_store
-from tests.scanning.racing import Scores, overlapping, run_race
+from tests.scanning.racing.work import Scores, overlapping, run_race
 from tests.scanning.test_groups import made
 from tests.store.adding import KEY
 

@@ -23,7 +23,7 @@ from ggufsurgeon.scanning.judging import (
     problem_of,
     too_few,
 )
-from ggufsurgeon.scanning.race import Course, Race
+from ggufsurgeon.scanning.racing.race import Course, Race
 from ggufsurgeon.statistics.maximum import LEVEL, studentised
 from ggufsurgeon.store.scan_scores import ScannedPath
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import ItemTable, Work
-from ggufsurgeon.scanning.race import Race, Round, current_round
+from ggufsurgeon.scanning.racing.race import Race, Round, current_round
 from ggufsurgeon.scanning.stored_groups import PATIENCE_S, StoredGroups
 from ggufsurgeon.statistics.maximum import LEAST_ITEMS
 
