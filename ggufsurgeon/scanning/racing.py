@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -59,7 +59,7 @@ class RacedScan:
         of_later = sum(self._passes_of_rounds()[now.number + 1 :])
         return of_later + self._groups.n_missing(self._groups.within(now.items), self._paths(now))
 
-    def work(self, patience_s: float = PATIENCE_S) -> Iterator[Work]:
+    def work(self, patience_s: float = PATIENCE_S) -> Generator[Work, None, None]:
         """The groups of each round; it waits for those that other processes work on."""
         while (now := self._round()).items:
             yield from self._until_scored(now, patience_s)
