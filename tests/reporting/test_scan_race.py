@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture import scan_figure, scan_picture
 from ggufsurgeon.reporting.scan_words import State, remark, state_of
+from ggufsurgeon.reporting.spans import luck_reach
 from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
 from ggufsurgeon.statistics.estimate import mean_of
 from tests.reporting.scanned import scan
@@ -47,6 +48,8 @@ def test_the_page_of_a_race(raced: ScanFindings) -> None:
 
 def test_the_picture_of_a_race(raced: ScanFindings) -> None:
     assert "nan" not in scan_picture(raced, 0, "svg").decode().lower()
+    path = raced.probes[0].paths[0]
+    assert luck_reach(path, math.nan) == 0.0
     ranking = scan_figure(raced, 0).axes[1]
     assert all(math.isfinite(end) for end in ranking.get_xlim())
 

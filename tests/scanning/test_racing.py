@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -56,9 +56,7 @@ def opened(store: Path) -> Iterator[ProbeScores]:
 def run(store: Path, patience_s: float = 300, n_groups: int = 10_000) -> None:
     """Do the work of a race, or of its first groups."""
     groups = item_table().groups
-    with opened(store) as scores, ExitStack() as stack:
-        work = raced_scan(scores).work(patience_s)
-        stack.callback(work.close)  # type: ignore[attr-defined]
+    with opened(store) as scores, closing(raced_scan(scores).work(patience_s)) as work:
         for _, one in zip(range(n_groups), work, strict=False):
             items = groups[one.group]
             for path in one.paths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -52,7 +52,7 @@ class RacedScan:
         of_later = sum(self._passes_of_rounds()[now.number + 1 :])
         return of_later + self._groups.n_missing(self._groups.within(now.items), self._paths(now))
 
-    def work(self, patience_s: float = PATIENCE_S) -> Iterator[Work]:
+    def work(self, patience_s: float = PATIENCE_S) -> Generator[Work, None, None]:
         """The groups of each round; it waits for those that other processes work on."""
         while (now := self._round()).items:
             groups = self._groups.within(now.items)
