@@ -18,7 +18,7 @@ from ggufsurgeon.scanning.racing.judging import judge_race
 from ggufsurgeon.scanning.racing.race import LEAST_ITEMS_OF_Z, Race, current_round, strengths
 from ggufsurgeon.statistics.maximum import held_out_items
 from ggufsurgeon.store.scan_scores import ScannedPath
-from tests.scanning.racing.work import (
+from tests.scanning.racing import (
     Scores,
     default_course,
     overlapping,

@@ -23,7 +23,7 @@ from ggufsurgeon.scanning.stored_groups import N_LEASED, StoredGroups
 from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores
 from ggufsurgeon.store.store import opened_store
-from tests.scanning.racing.work import Scores, overlapping, run_race
+from tests.scanning.racing import Scores, overlapping, run_race
 from tests.scanning.test_groups import made
 from tests.store.adding import KEY
 
