@@ -25,6 +25,18 @@ def scan_findings(
     A race has a share and a seed of its own, which were fixed before it. Scans by probes of one
     name, with other items or settings, are told apart by a number: `arithmetic`, `arithmetic 2`.
     Raises UsageError for a file that is not there, RefusedError for one that is no store.
+
+    >>> import tempfile
+    >>> import ggufsurgeon as gs
+    >>> from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     gs.load("fixtures/stories260K.gguf") as model,
+    ... ):
+    ...     model.scan(f"{folder}/scan.db", ArithmeticProbe(12), [gs.drop("0:1")])
+    ...     (found,) = gs.scan_findings(f"{folder}/scan.db")
+    >>> found.model, found.probes[0].probe, found.probes[0].is_better
+    ('stories260K.gguf', 'arithmetic', False)
     """
     from ggufsurgeon.store.store import opened_store
 

@@ -24,6 +24,7 @@ WINDOW = ("--window", "1:3")
 TEXT = ("--text", "prose.txt", "--ctx", "64", "--chunks", "4")
 SHORT = ("--ctx", "16", "--chunks", "2")
 TASKS = ("--tasks", "choices.jsonl", "--limit", "2")
+SCAN = ("--arithmetic", "12", "--layers", "0..2")
 CASES: dict[str, tuple[str, ...]] = {
     "inspect": ("inspect", "tiny.gguf"),
     "plan": ("plan", "model.gguf", *WINDOW, "-ts", "1,1", "--memory", "1GB,3GB"),
@@ -35,8 +36,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "perplexity_window": ("perplexity", "model.gguf", *TEXT, *WINDOW, "--base-layers", "0..4"),
     "choose": ("choose", "model.gguf", *TASKS),
     "choose_window": ("choose", "model.gguf", *TASKS, *WINDOW, "--details"),
+    "scan": ("scan", "model.gguf", *SCAN, "--store", "new.db", "--quiet"),
+    "report": ("report", "scan.db"),
 }
-NEEDS_LLAMA = {"verify", "generate", "perplexity", "choose"}
+NEEDS_LLAMA = {"verify", "generate", "perplexity", "choose", "scan", "report"}
 VARYING = {
     *("seconds", "seconds_to_first", "tokens_per_second"),
     *("description", "n_bytes_memory", "n_bytes_compute", "detail"),
@@ -81,9 +84,15 @@ def test_json(case: str, stories: Path, tmp_path: Path, surgeon: Run) -> None:
     (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
     if command == "verify":
         assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
+    if command == "report":
+        assert surgeon("scan", "model.gguf", *SCAN, "--store", "scan.db").returncode == 0
     done = surgeon(*CASES[case], "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    found = normalised(json.loads(done.stdout))
+    if command == "scan":  # a line for each path
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+    else:
+        told = json.loads(done.stdout)
+    found = normalised(told)
     kept = GOLDEN / f"{case}.json"
     if "WRITE_GOLDEN" in os.environ:
         kept.write_text(json.dumps(found, indent=1) + "\n")

@@ -206,7 +206,8 @@ def test_the_same_labels_in_other_tokens_are_another_probe(stories: Path, tmp_pa
     for fault in ("", "sat"):
         scan(stories, tmp_path / "scan.db", Words(fault=fault), [])
     (found,) = gs.scan_findings(tmp_path / "scan.db")
-    assert [one.probe for one in found.probes] == ["words", "words parsed"] * 2
+    names = ["words", "words parsed", "words 2", "words parsed 2"]
+    assert [one.probe for one in found.probes] == names
     assert found.probes[0].item_labels == found.probes[2].item_labels
     assert found.probes[0].item_bases != found.probes[2].item_bases
 

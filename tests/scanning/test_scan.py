@@ -128,7 +128,7 @@ def test_probes_share_a_store(store: Path, stories: Path) -> None:
         model.scan(store, ArithmeticProbe(12), PATHS)
         model.scan(store, TextProbe(TEXT, 32, 11), PATHS)
     (found,) = gs.scan_findings(store)
-    assert [probe.probe for probe in found.probes] == ["text", "arithmetic", "text"]
+    assert [probe.probe for probe in found.probes] == ["text", "arithmetic", "text 2"]
     assert (found.model, found.architecture, found.n_blocks) == ("stories260K.gguf", "llama", 5)
     for probe in found.probes:
         assert [path.kind for path in probe.paths].count("window") == len(
