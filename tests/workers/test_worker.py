@@ -112,8 +112,8 @@ def test_every_class_of_error_comes_back() -> None:
     assert len(ERRORS) == 10
     with Worker() as worker:
         for kind in ERRORS:
-            is_of_file = issubclass(kind, MalformedFileError)
-            error = kind("wrong", "bad", hint="do") if is_of_file else kind("wrong")
+            arguments = ("wrong", "bad") if issubclass(kind, MalformedFileError) else ("wrong",)
+            error = kind(*arguments, hint="do")
             assert type(pickle.loads(pickle.dumps(error))) is kind
             with pytest.raises(kind, match="wrong") as caught:
                 worker.run(fail, error)
