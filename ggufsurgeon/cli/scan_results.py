@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def _path_as_json(path: PathFinding) -> dict[str, Any]:
         "layer_path": path.layer_path,
         "kind": path.kind,
         "window": None if path.first is None else [path.first, path.end],
-        "search": _estimate_as_json(path.search),
-        "held_out": _estimate_as_json(path.held_out),
+        "search": estimate_as_json(path.search) if path.search else None,
+        "held_out": estimate_as_json(path.held_out) if path.held_out else None,
         "z": path.z,
         "p_value": path.p_value,
         "problem": path.problem,
@@ -157,10 +158,6 @@ def _path_as_json(path: PathFinding) -> dict[str, Any]:
         "n_bytes_weights": path.cost.n_bytes_weights if path.cost else None,
         "n_bytes_kv": path.cost.n_bytes_kv if path.cost else None,
     }
-
-
-def _estimate_as_json(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return None if estimate is None else {"value": estimate.value, "error": estimate.error}
 
 
 def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:

@@ -87,27 +87,28 @@ def comparison_as_json(found: Comparison) -> Json:
     return {
         "n_scored": found.n_scored,
         "n_chunks": found.n_chunks,
-        "perplexity": _estimate_as_json(found.perplexity),
-        "base_perplexity": _estimate_as_json(found.base_perplexity),
+        "perplexity": estimate_as_json(found.perplexity),
+        "base_perplexity": estimate_as_json(found.base_perplexity),
         "correlation": found.correlation,
-        "ln_ratio": _estimate_as_json(found.ln_ratio),
+        "ln_ratio": estimate_as_json(found.ln_ratio),
         "ln_ratio_error_over_chunks": found.ln_ratio_error_over_chunks,
-        "ratio": _estimate_as_json(found.ratio),
-        "difference": _estimate_as_json(found.difference),
+        "ratio": estimate_as_json(found.ratio),
+        "difference": estimate_as_json(found.difference),
         "kl": _spread_as_json(found.kl),
         "delta_p": _spread_as_json(found.delta_p),
-        "rms_delta_p": _estimate_as_json(found.rms_delta_p),
-        "same_top": _estimate_as_json(found.same_top),
+        "rms_delta_p": estimate_as_json(found.rms_delta_p),
+        "same_top": estimate_as_json(found.same_top),
     }
 
 
-def _estimate_as_json(estimate: Estimate) -> Json:
+def estimate_as_json(estimate: Estimate) -> Json:
+    """An estimate with its standard error."""
     return {"value": estimate.value, "error": estimate.error}
 
 
 def _spread_as_json(spread: Spread) -> Json:
     return {
-        "mean": _estimate_as_json(spread.mean),
+        "mean": estimate_as_json(spread.mean),
         "maximum": spread.maximum,
         "percentiles": dict(spread.percentiles),
         "minimum": spread.minimum,

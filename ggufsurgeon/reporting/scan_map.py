@@ -18,7 +18,6 @@ from ggufsurgeon.reporting.lettering import MINUS
 from ggufsurgeon.reporting.panel import write_heading
 from ggufsurgeon.reporting.scan_words import (
     HEADINGS,
-    SIGNIFICANT,
     State,
     has_map,
     is_significant,
@@ -26,6 +25,7 @@ from ggufsurgeon.reporting.scan_words import (
 )
 from ggufsurgeon.reporting.style import BETTER, INK, QUIET, WORSE
 from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.statistics.maximum import LEVEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,5 +167,5 @@ MARKS: Final = (
     Mark("not scanned", _missing, ".", 0.25, QUIET),
     Mark("no score", _unscored, "x", 0.6, INK),
     Mark("not writable", _not_writable, (2, 2, -45), 1.0, INK),
-    Mark(f"p below {SIGNIFICANT}", _sure, "o", 0.35, "white"),
+    Mark(f"p below {LEVEL}", _sure, "o", 0.35, "white"),
 )

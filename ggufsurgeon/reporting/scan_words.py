@@ -10,12 +10,10 @@ from typing import Final
 from ggufsurgeon.reporting.lettering import MINUS, with_error
 from ggufsurgeon.scanning.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
+from ggufsurgeon.statistics.maximum import LEVEL
 
 NONE: Final = "\N{EN DASH}"
 """In place of a figure that there is none of."""
-SIGNIFICANT: Final = 0.05
-"""Family-wise p-value below which a path is marked."""
-
 HEADINGS: Final = {"window": "Windows that run twice or more", "drop": "Windows that are dropped"}
 """Headings of the maps, by kind of path."""
 
@@ -55,7 +53,7 @@ def has_map(paths: Sequence[PathFinding], kind: str) -> bool:
 
 def is_significant(path: PathFinding) -> bool:
     """Whether a path is better than luck alone explains."""
-    return path.p_value is not None and path.p_value < SIGNIFICANT
+    return path.p_value is not None and path.p_value < LEVEL
 
 
 def path_name(path: PathFinding) -> str:

@@ -14,6 +14,7 @@ class BestSoFar:
         self._identity = identity
         self._bases: dict[int, float] = {}
         self._differences: dict[LayerPath, list[float]] = {}
+        self._sums: dict[LayerPath, float] = {}
         self.note = ""
         """The best path by its mean difference from the unmodified model, with its error."""
 
@@ -25,11 +26,12 @@ class BestSoFar:
             return
         known = [score - self._bases[item] for item, score in pairs if item in self._bases]
         self._differences.setdefault(scored.path, []).extend(known)
+        self._sums[scored.path] = self._sums.get(scored.path, 0.0) + sum(known)
         most = max(map(len, self._differences.values()))
-        complete = {path: all_ for path, all_ in self._differences.items() if len(all_) == most}
-        if most == 0 or not complete:
+        if most == 0:
             return
-        path = max(complete, key=lambda one: sum(complete[one]))
-        estimate = mean_of(complete[path])
+        complete = (path for path, all_ in self._differences.items() if len(all_) == most)
+        path = max(complete, key=self._sums.__getitem__)
+        estimate = mean_of(self._differences[path])
         error = "" if estimate.error is None else f" ± {estimate.error:.2g}"
         self.note = f"best {path}: {estimate.value:+.3g}{error}"

@@ -10,11 +10,12 @@ from functools import partial
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from ggufsurgeon.container.layout import pad
 from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.threads import default_threads
 
-CONTEXT_STEP = 256
+CONTEXT_PADDING = 256
 """llama.cpp rounds contexts up to a multiple of it (src/llama-context.cpp, `GGML_PAD`)."""
 DEFAULT_N_CTX = 512
 """That of `Llama`."""
@@ -36,7 +37,7 @@ def llama_over(model: Model, *, n_ctx: int = DEFAULT_N_CTX, **options: Any) -> A
     llama = CountingLlama.__new__(CountingLlama)
     constructor = _with_classes_for(model, CountingLlama.__init__)
     # Llama makes its arrays of the size that is asked for, and then fills that of llama.cpp.
-    padded = -(-(n_ctx or model.n_ctx_train) // CONTEXT_STEP) * CONTEXT_STEP
+    padded = pad(n_ctx or model.n_ctx_train, CONTEXT_PADDING)
     constructor(llama, str(model.path), **{"verbose": False, "n_ctx": padded, **threads, **options})
     return llama
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ggufsurgeon.reporting.diverging import CLIP_PERCENT, N_STEPS, DivergingScale
 from ggufsurgeon.reporting.lettering import MINUS, counted
 from ggufsurgeon.reporting.scan_page.markup import element, escape
-from ggufsurgeon.reporting.scan_words import SIGNIFICANT
+from ggufsurgeon.statistics.maximum import LEVEL
 
 PATTERNS = """
 <svg width="0" height="0" class="defs" aria-hidden="true"><defs>
@@ -66,7 +66,7 @@ def _patterns() -> str:
         ("missing", "not scanned"),
         ("unscored", "no score: refused, or not numbers"),
         ("not-writable", "can be run, but not written to a file"),
-        ("sure", f"p below {SIGNIFICANT}"),
+        ("sure", f"p below {LEVEL}"),
     ]
     items = [element("li", _swatch(name), escape(words)) for name, words in entries]
     return element("ul", *items)
