@@ -24,6 +24,8 @@ def scan_findings(
     A share `held_out` of the items, drawn by `seed`, does not choose the best path, but judges it.
     A race has a share and a seed of its own, which were fixed before it. Scans by probes of one
     name, with other items or settings, are told apart by a number: `arithmetic`, `arithmetic 2`.
+    Where several probes, other than races, have scored the same paths, a last one named `joint`
+    ranks them by all: `joint_findings` says how; of probes of one name the first counts there.
     Raises UsageError for a file that is not there, RefusedError for one that is no store.
 
     >>> import tempfile
@@ -55,9 +57,10 @@ def scanned_path(
 ) -> LayerPath:
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
-    `probe` names the probe, which may be left out where there is one alone, those of parsed answers
-    aside. Raises RefusedError when the verdict on the best is noise and no rank is given,
-    UsageError where the store has no such scan or rank, and as `scan_findings`.
+    `probe` names the probe, or is `joint` for all together; it may be left out where there is one
+    alone, those of parsed answers aside. Raises RefusedError when the verdict on the best is noise
+    and no rank is given, UsageError where the store has no such scan or rank, and as
+    `scan_findings`.
     """
     file = open_gguf(model)
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
@@ -82,20 +85,23 @@ def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
     from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
 
     if probe is None:
-        return PARSED_SUFFIX not in found.probe
+        return PARSED_SUFFIX not in found.probe and not found.is_joint
     return found.probe == probe
 
 
 def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:
     from ggufsurgeon.scanning.findings import ScanFindings
+    from ggufsurgeon.scanning.joint import joint_findings
     from ggufsurgeon.scanning.judging import ProbeData, Split, judge
+    from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
     from ggufsurgeon.scanning.racing.judging import judge_race
     from ggufsurgeon.scanning.racing.race import Race
 
     model = scans.models()[number]
     paths = scans.paths(number)
     split = Split(held_out, seed)
-    probes = []
+    probes: list[ProbeFindings] = []
+    joined: list[ProbeFindings] = []
     counts: Counter[str] = Counter()
     for probe in scans.probes(number):
         counts[probe.name] += 1
@@ -106,8 +112,13 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
         race = Race.of_settings(probe.settings)
         if race is None:
             probes.append(judge(data, paths, model.n_blocks, split))
+            if nth == 1 and PARSED_SUFFIX not in name:
+                joined.append(probes[-1])
         else:
             probes.append(judge_race(data, paths, model.n_blocks, race))
+    joint = joint_findings(joined, seed)
+    if joint is not None:
+        probes.append(joint)
     return ScanFindings(
         model.file_name,
         scans.fingerprint(number).header_sha256,

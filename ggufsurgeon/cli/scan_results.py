@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
+from ggufsurgeon.reporting.scan_words import joint_note
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
@@ -38,6 +39,8 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None
         f"{found.model}, probe {probe.probe}: {len(scored)} of {len(probe.paths)} paths scored on "
         f"{_items(probe)}; differences from the unmodified model in {probe.unit}"
     )
+    if probe.is_joint:
+        title = f"{found.model}, {len(scored)} paths by all probes: {joint_note(probe)}"
     shown = scored[:n_rows] + scored[max(n_rows, len(scored) - 3) :]
     print_table(title, COLUMNS, [_row(path) for path in shown])
     _print_map(probe, found.n_blocks)
@@ -133,6 +136,7 @@ def findings_as_json(found: ScanFindings) -> dict[str, Any]:
                 "n_items": len(probe.item_labels),
                 "n_held_out": sum(probe.is_held_out),
                 "is_race": probe.is_race,
+                "is_joint": probe.is_joint,
                 "luck_z": probe.luck_z,
                 "is_better": probe.is_better,
                 "verdict": probe.verdict,
@@ -164,6 +168,8 @@ def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:
     """A row for each item along each scored path, for tables of others."""
     for found in all_findings:
         for probe in found.probes:
+            if probe.is_joint:  # its differences are not of items
+                continue
             items = zip(probe.item_labels, probe.item_bases, probe.is_held_out, strict=True)
             named = list(enumerate(items))
             for path in probe.paths:

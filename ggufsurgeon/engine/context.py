@@ -65,7 +65,37 @@ class Batch(NamedTuple):
     @property
     def n_sequences(self) -> int:
         """Number of sequences, from 0 to the highest that is used."""
-        return int(self.sequences.max()) + 1
+        return int((self.sequences + self.sharing).max())
+
+    @property
+    def sharing(self) -> Integers:
+        """`n_sharing`, with a one for each token where it is None."""
+        if self.n_sharing is None:
+            return np.ones(len(self.tokens), dtype=np.int32)
+        return self.n_sharing
+
+    def has_tokens_of(self, other: Batch) -> bool:
+        """Whether both run the same tokens at the same places, whichever are wanted."""
+        return all(
+            map(
+                np.array_equal,
+                (self.tokens, self.positions, self.sequences, self.sharing),
+                (other.tokens, other.positions, other.sequences, other.sharing),
+            )
+        )
+
+    def repeated(self, n: int) -> Batch:
+        """This batch `n` times, each time in sequences of its own."""
+        if n == 1:
+            return self
+        shift = np.repeat(np.arange(n, dtype=np.int32) * self.n_sequences, len(self.tokens))
+        return Batch(
+            np.tile(self.tokens, n),
+            np.tile(self.positions, n),
+            np.tile(self.sequences, n) + shift,
+            np.tile(self.wanted, n),
+            None if self.n_sharing is None else np.tile(self.n_sharing, n),
+        )
 
     def part(self, piece: slice) -> Batch:
         """The batch of the tokens in a slice."""
@@ -77,6 +107,11 @@ class Batch(NamedTuple):
             self.wanted[piece],
             n_sharing,
         )
+
+    def parts(self, n_tokens: int) -> list[Batch]:
+        """The tokens in order, `n_tokens` at most in each batch."""
+        starts = range(0, len(self.tokens), n_tokens)
+        return [self.part(slice(start, start + n_tokens)) for start in starts]
 
 
 def as_tokens(tokens: npt.ArrayLike) -> Integers:
@@ -159,11 +194,9 @@ class Context:
 
 def native_batch(batch: Batch) -> tuple[Any, tuple[npt.NDArray[Any], ...]]:
     """A `llama_batch`, and the arrays that it points to, which must outlive it."""
-    n_sharing = (
-        np.ones(len(batch.tokens), dtype=np.int32) if batch.n_sharing is None else batch.n_sharing
-    )
+    n_sharing = batch.sharing
     # The sequences of a token follow one another, so each begins somewhere in this row.
-    sequences = np.arange(int((batch.sequences + n_sharing).max()), dtype=np.int32)
+    sequences = np.arange(batch.n_sequences, dtype=np.int32)
     pointers = sequences.ctypes.data + 4 * batch.sequences.astype(np.uintp)
     arrays: tuple[npt.NDArray[Any], ...] = (
         np.ascontiguousarray(batch.tokens, dtype=np.int32),

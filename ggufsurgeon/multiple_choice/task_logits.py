@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
@@ -18,6 +20,7 @@ from ggufsurgeon.llama_perplexity.task_batches import (
 )
 from ggufsurgeon.multiple_choice.packing import PackedTask
 from ggufsurgeon.routing.router import Router, opened_router
+from ggufsurgeon.scoring.chunks import N_UBATCH
 
 
 def logits_along(
@@ -32,17 +35,36 @@ def shared_logits(model: Model, tasks: Sequence[PackedTask]) -> Iterator[list[Re
 
     They are views that are valid until the next task is asked for.
     """
-    sizes = [TaskSize(len(task.tokens), task.n_sequences) for task in tasks]
-    n_sequences = max(N_SEQUENCES, *(size.n_sequences for size in sizes))
-    n_ctx = max(N_CTX * n_sequences, *(size.n_tokens for size in sizes))
-    n_batch = min(N_BATCH, n_ctx)
-    with opened_context(model, n_ctx, n_batch, n_sequences, sharing=True) as context:
-        for group in batches(sizes, n_ctx, n_sequences):
+    limits = _Limits.of(tasks)
+    n_batch = min(N_BATCH, limits.n_ctx)
+    with opened_context(model, limits.n_ctx, n_batch, limits.n_sequences, sharing=True) as context:
+        for group in limits.groups(tasks):
             context.clear()
-            logits = _decode(context, _batch(tasks[group]), n_batch)
-            ends = np.cumsum([task.wanted.sum() for task in tasks[group]])
-            for rows in np.split(logits, ends[:-1]):
+            logits = _decode(context, _batch(group), n_batch)
+            for rows in np.split(logits, _ends(group)):
                 yield [rows]
+
+
+class _Limits(NamedTuple):
+    """What a context for tasks must hold."""
+
+    n_ctx: int
+    n_sequences: int
+
+    @classmethod
+    def of(cls, tasks: Sequence[PackedTask]) -> _Limits:
+        n_sequences = max(N_SEQUENCES, *(task.n_sequences for task in tasks))
+        return cls(max(N_CTX * n_sequences, *(len(task.tokens) for task in tasks)), n_sequences)
+
+    def groups(self, tasks: Sequence[PackedTask]) -> Iterator[Sequence[PackedTask]]:
+        """The tasks that run together."""
+        sizes = [TaskSize(len(task.tokens), task.n_sequences) for task in tasks]
+        return (tasks[group] for group in batches(sizes, self.n_ctx, self.n_sequences))
+
+
+def _ends(tasks: Sequence[PackedTask]) -> npt.NDArray[np.int64]:
+    """Where the logits of one task end and those of the next begin."""
+    return np.cumsum([task.wanted.sum() for task in tasks])[:-1]
 
 
 def _batch(tasks: Sequence[PackedTask]) -> Batch:
@@ -61,10 +83,9 @@ def _batch(tasks: Sequence[PackedTask]) -> Batch:
 
 def _decode(context: Context, batch: Batch, n_batch: int) -> Results:
     """The logits of a batch, which is decoded in pieces if it has more than `n_batch` tokens."""
-    n = len(batch.tokens)
-    if n <= n_batch:
+    pieces = batch.parts(n_batch)
+    if len(pieces) == 1:
         return context.decode(batch)
-    pieces = [batch.part(slice(start, start + n_batch)) for start in range(0, n, n_batch)]
     return np.concatenate([np.array(context.decode(piece)) for piece in pieces])
 
 
@@ -73,11 +94,35 @@ def routed_logits(
 ) -> Iterator[list[Results]]:
     """For each task its logits along each path, [n_wanted, n_vocab].
 
-    Each choice runs as a sequence of its own, with the tokens that choices share. Raises
-    RefusedError for a path that cannot be routed.
+    Tasks run together as in the unmodified model; in one that has a state, each choice by itself.
+    Raises RefusedError for a path that cannot be routed.
     """
-    n_ctx = max(int(task.positions.max()) + 1 for task in tasks)
-    with opened_router([model], n_ctx) as router:
+    if model.has_state:
+        yield from _one_by_one(model, tasks, paths)
+        return
+    limits = _Limits.of(tasks)
+    together = [_batch(group) for group in limits.groups(tasks)]
+    n_each = -(-max(len(batch.tokens) for batch in together) // limits.n_sequences)
+    n_ctx = max(n_each, _longest(tasks))
+    with opened_router(
+        [model], n_ctx, limits.n_sequences, n_batch=N_UBATCH, sharing=True
+    ) as router:
+        for batch, group in zip(together, limits.groups(tasks), strict=True):
+            parts: list[list[Results]] = [[] for _ in paths]
+            for decoded in router.stream(batch.parts(N_UBATCH), paths):
+                parts[decoded.path].append(np.array(decoded.logits))
+            along = [np.split(np.concatenate(part), _ends(group)) for part in parts]
+            yield from map(list, zip(*along, strict=True))
+
+
+def _longest(tasks: Sequence[PackedTask]) -> int:
+    return max(int(task.positions.max()) + 1 for task in tasks)
+
+
+def _one_by_one(
+    model: Model, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
+) -> Iterator[list[Results]]:
+    with opened_router([model], _longest(tasks)) as router:
         for task in tasks:
             parts = list(_routed_parts(router, task, paths))
             yield [np.concatenate(part) for part in zip(*parts, strict=True)]

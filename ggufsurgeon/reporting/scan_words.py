@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from ggufsurgeon.reporting.lettering import MINUS, with_error
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
 from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.maximum import LEVEL
 
@@ -67,6 +67,15 @@ def path_name(path: PathFinding) -> str:
 def remark(path: PathFinding) -> str:
     """Why there is no score, or no file, or when it left a race; empty for most paths."""
     return "; ".join(each for each in (path.problem, path.left_race, path.not_writable) if each)
+
+
+def joint_note(probe: ProbeFindings) -> str:
+    """What the ranking by several probes is."""
+    names = " + ".join(probe.item_labels)
+    return (
+        f"z of {names}, each in its own standard errors, added and divided by "
+        f"√{len(probe.item_labels)} (Stouffer); probes weigh the same"
+    )
 
 
 def estimate_text(estimate: Estimate | None) -> str:

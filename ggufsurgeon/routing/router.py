@@ -41,15 +41,14 @@ class _Job(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """The logits of a piece of all texts along one path."""
+    """The logits of a piece along one path."""
 
     path: int
     """The index of the path."""
-    piece: slice
-    """The positions that were decoded."""
+    piece: int
+    """The index of the piece."""
     logits: Results
-    """Logits of the wanted positions, text by text, [n_texts * n_wanted, n_vocab]: a view that
-    holds until the next decode."""
+    """Logits of its wanted tokens, [n_wanted, n_vocab]: a view that holds until the next decode."""
 
 
 class Router:
@@ -70,8 +69,7 @@ class Router:
         self._n_chunk = n_chunk
         self._n_parallel = n_parallel
         self._store = store
-        self._texts: Integers = np.empty((0, 0), dtype=np.int32)
-        self._chunks: Sequence[slice] = ()
+        self._pieces: Sequence[Batch] = ()
 
     @property
     def n_blocks(self) -> int:
@@ -93,43 +91,38 @@ class Router:
         paths = list(paths)
         for path in paths:
             self._limits.check(path)
-        tokens, wanted = as_tokens(tokens), as_flags(wanted, len(tokens))
-        chunks = [
-            slice(start, min(start + self._n_chunk, len(tokens)))
-            for start in range(0, len(tokens), self._n_chunk)
-        ]
+        tokens = as_tokens(tokens)
+        pieces = Batch.of(tokens, as_flags(wanted, len(tokens))).parts(self._n_chunk)
         jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
         for first in range(0, len(jobs), self._n_parallel):
             together = jobs[first : first + self._n_parallel]
-            self._begin(tokens[np.newaxis], chunks)  # another iteration may have come between
-            self._make_states([job.run for job in (jobs if first == 0 else together)])
-            parts = [[np.array(rows) for rows in found] for found in self._run(together, wanted)]
+            self._begin(pieces)  # another iteration may have come between
+            runs = [job.run for job in (jobs if first == 0 else together)]
+            self._make_states(self._missing(runs), self._n_parallel)
+            parts = [[np.array(rows) for rows in found] for found in self._run(together)]
             yield from map(np.concatenate, zip(*parts, strict=True))
 
-    def stream(
-        self,
-        texts: Integers,
-        paths: Sequence[LayerPath],
-        wanted: Flags,
-        pieces: Sequence[slice],
-    ) -> Iterator[Decoded]:
-        """The logits of several texts [n_texts, n_tokens] along several paths, path by path.
+    def stream(self, pieces: Sequence[Batch], paths: Sequence[LayerPath]) -> Iterator[Decoded]:
+        """The logits of the wanted tokens of several pieces along several paths, path by path.
 
-        Of each path, the logits of one piece after the other; the pieces of the tokens follow one
-        another, and each is one decode of all texts. Each distinct pass runs once: the first run
+        Each piece is one decode; together they are some sequences, which may share tokens. Of each
+        path, the logits of one piece after the other. Each distinct pass runs once: the first run
         gives all states that later paths need of it, besides its logits if it is the last pass of
         a path. So put the path of all blocks first: then each window costs one more pass. Only
         the state behind the last block is made by a pass of its own. Raises as `logits`.
         """
         for path in paths:
             self._limits.check(path)
-        self._begin(texts, pieces)
-        flags = as_flags(wanted, texts.shape[1])
+        self._begin(pieces)
         last_passes = [last_pass(path.steps, self.n_blocks) for path in paths]
         for n, run in enumerate(last_passes):
-            self._make_states(last_passes[n : n + 1], last_passes[n + 1 :])
+            missing = self._missing([run])
+            for needed, gives in self._missing(last_passes[n + 1 :]).items():
+                if needed in missing:
+                    missing[needed] |= gives
+            self._make_states(missing, 1)
             job = _Job(run, self._gives(run, last_passes[n + 1 :]))
-            for piece, (rows,) in zip(pieces, self._run([job], flags), strict=True):
+            for piece, (rows,) in enumerate(self._run([job])):
                 yield Decoded(n, piece, rows)
 
     def _gives(self, run: Pass, others: Sequence[Pass]) -> dict[int, Steps]:
@@ -154,70 +147,69 @@ class Router:
                 missing.setdefault(pass_to(steps), {})[block] = steps
         return missing
 
-    def _begin(self, texts: Integers, chunks: Sequence[slice]) -> None:
-        n_texts, n_tokens = texts.shape
-        if n_texts > self._n_parallel:
-            raise UsageError(f"{n_texts} texts do not fit a router of {self._n_parallel} at once")
-        if not 0 < n_tokens <= self._n_ctx:
+    def _begin(self, pieces: Sequence[Batch]) -> None:
+        n_sequences = max(piece.n_sequences for piece in pieces)
+        n_tokens = max(int(piece.positions.max()) + 1 for piece in pieces)
+        if n_sequences > self._n_parallel:
+            raise UsageError(
+                f"{n_sequences} texts do not fit a router of {self._n_parallel} at once"
+            )
+        if n_tokens > self._n_ctx:
             raise UsageError(f"{n_tokens} tokens do not fit a context of {self._n_ctx}")
-        if not np.array_equal(texts, self._texts) or chunks != self._chunks:
+        before = self._pieces
+        if len(pieces) != len(before) or not all(map(Batch.has_tokens_of, pieces, before)):
             self._store.clear()
-            self._texts, self._chunks = texts, chunks
+        self._pieces = pieces
 
-    def _make_states(self, runs: Sequence[Pass], later: Sequence[Pass] = ()) -> None:
-        """Run the passes whose states `runs` need; they also give what `later` passes need."""
-        missing = self._missing(runs)
-        for run, gives in self._missing(later).items():
-            if run in missing:
-                missing[run] |= gives
+    def _make_states(self, missing: dict[Pass, dict[int, Steps]], n_together: int) -> None:
+        """Run passes, `n_together` in a batch, for the states that they give."""
         in_order = sorted(missing, key=lambda run: run.n_before)
-        for group in self._grouped([_Job(run, missing[run]) for run in in_order]):
-            for _ in self._run(group, None):
+        for group in _grouped([_Job(run, missing[run]) for run in in_order], n_together):
+            for _ in self._run(group, needs_results=False):
                 pass  # nobody asks for logits
 
-    def _grouped(self, jobs: Sequence[_Job]) -> Iterator[Sequence[_Job]]:
-        group: list[_Job] = []
-        for job in jobs:
-            if group and (len(group) == self._n_parallel or not job.can_share_batch_with(group[0])):
-                yield group
-                group = []
-            group.append(job)
-        if group:
-            yield group
+    def _run(self, jobs: Sequence[_Job], *, needs_results: bool = True) -> Iterator[list[Results]]:
+        """The logits of each job, piece by piece; none are computed when none are needed.
 
-    def _run(self, jobs: Sequence[_Job], wanted: Flags | None) -> Iterator[list[Results]]:
-        """The logits of each job, chunk by chunk; none are computed when none are wanted.
-
-        What the jobs give is in the store once all chunks have run.
+        What the jobs give is in the store once all pieces have run.
         """
         stage = self._stages[jobs[0].run.at.source]
         stage.clear()
         states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
-        for chunk in self._chunks:
-            rows, found = self._decode(stage, jobs, chunk, wanted)
+        first = 0
+        for piece in self._pieces:
+            entries = self._entries(jobs, slice(first, first + len(piece.tokens)))
+            outputs = {block for job in jobs for block in job.gives}
+            batch = piece.repeated(len(jobs))
+            results, found = stage.decode(batch, entries, outputs, needs_results)
             for n, job in enumerate(jobs):
                 for block, steps in job.gives.items():
-                    state = np.split(found[block], len(jobs))[n]
-                    states[steps].append(np.stack(np.split(state, len(self._texts))))
-            yield rows
+                    states[steps].append(np.split(found[block], len(jobs))[n])
+            yield np.split(results, len(jobs))
+            first += len(piece.tokens)
         for steps, parts in states.items():
-            self._store.put(steps, np.concatenate(parts, axis=1))
+            self._store.put(steps, np.concatenate(parts))
 
-    def _decode(
-        self, stage: Stage, jobs: Sequence[_Job], chunk: slice, wanted: Flags | None
-    ) -> tuple[list[Results], dict[int, Activation]]:
-        tokens = self._texts[:, chunk]
+    def _entries(self, jobs: Sequence[_Job], tokens: slice) -> dict[int, list[Rows]]:
+        """What feeds blocks of a batch in which the jobs run some of all tokens side by side."""
+        n_tokens = tokens.stop - tokens.start
         entries: dict[int, list[Rows]] = {}
         for place, job in enumerate(jobs):
-            rows = slice(place * tokens.size, (place + 1) * tokens.size)
+            rows = slice(place * n_tokens, (place + 1) * n_tokens)
             for at, steps in job.run.entries(self._limits.crossing):
-                values = np.concatenate(self._store.get(steps)[:, chunk])
-                entries.setdefault(at, []).append(Rows(rows, values))
-        asked = np.zeros(tokens.shape[1], dtype=np.bool_) if wanted is None else wanted[chunk]
-        batch = Batch.side_by_side(np.tile(tokens, (len(jobs), 1)), chunk.start, asked)
-        outputs = {block for job in jobs for block in job.gives}
-        results, states = stage.decode(batch, entries, outputs, wanted is not None)
-        return np.split(results, len(jobs)), states
+                entries.setdefault(at, []).append(Rows(rows, self._store.get(steps)[tokens]))
+        return entries
+
+
+def _grouped(jobs: Sequence[_Job], n_together: int) -> Iterator[Sequence[_Job]]:
+    group: list[_Job] = []
+    for job in jobs:
+        if group and (len(group) == n_together or not job.can_share_batch_with(group[0])):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
 
 
 @contextmanager
@@ -229,13 +221,14 @@ def opened_router(
     *,
     n_batch: int = N_BATCH,
     keeps_all_windows: bool = True,
+    sharing: bool = False,
 ) -> Iterator[Router]:
     """Run layer paths over loaded models, of which the first has the embedding and the head.
 
     `n_ctx` tokens at most; `n_parallel` paths, or texts of a stream, share a batch as sequences
     of their own, which is faster for short texts and rounds differently from one alone. `n_batch`
-    tokens at most are decoded at once; `keeps_all_windows` is of `opened_context`. States of more
-    than `limit_n_bytes` go to a temporary file.
+    tokens at most are decoded at once; `keeps_all_windows` and `sharing` are of `opened_context`.
+    States of more than `limit_n_bytes` go to a temporary file.
     """
     if not models or n_ctx < 1 or not 1 <= n_parallel <= MAX_SEQUENCES:
         raise UsageError(
@@ -246,7 +239,7 @@ def opened_router(
     n_chunk = n_ctx if models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
     n_most = n_ctx * n_parallel
     n_batch = n_most if models[0].is_encoder else min(n_batch, n_most)
-    open_stage = partial(opened_stage, keeps_all_windows=keeps_all_windows)
+    open_stage = partial(opened_stage, keeps_all_windows=keeps_all_windows, sharing=sharing)
     with ExitStack() as stack:
         stages = [
             stack.enter_context(open_stage(model, n_most, n_batch, n_parallel)) for model in models

@@ -117,9 +117,8 @@ class Stage:
         taps = Taps(self._nodes.token_dim, block_inputs)
         taps.prepare(batch.wanted, nodes)
         batch = batch._replace(positions=batch.positions - batch.positions.min())
-        with opened_context(
-            self.model, n * batch.n_sequences, n, batch.n_sequences, taps
-        ) as context:
+        n_seq, sharing = batch.n_sequences, batch.n_sharing is not None
+        with opened_context(self.model, n * n_seq, n, n_seq, taps, sharing=sharing) as context:
             context.decode(batch)
         return taps.found
 
@@ -132,11 +131,18 @@ def opened_stage(
     n_seq_max: int = 1,
     *,
     keeps_all_windows: bool = True,
+    sharing: bool = False,
 ) -> Iterator[Stage]:
     """A context of `n_ctx` tokens over all its sequences, decoding up to `n_batch` at once."""
     nodes = residual_nodes(model.architecture)
     taps = Taps(nodes.token_dim)
     with opened_context(
-        model, n_ctx, n_batch, n_seq_max, taps, keeps_all_windows=keeps_all_windows
+        model,
+        n_ctx,
+        n_batch,
+        n_seq_max,
+        taps,
+        sharing=sharing,
+        keeps_all_windows=keeps_all_windows,
     ) as context:
         yield Stage(model, nodes, context, taps)

@@ -79,6 +79,8 @@ class ProbeFindings:
     """The verdict in a sentence."""
     is_race: bool = False
     """Whether paths were left out as scores came. The held-out items alone judge the winner."""
+    is_joint: bool = False
+    """Whether these are several probes together, which then stand in place of items."""
 
 
 @dataclass(frozen=True)

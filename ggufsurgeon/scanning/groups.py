@@ -1,83 +1,99 @@
-"""Items in groups: the sequences of a group ride in one batch, padded to the longest of them."""
+"""Items in groups: the sequences of a group run together, whatever the layer path."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from ggufsurgeon.engine.context import MAX_SEQUENCES, Flags, Integers
-from ggufsurgeon.scanning.probes.probe import Item
+from ggufsurgeon.engine.context import MAX_SEQUENCES, Batch, Integers
+from ggufsurgeon.scanning.packing import Packed, n_packed, n_padded, packed, padded
+from ggufsurgeon.scanning.probes.probe import Item, TokenSequence
 from ggufsurgeon.scoring.chunks import N_UBATCH
 
-N_TOKENS = 2048
-"""Tokens of a group, padding included, unless one item alone has more."""
+N_PADDED = 2048
+"""Tokens of a group of padded sequences, padding included, unless one item alone has more."""
+N_PACKED = N_UBATCH
+"""Tokens of a group of sequences that share prefixes: each attends over the cache of all."""
+LEAST_SAVING = 0.1
+"""Share of the tokens that packing must save: a cache for all sequences makes attention slower."""
+
+_CountTokens: TypeAlias = Callable[[Sequence[TokenSequence]], int]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Consecutive items that are decoded together, whatever the layer path."""
+    """Consecutive items that are decoded together."""
 
     first: int
     """The index of the first item."""
     n_items: int
-    tokens: Integers
-    """Tokens of each sequence, [n_sequences, n_tokens], padded at the end."""
-    starts: Integers
-    """Position of the first scored token of each sequence, [n_sequences]."""
-    ends: Integers
-    """Position behind its last token, [n_sequences]."""
+    run: Packed
+    """The tokens of all sequences as they are decoded."""
     owners: Integers
-    """Index of the item of each sequence, [n_sequences]."""
+    """Index of the item of each sequence, int32 [n_sequences]."""
 
     @property
-    def wanted(self) -> Flags:
-        """Positions whose logits some sequence needs, [n_tokens]."""
-        at = np.arange(self.tokens.shape[1])[:, np.newaxis]
-        return np.asarray(((at >= self.starts - 1) & (at < self.ends - 1)).any(axis=1))
+    def pieces(self) -> Sequence[Batch]:
+        """What is decoded at once, as `perplexity` has it."""
+        return self.run.pieces
 
     @property
-    def pieces(self) -> list[slice]:
-        """Positions that are decoded together, as `perplexity` has them."""
-        n_sequences, n_tokens = self.tokens.shape
-        step = max(1, N_UBATCH // n_sequences)
-        return [slice(at, min(at + step, n_tokens)) for at in range(0, n_tokens, step)]
+    def n_sequences(self) -> int:
+        """The number of sequences of all items."""
+        return len(self.owners)
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens of the longest sequence, padding included."""
+        return max(int(piece.positions.max()) + 1 for piece in self.pieces)
 
 
-def make_groups(items: Sequence[Item], begins: Collection[int] = ()) -> list[Group]:
+def make_groups(
+    items: Sequence[Item], begins: Collection[int] = (), *, may_share: bool
+) -> list[Group]:
     """All items, in order; a group begins at each of the items of `begins` too.
 
-    Nothing else decides the groups, so that they round alike always.
+    With `may_share`, what sequences have in common at their beginning runs once, if that saves
+    enough. Nothing else decides the groups, so that they round alike always.
     """
-    groups: list[Group] = []
-    begin, longest, n_sequences = 0, 0, 0
+    sequences = [one for item in items for one in item.sequences]
+    if may_share and n_packed(sequences) <= (1 - LEAST_SAVING) * sum(map(_length, sequences)):
+        return _made(items, begins, n_packed, N_PACKED, packed)
+    return _made(items, begins, n_padded, N_PADDED, padded)
+
+
+def _length(sequence: TokenSequence) -> int:
+    return len(sequence.tokens)
+
+
+def _made(
+    items: Sequence[Item],
+    begins: Collection[int],
+    count: _CountTokens,
+    n_tokens: int,
+    arrange: Callable[[Sequence[TokenSequence]], Packed],
+) -> list[Group]:
+    """Groups of at most `n_tokens`, as `count` counts them, unless an item alone has more."""
+    groups: list[list[int]] = []
+    together: list[TokenSequence] = []
     for index, item in enumerate(items):
-        length = max(longest, *(len(one.tokens) for one in item.sequences))
-        n = n_sequences + len(item.sequences)
-        is_full = n * length > N_TOKENS or n > MAX_SEQUENCES
-        if index > begin and (is_full or index in begins):
-            groups.append(_group(items, begin, index))
-            begin, n = index, len(item.sequences)
-            length = max(len(one.tokens) for one in item.sequences)
-        longest, n_sequences = length, n
-    if items:
-        groups.append(_group(items, begin, len(items)))
-    return groups
+        together = [*together, *item.sequences]
+        is_full = count(together) > n_tokens or len(together) > MAX_SEQUENCES
+        if not groups or is_full or index in begins:
+            groups.append([])
+            together = list(item.sequences)
+        groups[-1].append(index)
+    return [_group(items, range(group[0], group[-1] + 1), arrange) for group in groups]
 
 
-def _group(items: Sequence[Item], begin: int, end: int) -> Group:
-    owned = [(index, one) for index in range(begin, end) for one in items[index].sequences]
-    n_tokens = max(len(one.tokens) for _, one in owned)
-    tokens = np.zeros((len(owned), n_tokens), dtype=np.int32)
-    for row, (_, one) in zip(tokens, owned, strict=True):
-        row[: len(one.tokens)] = one.tokens
-        row[len(one.tokens) :] = one.tokens[-1]
-    return Group(
-        begin,
-        end - begin,
-        tokens,
-        starts=np.array([one.first for _, one in owned], dtype=np.int32),
-        ends=np.array([len(one.tokens) for _, one in owned], dtype=np.int32),
-        owners=np.array([index for index, _ in owned], dtype=np.int32),
-    )
+def _group(
+    items: Sequence[Item],
+    indices: range,
+    arrange: Callable[[Sequence[TokenSequence]], Packed],
+) -> Group:
+    owned = [(index, one) for index in indices for one in items[index].sequences]
+    owners = np.array([index for index, _ in owned], dtype=np.int32)
+    return Group(indices.start, len(indices), arrange([one for _, one in owned]), owners)

@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.softmax import losses_of
-from ggufsurgeon.routing.router import Decoded, Router, opened_router
+from ggufsurgeon.routing.router import Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
 from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256, probe_errors
 from ggufsurgeon.scanning.racing.race import Race
@@ -25,6 +27,9 @@ from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.workers.session import Reporter, Session
 
 LogProbs = npt.NDArray[np.float64]
+
+ROWS_AT_ONCE = 16
+"""Rows of logits that a thread takes at once."""
 
 
 class ItemTable(NamedTuple):
@@ -100,11 +105,8 @@ def scan_job(
     _, numbers, groups = _arranged(loaded, probe, race)
     chosen = [groups[one.group] for one in work]
     identity = LayerPath.identity(loaded.n_blocks)
-    n_ctx = max(group.tokens.shape[1] for group in chosen)
-    n_parallel = max(len(group.tokens) for group in chosen)
     threads = devices.n_threads or default_threads()
-    opened = opened_router([loaded], n_ctx, n_parallel, n_batch=N_UBATCH, keeps_all_windows=False)
-    with opened as router, ThreadPoolExecutor(threads) as pool:
+    with _opened_router(loaded, chosen) as router, ThreadPoolExecutor(threads) as pool:
         for one, group in zip(work, chosen, strict=True):
             paths = [identity, *(path for path in one.paths if path != identity)]
             start = time.perf_counter()
@@ -116,14 +118,26 @@ def scan_job(
                     reporter.emit(Scored(path, items, scores, seconds))
 
 
+def _opened_router(model: Model, groups: Sequence[Group]) -> AbstractContextManager[Router]:
+    return opened_router(
+        [model],
+        max(group.n_ctx for group in groups),
+        max(group.n_sequences for group in groups),
+        n_batch=N_UBATCH,
+        keeps_all_windows=False,
+        sharing=any(group.run.is_shared for group in groups),
+    )
+
+
 def _arranged(model: Model, probe: Probe, race: Race | None) -> _Arranged:
     items = _items(model, probe)
+    may_share = not model.has_state  # a recurrent state is that of one sequence
     if race is None:
-        return _Arranged(items, range(len(items)), make_groups(items))
+        return _Arranged(items, range(len(items)), make_groups(items, may_share=may_share))
     course = race.course(len(items))
     ordered = [items[number] for number in course.numbers]
     begins = {one.start for one in course.rounds}
-    return _Arranged(ordered, course.numbers, make_groups(ordered, begins))
+    return _Arranged(ordered, course.numbers, make_groups(ordered, begins, may_share=may_share))
 
 
 def _items(model: Model, probe: Probe) -> Sequence[Item]:
@@ -147,31 +161,30 @@ def _along(
     router: Router, group: Group, paths: Sequence[LayerPath], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[LayerPath, list[LogProbs]]]:
     """The log-probabilities of the scored tokens of each sequence, path by path."""
-    wanted = group.wanted
-    found: list[list[LogProbs]] = [[] for _ in group.tokens]
-    for decoded in router.stream(group.tokens, paths, wanted, group.pieces):
-        if wanted[decoded.piece].any():
-            for parts, values in zip(found, _of_piece(group, wanted, decoded, pool), strict=True):
-                parts.append(values)
-        if decoded.piece.stop == group.tokens.shape[1]:
-            yield paths[decoded.path], [np.concatenate(parts) for parts in found]
-            found = [[] for _ in group.tokens]
+    run = group.run
+    ends = np.cumsum([piece.wanted.sum() for piece in run.pieces])
+    found = np.empty(len(run.rows))
+    for decoded in router.stream(run.pieces, paths):
+        end = ends[decoded.piece]
+        first = end - len(decoded.logits)
+        own = np.flatnonzero((run.rows >= first) & (run.rows < end))
+        found[own] = _log_probs(decoded.logits, run.rows[own] - first, run.targets[own], pool)
+        if decoded.piece == len(run.pieces) - 1:
+            yield paths[decoded.path], np.split(found, np.cumsum(run.n_scored)[:-1])
+            found = np.empty(len(run.rows))
 
 
-def _of_piece(
-    group: Group, wanted: npt.NDArray[np.bool_], decoded: Decoded, pool: ThreadPoolExecutor
-) -> Iterator[LogProbs]:
-    """The log-probabilities of the scored tokens of each sequence in a decoded piece."""
-    positions = np.arange(group.tokens.shape[1])[decoded.piece]
-    positions = positions[wanted[decoded.piece]]
-    rows = decoded.logits.reshape(len(group.tokens), len(positions), -1)
+def _log_probs(
+    logits: Results, rows: Integers, targets: Integers, pool: ThreadPoolExecutor
+) -> LogProbs:
+    """The log-probabilities of tokens by their rows of the logits, [n]."""
 
-    def of_sequence(n: int) -> LogProbs:
-        own = (positions >= group.starts[n] - 1) & (positions < group.ends[n] - 1)
+    def of_part(part: slice) -> LogProbs:
         with np.errstate(invalid="ignore", over="ignore"):  # logits that are no numbers
-            return -losses_of(rows[n][own], group.tokens[n][positions[own] + 1])
+            return -losses_of(logits[rows[part]], targets[part])
 
-    return pool.map(of_sequence, range(len(group.tokens)))
+    parts = [slice(at, at + ROWS_AT_ONCE) for at in range(0, len(rows), ROWS_AT_ONCE)]
+    return np.concatenate([np.empty(0), *pool.map(of_part, parts)])
 
 
 def _scores(

@@ -126,7 +126,7 @@ def _tests(scored: Mapping[str, Values], held_out: npt.NDArray[np.bool_], seed: 
         return _Tests({}, {}, math.nan)
     differences = np.stack(list(scored.values()))
     search, over_all = (
-        maximum_null(differences[:, items], seed)
+        maximum_null(differences[:, items], seed=seed)
         for items in (~held_out, np.ones(len(held_out), dtype=np.bool_))
     )
     return _Tests(
@@ -183,7 +183,7 @@ def problem_of(path: ScannedPath, differences: Values) -> str:
 
 def held_out_p_value(differences: Values, seed: int) -> float:
     """The one-sided p-value of a single path by items that did not choose it."""
-    return float(maximum_null(differences[np.newaxis], seed).p_values[0])
+    return float(maximum_null(differences[np.newaxis], seed=seed).p_values[0])
 
 
 def too_few(n_search: int, n_held_out: int) -> str:
@@ -213,10 +213,13 @@ def _verdict(
         return False, problem
     best = rows[0]
     p_held_out = held_out_p_value(scored[best.layer_path][held_out], seed)
+    return verdict_on(best, len(scored), p_held_out)
+
+
+def verdict_on(best: PathFinding, n_paths: int, p_held_out: float) -> tuple[bool, str]:
+    """Whether the best path is better by both of its tests, and why."""
     p_value = best.p_value or 0.0
-    figures = (
-        f"family-wise p = {p_value:.2g} over {len(scored)} paths, held-out p = {p_held_out:.2g}"
-    )
+    figures = f"family-wise p = {p_value:.2g} over {n_paths} paths, held-out p = {p_held_out:.2g}"
     if p_value <= LEVEL and p_held_out <= LEVEL:
         return True, f"{best.layer_path} is better than the unmodified model: {figures}."
     return False, (

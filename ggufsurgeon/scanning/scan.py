@@ -18,6 +18,7 @@ from ggufsurgeon.scanning.answers_job import answers_job, list_questions
 from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
+from ggufsurgeon.scanning.joint import JOINT
 from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
@@ -90,8 +91,10 @@ def scan(
     `on_size` is called before the work, `on_result` with the scores of each group along each path,
     once they are in the store. Several processes may fill one store: each takes groups that no
     other has. In a race they decide together, by all scores of a round, and wait for each other.
-    Raises as `opened_store`, the jobs and `RacedScan`.
+    Raises UsageError for a probe named `joint`, and as `opened_store`, the jobs and `RacedScan`.
     """
+    if task.probe.name == JOINT:
+        raise UsageError(f"a probe cannot be called {JOINT}: reports call all of them that")
     file = open_gguf(task.model)
     costs = PathCosts(file)
     known = [costs.of(path) for path in task.paths]

@@ -82,8 +82,11 @@ def _opened_routed(model: Model, chunks: Chunks) -> Iterator[GroupRows]:
         def rows(group: int, paths: Sequence[LayerPath]) -> Iterator[Decoded]:
             inputs = chunks.inputs(group)
             pieces = micro_batches(chunks, len(inputs))
-            for path, piece, logits in router.stream(inputs, paths, wanted, pieces):
-                yield Decoded(path, _scored(chunks, group, piece, logits))
+            batches = [
+                Batch.side_by_side(inputs[:, piece], piece.start, wanted[piece]) for piece in pieces
+            ]
+            for path, n, logits in router.stream(batches, paths):
+                yield Decoded(path, _scored(chunks, group, pieces[n], logits))
 
         yield rows
 

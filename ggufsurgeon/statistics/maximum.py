@@ -9,7 +9,8 @@ Testing, 1993, algorithm 4.1, with sign flips for its permutations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,27 +42,29 @@ class MaximumNull:
         return float(np.quantile(self.maxima, 1 - LEVEL))
 
 
-def studentised(differences: Values) -> Values:
+def studentised(*differences: Values) -> Values:
     """Means of paired differences [n_paths, n_items] in standard errors, [n_paths].
 
-    0 for a path without any difference.
+    0 for a path without any difference. Of several sets of items, the sum of their z over the
+    square root of their number: Stouffer's z, of which 1 is the standard error.
     """
-    n_items = differences.shape[1]
-    return _z(differences.sum(axis=1), (differences**2).sum(axis=1), n_items)
+    found = [_z(part.sum(axis=1), (part**2).sum(axis=1), part.shape[1]) for part in differences]
+    return _combined(found)
 
 
-def maximum_null(differences: Values, seed: int = 0, n_draws: int = N_DRAWS) -> MaximumNull:
+def maximum_null(*differences: Values, seed: int = 0, n_draws: int = N_DRAWS) -> MaximumNull:
     """The null of the maximum for paired differences [n_paths, n_items], which are finite.
 
-    Raises ValueError for fewer than two items.
+    Of several sets of items, that of their z combined as by `studentised`; the sets are taken to be
+    independent of each other. Raises ValueError for fewer than two items in one.
     """
-    if differences.shape[1] < 2:
+    if min(part.shape[1] for part in differences) < 2:
         raise ValueError("differences of at least two items are needed")
-    z = studentised(differences)
+    z = studentised(*differences)
     order = np.argsort(-z, kind="stable")
     n_reached = np.zeros(len(z))
     maxima = []
-    for draws in _draws(differences[order], seed, n_draws):
+    for draws in _draws([part[order] for part in differences], seed, n_draws):
         # From the lowest path up: each is compared with the best of those that are not above it.
         best = np.maximum.accumulate(draws[:, ::-1], axis=1)[:, ::-1]
         n_reached += (best >= z[order]).sum(axis=0)
@@ -71,15 +74,22 @@ def maximum_null(differences: Values, seed: int = 0, n_draws: int = N_DRAWS) -> 
     return MaximumNull(z, np.sort(np.concatenate(maxima)), p_values)
 
 
-def _draws(differences: Values, seed: int, n_draws: int) -> Iterator[Values]:
+def _draws(differences: Sequence[Values], seed: int, n_draws: int) -> Iterator[Values]:
     """The z of all paths under random signs, [n, n_paths], some draws at a time."""
     generator = np.random.default_rng(seed)
-    n_items = differences.shape[1]
-    squares = (differences**2).sum(axis=1)
+    squares = [(part**2).sum(axis=1) for part in differences]
     for start in range(0, n_draws, DRAWS_AT_ONCE):
         n = min(DRAWS_AT_ONCE, n_draws - start)
-        signs = generator.integers(0, 2, (n, n_items)) * 2.0 - 1.0
-        yield _z(signs @ differences.T, squares, n_items)
+        found = []
+        for part, of_part in zip(differences, squares, strict=True):
+            n_items = part.shape[1]
+            signs = generator.integers(0, 2, (n, n_items)) * 2.0 - 1.0
+            found.append(_z(signs @ part.T, of_part, n_items))
+        yield _combined(found)
+
+
+def _combined(z: Sequence[Values]) -> Values:
+    return np.asarray(sum(z) / math.sqrt(len(z)))
 
 
 def _z(sums: Values, squares: Values, n_items: int) -> Values:

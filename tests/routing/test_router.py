@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufsurgeon.engine.context import Integers, Results
+from ggufsurgeon.engine.context import Batch, Integers, Results
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.notations import repeat_windows
@@ -72,21 +72,19 @@ def test_many_paths_in_one_stream(
     model: Model, tokens: Integers, written: Written, n_decodes: list[int]
 ) -> None:
     """A pass a window, and the plain pass gives the states for all that do not end the model."""
-    pieces = [slice(0, 16), slice(16, len(tokens))]
     wanted = np.arange(len(tokens)) >= 9
+    pieces = Batch.of(tokens, wanted).parts(16)
     inner = [path for path in TRIANGLE if path.blocks[-2:] == (3, 4) and len(path) < 9]
     paths = [LayerPath.identity(5), *inner]
     with opened_router([model], len(tokens)) as router:
         found: dict[int, list[Results]] = {}
-        for index, _, logits in router.stream(tokens[np.newaxis], paths, wanted, pieces):
+        for index, _, logits in router.stream(pieces, paths):
             found.setdefault(index, []).append(np.array(logits))
     windows_at_the_end = [p for p in inner if next(last.block for _, last in p.runs()) == 4]
     assert len(n_decodes) == len(pieces) * (len(paths) + bool(windows_at_the_end))
     for n, path in enumerate(paths):
         with opened_router([model], len(tokens)) as router:
-            alone = [
-                d.logits.copy() for d in router.stream(tokens[np.newaxis], [path], wanted, pieces)
-            ]
+            alone = [decoded.logits.copy() for decoded in router.stream(pieces, [path])]
         assert np.array_equal(np.concatenate(found[n]), np.concatenate(alone)), str(path)
         np.testing.assert_allclose(
             np.concatenate(found[n]), written(path, tokens)[wanted], atol=1e-4
@@ -97,7 +95,6 @@ def test_a_pass_runs_once_for_all_paths_that_need_it(
     model: Model, tokens: Integers, n_decodes: list[int]
 ) -> None:
     """Also where no path of the stream has its logits: the plain pass, and that of a prefix."""
-    wanted, pieces = np.ones(len(tokens), dtype=np.bool_), [slice(0, len(tokens))]
     for layers, n_passes in (
         (["0..1,0..4", "0..2,1..4", "0..3,2..4"], 1 + 3),
         (["0..3,2..3,1..4", "0..3,2..3,0..4", "0..3,2,0..4"], 2 + 3),
@@ -107,7 +104,7 @@ def test_a_pass_runs_once_for_all_paths_that_need_it(
         paths = [LayerPath(path) for path in layers]
         n_decodes.clear()
         with opened_router([model], len(tokens)) as router:
-            rows = router.stream(tokens[np.newaxis], paths, wanted, pieces)
+            rows = router.stream([Batch.of(tokens)], paths)
             found = [decoded.logits.copy() for decoded in rows]
         assert len(n_decodes) == n_passes, layers
         for path, logits in zip(paths, found, strict=True):
@@ -121,9 +118,8 @@ def test_paths_of_any_shape_and_order_in_one_stream(
     generator = np.random.default_rng(seed)
     paths = [LayerPath.of(generator.integers(0, 5, generator.integers(1, 9))) for _ in range(6)]
     paths.insert(int(generator.integers(0, 6)), LayerPath.identity(5))
-    wanted, pieces = np.ones(len(tokens), dtype=np.bool_), [slice(0, len(tokens))]
     with opened_router([model], len(tokens)) as router:
-        rows = router.stream(tokens[np.newaxis], paths, wanted, pieces)
+        rows = router.stream([Batch.of(tokens)], paths)
         found = [decoded.logits.copy() for decoded in rows]
     for path, logits in zip(paths, found, strict=True):
         assert np.array_equal(logits, route(model, path).logits(tokens)), str(path)
@@ -272,9 +268,9 @@ def test_requests_that_are_none(model: Model, tokens: Integers) -> None:
         route(model, LayerPath("0..2,1:3"))
     with opened_router([model], 16) as router, pytest.raises(UsageError, match="do not fit"):
         next(router.logits(tokens, [LayerPath.identity(5)]))
-    two, all_of_them = np.stack([tokens, tokens]), np.ones(len(tokens), dtype=np.bool_)
+    two = Batch.of(tokens).repeated(2)
     with opened_router([model], 40) as router, pytest.raises(UsageError, match="2 texts do not"):
-        next(router.stream(two, [LayerPath.identity(5)], all_of_them, [slice(0, len(tokens))]))
+        next(router.stream([two], [LayerPath.identity(5)]))
 
 
 def test_iterations_at_the_same_time_do_not_mix(model: Model, tokens: Integers) -> None:

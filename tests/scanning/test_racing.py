@@ -37,7 +37,7 @@ PATHS = [LayerPath(path) for path in EVERY if path != str(BASE)]
 def item_table(n_items: int = N_ITEMS) -> ItemTable:
     """Items of which three fit into a group."""
     begins = [items.start for items in Race().course(n_items).rounds]
-    groups = make_groups(made([[600]] * n_items), begins)
+    groups = make_groups(made([[600]] * n_items), begins, may_share=False)
     ranges = tuple(range(one.first, one.first + one.n_items) for one in groups)
     return ItemTable(("",) * n_items, (600,) * n_items, "sha", ranges)
 

@@ -107,3 +107,24 @@ def test_held_out_items_are_a_share_drawn_by_the_seed() -> None:
         assert held_out_items(n_items, share).sum() == expected
     assert (held_out_items(64, 0.5, 1) != held_out_items(64, 0.5, 2)).any()
     assert (held_out_items(64, 0.5, 1) == held_out_items(64, 0.5, 1)).all()
+
+
+def test_sets_of_items_are_combined_in_their_own_errors() -> None:
+    """Two tests of the same mean, whatever their units: z grows by the square root of two."""
+    generator = np.random.default_rng(3)
+    one = generator.standard_normal((1, 50)) + 0.4
+    both = maximum_null(one, 1000 * one)
+    alone = maximum_null(one)
+    assert both.z[0] == pytest.approx(alone.z[0] * 2**0.5)
+    assert both.p_values[0] < alone.p_values[0]
+
+
+def test_wrong_findings_by_several_sets_are_as_rare_as_is_claimed() -> None:
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(N_SCANS):
+        shared = generator.standard_normal((1, N_ITEMS))
+        sets = [generator.standard_normal((10, N_ITEMS)) + shared, generator.standard_t(5, (10, 9))]
+        found.append(maximum_null(*sets, n_draws=400).p_values.min() <= LEVEL)
+    spread = (LEVEL * (1 - LEVEL) / N_SCANS) ** 0.5
+    assert LEVEL - 3 * spread < fmean(found) < LEVEL + 3 * spread

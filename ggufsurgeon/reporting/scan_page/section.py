@@ -7,7 +7,14 @@ from ggufsurgeon.reporting.scan_page.ablation import ablation, single_drops
 from ggufsurgeon.reporting.scan_page.heatmap import heatmap
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.ranking import ranking
-from ggufsurgeon.reporting.scan_words import HEADINGS, State, has_map, ranked, state_of
+from ggufsurgeon.reporting.scan_words import (
+    HEADINGS,
+    State,
+    has_map,
+    joint_note,
+    ranked,
+    state_of,
+)
 from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 
 COPY = element("button", "Copy", type="button", class_="copy")
@@ -28,7 +35,7 @@ def section(findings: ScanFindings, number: int) -> str:
         _verdict(probe),
         element("p", escape(_counts(probe)), class_="facts"),
         _maps(probe, findings.n_blocks),
-        _items(f"{name}-items"),
+        _items(f"{name}-items", "probe" if probe.is_joint else "item"),
         _ranking(probe),
         _ablation(probe, findings.n_blocks),
     ]
@@ -52,6 +59,8 @@ def _counts(probe: ProbeFindings) -> str:
         for state in (State.UNSCORED, State.MISSING)
         if state in states
     ]
+    if probe.is_joint:
+        return f"{', '.join(parts)}; {joint_note(probe)}"
     items = f"{n_items - n_held_out:,} search and {n_held_out:,} held-out items"
     return f"{', '.join(parts)}; {items}; scores in {probe.unit}"
 
@@ -73,8 +82,8 @@ def _maps(probe: ProbeFindings, n_blocks: int) -> str:
 READOUT_HINT = element("p", "Point at a cell, or tap it, for its figures.")
 
 
-def _items(name: str) -> str:
-    names = ("item", "base", "difference", "")
+def _items(name: str, what: str) -> str:
+    names = (what, "base", "difference", "")
     head = element("tr", *[element("th", escape(each), scope="col") for each in names])
     table = element("table", element("thead", head), element("tbody"))
     return element(
