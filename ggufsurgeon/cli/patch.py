@@ -108,7 +108,9 @@ def _request(
             raise UsageError("--probe and --rank require --from-scan")
         return layer_path(*options)
     if any(option is not None and option != [] for option in options):
-        raise UsageError("--from-scan is a layer path of its own: other options for it exclude it")
+        raise UsageError(
+            "--from-scan gives the layer path: --window, --times, --drop and --layers exclude it"
+        )
     from ggufsurgeon.api.scan_reports import scanned_path
 
     return scanned_path(store, source, probe=probe, rank=rank)

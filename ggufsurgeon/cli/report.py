@@ -32,7 +32,7 @@ def report(
             "--held-out",
             min=0,
             max=1,
-            help="Share of the items that judge the best path and do not choose it.",
+            help="Share of the items to hold out: they test the best path and do not rank paths.",
             rich_help_panel=MEASURING,
         ),
     ] = 0.5,
@@ -42,7 +42,7 @@ def report(
             "--seed",
             "-s",
             min=0,
-            help="Random seed of that choice and of the null.",
+            help="Random seed of the held-out items and of the sign flips.",
             rich_help_panel=MEASURING,
         ),
     ] = 0,
@@ -67,7 +67,7 @@ def report(
         typer.Option(
             "--png",
             metavar="FILE",
-            help="PNG, SVG or PDF picture to write; of several probes, name one by --probe.",
+            help="PNG, SVG or PDF picture of one probe to write; select it by --probe.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -106,7 +106,7 @@ def report(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what the scans in a store found: ranks, how far luck reaches, and a verdict."""
+    """Rank the layer paths of the scans in a store, and test whether the best beats the model."""
     if png is not None:
         check_picture(png, [store], replace=replace)
     from ggufsurgeon.writing.new_file import write_bytes

@@ -13,7 +13,6 @@ from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring_options import Chunks, ChunkSize
 from ggufsurgeon.cli.options import (
     GpuLayers,
-    Json,
     Quiet,
     Rpc,
     Source,
@@ -37,6 +36,7 @@ from ggufsurgeon.cli.scan_options import (
     RysEq,
     RysMath,
     ScanChoices,
+    ScanJson,
     ScanStore,
     ScanText,
     ScanWindows,
@@ -81,7 +81,7 @@ def scan(
     tensor_split: TensorSplit = None,
     threads: Threads = None,
     rpc: Rpc = None,
-    json: Json = False,
+    json: ScanJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Score every window of a model by probes, from one load, without writing a model file.
@@ -106,7 +106,7 @@ def scan(
             for one in probes:
                 _scan(loaded, store, one, paths, writable, raced, json)
     except Interrupted as interrupt:
-        interrupt.state = f"{store} has all scores so far; the same command goes on from there."
+        interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
     print_note(f"ggufsurgeon report {store} shows what the scan found")
 
@@ -123,11 +123,11 @@ def _paths(
     from ggufsurgeon.scanning.windows import WindowRange, drops, parse_window_range, repeats
 
     if drop and times is not None:
-        raise UsageError("--times is of windows that are repeated: --drop excludes it")
+        raise UsageError("--times applies to repeated windows: --drop excludes it")
     named = [gs.LayerPath(path) for path in layers or ()]
     if named and windows is None and not drop:
         if times is not None:
-            raise UsageError("--times is of windows: with --layers, it requires --windows")
+            raise UsageError("--times applies to windows: with --layers, it requires --windows")
         return named
     within = WindowRange() if windows is None else parse_window_range(windows)
     if drop:
@@ -144,7 +144,7 @@ def _race(is_asked: bool, held_out: float | None, seed: int | None) -> Race | No
     if not is_asked:
         for name, value in {"--held-out": held_out, "--race-seed": seed}.items():
             if value is not None:
-                raise UsageError(f"{name} is of a race: it needs --race")
+                raise UsageError(f"{name} requires --race")
         return None
     share = Race.held_out if held_out is None else held_out
     return Race(share, Race.seed if seed is None else seed)
@@ -199,7 +199,7 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
         if size.n_refused:
             print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
         if size.n_not_writable:
-            print_note(f"{name}: of {size.n_not_writable} paths no file can be written")
+            print_note(f"{name}: {size.n_not_writable} paths cannot be written to a file")
 
     return show
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import LAYER_PATH
+from ggufsurgeon.cli.options import LAYER_PATH, OUTPUT
 
 PROBES = "Probes"
 RACES = "Races"
@@ -18,7 +18,7 @@ ScanStore: TypeAlias = Annotated[
     typer.Option(
         "--store",
         metavar="FILE",
-        help="SQLite file for the scores, made if there is none; what it has is not run again.",
+        help="SQLite file for the scores, created if missing; scores in it are not run again.",
         show_default=False,
     ),
 ]
@@ -63,8 +63,8 @@ Answers: TypeAlias = Annotated[
         metavar="N",
         min=2,
         max=10_000,
-        help="Number of arithmetic problems whose results are generated: which are right. Slower "
-        "than --arithmetic by far.",
+        help="Number of arithmetic problems to answer by generation: the share of right answers. "
+        "Much slower than --arithmetic.",
         rich_help_panel=PROBES,
         show_default=False,
     ),
@@ -96,8 +96,8 @@ InstalledProbes: TypeAlias = Annotated[
     typer.Option(
         "--probe",
         metavar="NAME=TEXT",
-        help="Name of a probe of an installed package, which is an entry point of the group "
-        "ggufsurgeon.probes, and the text to make it of. May be given several times.",
+        help="Name of a probe of an installed package (an entry point of the group "
+        "ggufsurgeon.probes), and the text to pass to it. May be given several times.",
         rich_help_panel=PROBES,
         show_default=False,
     ),
@@ -142,16 +142,24 @@ OnlyWritable: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--writable",
-        help="Layer paths of which no file can be written are left out.",
+        help="Drop layer paths that cannot be written to a file.",
         rich_help_panel=LAYER_PATH,
+    ),
+]
+ScanJson: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print a JSON object, on a line of its own, for each group of items along each path.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Races: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--race",
-        help="Drop the worse half of the paths after a few items, and again each time that the "
-        "items double; held-out items judge the winner.",
+        help="Drop the worse half of the paths after a few items, and again each time the items "
+        "double (successive halving); held-out items test the winner.",
         rich_help_panel=RACES,
     ),
 ]
@@ -162,7 +170,7 @@ HeldOut: TypeAlias = Annotated[
         metavar="SHARE",
         min=0,
         max=1,
-        help="Share of the items that judge the winner of the race and are no part of it.",
+        help="Share of the items to hold out of the race: they test its winner.",
         rich_help_panel=RACES,
         show_default="0.5",
     ),
@@ -173,7 +181,7 @@ RaceSeed: TypeAlias = Annotated[
         "--race-seed",
         metavar="N",
         min=0,
-        help="Random seed of that choice, and of the order of the items in the race.",
+        help="Random seed of the held-out items, and of the order of the items in the race.",
         rich_help_panel=RACES,
         show_default="0",
     ),

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.estimate import Estimate
 
 MARKS = (
-    "# above what luck reaches, + above 2 errors, . within 2, - below 2 errors, = below luck's",
-    "x no score, ~ left a race, blank not asked for; a row for each I, a column for each J from 1",
+    "z: # above the 5 % bound, + above 2, . from -2 to 2, - below -2, = below minus the bound",
+    "x no score, ~ left the race, blank not scanned; rows are I from 0, columns are J from 1",
 )
 WIDEST_MAP = 100
 """Largest number of blocks of a map, in characters of a line."""
-COLUMNS = ("layer path", "difference", "held out", "in errors", "p", "weights", "KV cache")
+COLUMNS = ("layer path", "search", "held out", "z", "p", "weights", "KV cache")
 
 
 def print_findings(found: ScanFindings, n_rows: int) -> None:
@@ -45,14 +45,14 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None
     print_table(title, COLUMNS, [_row(path) for path in shown])
     _print_map(probe, found.n_blocks)
     if any(path.not_writable for path in shown):
-        print_text("* runs without a file; none can be written")
+        print_text("* can be run, but not written to a file")
     for left, n in _counted([path.left_race for path in probe.paths]):
         print_text(f"{n} paths: {left}")
     for problem, n in _counted([path.problem for path in probe.paths])[:5]:
         print_text(f"{n} without a score: {problem}")
     if math.isfinite(probe.luck_z):
         print_text(
-            f"By luck alone, the best of {len(scored)} paths exceeds {probe.luck_z:.2f} standard "
+            f"By chance alone, the best of {len(scored)} paths exceeds {probe.luck_z:.2f} standard "
             "errors in 5 % of scans."
         )
     print_text(f"Verdict: {probe.verdict}\n")

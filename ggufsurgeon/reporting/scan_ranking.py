@@ -41,7 +41,7 @@ def draw_ranking(axes: Axes, paths: Sequence[PathFinding], luck_z: float, unit: 
     ticks = span.ticks(5)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xlabel(f"difference, {unit}")
-    note = "● search items, □ held-out items, mean ± 2 errors; grey: luck alone"
+    note = "● search items, □ held-out items, mean ± 2 standard errors; grey: 5 % bound"
     write_heading(axes, f"Best {len(paths)}", note)
 
 

@@ -115,7 +115,9 @@ def _items(task: ScanTask, runner: Runner) -> ItemTable:
     if not isinstance(task.probe, AnswerProbe):
         return runner.run(list_items, task.model, task.devices, task.probe, task.race)
     if task.race is not None:
-        raise UsageError(f"probe {task.probe.name}: a race is of probes that score tokens")
+        raise UsageError(
+            f"probe {task.probe.name}: races work with probes that score given text, not answers"
+        )
     return runner.run(list_questions, task.model, task.devices, task.probe)
 
 

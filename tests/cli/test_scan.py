@@ -37,7 +37,7 @@ def test_a_scan_and_its_report(scanned: Run, tmp_path: Path) -> None:
     done = scanned("report", "scan.db", "--top", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert "probe arithmetic: 7 of 7 paths scored on 16 items, 8 of them held out" in done.stdout
-    assert "Verdict: Noise" in done.stdout and "By luck alone, the best of 7 paths" in done.stdout
+    assert "Verdict: Noise" in done.stdout and "By chance alone, the best of 7 paths" in done.stdout
     found = json.loads(scanned("report", "scan.db", "--json").stdout)
     (model,) = found["models"]
     assert (model["model"], model["n_blocks"], found["schema"]) == ("stories260K.gguf", 5, 1)
@@ -157,7 +157,7 @@ def test_ctrl_c_keeps_everything_and_tells_how_to_go_on(stories: Path, tmp_path:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "scan.db has all scores so far; the same command goes on from there." in errors
+    assert "scan.db has all scores so far; the same command resumes the scan." in errors
     time.sleep(0.1)
     report = subprocess.run(
         [sys.executable, "-m", "ggufsurgeon", "report", "scan.db", "--json"],

@@ -170,7 +170,7 @@ def test_the_command(surgeon: Run, stories: Path, tmp_path: Path) -> None:
     told = surgeon("report", "scan.db", "--held-out", "0.9").stdout
     assert "4 of 15 paths scored on all 32 search items of a race, and 32 held-out items" in told
     assert "7 paths: left the race after 4 of 32 search items" in told
-    assert "nan" not in told and "By luck alone" not in told
+    assert "nan" not in told and "By chance alone" not in told
     (model,) = json.loads(surgeon("report", "scan.db", "--json").stdout)["models"]
     (probe,) = model["probes"]
     assert probe["is_race"] and {path["p_value"] for path in probe["paths"]} == {None}
@@ -184,8 +184,8 @@ def test_the_command(surgeon: Run, stories: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--arithmetic", "24", "--held-out", "0.5"], "--held-out is of a race: it needs --race"),
-        (["--arithmetic", "24", "--race-seed", "1"], "--race-seed is of a race: it needs --race"),
+        (["--arithmetic", "24", "--held-out", "0.5"], "--held-out requires --race"),
+        (["--arithmetic", "24", "--race-seed", "1"], "--race-seed requires --race"),
         (["--arithmetic", "8", "--race"], "a race over 8 items"),
         (["--arithmetic", "24", "--race", "--held-out", "0"], "24 that choose the best path and 0"),
         (["--arithmetic", "24", "--race", "--held-out", "1"], "0 that choose the best path and 24"),

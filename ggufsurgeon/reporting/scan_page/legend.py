@@ -64,7 +64,7 @@ def _words(scale: DivergingScale, unit: str) -> str:
 def _patterns() -> str:
     entries = [
         ("missing", "not scanned"),
-        ("unscored", "no score: refused, or not numbers"),
+        ("unscored", "no score: refused, or logits not finite"),
         ("not-writable", "can be run, but not written to a file"),
         ("sure", f"p below {LEVEL}"),
     ]

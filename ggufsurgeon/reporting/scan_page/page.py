@@ -21,12 +21,12 @@ DARK = ("#F08A3C", "#33373C", "#45A5E6")
 HOW_TO_READ = (
     "A difference is the mean over items of the score along the path less that of the unmodified "
     "model: above 0 the path is better. The standard error is over items.",
-    "Paths are ranked by the search items, and the best of many is always lucky to a degree: its "
-    "search figure is too high on average. The held-out items had no part in the choice, so their "
-    "figure of the best path is the one to trust and to quote.",
-    "A p-value is family-wise: the probability that the best of all paths of this scan would stand "
-    "as many standard errors above 0 over all items if none of them had an effect. Below 0.05 luck "
-    "is an unlikely reason. It says nothing of texts and tasks that were not scanned.",
+    "Paths are ranked by the search items. The best of many paths was selected for a high score, "
+    "so its search figure is too high on average. The held-out items had no part in the selection: "
+    "quote the held-out figure of the best path.",
+    "A p-value is family-wise: the probability that, if no path had an effect, the best of all "
+    "paths of this scan would be at least as many standard errors above 0 over all items. Below "
+    "0.05, chance is an unlikely explanation. It says nothing about other texts and tasks.",
 )
 
 

@@ -106,7 +106,7 @@ def _ranking(probe: ProbeFindings) -> str:
     note = (
         "Mean ± 2 standard errors: ● on the search items, □ on the held-out items. "
         f"{_race_note() if probe.is_race else _luck_note(probe)} Weights, KV cache and blocks: "
-        "what the path takes beside the model."
+        "what the path needs in addition to the model."
     )
     everything = element("button", f"Show all {len(probe.paths):,} paths", type="button")
     return "".join(
@@ -121,9 +121,9 @@ def _ranking(probe: ProbeFindings) -> str:
 
 def _luck_note(probe: ProbeFindings) -> str:
     return (
-        "Grey: how far the best of all paths comes by luck alone in 5 % of scans, "
-        f"{probe.luck_z:.2f} standard errors. z: standard errors above 0 on the search items. p: "
-        "family-wise, over all items."
+        "Grey: the 5 % bound. By chance alone, the best of all paths exceeds it in 5 % of scans: "
+        f"{probe.luck_z:.2f} standard errors. z: the search difference in standard errors. p: "
+        "family-wise p-value over all items."
     )
 
 
