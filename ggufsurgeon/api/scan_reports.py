@@ -125,4 +125,5 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
         model.architecture,
         model.n_blocks,
         tuple(probes),
+        scans.content_sha256(number),
     )

@@ -29,6 +29,7 @@ class ScanningMethods(ModelOverRunner):
         *,
         only_writable: bool = False,
         race: Race | None = None,
+        with_hash: bool = False,
         progress: Progress = NO_PROGRESS,
         on_size: Callable[[ScanSize], object] | None = None,
         on_result: Callable[[Scored], object] | None = None,
@@ -41,10 +42,12 @@ class ScanningMethods(ModelOverRunner):
         same call goes on with a scan that was interrupted. With `only_writable`, paths of which no
         file can be written are left out. With a `race`, which is of probes that score tokens, all
         paths are scored on a few items and the better ones on more; its winner is judged by items
-        that are no part of it. `on_size` is called before the work, `on_result` with each group of
-        scores once it is kept.
+        that are no part of it. `with_hash` compares the SHA-256 of the whole model file with that
+        in the store, besides the hash of its header, its size and a sample of its weights.
+        `on_size` is called before the work, `on_result` with each group of scores once it is kept.
         Raises UsageError for items that do not fit the model and for a probe that fails,
-        RefusedError for a file that is no store, WriteFailedError where it cannot grow.
+        RefusedError for a file that is no store or has scores of another model file,
+        WriteFailedError where it cannot grow.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs
@@ -61,9 +64,11 @@ class ScanningMethods(ModelOverRunner):
         (12, ['0..2,1..4', '0..3,3..4'])
         """
         from ggufsurgeon.scanning.scan import ScanTask, scan
+        from ggufsurgeon.store.fingerprint import content_sha256
 
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
-        task = ScanTask(self.path, self._devices, probe, chosen, only_writable, race)
+        sha256 = content_sha256(self.path, progress) if with_hash else None
+        task = ScanTask(self.path, self._devices, probe, chosen, only_writable, race, sha256)
         scan(
             task,
             Path(store),

@@ -40,6 +40,7 @@ from ggufsurgeon.cli.scan_options import (
     ScanStore,
     ScanText,
     ScanWindows,
+    WithHash,
 )
 from ggufsurgeon.cli.scan_probes import answer_probes, installed_probes, likelihood_probes
 from ggufsurgeon.cli.terminal import SCHEMA, print_note, print_text, watched
@@ -77,6 +78,7 @@ def scan(
     race: Races = False,
     held_out: HeldOut = None,
     race_seed: RaceSeed = None,
+    hash: WithHash = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
     threads: Threads = None,
@@ -104,7 +106,8 @@ def scan(
     try:
         with gs.load(model, devices) as loaded:
             for one in probes:
-                _scan(loaded, store, one, paths, writable, raced, json)
+                with_hash = hash and one is probes[0]
+                _scan(loaded, store, one, paths, writable, raced, with_hash, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
@@ -157,6 +160,7 @@ def _scan(
     paths: list[LayerPath],
     writable: bool,
     race: Race | None,
+    with_hash: bool,
     json: bool,
 ) -> None:
     def show(scored: Scored) -> None:
@@ -169,6 +173,7 @@ def _scan(
             paths,
             only_writable=writable,
             race=race,
+            with_hash=with_hash,
             progress=progress,
             on_size=_size_printer(probe.name),
             on_result=show if json else None,

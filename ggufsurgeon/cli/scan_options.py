@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import LAYER_PATH, OUTPUT
+from ggufsurgeon.cli.options import LAYER_PATH, MEASURING, OUTPUT
 
 PROBES = "Probes"
 RACES = "Races"
@@ -152,6 +152,14 @@ ScanJson: TypeAlias = Annotated[
         "--json",
         help="Print a JSON object, on a line of its own, for each group of items along each path.",
         rich_help_panel=OUTPUT,
+    ),
+]
+WithHash: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--hash",
+        help="Keep the SHA-256 of the whole model file in the store, and compare with it.",
+        rich_help_panel=MEASURING,
     ),
 ]
 Races: TypeAlias = Annotated[

@@ -127,6 +127,7 @@ def findings_as_json(found: ScanFindings) -> dict[str, Any]:
     return {
         "model": found.model,
         "header_sha256": found.header_sha256,
+        "content_sha256": found.content_sha256,
         "architecture": found.architecture,
         "n_blocks": found.n_blocks,
         "probes": [

@@ -94,3 +94,5 @@ class ScanFindings:
     architecture: str
     n_blocks: int
     probes: tuple[ProbeFindings, ...]
+    content_sha256: str | None = None
+    """SHA-256 of the whole file, where a scan computed it."""

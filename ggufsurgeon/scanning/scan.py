@@ -50,6 +50,8 @@ class ScanTask:
     """Whether paths of which no file can be written are left out."""
     race: Race | None = None
     """How paths are left out as scores come; None to run all of them on all items."""
+    content_sha256: str | None = None
+    """SHA-256 of the model file, to be compared with that in the store; None to compare none."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def scan(
     `on_size` is called before the work, `on_result` with the scores of each group along each path,
     once they are in the store. Several processes may fill one store: each takes groups that no
     other has. In a race they decide together, by all scores of a round, and wait for each other.
-    Raises UsageError for a probe named `joint`, and as `opened_store`, the jobs and `RacedScan`.
+    Raises UsageError for a probe named `joint`, RefusedError for a store of another file, and as
+    `opened_store`, the jobs and `RacedScan`.
     """
     if task.probe.name == JOINT:
         raise UsageError(f"a probe cannot be called {JOINT}: reports call all of them that")
@@ -146,7 +149,10 @@ def _prepared(
     with probe_errors(task.probe.name):
         settings = {**task.probe.settings(), "devices": _as_settings(task.devices)}
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
-    store.scans.add_model(store.model_number(fingerprint), model, known)
+    number = store.model_number(fingerprint)
+    if task.content_sha256 is not None:
+        store.scans.set_content(number, task.content_sha256)
+    store.scans.add_model(number, model, known)
     name = task.probe.name
     if task.race is not None:
         settings |= task.race.settings()

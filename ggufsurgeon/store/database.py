@@ -14,8 +14,8 @@ from pathlib import Path
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.store.schema import (
     APPLICATION_ID,
+    N_TABLES,
     TABLES,
-    TABLES_OF_VERSION_1,
     VERSION,
     expected_tables,
     tables,
@@ -155,12 +155,13 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    """Add the tables that a store of version 1 lacks, in one transaction."""
+    """Add the tables that a store of an earlier version lacks, in one transaction."""
     if _pragma(database, "user_version") == VERSION:
         return
     with transaction(database):
-        if _pragma(database, "user_version") < VERSION:  # another process may have been quicker
-            for statement in TABLES[len(TABLES_OF_VERSION_1) :]:
+        version = _pragma(database, "user_version")
+        if version < VERSION:  # another process may have been quicker
+            for statement in TABLES[N_TABLES[version] :]:
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {VERSION}")
 

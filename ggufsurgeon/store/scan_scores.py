@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.store.database import database_errors, transaction
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.lease_owner import is_alive
@@ -162,6 +162,28 @@ class ScanTable:
         query = "SELECT header_sha256, data_fingerprint, n_bytes FROM model WHERE id = ?"
         with database_errors(self._path):
             return ModelFingerprint(*self._database.execute(query, (model,)).fetchone())
+
+    def content_sha256(self, model: int) -> str | None:
+        """SHA-256 of the whole file of a model; None where nobody has asked for it."""
+        query = "SELECT sha256 FROM model_content WHERE model = ?"
+        with database_errors(self._path):
+            found = self._database.execute(query, (model,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def set_content(self, model: int, sha256: str) -> None:
+        """Keep the SHA-256 of the whole file of a model.
+
+        Raises RefusedError where the store has scores of another file with the same fingerprint.
+        """
+        query = "INSERT OR IGNORE INTO model_content VALUES (?,?)"
+        with database_errors(self._path), transaction(self._database):
+            self._database.execute(query, (model, sha256))
+        if (known := self.content_sha256(model)) != sha256:
+            raise RefusedError(
+                f"{self._path}: it has scores of another file with the same header, size and "
+                f"sample of weights: SHA-256 {known}, not {sha256}",
+                hint="Choose another store.",
+            )
 
     def paths(self, model: int) -> list[ScannedPath]:
         """The layer paths that were asked for, in order."""

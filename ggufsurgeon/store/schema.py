@@ -7,9 +7,9 @@ from contextlib import closing
 
 APPLICATION_ID = 0x67677375
 """`ggsu`, in the header of the file (PRAGMA application_id, sqlite.org/fileformat2.html)."""
-VERSION = 2
+VERSION = 3
 """PRAGMA user_version. It grows whenever an older program could misread the tables. Stores of
-version 1 have fewer tables, which are added to them."""
+earlier versions have fewer tables; the others are added to them."""
 
 TABLES = (
     """CREATE TABLE model (
@@ -97,8 +97,13 @@ TABLES = (
     owner TEXT NOT NULL,         -- JSON: host, process id and its start, as long as it lives
     PRIMARY KEY (probe, first_item, first_path)
 )""",
+    """CREATE TABLE model_content (
+    model INTEGER PRIMARY KEY REFERENCES model (id),
+    sha256 TEXT NOT NULL -- of the whole file, where a scan was asked to compute it
+)""",
 )
-TABLES_OF_VERSION_1 = TABLES[:5]
+N_TABLES = {1: 5, 2: 11, VERSION: len(TABLES)}
+"""How many of the tables a store of each version has."""
 
 
 def tables(database: sqlite3.Connection) -> dict[str, str]:

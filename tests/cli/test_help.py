@@ -60,6 +60,7 @@ FIRST_WORDS = {
         "Also",
         "Draw",
         "Drop",
+        "Keep",
         "Evaluate",
         "Measure",
         "Multiply",

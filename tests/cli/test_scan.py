@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -100,6 +101,23 @@ def test_scans_that_a_patch_cannot_use(
     scanned: Run, stories: Path, options: tuple[str, ...], says: str
 ) -> None:
     assert_told(scanned("patch", stories, "best.gguf", *options), 2, says)
+
+
+def test_the_hash_of_the_whole_file(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    """Two files that differ in one weight have the same header, size and sample."""
+    model, other = tmp_path / "model.gguf", tmp_path / "other.gguf"
+    content = bytearray(stories.read_bytes())
+    model.write_bytes(content)
+    content[-5000] ^= 1
+    other.write_bytes(content)
+    few = ("--store", "scan.db", "--arithmetic", "4", "--layers", "0..4,4", "--threads", "1")
+    assert surgeon("scan", model, *few, "--hash").returncode == 0
+    found = json.loads(surgeon("report", "scan.db", "--json").stdout)["models"][0]
+    assert found["content_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert surgeon("scan", model, *few, "--hash").returncode == 0
+    assert "2 known" in surgeon("scan", other, *few).stderr, "without it they are not told apart"
+    done = surgeon("scan", other, *few, "--hash")
+    assert_told(done, 4, "scores of another file with the same header, size and sample")
 
 
 def test_a_scan_of_another_model(scanned: Run, tmp_path: Path, stories: Path) -> None:

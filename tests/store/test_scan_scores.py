@@ -21,7 +21,7 @@ from ggufsurgeon.store.scan_scores import (
     ScannedModel,
     ScannedPath,
 )
-from ggufsurgeon.store.schema import TABLES, TABLES_OF_VERSION_1, VERSION
+from ggufsurgeon.store.schema import N_TABLES, TABLES, VERSION
 from ggufsurgeon.store.store import opened_store
 from tests.store.adding import KEY, PATH
 
@@ -118,14 +118,15 @@ def test_a_process_number_that_is_used_again_is_another_process() -> None:
     assert not is_alive("what is this")
 
 
-def test_a_store_of_version_1_gets_the_new_tables(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_store_of_an_earlier_version_gets_the_new_tables(tmp_path: Path, version: int) -> None:
     path = tmp_path / "scores.db"
     with opened_store(path) as store:
         store.measurement(KEY).add(PATH, 0, {"a": np.ones((2, 3))})
     with closing(sqlite3.connect(path)) as database:
-        for statement in TABLES[len(TABLES_OF_VERSION_1) :]:
+        for statement in TABLES[N_TABLES[version] :]:
             database.execute(f"DROP TABLE {statement.split()[2]}")
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {version}")
         database.commit()
     with opened_store(path) as store:
         assert (store.measurement(KEY).arrays(PATH)["a"] == 1).all()
