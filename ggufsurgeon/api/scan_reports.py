@@ -40,14 +40,14 @@ def scan_findings(
     >>> found.model, found.probes[0].probe, found.probes[0].is_better
     ('stories260K.gguf', 'arithmetic', False)
     """
-    from ggufsurgeon.store.store import opened_store
+    from ggufsurgeon.store.store import readable_store
 
     if not 0 < held_out < 1:
         raise UsageError(f"a share of {held_out} held-out items: expected one between 0 and 1")
     path = Path(store)
     if not path.exists():
         raise UsageError(f"{path}: there is no such store")
-    with opened_store(path) as opened:
+    with readable_store(path) as opened:
         models = opened.scans.models()
         return tuple(_findings(opened.scans, number, held_out, seed) for number in models)
 
@@ -110,12 +110,14 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
         labels = [item.label for item in probe.items()]
         data = ProbeData(name, probe.unit, labels, probe.scores())
         race = Race.of_settings(probe.settings)
+        asked = probe.asked_paths()
+        of_probe = [path for path in paths if path.layer_path in asked] if asked else paths
         if race is None:
-            probes.append(judge(data, paths, model.n_blocks, split))
+            probes.append(judge(data, of_probe, model.n_blocks, split))
             if nth == 1 and PARSED_SUFFIX not in name:
                 joined.append(probes[-1])
         else:
-            probes.append(judge_race(data, paths, model.n_blocks, race))
+            probes.append(judge_race(data, of_probe, model.n_blocks, race))
     joint = joint_findings(joined, seed)
     if joint is not None:
         probes.append(joint)

@@ -81,6 +81,16 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="File name of the model to show, if the store has several.",
+            show_default="all",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     csv: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -107,21 +117,17 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Rank the layer paths of the scans in a store, and test whether the best beats the model."""
-    if png is not None:
-        check_picture(png, [store], replace=replace)
-    from ggufsurgeon.writing.new_file import write_bytes
-
-    found = _chosen(gs.scan_findings(store, held_out=held_out, seed=seed), store, probe)
-    files: dict[Path | None, Callable[[], bytes]] = {
+    outputs = {"--html": html, "--png": png, "--csv": csv, "--jsonl": jsonl}
+    _check_outputs(outputs, store, replace)
+    found = _chosen(gs.scan_findings(store, held_out=held_out, seed=seed), store, model, probe)
+    command = _command(store, held_out, seed, model, probe, html)
+    contents: dict[Path | None, Callable[[], bytes]] = {
         csv: lambda: as_csv(found).encode(),
         jsonl: lambda: as_json_lines(found).encode(),
-        html: lambda: _page(found, store),
+        html: lambda: _page(found, command),
         png: lambda: _picture(found, png or Path()),
     }
-    for path, make in files.items():
-        if path is not None:
-            write_bytes(make(), path, replace=replace)
-            print_note(f"wrote {path}")
+    _write({path: make() for path, make in contents.items() if path is not None}, replace)
     if json:
         print_json({"models": [findings_as_json(one) for one in found]})
         return
@@ -129,33 +135,83 @@ def report(
         print_findings(one, top)
 
 
+def _check_outputs(outputs: dict[str, Path | None], store: Path, replace: bool) -> None:
+    """Refuse files to write that are the store, each other, or there already."""
+    from ggufsurgeon.writing.preflight import check_place
+
+    sources = [store] if store.exists() else []
+    places: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in places:
+            raise UsageError(f"{path}: {places[place]} and {option} name the same file")
+        places[place] = option
+        if option == "--png":
+            check_picture(path, replace=replace)
+        check_place(sources, path, replace=replace)
+
+
+def _write(contents: dict[Path, bytes], replace: bool) -> None:
+    from ggufsurgeon.writing.new_file import write_bytes
+
+    for path, content in contents.items():
+        write_bytes(content, path, replace=replace)
+        print_note(f"wrote {path}")
+
+
 def _chosen(
-    found: Sequence[ScanFindings], store: Path, probe: str | None
+    found: Sequence[ScanFindings], store: Path, model: str | None, probe: str | None
 ) -> tuple[ScanFindings, ...]:
     """The models that have been scanned, with the probe that is asked for."""
     kept = []
     for one in found:
         probes = tuple(each for each in one.probes if probe in (None, each.probe))
-        if probes:
+        if probes and model in (None, one.model):
             kept.append(dataclasses.replace(one, probes=probes))
     if not kept:
-        by = "" if probe is None else f" by the probe {probe}"
-        raise UsageError(f"{store}: it has no scan{by}")
+        names = [f"{one.model} by {each.probe}" for one in found for each in one.probes]
+        wanted = "".join(
+            f" {word} {name}" for word, name in (("of", model), ("by", probe)) if name is not None
+        )
+        known = f"It has scans of {', '.join(names)}." if names else "It has none."
+        raise UsageError(f"{store}: it has no scan{wanted}", hint=known)
     return tuple(kept)
 
 
 def _only(found: Sequence[ScanFindings], what: str) -> ScanFindings:
     if len(found) != 1:
-        raise UsageError(f"{what} shows one model, and the store has {len(found)}")
+        names = ", ".join(one.model for one in found)
+        raise UsageError(f"{what} shows one model, and the store has {names}: name one by --model")
     return found[0]
 
 
-def _page(found: Sequence[ScanFindings], store: Path) -> bytes:
+def _command(
+    store: Path,
+    held_out: float,
+    seed: int,
+    model: str | None,
+    probe: str | None,
+    html: Path | None,
+) -> str:
+    """The command that makes a page again; options that have their defaults are left out."""
+    options = {
+        "--held-out": (held_out, 0.5),
+        "--seed": (seed, 0),
+        "--model": (model, None),
+        "--probe": (probe, None),
+        "--html": (html, None),
+    }
+    named = [(name, str(value)) for name, (value, default) in options.items() if value != default]
+    parts = ["ggufsurgeon", "report", str(store), *(part for pair in named for part in pair)]
+    return shlex.join(parts)
+
+
+def _page(found: Sequence[ScanFindings], command: str) -> bytes:
     from ggufsurgeon.reporting.scan_page.page import scan_page
 
-    return scan_page(
-        _only(found, "a page"), shlex.join(["ggufsurgeon", "report", str(store)])
-    ).encode()
+    return scan_page(_only(found, "a page"), command).encode()
 
 
 def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
@@ -165,5 +221,7 @@ def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
     one = _only(found, "a picture")
     if len(one.probes) != 1:
         names = ", ".join(probe.probe for probe in one.probes)
-        raise UsageError(f"a picture shows one probe, and the store has {names}: name one")
+        raise UsageError(
+            f"a picture shows one probe, and the store has {names}: name one by --probe"
+        )
     return scan_picture(one, 0, picture_format(path))

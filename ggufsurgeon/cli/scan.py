@@ -194,6 +194,11 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
             f"{_counted(size.n_passes, 'pass', 'passes')} of a group"
             + (f", {size.n_known} known" if size.n_known else "")
         )
+        if size.n_others:
+            print_note(
+                f"{name}: the store has {_counted(size.n_others, 'other scan')} by this probe, "
+                "with other items, settings or machine; reports number them"
+            )
         if size.constant_score is not None:
             print_note(f"{name}: a constant answer would score {size.constant_score:.2f}")
         if size.n_item_passes < size.n_item_passes_of_all:

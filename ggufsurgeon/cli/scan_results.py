@@ -55,6 +55,8 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None
             f"By chance alone, the best of {len(scored)} paths exceeds {probe.luck_z:.2f} standard "
             "errors in 5 % of scans."
         )
+    for note in probe.notes:
+        print_text(note)
     print_text(f"Verdict: {probe.verdict}\n")
 
 
@@ -141,6 +143,7 @@ def findings_as_json(found: ScanFindings) -> dict[str, Any]:
                 "luck_z": probe.luck_z,
                 "is_better": probe.is_better,
                 "verdict": probe.verdict,
+                "notes": list(probe.notes),
                 "paths": [_path_as_json(path) for path in probe.paths],
             }
             for probe in found.probes
@@ -179,6 +182,7 @@ def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:
                 ):
                     yield {
                         "model": found.model,
+                        "header_sha256": found.header_sha256,
                         "probe": probe.probe,
                         "layer_path": path.layer_path,
                         "item": number,

@@ -77,6 +77,8 @@ class ProbeFindings:
     """The verdict on the best path by the search items."""
     verdict: str
     """The verdict in a sentence."""
+    notes: tuple[str, ...] = ()
+    """What else a reader must know, a sentence each."""
     is_race: bool = False
     """Whether paths were left out as scores came. The held-out items alone judge the winner."""
     is_joint: bool = False

@@ -24,6 +24,8 @@ from ggufsurgeon.statistics.maximum import (
 from ggufsurgeon.store.scan_scores import ScannedPath
 
 Values = npt.NDArray[np.float64]
+NOT_SCANNED = "not scanned yet"
+"""The problem of a path without scores."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def judge(
     is_better, verdict = _verdict(rows, scored, held_out, split.seed)
     if base and not items:
         verdict = "No verdict: the logits of the unmodified model are not finite numbers."
+    elif missing := _missing(data, tested, items):
+        is_better, verdict = False, f"No verdict: the scan is not finished, {missing}."
     return ProbeFindings(
         probe=data.name,
         unit=data.unit,
@@ -88,7 +92,29 @@ def judge(
         luck_z=tests.luck_z,
         is_better=is_better,
         verdict=verdict,
+        notes=_notes(data, base, items),
     )
+
+
+def _missing(data: ProbeData, tested: Sequence[Tested], items: Sequence[int]) -> str:
+    """What of a scan has not been run; empty if nothing."""
+    n_unscanned = sum(one.problem == NOT_SCANNED for one in tested)
+    if n_unscanned:
+        return f"{n_unscanned} of {len(tested)} paths have no score yet"
+    if any(len(of_path) < len(data.labels) for of_path in data.scores.values()):
+        return f"{len(items)} of {len(data.labels)} items are scored along all paths"
+    return ""
+
+
+def _notes(data: ProbeData, base: Mapping[int, float], items: Sequence[int]) -> tuple[str, ...]:
+    n_broken = sum(not math.isfinite(score) for score in base.values())
+    notes = []
+    if n_broken and items:
+        notes.append(
+            f"Items left out, since the unmodified model's logits are not finite there: {n_broken} "
+            f"of {len(data.labels)}."
+        )
+    return tuple(notes)
 
 
 def _common_items(
@@ -175,7 +201,7 @@ def problem_of(path: ScannedPath, differences: Values) -> str:
     if path.refusal:
         return path.refusal
     if len(differences) == 0:
-        return "not scanned yet"
+        return NOT_SCANNED
     if not np.isfinite(differences).all():
         return "its logits are not finite numbers"
     return "too few items are scanned"

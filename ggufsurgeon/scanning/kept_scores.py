@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from ggufsurgeon.scanning.job import Scored
 from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX, PARSED_UNIT
@@ -15,6 +16,8 @@ from ggufsurgeon.store.store import Store
 class KeptScores:
     """The scores of one probe. Made by `kept_scores`."""
 
+    model: int
+    """The number of the model in the store."""
     scores: ProbeScores
     parsed: ProbeScores | None
 
@@ -24,6 +27,12 @@ class KeptScores:
             if one is not None:
                 one.set_items(items)
 
+    def ask(self, paths: Sequence[str]) -> None:
+        """Keep which layer paths are asked for."""
+        for one in (self.scores, self.parsed):
+            if one is not None:
+                one.ask(paths, version("ggufsurgeon"))
+
     def add(self, scored: Scored) -> None:
         """Commit what a job has emitted. Scores come last: a group that has them has all."""
         path, first = str(scored.path), scored.items.start
@@ -32,7 +41,8 @@ class KeptScores:
         self.scores.add(path, first, scored.scores)
 
 
-def kept_scores(store: Store, key: ProbeKey, *, has_parsed: bool) -> KeptScores:
+def kept_scores(store: Store, model: int, key: ProbeKey, *, has_parsed: bool) -> KeptScores:
     """The scores of a probe, with a probe of its own for which answers could be parsed."""
     parsed = dataclasses.replace(key, name=f"{key.name}{PARSED_SUFFIX}", unit=PARSED_UNIT)
-    return KeptScores(store.probe_scores(key), store.probe_scores(parsed) if has_parsed else None)
+    scores = store.probe_scores(key)
+    return KeptScores(model, scores, store.probe_scores(parsed) if has_parsed else None)

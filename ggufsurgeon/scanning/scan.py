@@ -74,6 +74,9 @@ class ScanSize:
     """Passes of an item along a path, known or not, those of the unmodified model too."""
     n_item_passes_of_all: int
     """The same of a scan of all paths on all items: a race has fewer."""
+    n_others: int = 0
+    """Scans in the store by a probe of this name with other items or settings, or another build of
+    llama.cpp or CPU."""
     constant_score: float | None = None
     """What the best constant answer to the questions of the probe would score, where that is
     known."""
@@ -106,7 +109,7 @@ def scan(
         kept = _prepared(opened, task, file, known, items)
         base = LayerPath.identity(find_blocks(file).n_trunk)
         plan = _plan(task, kept.scores, items, _runnable(task, known), base)
-        size = _size(task, known, items, plan)
+        size = _size(task, known, items, plan, _n_others(opened, kept))
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
@@ -158,10 +161,17 @@ def _prepared(
         settings |= task.race.settings()
         name = f"{name}-race"
     key = ProbeKey(fingerprint, this_machine(), name, items.sha256, task.probe.unit, settings)
-    kept = kept_scores(store, key, has_parsed=isinstance(task.probe, AnswerProbe))
+    has_parsed = isinstance(task.probe, AnswerProbe)
+    kept = kept_scores(store, number, key, has_parsed=has_parsed)
     rows = zip(items.labels, items.n_tokens, strict=True)
     kept.set_items([ScannedItem(*row) for row in rows])
+    kept.ask([path.layer_path for path in known if not _is_left_out(task, path)])
     return kept
+
+
+def _n_others(store: Store, kept: KeptScores) -> int:
+    """Scans of the model by other probes of the same name."""
+    return sum(one.name == kept.scores.name for one in store.scans.probes(kept.model)) - 1
 
 
 def _as_settings(devices: Devices) -> dict[str, Any]:
@@ -173,15 +183,19 @@ def _as_settings(devices: Devices) -> dict[str, Any]:
 
 def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:
     pairs = zip(task.paths, known, strict=True)
-    return [
-        path
-        for path, found in pairs
-        if not found.refusal and not (task.only_writable and found.not_writable)
-    ]
+    return [path for path, found in pairs if not found.refusal and not _is_left_out(task, found)]
+
+
+def _is_left_out(task: ScanTask, path: ScannedPath) -> bool:
+    return task.only_writable and bool(path.not_writable)
 
 
 def _size(
-    task: ScanTask, known: Sequence[ScannedPath], items: ItemTable, plan: WholeScan | RacedScan
+    task: ScanTask,
+    known: Sequence[ScannedPath],
+    items: ItemTable,
+    plan: WholeScan | RacedScan,
+    n_others: int,
 ) -> ScanSize:
     n_paths, n_items, n_missing = len(_runnable(task, known)), len(items.labels), plan.n_missing()
     n_of_all = (n_paths + 1) * n_items
@@ -197,6 +211,7 @@ def _size(
         n_known=plan.n_passes() - n_missing,
         n_item_passes=plan.n_item_passes() if isinstance(plan, RacedScan) else n_of_all,
         n_item_passes_of_all=n_of_all,
+        n_others=n_others,
         constant_score=constant,
     )
 

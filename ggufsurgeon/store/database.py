@@ -6,6 +6,7 @@ would take in its write-ahead log.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -49,6 +50,32 @@ def opened_database(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connect
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise WriteFailedError(f"{path}: cannot be opened: {reason}") from None
+    with closing(database):
+        with database_errors(path):
+            _prepare(path, database)
+        yield database
+
+
+def is_writable(path: Path) -> bool:
+    """Whether a store can be opened in place: SQLite writes beside the file even to read it."""
+    return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+
+
+@contextmanager
+def copied_database(path: Path, _busy_seconds: float) -> Iterator[sqlite3.Connection]:
+    """A copy in memory of the store at `path`, which cannot be written, without open transactions.
+
+    Raises as `opened_database`.
+    """
+    try:
+        _check_kind(path)
+        uri = f"{path.absolute().as_uri()}?immutable=1"
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        with closing(sqlite3.connect(uri, uri=True)) as file, database_errors(path):
+            file.backup(database)
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: cannot be read: {reason}") from None
     with closing(database):
         with database_errors(path):
             _prepare(path, database)

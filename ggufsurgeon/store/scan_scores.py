@@ -93,6 +93,16 @@ class ProbeScores:
         with database_errors(self._path), transaction(self._database):
             self._database.executemany("INSERT OR IGNORE INTO item VALUES (?,?,?,?)", rows)
 
+    def asked_paths(self) -> set[str]:
+        """The layer paths that scans by this probe were asked for; of old stores none are known."""
+        return {path for (path,) in self._all("SELECT layer_path FROM asked_path WHERE probe = ?")}
+
+    def ask(self, layer_paths: Sequence[str], program: str) -> None:
+        """Keep which paths are asked for, by which version of ggufsurgeon."""
+        rows = [(self._number, path, program) for path in layer_paths]
+        with database_errors(self._path), transaction(self._database):
+            self._database.executemany("INSERT OR IGNORE INTO asked_path VALUES (?,?,?)", rows)
+
     def scores(self) -> dict[str, dict[int, float]]:
         """All scores, by layer path and item; NaN where logits were not numbers."""
         found: dict[str, dict[int, float]] = {}

@@ -101,6 +101,12 @@ TABLES = (
     model INTEGER PRIMARY KEY REFERENCES model (id),
     sha256 TEXT NOT NULL -- of the whole file, where a scan was asked to compute it
 )""",
+    """CREATE TABLE asked_path (
+    probe INTEGER NOT NULL REFERENCES probe (id),
+    layer_path TEXT NOT NULL, -- that a scan by this probe was asked for, as in scanned_path
+    program TEXT NOT NULL,    -- version of ggufsurgeon that was asked first
+    PRIMARY KEY (probe, layer_path)
+) WITHOUT ROWID""",
 )
 N_TABLES = {1: 5, 2: 11, VERSION: len(TABLES)}
 """How many of the tables a store of each version has."""

@@ -14,7 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ggufsurgeon.store.database import database_errors, opened_database, transaction
+from ggufsurgeon.store.database import (
+    copied_database,
+    database_errors,
+    is_writable,
+    opened_database,
+    transaction,
+)
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.measurement import Measurement, MeasurementKey
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScanTable, settings_text
@@ -79,6 +85,17 @@ class Store:
         self._database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", row)
         found = self._database.execute(f"SELECT id FROM {table} WHERE {where}", row)
         return int(found.fetchone()[0])
+
+
+@contextmanager
+def readable_store(path: Path) -> Iterator[Store]:
+    """The store at `path`, to be read: a copy in memory where the file cannot be written.
+
+    Raises as `opened_store`.
+    """
+    opened = opened_database if is_writable(path) else copied_database
+    with opened(path, BUSY_SECONDS) as database:
+        yield Store(path, database)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,8 +68,77 @@ def test_files_of_a_report(scanned: Run, tmp_path: Path) -> None:
     assert float(rows[5]["difference"]) == lines[5]["difference"]
     assert (tmp_path / "scan.html").read_text().startswith("<!DOCTYPE html>")
     again = scanned("report", "scan.db", *files)
-    assert_told(again, 4, "items.csv exists")
+    assert_told(again, 4, "scan.html exists")
     assert scanned("report", "scan.db", *files, "--replace").returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl", "--html", "--png"])
+def test_a_report_never_replaces_its_store(scanned: Run, tmp_path: Path, option: str) -> None:
+    if option == "--png":
+        pytest.importorskip("matplotlib", reason="needs the plot extra")
+    store = tmp_path / "scan.db"
+    (tmp_path / "scan.png").hardlink_to(store)
+    before = store.read_bytes()
+    done = scanned("report", "scan.db", option, "scan.png", "--replace")
+    assert_told(done, 4, "scan.png is the source scan.db itself")
+    assert store.read_bytes() == before
+
+
+def test_a_patch_never_replaces_the_store_it_reads(
+    scanned: Run, stories: Path, tmp_path: Path
+) -> None:
+    before = (tmp_path / "scan.db").read_bytes()
+    options = ("--from-scan", "scan.db", "--rank", "1", "--replace")
+    assert_told(scanned("patch", stories, "scan.db", *options), 4, "is the source scan.db itself")
+    assert (tmp_path / "scan.db").read_bytes() == before
+
+
+def test_files_of_a_report_are_checked_before_any_is_written(scanned: Run, tmp_path: Path) -> None:
+    (tmp_path / "old.html").write_text("old")
+    done = scanned("report", "scan.db", "--csv", "new.csv", "--html", "old.html")
+    assert_told(done, 4, "old.html exists")
+    done = scanned("report", "scan.db", "--csv", "new.csv", "--jsonl", "./new.csv")
+    assert_told(done, 2, "new.csv: --csv and --jsonl name the same file")
+    done = scanned("report", "scan.db", "--csv", "new.csv", "--probe", "none")
+    assert_told(done, 2, "it has no scan by none")
+    assert "stories260K.gguf by arithmetic" in done.stderr
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_store_of_two_models(scanned: Run, tmp_path: Path, stories: Path) -> None:
+    assert scanned("patch", stories, "other.gguf", "--drop", "2:3").returncode == 0
+    few = ("--store", "scan.db", "--arithmetic", "12", "--layers", "0..3,3", "--threads", "1")
+    assert scanned("scan", "other.gguf", *few).returncode == 0
+    assert_told(scanned("report", "scan.db", "--html", "a.html"), 2, "name one by --model")
+    done = scanned("report", "scan.db", "--html", "a.html", "--model", "other.gguf", "--seed", "3")
+    assert done.returncode == 0 and "stories260K" not in done.stdout
+    page = (tmp_path / "a.html").read_text()
+    made_by = "ggufsurgeon report scan.db --seed 3 --model other.gguf --html a.html"
+    assert made_by in page
+
+
+def test_another_scan_by_the_same_probe_is_told(scanned: Run, stories: Path) -> None:
+    done = scanned("scan", stories, *SCAN[:2], "--arithmetic", "8", "--layers", "0..4,4")
+    assert "the store has 1 other scan by this probe" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system")
+def test_a_store_on_a_read_only_file_system(scanned: Run, stories: Path, tmp_path: Path) -> None:
+    expected = scanned("report", "scan.db", "--json").stdout
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        shutil.copy(tmp_path / "scan.db", folder)
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        done = scanned("report", folder / "scan.db", "--json")
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
+        done = scanned("patch", stories, "best.gguf", "--from-scan", folder / "scan.db")
+        assert_told(done, 4, "Noise")
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_picture_of_a_report(scanned: Run, tmp_path: Path) -> None:

@@ -77,6 +77,28 @@ def test_differences_are_paired_by_item() -> None:
     assert told.item_bases == pytest.approx([found[BASE][n] for n in range(N_ITEMS)])
 
 
+def test_a_scan_that_is_not_finished_has_no_verdict() -> None:
+    """The paths that are missing could be better, and there would be more of them to be lucky."""
+    found = scores(3.0)
+    assert judged(found).is_better
+    without_a_path = {path: of for path, of in found.items() if path != PATHS[8]}
+    told = judged(without_a_path)
+    assert not told.is_better and "1 of 21 paths have no score yet" in told.verdict
+    del found[PATHS[8]][N_ITEMS - 1]
+    told = judged(found)
+    assert not told.is_better and "59 of 60 items are scored along all paths" in told.verdict
+
+
+def test_items_without_a_base_are_told() -> None:
+    found = scores()
+    found[BASE][5] = found[BASE][9] = math.nan
+    told = judged(found)
+    assert told.notes == (
+        "Items left out, since the unmodified model's logits are not finite there: 2 of 60.",
+    )
+    assert judged(scores()).notes == ()
+
+
 def test_an_interrupted_scan_is_judged_on_the_items_of_all_paths() -> None:
     found = scores()
     for path in PATHS[5:]:
@@ -123,5 +145,5 @@ def test_a_model_whose_own_logits_are_no_numbers() -> None:
 
 def test_nothing_is_scored_yet() -> None:
     told = judged({})
-    assert told.verdict == "No path is scored yet." and not told.is_better
+    assert "21 of 21 paths have no score yet" in told.verdict and not told.is_better
     assert math.isnan(told.luck_z)

@@ -34,6 +34,7 @@ def section(findings: ScanFindings, number: int) -> str:
         element("h2", escape(probe.probe), id=f"{name}-title"),
         _verdict(probe),
         element("p", escape(_counts(probe)), class_="facts"),
+        *[element("p", escape(note), class_="facts") for note in probe.notes],
         _maps(probe, findings.n_blocks),
         _items(f"{name}-items", "probe" if probe.is_joint else "item"),
         _ranking(probe),
