@@ -9,10 +9,14 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.codec import INCOMPLETE, parse_header
+from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out
 from ggufsurgeon.errors import MalformedFileError, UsageError
+
+END_N_BYTES = 4096
+"""Bytes at the end of a broken file that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,30 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
 
 def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
     if n_bytes == 0:
-        raise MalformedFileError(str(path), "the file is empty")
+        hint = hint_of_name(path) or INCOMPLETE
+        raise MalformedFileError(str(path), "the file is empty", hint=hint)
     # Mapped, because how long the header is shows only while it is parsed.
     with mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ) as data:
-        header, header_n_bytes = parse_header(data, str(path))
-        digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
-    layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+        try:
+            header, header_n_bytes = parse_header(data, str(path))
+            digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+            layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+        except MalformedFileError as error:
+            if error.hint in ("", INCOMPLETE):
+                error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
+            raise
     return GgufFile(path, header, header_n_bytes, digest, layout)
+
+
+def _hint_of_end(data: mmap.mmap) -> str:
+    """A hint for a broken file that ends in zeros."""
+    end = data[-END_N_BYTES:]
+    if len(end) < END_N_BYTES or any(end):
+        return ""
+    return (
+        "The file ends in zeros, as a download does that reserves its space before it is "
+        "complete: let it finish, or download the file again."
+    )
 
 
 def _reason(error: OSError | ValueError) -> str:
