@@ -36,7 +36,9 @@ def inspect(
         values = {pair.key: value_as_json(pair) for pair in pairs}
         print_json({**facts, **blocks_as_json(inspection), "metadata": values})
         return
-    print_table(f"{model}", ["", ""], list(_rows(inspection, facts)))
+    kind = inspection.other_kind
+    title = f"{model} is {kind.what}: {kind.why}" if kind else f"{model}"
+    print_table(title, ["", ""], list(_rows(inspection, facts)))
     print_blocks(inspection)
     if metadata:
         print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])

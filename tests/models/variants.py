@@ -18,7 +18,7 @@ from ggufsurgeon.container.values import (
     encode_string,
     take_elements,
 )
-from ggufsurgeon.rules.blocks import block_of, renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
 from tests.conftest import ROOT
 
 PATTERN = "attention.sliding_window_pattern"
