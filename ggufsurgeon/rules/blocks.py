@@ -11,6 +11,7 @@ from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.block_names import block_of
+from ggufsurgeon.rules.mtp_blocks import missing_mtp
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 
@@ -64,6 +65,8 @@ def _check_complete(
     n_expected = n_trunk if may_lack_mtp else n_blocks
     missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
     beyond = [n for n in sorted(found) if n >= n_blocks]
+    if missing and missing[0] >= n_trunk and not beyond:
+        raise missing_mtp(file, n_trunk, n_blocks, missing[0])
     if missing or beyond:
         problem = "has no tensors" if missing else "is beyond it"
         raise MalformedFileError(
