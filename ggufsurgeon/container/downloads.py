@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 CONVERT = "Convert its folder first, with convert_hf_to_gguf.py of llama.cpp."
 LFS_SPEC = b"version https://git-lfs.github.com/spec/"
 """The first line of a pointer (git-lfs, docs/spec.md)."""
-PAGE = re.compile(r"(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+PAGE = re.compile(
+    r"(<!--((?!-->).)*-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
+"""A comment ends where it first can: else one text is read in endlessly many ways."""
 TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 ANSWER_N_BYTES = 1000
 """Longest text that is taken for the answer of a server."""

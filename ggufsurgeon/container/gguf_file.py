@@ -16,7 +16,7 @@ from ggufsurgeon.container.layout import Layout, lay_out
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
 END_N_BYTES = 4096
-"""Bytes at the end of a broken file that are looked at."""
+"""Bytes at the end of a file, or of the data of its tensors, that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class GgufFile:
     header_sha256: str
     """SHA-256 of the header, without the padding before the data section."""
     layout: Layout
+    ends_in_zeros: bool = False
+    """Whether the data of its tensors end in zeros, as a download does that reserves its space."""
 
     def offset_in_file(self, tensor: int) -> int:
         """Where the data of the tensor with this index starts."""
@@ -70,13 +72,22 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
             if error.hint in ("", INCOMPLETE):
                 error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
             raise
-    return GgufFile(path, header, header_n_bytes, digest, layout)
+        ends_in_zeros = _ends_in_zeros(data, header, layout)
+    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros)
+
+
+def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+    """Whether the data of the last tensors, without the padding behind them, are zeros."""
+    if not header.tensors:
+        return False
+    end = layout.data_start + header.tensors[-1].offset_in_data + layout.tensor_n_bytes[-1]
+    start = end - END_N_BYTES
+    return start >= layout.data_start and not any(data[start:end])
 
 
 def _hint_of_end(data: mmap.mmap) -> str:
     """A hint for a broken file that ends in zeros."""
-    end = data[-END_N_BYTES:]
-    if len(end) < END_N_BYTES or any(end):
+    if len(data) < END_N_BYTES or any(data[-END_N_BYTES:]):
         return ""
     return (
         "The file ends in zeros, as a download does that reserves its space before it is "

@@ -25,6 +25,11 @@ from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
+UNFINISHED = (
+    "has a source whose data end in zeros, as those of an unfinished download do: compare the "
+    "SHA-256 of the source with that of the original"
+)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -76,6 +81,7 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
+        *(UNFINISHED for _ in range(source.ends_in_zeros)),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan)

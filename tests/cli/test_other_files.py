@@ -121,3 +121,15 @@ def test_inspect_says_it_on_its_first_line(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(first)
     assert " size " in done.stdout
+    assert ("what to do" in done.stdout) == (data in (foreign.MMPROJ, foreign.OLLAMA))
+
+
+def test_data_that_were_never_downloaded_are_noted(
+    write: Write, stories: Path, surgeon: Run
+) -> None:
+    whole = stories.read_bytes()
+    write(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    inspected, planned = surgeon("inspect", "model.gguf"), surgeon("plan", "model.gguf", *WINDOW)
+    assert inspected.returncode == planned.returncode == 0
+    assert "ends in zeros, as that of an unfinished download does" in inspected.stdout
+    assert "has a source whose data end in zeros" in planned.stdout

@@ -124,6 +124,11 @@ def test_json_that_no_parser_likes(data: bytes) -> None:
         parse_header(data, "other")
 
 
+def test_a_page_of_comments_costs_no_time() -> None:
+    with pytest.raises(MalformedFileError, match="XML"):
+        parse_header(b"<!---->" * 140, "other")
+
+
 def test_an_archive_of_endless_names_costs_no_time() -> None:
     start = time.perf_counter()
     with pytest.raises(MalformedFileError):
