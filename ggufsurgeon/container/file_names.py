@@ -8,7 +8,7 @@ from pathlib import Path
 
 NUMBERED = re.compile(r"(.+)\.part(\d{1,3})of(\d{1,3})", re.ASCII)
 """`model.gguf.part1of2`, as by `split` with names of its uploader's own."""
-LETTERED = re.compile(r"(.+\.gguf)([.-](?:split|part)-?)([a-z]{1,2}|\d{1,3})", re.ASCII)
+LETTERED = re.compile(r"(.+\.gguf)([.-](?:split|part)-?)([a-z]{1,2}|\d{2,3})", re.ASCII)
 """`model.gguf-split-a`, `model.gguf.part-aa`."""
 MOST_LISTED = 8
 UNFINISHED = frozenset(

@@ -52,7 +52,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path}: expected a GGUF file, found {_kind(status.st_mode)}")
+            raise _not_a_file(path, status.st_mode)
         return _read(descriptor, status.st_size, path)
     finally:
         os.close(descriptor)
@@ -99,5 +99,11 @@ def _reason(error: OSError | ValueError) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _kind(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "something that is not a regular file"
+def _not_a_file(path: Path, mode: int) -> UsageError:
+    if stat.S_ISDIR(mode):
+        return UsageError(
+            f"{path}: expected a GGUF file, found a folder",
+            hint="Give a .gguf file in it; a folder with safetensors has to be converted first, "
+            "with convert_hf_to_gguf.py of llama.cpp.",
+        )
+    return UsageError(f"{path}: expected a GGUF file, found something that is not a regular file")

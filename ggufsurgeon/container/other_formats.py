@@ -47,7 +47,7 @@ MAGICS: tuple[tuple[bytes, OtherFormat], ...] = (
     (b"7z\xbc\xaf\x27\x1c", OtherFormat("a 7z archive", UNPACK)),
     (b"Rar!\x1a\x07", OtherFormat("a RAR archive", UNPACK)),
     (b"\x93NUMPY", OtherFormat("a NumPy array")),
-    (b"\x89HDF\r\n\x1a\n", OtherFormat("an HDF5 file, as of Keras weights", CONVERT)),
+    (b"\x89HDF\r\n\x1a\n", OtherFormat("an HDF5 file, as Keras writes")),
     (b"PAR1", OtherFormat("a Parquet file: a data set, not a model")),
     (b"\x7fELF", OtherFormat("a program for Linux")),
     (b"MZ", OtherFormat("a program for Windows")),

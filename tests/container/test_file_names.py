@@ -31,6 +31,7 @@ def cut(write: Write, names: list[str]) -> list[Path]:
         [f"m.gguf.part{n}of11" for n in range(1, 12)],
         [f"m.gguf-split-{letter}" for letter in "abc"],
         [f"m.gguf.part-{letters}" for letters in ("aa", "ab")],
+        [f"m.gguf-part-{number:02}" for number in range(12)],
     ],
 )
 def test_the_command_that_is_told_joins_the_parts(write: Write, names: list[str]) -> None:
@@ -56,6 +57,7 @@ def test_the_command_that_is_told_joins_the_parts(write: Write, names: list[str]
         ("m-00001-of-00005.gguf", ""),
         ("m.gguf", ""),
         ("part1of2", ""),
+        ("m.gguf.part1", ""),  # of how many?
     ],
 )
 def test_what_names_tell(name: str, says: str) -> None:

@@ -68,8 +68,9 @@ def test_what_is_no_regular_file_is_a_usage_error(tmp_path: Path) -> None:
 
     os.mkfifo(tmp_path / "pipe")
     for name, says in (("", "a folder"), ("absent", "No such file"), ("pipe", "not a regular")):
-        with pytest.raises(UsageError, match=says):
+        with pytest.raises(UsageError, match=says) as caught:
             open_gguf(tmp_path / name)
+        assert ("convert_hf_to_gguf.py" in caught.value.hint) == (says == "a folder")
 
 
 def test_an_empty_file_is_malformed(write: Write) -> None:
