@@ -16,6 +16,7 @@ from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def open_model(path: PathLike) -> ModelFile:
 class Inspection:
     """A file with its blocks, their kinds and the judgement of every window.
 
-    `refusal` is the reason for which no path can be written, where there is one.
+    `refusal` is the reason for which no path can be written, where there is one, and `instead` what
+    to do then. `other_kind` is what a file is that is not one whole language model.
     """
 
     file: GgufFile
@@ -178,17 +180,20 @@ class Inspection:
     kinds: tuple[str, ...] = ()
     windows: tuple[Judgement, ...] = ()
     refusal: str | None = None
+    instead: str = ""
+    other_kind: FileKind | None = None
 
 
 def _inspect(file: GgufFile) -> Inspection:
     try:
         blocks = find_blocks(file)
     except (RefusedError, MalformedFileError) as error:
-        return Inspection(file, refusal=str(error))
+        kind = other_kind(file.header)
+        return Inspection(file, refusal=str(error), instead=error.hint, other_kind=kind)
     try:
         kinds = tuple(ModelRules(file, blocks).labels())
         windows = tuple(judge_windows(file, blocks))
     except RefusedError as error:
-        return Inspection(file, blocks, refusal=str(error))
+        return Inspection(file, blocks, refusal=str(error), instead=error.hint)
     refused = all(window.refusal for window in windows)
     return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)

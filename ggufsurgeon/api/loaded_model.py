@@ -9,6 +9,7 @@ from ggufsurgeon.api.inference_methods import InferenceMethods
 from ggufsurgeon.api.measuring_methods import MeasuringMethods
 from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.rules.preconditions import check_is_language_model
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.engine.model import Devices
@@ -43,7 +44,8 @@ def load(
     """A model to run; use it in a `with` block. It is loaded by the first call, and then kept.
 
     llama.cpp runs in a worker process, which it may take down without harm to this one; with
-    `in_process`, in this process. Raises MalformedFileError, UsageError for what is no GGUF.
+    `in_process`, in this process. Raises MalformedFileError, UsageError for what is no GGUF, and
+    RefusedError for what is no language model.
 
     >>> import ggufsurgeon as gs
     >>> with gs.load("fixtures/stories260K.gguf") as model:
@@ -57,4 +59,6 @@ def load(
     from ggufsurgeon.workers.worker import Worker
 
     runner = InProcess() if in_process else Worker()
-    return LoadedModel(open_gguf(model), devices or Devices(), runner)
+    file = open_gguf(model)
+    check_is_language_model(file)
+    return LoadedModel(file, devices or Devices(), runner)

@@ -36,7 +36,9 @@ def inspect(
         values = {pair.key: value_as_json(pair) for pair in pairs}
         print_json({**facts, **blocks_as_json(inspection), "metadata": values})
         return
-    print_table(f"{model}", ["", ""], list(_rows(inspection, facts)))
+    kind = inspection.other_kind
+    title = f"{model} is {kind.what}: {kind.why}" if kind else f"{model}"
+    print_table(title, ["", ""], list(_rows(inspection, facts)))
     print_blocks(inspection)
     if metadata:
         print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])
@@ -59,7 +61,11 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     types = facts["tensor_types"].items()
     yield "tensors", ", ".join(f"{count} {name}" for name, count in types)
     yield "format", f"GGUF {facts['gguf_version']}, {facts['byte_order']}-endian"
+    if inspection.file.ends_in_zeros:
+        yield "data", "ends in zeros, as that of an unfinished download does: compare its SHA-256"
     yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
+    if inspection.instead:
+        yield "what to do", inspection.instead
 
 
 def _facts(inspection: Inspection) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import struct
 from typing import TypeAlias
 
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.other_formats import hint_of_format
+from ggufsurgeon.container.other_formats import recognise
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     SCALAR_WIDTHS,
@@ -25,8 +25,10 @@ Buffer: TypeAlias = "bytes | mmap.mmap"
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MAX_DIMS = 4
-"""`GGML_MAX_DIMS`, ggml/include/ggml.h."""
+MAX_DIMS = 8
+"""Dimensions that are read. ggml has 4 (`GGML_MAX_DIMS`, ggml/include/ggml.h), and no language
+model has more; image and video models have 5, and are told apart by their headers."""
+INCOMPLETE = "The download may be incomplete: compare the file's size with the original's."
 MAX_NESTING = 32
 """Levels of arrays in arrays. llama.cpp reads one level; deeper ones are kept all the same."""
 
@@ -84,7 +86,7 @@ class _Cursor:
         n_left = len(self.data) - self.at
         if count * width > n_left:
             problem = f"expected {count} {what}, found the end of the file after {n_left} bytes"
-            raise self.fail(problem, self.at)
+            raise self.fail(problem, self.at, hint=INCOMPLETE)
 
     def skip(self, n_bytes: int, what: str) -> int:
         self.expect_room(n_bytes, 1, f"bytes of {what}")
@@ -105,8 +107,10 @@ class _Cursor:
 def _parse_preamble(cursor: _Cursor) -> tuple[int, int, int]:
     magic = cursor.data[: len(MAGIC)]
     if magic != MAGIC:
-        problem = f"not a GGUF file: expected {MAGIC!r}, found {magic!r}"
-        raise cursor.fail(problem, 0, hint=hint_of_format(cursor.data))
+        found = recognise(cursor.data, cursor.path)
+        if found is None:
+            raise cursor.fail(f"not a GGUF file: expected {MAGIC!r}, found {magic!r}", 0)
+        raise cursor.fail(f"not a GGUF file but {found.what}", 0, hint=found.instead)
     cursor.skip(len(MAGIC), "magic")
     version = cursor.integer(4, "the version")
     if version & 0xFFFF == 0:  # gguf.cpp's test: a small number, read the wrong way round
@@ -185,7 +189,7 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
         end = len(data) + 1
     if end > len(data):
         problem = f"a string in {key!r} runs past the end of the file"
-        raise cursor.fail(problem, min(start, len(data)))
+        raise cursor.fail(problem, min(start, len(data)), hint=INCOMPLETE)
     cursor.at = end
 
 

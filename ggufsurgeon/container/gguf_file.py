@@ -9,10 +9,14 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.codec import INCOMPLETE, parse_header
+from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out
 from ggufsurgeon.errors import MalformedFileError, UsageError
+
+END_N_BYTES = 4096
+"""Bytes at the end of a file, or of the data of its tensors, that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class GgufFile:
     header_sha256: str
     """SHA-256 of the header, without the padding before the data section."""
     layout: Layout
+    ends_in_zeros: bool = False
+    """Whether the data of its tensors end in zeros, as a download does that reserves its space."""
 
     def offset_in_file(self, tensor: int) -> int:
         """Where the data of the tensor with this index starts."""
@@ -46,7 +52,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path}: expected a GGUF file, found {_kind(status.st_mode)}")
+            raise _not_a_file(path, status.st_mode)
         return _read(descriptor, status.st_size, path)
     finally:
         os.close(descriptor)
@@ -54,18 +60,50 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
 
 def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
     if n_bytes == 0:
-        raise MalformedFileError(str(path), "the file is empty")
+        hint = hint_of_name(path) or INCOMPLETE
+        raise MalformedFileError(str(path), "the file is empty", hint=hint)
     # Mapped, because how long the header is shows only while it is parsed.
     with mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ) as data:
-        header, header_n_bytes = parse_header(data, str(path))
-        digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
-    layout = lay_out(header, header_n_bytes, n_bytes, str(path))
-    return GgufFile(path, header, header_n_bytes, digest, layout)
+        try:
+            header, header_n_bytes = parse_header(data, str(path))
+            digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+            layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+        except MalformedFileError as error:
+            if error.hint in ("", INCOMPLETE):
+                error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
+            raise
+        ends_in_zeros = _ends_in_zeros(data, header, layout)
+    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros)
+
+
+def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+    """Whether the data of the last tensors, without the padding behind them, are zeros."""
+    if not header.tensors:
+        return False
+    end = layout.data_start + header.tensors[-1].offset_in_data + layout.tensor_n_bytes[-1]
+    start = end - END_N_BYTES
+    return start >= layout.data_start and not any(data[start:end])
+
+
+def _hint_of_end(data: mmap.mmap) -> str:
+    """A hint for a broken file that ends in zeros."""
+    if len(data) < END_N_BYTES or any(data[-END_N_BYTES:]):
+        return ""
+    return (
+        "The file ends in zeros, as a download does that reserves its space before it is "
+        "complete: let it finish, or download the file again."
+    )
 
 
 def _reason(error: OSError | ValueError) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _kind(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "something that is not a regular file"
+def _not_a_file(path: Path, mode: int) -> UsageError:
+    if stat.S_ISDIR(mode):
+        return UsageError(
+            f"{path}: expected a GGUF file, found a folder",
+            hint="Give a .gguf file in it; a folder with safetensors has to be converted first, "
+            "with convert_hf_to_gguf.py of llama.cpp.",
+        )
+    return UsageError(f"{path}: expected a GGUF file, found something that is not a regular file")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ggufsurgeon.container.codec import INCOMPLETE
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.errors import MalformedFileError
@@ -56,7 +57,7 @@ def lay_out(header: Header, header_n_bytes: int, file_n_bytes: int, path: str) -
                 path,
                 f"tensor {tensor.name!r} ends {sizes[-1] - room} bytes behind the end of the file",
                 offset=data_start + expected,
-                hint="The download may be incomplete: compare the file's size with the original's.",
+                hint=INCOMPLETE,
             )
         expected = pad(expected + sizes[-1], alignment)
     return Layout(data_start, tuple(sizes), expected, file_n_bytes)

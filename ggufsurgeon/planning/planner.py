@@ -15,13 +15,20 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
+from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
+
+UNFINISHED = (
+    "has a source whose data end in zeros, as those of an unfinished download do: compare the "
+    "SHA-256 of the source with that of the original"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     model, and MalformedFileError when the model is not whole.
     """
     blocks = find_blocks(source)
-    trunk = path.over(blocks.n_trunk)
+    trunk = over_trunk(path, blocks)
     whole = with_mtp(trunk, blocks)
     if trunk == LayerPath.identity(blocks.n_trunk):
         return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
@@ -71,7 +78,12 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(source, chosen)))
     write_plan = WritePlan((_source_file(source),), header, spans)
-    notes = (*dict.fromkeys(edit.note for edit in edits if edit.note), *scaling_notes(factors))
+    notes = (
+        *dict.fromkeys(edit.note for edit in edits if edit.note),
+        *scaling_notes(factors),
+        *(UNFINISHED for _ in range(source.ends_in_zeros)),
+        *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
+    )
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan)
 
 

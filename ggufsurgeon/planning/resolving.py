@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.blocks import Blocks, find_blocks
+from ggufsurgeon.rules.mtp_blocks import mtp_in_path
 
 
 def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
     """The path over the trunk of `file`. Raises UsageError when it does not fit."""
-    return path.over(find_blocks(file).n_trunk)
+    return over_trunk(path, find_blocks(file))
+
+
+def over_trunk(path: AnyPath, blocks: Blocks) -> LayerPath:
+    """The path over the trunk. Raises UsageError when it does not fit."""
+    try:
+        return path.over(blocks.n_trunk)
+    except UsageError:
+        if not _fits(path, len(blocks)):
+            raise
+    raise mtp_in_path(blocks.n_trunk, len(blocks))
+
+
+def _fits(path: AnyPath, n_blocks: int) -> bool:
+    try:
+        path.over(n_blocks)
+    except UsageError:
+        return False
+    return True

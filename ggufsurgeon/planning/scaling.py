@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.planning.tensors import OutputTensor
-from ggufsurgeon.rules.blocks import name_in_block
+from ggufsurgeon.rules.block_names import name_in_block
 from ggufsurgeon.write_plan import ScaleSpan
 
 

@@ -14,7 +14,8 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.rules.blocks import Blocks, block_of, first_positions, renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
+from ggufsurgeon.rules.blocks import Blocks, first_positions
 from ggufsurgeon.write_plan import CopySpan, Span, ZeroSpan
 
 MAX_NAME_N_BYTES = 63

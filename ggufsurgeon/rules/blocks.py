@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,9 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.rules.block_names import block_of
+from ggufsurgeon.rules.mtp_blocks import missing_mtp
 from ggufsurgeon.rules.preconditions import check_is_whole_model
-
-_NAME = re.compile(r"((?:enc\.)?blk)\.(0|[1-9]\d{0,8})\.(.+)", re.DOTALL | re.ASCII)
-"""Anchored: `v.blk.0` is not a block of the main graph. `enc.blk.0` is one in t5encoder
-(src/llama-arch.cpp:613-622) and in t5, which is refused."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +30,6 @@ class Blocks:
     def n_trunk(self) -> int:
         """Blocks that the main graph runs: those that a layer path is about."""
         return len(self) - self.n_mtp
-
-
-def block_of(name: str) -> int | None:
-    """The block that a tensor belongs to, or None."""
-    match = _NAME.fullmatch(name)
-    return int(match[2]) if match else None
-
-
-def name_in_block(name: str) -> str | None:
-    """The name of a tensor within its block, `attn_q.weight`; None when it is in none."""
-    match = _NAME.fullmatch(name)
-    return match[3] if match else None
-
-
-def renumber(name: str, block: int) -> str:
-    """The name of the same tensor in another block."""
-    match = _NAME.fullmatch(name)
-    assert match is not None, name
-    return f"{match[1]}.{block}.{match[3]}"
 
 
 def find_blocks(file: GgufFile) -> Blocks:
@@ -75,20 +53,20 @@ def find_blocks(file: GgufFile) -> Blocks:
             hint="Patch the file that has them; this one then no longer fits it.",
         )
     lacks_mtp = max(found, default=0) == n_blocks - n_mtp - 1 and _loads_without_mtp(file, n_mtp)
-    _check_complete(file, found, n_blocks, n_mtp if lacks_mtp else 0)
+    _check_complete(file, found, n_blocks, n_mtp, lacks_mtp)
     return Blocks(tuple(tuple(found.get(n, ())) for n in range(n_blocks)), n_mtp)
 
 
 def _check_complete(
-    file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_absent: int
+    file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_mtp: int, may_lack_mtp: bool
 ) -> None:
-    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond.
-
-    The last `n_absent` blocks may have none.
-    """
-    n_expected = n_blocks - n_absent
+    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond."""
+    n_trunk = n_blocks - n_mtp
+    n_expected = n_trunk if may_lack_mtp else n_blocks
     missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
     beyond = [n for n in sorted(found) if n >= n_blocks]
+    if missing and missing[0] >= n_trunk and not beyond:
+        raise missing_mtp(file, n_trunk, n_blocks, missing[0])
     if missing or beyond:
         problem = "has no tensors" if missing else "is beyond it"
         raise MalformedFileError(

@@ -1,77 +1,46 @@
-"""Refusal of files that are not one whole model: companion files, shards, vocabularies."""
+"""Refusal of files that are not one whole language model."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.rules.file_kinds import FileKind, other_kind
+from ggufsurgeon.rules.media_models import LANGUAGE_MODEL_N_DIMS
 
 
-class Companion(NamedTuple):
-    """A file that goes with a model: what it is, and what to do instead of patching it."""
-
-    what: str
-    instead: str
-
-
-PROJECTOR = Companion(
-    "a projector of images or sound",
-    "Patch the language model that it belongs to; it fits the patched model as it is.",
-)
-DRAFT = Companion(
-    "a draft of another model, some of whose blocks it reads by their numbers",
-    "Patch that model alone, and run it without the draft.",
-)
-OF_TYPE = {
-    "adapter": Companion(
-        "an adapter (LoRA) for the blocks of another model",
-        "Merge it into that model with llama-export-lora, and patch the result.",
-    ),
-    "imatrix": Companion(
-        "an importance matrix for the weights of another model",
-        "Quantize that model with it first, and patch the result.",
-    ),
-    "mmproj": PROJECTOR,
-}
-"""Companions by `general.type` (gguf-py/gguf/constants.py:489-493)."""
-OF_ARCHITECTURE = {
-    "clip": PROJECTOR,
-    "controlvector": Companion(
-        "a set of control vectors, one for each block of another model",
-        "Patch that model, and make new vectors for the result (llama-cvector-generator).",
-    ),
-    "dflash": DRAFT,
-    "eagle3": DRAFT,
-    "gemma4-assistant": DRAFT,
-}
-"""Companions by `general.architecture`, whatever the type is."""
+def check_is_language_model(file: GgufFile) -> None:
+    """Raise RefusedError for files that llama.cpp does not run as language models."""
+    kind = other_kind(file.header)
+    if kind is not None and not kind.may_run:
+        raise _refusal(file, kind)
 
 
 def check_is_whole_model(file: GgufFile) -> None:
-    """Raise RefusedError for files that are not one whole model."""
-    header = file.header
-    kind = header.get("general.type")
-    if kind is None and "adapter.type" in header.pair_of:
-        kind = "adapter"
-    companion = OF_TYPE.get(str(kind)) or OF_ARCHITECTURE.get(str(header.architecture))
-    if companion is not None:
-        raise RefusedError(
-            f"{file.path} is {companion.what}: it has no layer path of its own",
-            hint=companion.instead,
-        )
-    if kind not in (None, "model"):
-        raise RefusedError(f"{file.path} is of type {kind!r}, not a model: it has no layer path")
-    n_shards = header.get("split.count")
-    if isinstance(n_shards, int) and n_shards > 1:
-        raise RefusedError(
-            f"{file.path} is one of {n_shards} shards; this version reads single files",
-            hint="Join the shards with llama-gguf-split (merge) first.",
-        )
-    if header.architecture is None:
+    """Raise RefusedError for files that are not one whole language model.
+
+    Raises MalformedFileError for one whose architecture is missing, or with tensors that
+    llama.cpp does not load.
+    """
+    kind = other_kind(file.header)
+    if kind is not None:
+        raise _refusal(file, kind)
+    if file.header.architecture is None:
         raise MalformedFileError(str(file.path), "the key general.architecture is missing")
-    if not header.tensors and "tokenizer.ggml.model" in header.pair_of:
-        raise RefusedError(
-            f"{file.path} is a vocabulary alone: it has no tensors, so no blocks",
-            hint="Patch the model that it is the vocabulary of.",
+    for tensor in file.header.tensors:
+        if len(tensor.dims) > LANGUAGE_MODEL_N_DIMS:
+            raise MalformedFileError(
+                str(file.path),
+                f"tensor {tensor.name!r} has {len(tensor.dims)} dimensions, and llama.cpp loads at "
+                f"most {LANGUAGE_MODEL_N_DIMS}",
+            )
+
+
+def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
+    n_behind = file.layout.n_bytes - file.layout.data_start - file.layout.data_n_bytes
+    hint = kind.instead
+    if "split.count" in file.header.pair_of and n_behind > 0:
+        hint = (
+            f"{n_behind:,} bytes follow its tensors: shards that cat has joined are no model. "
+            "Take the shards themselves, and join them with llama-gguf-split (merge)."
         )
+    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=hint)

@@ -20,7 +20,7 @@ from ggufsurgeon.container.values import (
     read_array_prefix,
 )
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.rules.blocks import block_of, renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
 
 PREFIX = "general.tensor_extra."
 NAMES = f"{PREFIX}name"

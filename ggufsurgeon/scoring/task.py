@@ -12,6 +12,7 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.resolving import resolve_path
+from ggufsurgeon.rules.preconditions import check_is_language_model
 from ggufsurgeon.scoring.chunks import TextSettings
 
 
@@ -127,4 +128,5 @@ def resolved_reference(model: Path, reference: Reference | None) -> Reference | 
 def resolved_paths(model: Path, paths: Sequence[AnyPath | None]) -> tuple[LayerPath | None, ...]:
     """Paths over the blocks of a model; None stays None. Raises as `resolved_reference`."""
     file = open_gguf(model)
+    check_is_language_model(file)
     return tuple(None if path is None else resolve_path(file, path) for path in paths)

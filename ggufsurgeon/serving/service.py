@@ -16,6 +16,7 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.inference.contexts import ContextSettings
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.rules.preconditions import check_is_language_model
 
 Chunk = dict[str, Any]
 
@@ -48,7 +49,9 @@ class Service:
     def start(self) -> tuple[Placement, ...]:
         """Load the model, and make the context of the first name; its devices."""
         name, layer_path = next(iter(self.paths.items()))
-        architecture = find_architecture(open_gguf(self._path).header.architecture)
+        file = open_gguf(self._path)
+        check_is_language_model(file)
+        architecture = find_architecture(file.header.architecture)
         kind = RequestKind.EMBEDDING if architecture.is_encoder else RequestKind.COMPLETION
         if self._settings.chat_format is not None:
             kind = RequestKind.CHAT  # so that a format of an unknown name is refused now

@@ -9,7 +9,7 @@ from ggufsurgeon.architectures.model import Model
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, pad
-from ggufsurgeon.rules.blocks import block_of
+from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.sizing.caches import BlockCache, block_caches
 
 CACHE_TYPES = {"f16": 1, "q8_0": 8}

@@ -11,7 +11,8 @@ from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import MAX_DIMS
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.rules.blocks import find_blocks, name_in_block
+from ggufsurgeon.rules.block_names import name_in_block
+from ggufsurgeon.rules.blocks import find_blocks
 
 CHUNK_N_BYTES = 4 << 20
 

@@ -16,7 +16,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import ModelRules
-from ggufsurgeon.rules.blocks import block_of, find_blocks, renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
+from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
 

@@ -20,6 +20,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.preconditions import check_is_language_model
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.runs import NOT_RUN, Runs, run_both
@@ -102,8 +103,10 @@ def verify_patched(
 
     `settings` are of the perplexity of both, which is measured only with them. Raises UsageError
     when `patched` does not record its layer path, MalformedFileError when that path does not fit
-    `source`.
+    `source`, RefusedError when one of the two is no language model.
     """
+    for file in (patched, source):
+        check_is_language_model(file)
     made_from, claimed = _claim(patched, source)
     outcome = partial(Verification, patched.path, source.path, claimed)
     if made_from != source.header_sha256:

@@ -109,7 +109,7 @@ HUGE = 2**63 - 1
         (gguf([pair("general.alignment", U32, 48)]), 24, "power of two"),
         (gguf([pair("general.alignment", U64, 32)]), 24, "power of two"),
         (gguf([], [Tensor("t"), Tensor("t")]), 57, "duplicate tensor 't'"),
-        (gguf([], [Tensor("t", (1,) * 5)]), 33, "5 dimensions"),
+        (gguf([], [Tensor("t", (1,) * 9)]), 33, "9 dimensions"),
     ],
 )  # fmt: skip
 def test_malformed_headers_are_named_with_their_offset(data: bytes, offset: int, says: str) -> None:
@@ -118,30 +118,6 @@ def test_malformed_headers_are_named_with_their_offset(data: bytes, offset: int,
     assert says in str(caught.value)
     assert caught.value.offset == offset
     assert f"bad.gguf, at byte {offset}: " in str(caught.value)
-
-
-IMATRIX = struct.pack("<ii", 210, 23) + b"blk.0.ffn_down.weight\0\0" + bytes(99)
-
-
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        (struct.pack("<Q", 9000) + b'{"__metadata__":{}}', "like safetensors. Convert its folder"),
-        (b"PK\x03\x04" + bytes(60), "like a PyTorch checkpoint. Convert its folder"),
-        (b"tjgg" + bytes(60), "pre-GGUF"),
-        (IMATRIX, "importance matrix (imatrix). Quantize the model"),
-    ],
-)
-def test_files_of_other_formats_are_told_what_to_do(data: bytes, says: str) -> None:
-    with pytest.raises(MalformedFileError) as caught:
-        parse_header(data, "other")
-    assert says in caught.value.hint
-
-
-@given(st.binary(max_size=200))
-def test_telling_other_formats_apart_never_crashes(data: bytes) -> None:
-    with pytest.raises(MalformedFileError):
-        parse_header(b"\0" + data, "other")
 
 
 def test_arrays_nest_so_deep_and_no_deeper() -> None:

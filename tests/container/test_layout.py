@@ -68,10 +68,21 @@ def test_what_is_no_regular_file_is_a_usage_error(tmp_path: Path) -> None:
 
     os.mkfifo(tmp_path / "pipe")
     for name, says in (("", "a folder"), ("absent", "No such file"), ("pipe", "not a regular")):
-        with pytest.raises(UsageError, match=says):
+        with pytest.raises(UsageError, match=says) as caught:
             open_gguf(tmp_path / name)
+        assert ("convert_hf_to_gguf.py" in caught.value.hint) == (says == "a folder")
 
 
 def test_an_empty_file_is_malformed(write: Write) -> None:
     with pytest.raises(MalformedFileError, match="empty"):
         open_gguf(write(b""))
+
+
+def test_data_that_end_in_zeros_are_seen(write: Write) -> None:
+    def ends_in_zeros(data: bytes) -> bool:
+        return open_gguf(write(gguf([], [Tensor("a", (1200,), data)]))).ends_in_zeros
+
+    assert ends_in_zeros(b"x" * 700 + bytes(4100))
+    assert not ends_in_zeros(b"x" * 706 + bytes(4094))
+    assert not ends_in_zeros(bytes(4799) + b"x")
+    assert not open_gguf(write(gguf([], [Tensor("a", (8,), bytes(32))]))).ends_in_zeros

@@ -18,7 +18,7 @@ from ggufsurgeon.container.values import (
     encode_string,
     take_elements,
 )
-from ggufsurgeon.rules.blocks import block_of, renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
 from tests.conftest import ROOT
 
 PATTERN = "attention.sliding_window_pattern"
@@ -105,6 +105,33 @@ def _without_mtp_tensors(header: Header, n_mtp: int) -> Header:
     kept = [t for t in header.tensors if (block_of(t.name) or 0) < n_blocks - n_mtp]
     header = _with_number(header, "nextn_predict_layers", n_mtp)
     return _placed(replace(header, tensors=tuple(kept)))
+
+
+def _with_mtp_tensors(header: Header, n_mtp: int) -> Header:
+    """As many MTP blocks behind the others: attention blocks with what joins them to the trunk.
+
+    As qwen35 loads them (src/models/qwen35.cpp, load_block_mtp).
+    """
+    n_trunk = header.get(f"{header.architecture}.block_count")
+    (n_embd,) = next(t.dims for t in header.tensors if t.name == "output_norm.weight")
+    assert isinstance(n_trunk, int)
+    attention = next(block_of(t.name) for t in header.tensors if ".attn_q.weight" in t.name)
+    alike = [
+        tensor
+        for tensor in header.tensors
+        if block_of(tensor.name) == attention and not tensor.name.endswith("scale")
+    ]  # it asks for scales in the trunk alone
+    joint = {"eh_proj": (2 * n_embd, n_embd), "enorm": (n_embd,), "hnorm": (n_embd,)}
+    tensors = list(header.tensors)
+    for block in range(n_trunk, n_trunk + n_mtp):
+        tensors += [replace(tensor, name=renumber(tensor.name, block)) for tensor in alike]
+        tensors += [
+            TensorInfo(f"blk.{block}.nextn.{name}.weight", dims, 0, 0)
+            for name, dims in joint.items()
+        ]
+    header = _with_number(header, "block_count", n_trunk + n_mtp)
+    header = _with_number(header, "nextn_predict_layers", n_mtp)
+    return _placed(replace(header, tensors=tuple(tensors)))
 
 
 def _with_tensor_extra(header: Header) -> Header:
@@ -245,6 +272,7 @@ VARIANTS: dict[str, Callable[[Header, str], Header]] = {
     "bosless": lambda header, _: _without_bos(header),
     "heads": lambda header, value: _with_heads(header, int(value)),
     "trunk": lambda header, value: _without_mtp_tensors(header, int(value)),
+    "mtp": lambda header, value: _with_mtp_tensors(header, int(value)),
     "extra": lambda header, _: _with_tensor_extra(header),
     "unread": _with_unread_elements,
     "narrow": lambda header, value: _narrowed(header, ffn=value == "ffn"),

@@ -9,7 +9,7 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.rules.preconditions import OF_ARCHITECTURE, OF_TYPE
+from ggufsurgeon.rules.file_kinds import OF_ARCHITECTURE, OF_TYPE
 from tests.models.builders import (
     ARRAY,
     BOOL,
@@ -77,7 +77,10 @@ MALFORMED = [
 REFUSED = [
     Case("'unheard' is not in this version's table", gguf(UNHEARD, block_tensors(3))),
     Case("an adapter .LoRA. for the blocks", of_type("adapter")),
-    Case("an importance matrix for the weights", gguf([pair("general.type", STRING, "imatrix")])),
+    Case(
+        "an importance matrix .imatrix. for the weights",
+        gguf([pair("general.type", STRING, "imatrix")]),
+    ),
     Case("a projector of images or sound", of_type("mmproj")),
     Case("a projector of images or sound", of_architecture("clip")),
     Case("a set of control vectors", of_architecture("controlvector")),

@@ -1,0 +1,46 @@
+"""What the name of a broken file tells: a part of a cut file, or an unfinished download."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+NUMBERED = re.compile(r"(.+)\.part(\d{1,3})of(\d{1,3})", re.ASCII)
+"""`model.gguf.part1of2`, as by `split` with names of its uploader's own."""
+LETTERED = re.compile(r"(.+\.gguf)([.-](?:split|part)-?)([a-z]{1,2}|\d{2,3})", re.ASCII)
+"""`model.gguf-split-a`, `model.gguf.part-aa`."""
+MOST_LISTED = 8
+UNFINISHED = frozenset(
+    {".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp"}
+)
+"""Endings that browsers, curl wrappers, aria2 and huggingface_hub give to a file until it is
+complete."""
+NOT_BY_CAT = "shards, named -00001-of-00005.gguf, are joined by llama-gguf-split, never by cat"
+
+
+def hint_of_name(path: Path) -> str:
+    """What to do about a file that is not whole, by its name; empty where that tells nothing."""
+    numbered, lettered = NUMBERED.fullmatch(path.name), LETTERED.fullmatch(path.name)
+    if numbered and 1 <= int(numbered[2]) <= int(numbered[3]):
+        whole = path.with_name(numbered[1])
+        return _join_numbered(str(whole), int(numbered[2]), int(numbered[3]))
+    if lettered:
+        whole, middle, part = path.with_name(lettered[1]), lettered[2], lettered[3]
+        pattern = f"{shlex.quote(f'{whole}{middle}')}{'?' * len(part)}"
+        return _join("a part of a file that was cut", pattern, str(whole))
+    if path.suffix.lower() in UNFINISHED:
+        return f"The ending {path.suffix} is that of an unfinished download: let it finish."
+    return ""
+
+
+def _join_numbered(whole: str, part: int, n_parts: int) -> str:
+    names = [f"{whole}.part{number}of{n_parts}" for number in range(1, n_parts + 1)]
+    parts = " ".join(map(shlex.quote, names))
+    if n_parts > MOST_LISTED:
+        parts = f"{shlex.quote(whole)}.part{{1..{n_parts}}}of{n_parts}"
+    return _join(f"part {part} of {n_parts} of a file that was cut", parts, whole)
+
+
+def _join(what: str, parts: str, whole: str) -> str:
+    return f"This is {what}; this makes it whole: cat {parts} > {shlex.quote(whole)} ({NOT_BY_CAT})"

@@ -1,0 +1,82 @@
+"""MTP blocks in messages: the last blocks, which predict further tokens outside the main graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.values import ValueType, read_array_prefix
+from ggufsurgeon.errors import MalformedFileError, UsageError
+
+MTP = "MTP (multi-token prediction)"
+QWEN35 = (
+    "has an MTP block, as its source has: llama.cpp before b9180 (May 2026), koboldcpp 1.113 and "
+    "Ollama 0.24.0 are known to load no such file of this architecture"
+)
+"""OpenWhispr/openwhispr#939, lmstudio-bug-tracker#1924, koboldcpp#2211, ollama#16282."""
+LACKING_GLM4MOE = (
+    "counts MTP blocks that it does not hold, as its source does: llama.cpp of March 2026 is known "
+    "to load no such file of this architecture"
+)
+"""axolotl-ai-cloud/axolotl#3559."""
+WITH_TENSORS = {"qwen35": QWEN35, "qwen35moe": QWEN35}
+WITHOUT_TENSORS = {"glm4": LACKING_GLM4MOE, "glm4moe": LACKING_GLM4MOE}
+
+
+def mtp_notes(header: Header, n_mtp: int, has_tensors: bool) -> Iterator[str]:
+    """Facts about engines that do not know the MTP blocks of a model."""
+    known = WITH_TENSORS if has_tensors else WITHOUT_TENSORS
+    note = known.get(header.architecture or "")
+    if n_mtp and note is not None:
+        yield note
+
+
+def missing_mtp(file: GgufFile, n_trunk: int, n_blocks: int, block: int) -> MalformedFileError:
+    """The error for a file that counts MTP blocks and lacks the tensors of them, from `block` on.
+
+    Both keys are needed: the number of blocks behind the trunk is the second (hparams.n_layer(),
+    src/llama-hparams.cpp:348).
+    """
+    prefix = f"{file.header.architecture}."
+    keys = f"{prefix}block_count = {block}, {prefix}nextn_predict_layers = {block - n_trunk}"
+    arrays = list(_arrays_of(file.header, n_blocks))
+    if arrays:
+        hint = (
+            f"llama.cpp loads it with {keys}, and {block} elements in {', '.join(arrays)}: convert "
+            "the model again, without its MTP blocks."
+        )
+    else:
+        hint = (
+            f"llama.cpp loads it with two keys changed: {keys}. gguf-set-metadata, of the Python "
+            "package gguf, changes them."
+        )
+    return MalformedFileError(
+        str(file.path),
+        f"block {block}, which {prefix}nextn_predict_layers counts as an {MTP} block, has no "
+        "tensors: llama.cpp does not load such a file",
+        hint=hint,
+    )
+
+
+def mtp_in_path(n_trunk: int, n_blocks: int) -> UsageError:
+    """The error for a layer path that runs MTP blocks."""
+    if n_blocks == n_trunk + 1:
+        named, does, it = f"block {n_trunk} is the {MTP} block", "predicts", "it"
+    else:
+        named = f"blocks {n_trunk} to {n_blocks - 1} are the {MTP} blocks"
+        does, it = "predict", "them"
+    return UsageError(
+        f"{named} of this model, which {does} further tokens outside the main graph: no layer path "
+        f"runs {it}",
+        hint=f"Use blocks 0 to {n_trunk - 1}: MTP blocks stay behind the last block of every path.",
+    )
+
+
+def _arrays_of(header: Header, n_blocks: int) -> Iterator[str]:
+    """Keys of arrays with an element for each block."""
+    for pair in header.pairs:
+        if pair.value_type != ValueType.ARRAY or not pair.key.startswith(f"{header.architecture}."):
+            continue
+        if read_array_prefix(pair.raw, pair.value_at, header.byte_order)[1] == n_blocks:
+            yield pair.key
