@@ -42,7 +42,7 @@ class Devices:
     tensor_split: tuple[float, ...] = ()
     """Shares of the layers for each GPU; empty for shares by free memory."""
     n_threads: int | None = None
-    """CPU threads; None for one on each physical core."""
+    """CPU threads; None for one on each physical core, and no more than the CPU quota."""
     rpc: tuple[str, ...] = ()
     """RPC servers whose devices join, each HOST:PORT."""
     rpc_timeout_s: float = 600.0
