@@ -35,8 +35,7 @@ class ControlGroup:
 
     def fields(self, name: str) -> dict[str, int]:
         """The values of a file whose lines are a name and a number."""
-        pairs = [line.split() for line in _read(self.folder / name).splitlines()]
-        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+        return read_fields(self.folder / name)
 
 
 def control_groups(controller: str, proc: Path = PROC) -> tuple[ControlGroup, ...]:
@@ -64,6 +63,12 @@ def memory_limit(group: ControlGroup) -> int | None:
     names = ("memory.max", "memory.high") if group.version == 2 else ("memory.limit_in_bytes",)
     limits = [limit for name in names if (limit := group.number(name)) is not None]
     return min((limit for limit in limits if limit < NO_LIMIT), default=None)
+
+
+def read_fields(path: Path) -> dict[str, int]:
+    """The values of a file whose lines are a name and a number; empty when it cannot be read."""
+    pairs = [line.split() for line in _read(path).splitlines()]
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
 class _Mount(NamedTuple):
