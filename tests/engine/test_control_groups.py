@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.engine.control_groups import control_groups
-from ggufsurgeon.engine.devices.free_memory import free_in_system
+from ggufsurgeon.engine.devices.system_memory import free_in_system
 from ggufsurgeon.engine.threads import cpu_quota
 from tests.engine.made_groups import memory_limits, proc_of, put, real_group, run_in
 
@@ -103,9 +103,8 @@ def test_a_real_quota_bounds_the_threads(quota_us: int, expected: str | None) ->
 
 
 def test_a_real_limit_bounds_the_free_memory() -> None:
-    code = (
-        "from ggufsurgeon.engine.devices.free_memory import free_in_system; print(free_in_system())"
-    )
+    module = "ggufsurgeon.engine.devices.system_memory"
+    code = f"from {module} import free_in_system; print(free_in_system())"
     limit = 300 << 20
     with real_group("memory", memory_limits(limit)) as joins:
         assert limit / 2 < int(run_in(joins, code)) < limit
