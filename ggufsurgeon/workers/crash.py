@@ -14,7 +14,7 @@ from ggufsurgeon.workers.memory_kills import MemoryKills, cause_of_kill
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals by which llama.cpp ends its process on a file that it cannot run."""
 NO_MEMORY = re.compile(
-    r"out of ?(device|host)? ?memory|bad_alloc|insufficient memory|(failed|unable) to allocate"
+    r"out ?of ?(device|host)? ?memory|bad_alloc|insufficient memory|(failed|unable) to allocate"
     r"|cannot allocate memory",
     re.IGNORECASE,
 )

@@ -61,6 +61,9 @@ CUDA error: out of memory
 CPP = """terminate called after throwing an instance of 'std::bad_alloc'
   what():  std::bad_alloc
 """
+VULKAN = """terminate called after throwing an instance of 'vk::OutOfDeviceMemoryError'
+  what():  vk::Device::allocateMemory: ErrorOutOfDeviceMemory
+"""
 LONG_AGO = "failed to allocate a pinned buffer\n" + "loaded\n" * 8 + "GGML_ASSERT(x) failed\n"
 
 
@@ -68,6 +71,7 @@ LONG_AGO = "failed to allocate a pinned buffer\n" + "loaded\n" * 8 + "GGML_ASSER
     ("printed", "told", "hint"),
     [
         (CUDA, "a device has no memory left: CUDA error: out of memory", "fewer GPU layers"),
+        (VULKAN, "a device has no memory left: .*allocateMemory", "fewer GPU layers"),
         (CPP, r"the system has no memory left: what\(\):  std::bad_alloc", "smaller model"),
     ],
 )
