@@ -34,8 +34,8 @@ app = typer.Typer(
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
     "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
-    "7 verification failed, "
-    "8 an optional dependency is missing or does not load, 9 llama.cpp crashed.",
+    "7 verification failed, 8 an optional dependency is missing or does not load, "
+    "9 llama.cpp crashed.",
 )
 COMMANDS = (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose, scan, report)
 for command in COMMANDS:
