@@ -7,9 +7,10 @@
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
-    ├── MissingExtraError     8  an optional dependency is not installed
+    ├── MissingExtraError     8  an optional dependency is not installed, or does not load
     ├── AliasingUnavailableError   8  this llama.cpp, or this system, cannot run aliased models
     └── EngineError           9  llama.cpp's process died, and no file is to blame
+        └── OutOfMemoryError  6  memory ran out: of the machine, a container or a device
 
 A message says what is wrong and where; `state` says what the files look like now and
 `hint` what to do next.
@@ -98,7 +99,7 @@ class VerificationError(GgufSurgeonError):
 
 
 class MissingExtraError(GgufSurgeonError):
-    """An optional dependency is needed and absent."""
+    """An optional dependency is needed, and is absent or cannot be loaded."""
 
     exit_code = 8
 
@@ -113,6 +114,15 @@ class AliasingUnavailableError(GgufSurgeonError):
 
 
 class EngineError(GgufSurgeonError):
-    """llama.cpp's process crashed or was killed in a job, and no file is to blame."""
+    """llama.cpp's process crashed in a job, and no file is to blame."""
 
     exit_code = 9
+
+
+class OutOfMemoryError(EngineError):
+    """Memory ran out, or llama.cpp's process was killed, as systems do when it runs out.
+
+    Where llama.cpp could say so itself, its process lives on.
+    """
+
+    exit_code = 6

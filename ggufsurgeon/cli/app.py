@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -23,7 +24,7 @@ from ggufsurgeon.cli.scan import scan
 from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error
 from ggufsurgeon.cli.verify import verify
-from ggufsurgeon.errors import GgufSurgeonError, MissingExtraError
+from ggufsurgeon.errors import GgufSurgeonError
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -32,8 +33,9 @@ app = typer.Typer(
     context_settings=HELP_OPTIONS,
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
-    "4 refused (nothing written), 5 write failed (destination unchanged), 7 verification failed, "
-    "8 an optional dependency is missing, 9 llama.cpp crashed or was killed.",
+    "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
+    "7 verification failed, 8 an optional dependency is missing or does not load, "
+    "9 llama.cpp crashed.",
 )
 COMMANDS = (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose, scan, report)
 for command in COMMANDS:
@@ -44,12 +46,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _engine_version() -> str:
-    from ggufsurgeon.engine.build import engine_version
+    """The versions, or why they cannot be had; a library that crashes takes a worker with it."""
+    if find_spec("llama_cpp") is None:
+        return "llama-cpp-python is not installed"
+    from ggufsurgeon.store.machine import version_job
+    from ggufsurgeon.workers.worker import Worker
 
     try:
-        return engine_version()
-    except MissingExtraError:
-        return "llama-cpp-python is not installed"
+        with Worker() as worker:
+            return worker.run(version_job)
+    except GgufSurgeonError as error:
+        return str(error)
 
 
 def _print_version(asked: bool) -> None:

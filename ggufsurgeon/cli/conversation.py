@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.terminal import OutputError, print_error, print_note, print_piece, print_text
-from ggufsurgeon.errors import EngineError, GgufSurgeonError
+from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
@@ -90,9 +90,9 @@ class Conversation:
             if text:
                 self.path = None if text == PLAIN else LayerPath(text)
             self._prepare()
-        except EngineError:
-            raise
         except GgufSurgeonError as error:
+            if self.model.is_lost:
+                raise
             self.path = before
             print_error(str(error), f"The layer path is still {self.path_text}.", error.hint)
 
@@ -106,9 +106,11 @@ class Conversation:
         except KeyboardInterrupt:
             print_text("")
             print_note("stopped")
-        except (EngineError, OutputError):
+        except OutputError:
             raise
         except GgufSurgeonError as error:
+            if self.model.is_lost:
+                raise
             self.messages.pop()
             state = "The message is not part of the conversation."
             print_error(str(error), state, error.hint or _hint(error))

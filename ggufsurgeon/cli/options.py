@@ -126,7 +126,7 @@ Threads: TypeAlias = Annotated[
         min=1,
         max=512,
         help="Number of CPU threads.",
-        show_default="one for each physical core",
+        show_default="one for each physical core, within the CPU quota",
         rich_help_panel=DEVICES,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,24 +11,27 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from ggufsurgeon.errors import MissingExtraError
+from ggufsurgeon.engine.library_errors import import_error
 
 _LOG_LINES = 40
+_ERROR = 4
+"""`GGML_LOG_LEVEL_ERROR`, ggml/include/ggml.h."""
 _log: deque[str] = deque(maxlen=_LOG_LINES)
 _readers: list[tuple[int, Callable[[str], None]]] = []
 """Functions, and the thread that each reads the log of."""
+_prints_errors = threading.Event()
 
 
 @cache
 def llama_cpp() -> Any:
-    """The low-level bindings. Raises MissingExtraError when they are not installed."""
+    """The low-level bindings.
+
+    Raises MissingExtraError when they are not installed, or their library does not load.
+    """
     try:
         from llama_cpp import llama_cpp as bindings
-    except ImportError as error:
-        raise MissingExtraError(
-            f"running a model needs llama-cpp-python, which cannot be imported ({error})",
-            hint="pip install 'ggufsurgeon[llama]'",
-        ) from None
+    except Exception as error:  # OSError, RuntimeError or AttributeError, by what is wrong with it
+        raise import_error(error) from None
     bindings.llama_log_set(_make_log_callback(bindings), ctypes.c_void_p(0))
     bindings.llama_backend_init()
     return bindings
@@ -47,7 +51,9 @@ def ggml() -> ctypes.CDLL:
 
 @cache  # the library calls it for as long as the process lives
 def _make_log_callback(bindings: Any) -> Any:
-    def keep(_level: int, text: bytes, _user_data: object) -> None:
+    def keep(level: int, text: bytes, _user_data: object) -> None:
+        if level == _ERROR and _prints_errors.is_set():
+            os.write(2, text)
         line = text.decode("utf-8", "replace").rstrip("\n")
         _log.append(line)
         for thread, read in tuple(_readers):
@@ -55,6 +61,15 @@ def _make_log_callback(bindings: Any) -> Any:
                 read(line)
 
     return bindings.llama_log_callback(keep)
+
+
+def print_logged_errors() -> None:
+    """From now on print the errors of the log on standard error, which a worker's parent reads.
+
+    Before it aborts, a backend such as CUDA's says why in the log alone, which ends with the
+    process (`ggml_cuda_error`, ggml/src/ggml-cuda/ggml-cuda.cu).
+    """
+    _prints_errors.set()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
-from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, OutOfMemoryError, UsageError
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Devices:
     tensor_split: tuple[float, ...] = ()
     """Shares of the layers for each GPU; empty for shares by free memory."""
     n_threads: int | None = None
-    """CPU threads; None for one on each physical core."""
+    """CPU threads; None for one on each physical core, and no more than the CPU quota."""
     rpc: tuple[str, ...] = ()
     """RPC servers whose devices join, each HOST:PORT."""
     rpc_timeout_s: float = 600.0
@@ -232,8 +232,8 @@ def loaded_model(
 ) -> Iterator[Model]:
     """The model at `path`, or its tokenizer alone; it is freed behind the `with` block.
 
-    Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room
-    or cannot be used, or the tensor split has more shares than there are GPUs.
+    Raises MalformedFileError with llama.cpp's reason, OutOfMemoryError when a device has no room,
+    and UsageError when one cannot be used, or the tensor split has more shares than there are GPUs.
     """
     add_rpc_servers(options.rpc)
     with awaiting(options.rpc, options.rpc_timeout_s):
@@ -264,7 +264,7 @@ def failure(path: Path, problem: str) -> GgufSurgeonError:
     """
     reason = last_errors()
     if "alloc" in reason:
-        return UsageError(
+        return OutOfMemoryError(
             f"{path}: {problem}, out of memory: {reason}",
             hint="Put less on the device: fewer GPU layers, another split, a smaller context.",
         )

@@ -26,7 +26,7 @@ from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.racing.work import RacedScan
 from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.fingerprint import ModelFingerprint
-from ggufsurgeon.store.machine import this_machine
+from ggufsurgeon.store.machine import Machine, this_machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
     ProbeScores,
@@ -106,7 +106,7 @@ def scan(
     known = [costs.of(path) for path in task.paths]
     items = _items(task, runner)
     with opened_store(store) as opened:
-        kept = _prepared(opened, task, file, known, items)
+        kept = _prepared(opened, task, file, known, items, this_machine(runner))
         base = LayerPath.identity(find_blocks(file).n_trunk)
         plan = _plan(task, kept.scores, items, _runnable(task, known), base)
         size = _size(task, known, items, plan, _n_others(opened, kept))
@@ -146,6 +146,7 @@ def _prepared(
     file: GgufFile,
     known: Sequence[ScannedPath],
     items: ItemTable,
+    machine: Machine,
 ) -> KeptScores:
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
     fingerprint = ModelFingerprint.of(task.model)
@@ -160,7 +161,7 @@ def _prepared(
     if task.race is not None:
         settings |= task.race.settings()
         name = f"{name}-race"
-    key = ProbeKey(fingerprint, this_machine(), name, items.sha256, task.probe.unit, settings)
+    key = ProbeKey(fingerprint, machine, name, items.sha256, task.probe.unit, settings)
     has_parsed = isinstance(task.probe, AnswerProbe)
     kept = kept_scores(store, number, key, has_parsed=has_parsed)
     rows = zip(items.labels, items.n_tokens, strict=True)

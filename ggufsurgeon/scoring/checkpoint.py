@@ -21,6 +21,7 @@ from ggufsurgeon.store.fingerprint import ModelFingerprint, TextFingerprint, dat
 from ggufsurgeon.store.machine import this_machine
 from ggufsurgeon.store.measurement import Arrays, Measurement, MeasurementKey
 from ggufsurgeon.store.store import opened_store
+from ggufsurgeon.workers.runner import Runner
 
 PAIRED = tuple(f"paired_{name}" for name in PairedScores._fields)
 """Names of the arrays of paired scores in a store."""
@@ -53,8 +54,8 @@ class Checkpoint:
 
 
 @contextmanager
-def opened_checkpoint(path: Path | None, task: ScoringTask) -> Iterator[Checkpoint]:
-    """The checkpoint of `task` in the store at `path`; without one, nothing is kept.
+def opened_checkpoint(path: Path | None, task: ScoringTask, runner: Runner) -> Iterator[Checkpoint]:
+    """The checkpoint of `task`, run by `runner`, in the store at `path`; without one, none is kept.
 
     Raises as `opened_store`.
     """
@@ -62,13 +63,13 @@ def opened_checkpoint(path: Path | None, task: ScoringTask) -> Iterator[Checkpoi
     if path is None:
         yield Checkpoint(names, None)
         return
-    key = measurement_key(task)  # before a file is made: what it reads may not be there
+    key = measurement_key(task, runner)  # before a file is made: what it reads may not be there
     with opened_store(path) as store:
         yield Checkpoint(names, store.measurement(key))
 
 
-def measurement_key(task: ScoringTask) -> MeasurementKey:
-    """All that the scores of a task depend on but the layer paths that are scored.
+def measurement_key(task: ScoringTask, runner: Runner) -> MeasurementKey:
+    """All that the scores of a task by a runner depend on but the layer paths that are scored.
 
     Raises UsageError or MalformedFileError when a model or a logits file cannot be read.
     """
@@ -76,7 +77,7 @@ def measurement_key(task: ScoringTask) -> MeasurementKey:
     return MeasurementKey(
         model=ModelFingerprint.of(task.model),
         text=TextFingerprint.of(task.text),
-        machine=this_machine(),
+        machine=this_machine(runner),
         settings=asdict(task.settings) | settings,
         reference=_reference(task),
     )

@@ -31,8 +31,8 @@ def score_paths(
     `opened_store`.
     """
     with ExitStack() as stack:
-        checkpoint = stack.enter_context(opened_checkpoint(store, task))
         runner = runner or stack.enter_context(Worker())
+        checkpoint = stack.enter_context(opened_checkpoint(store, task, runner))
         partial = PartialResult(task, checkpoint.scores)
 
         def take(result: ChunkResult) -> None:

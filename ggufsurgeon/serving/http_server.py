@@ -7,7 +7,6 @@ import socket
 import uvicorn
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.serving.app import make_app
 from ggufsurgeon.serving.service import Service
 
 GRACE_SECONDS = 30
@@ -36,6 +35,9 @@ def run(service: Service, listener: socket.socket, api_key: str | None) -> None:
 
     A second signal ends them at once.
     """
+    # It loads llama.cpp's library into this process: behind `Service.start`, it has loaded once.
+    from ggufsurgeon.serving.app import make_app
+
     config = uvicorn.Config(
         make_app(service, api_key), log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS
     )

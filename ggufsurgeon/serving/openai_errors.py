@@ -45,7 +45,9 @@ def error_body(error: Exception) -> tuple[int, dict[str, Any]]:
     if isinstance(error, AliasingUnavailableError):
         return _made(501, _told(error))
     if isinstance(error, EngineError):
-        return _made(500, f"{_told(error)} The model is loaded again for the next request.")
+        return _made(
+            500, f"{_told(error)} Where the model is gone, it is loaded again for the next request."
+        )
     return _made(500, _told(error) if isinstance(error, GgufSurgeonError) else "internal error")
 
 

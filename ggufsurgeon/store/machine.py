@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ggufsurgeon.engine.build import cpu_name, engine_build
+from ggufsurgeon.engine.build import cpu_name, engine_build, engine_version
 from ggufsurgeon.engine.devices.registry import gpu_descriptions
+
+if TYPE_CHECKING:  # what reads a store alone runs no job
+    from ggufsurgeon.workers.runner import Runner
+    from ggufsurgeon.workers.session import Reporter, Session
 
 
 class Machine(NamedTuple):
@@ -20,9 +24,20 @@ class Machine(NamedTuple):
     """JSON list of the names of the GPUs that llama.cpp sees, without those of RPC servers."""
 
 
-def this_machine() -> Machine:
-    """The machine that this process runs on. Loads llama.cpp, but no model.
+def this_machine(runner: Runner) -> Machine:
+    """The machine that a runner runs on. Loads llama.cpp there, but no model.
 
-    Raises MissingExtraError when llama-cpp-python is not installed.
+    Raises MissingExtraError when llama-cpp-python is not installed or does not load, EngineError
+    when it cannot run on this CPU.
     """
+    return runner.run(machine_job)
+
+
+def machine_job(_session: Session, _reporter: Reporter) -> Machine:
+    """`this_machine` as a job."""
     return Machine(engine_build(), cpu_name(), json.dumps(gpu_descriptions()))
+
+
+def version_job(_session: Session, _reporter: Reporter) -> str:
+    """`engine_version` as a job. Raises as `this_machine`."""
+    return engine_version()

@@ -37,9 +37,12 @@ class Runs:
     """Of the written file and the aliased source."""
     suggested_split: tuple[int, ...] | None = None
     """A --tensor-split that balances the patched model's bytes, where the devices are uneven."""
+    hindrance: EngineError | None = None
+    """What ended a run through no fault of the file, such as a lack of memory."""
 
 
 NOT_RUN = Runs()
+NOT_COMPARED = "not compared: not both models ran"
 _Ran: TypeAlias = "SampledRun | MalformedFileError | EngineError"
 
 
@@ -71,9 +74,12 @@ def run_both(
             check, found[n] = _check_equivalence(way, sample, then.sample, exact)
             checks.append(check)
         checks += check_tokens(source, ran.run.tokens, then.run.tokens, shakespeare())
+    hindrance = next((one for one in (ran, then) if isinstance(one, EngineError)), None)
+    if hindrance is not None:
+        checks += [Check(f"{way} = written", None, NOT_COMPARED) for way in ("routed", "aliased")]
     first, second = (run if isinstance(run, ModelRun) else None for run in runs)
     split = _suggest_split(patched, second, options, settings) if second else None
-    return Runs(tuple(checks), first, second, found[0], found[1], split)
+    return Runs(tuple(checks), first, second, found[0], found[1], split, hindrance)
 
 
 def _prompt_of(ran: _Ran) -> Integers | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import (
+    EngineError,
     MalformedFileError,
     MissingExtraError,
     UsageError,
@@ -52,8 +53,8 @@ class Verification:
     layer_path: str
     checks: tuple[Check, ...]
     runs: Runs = NOT_RUN
-    missing: MissingExtraError | None = None
-    """What kept the models from being run."""
+    hindrance: MissingExtraError | EngineError | None = None
+    """What kept a model from being run through no fault of its file."""
 
     @property
     def ok(self) -> bool:
@@ -71,7 +72,7 @@ class Verification:
         return tuple(check.name for check in self.checks if check.ok is None)
 
     def raise_if_failed(self) -> None:
-        """Raise VerificationError where a check failed, MissingExtraError where no model ran."""
+        """Raise VerificationError where a check failed, else what kept a model from being run."""
         failed = [check.name for check in self.checks if check.ok is False]
         if "source" in failed:
             raise VerificationError(
@@ -88,8 +89,8 @@ class Verification:
                 f"{self.patched} does not hold what it claims: {', '.join(failed)}",
                 hint="Do not use it; patch again, from a source that is known to be whole.",
             )
-        if self.missing is not None:
-            raise self.missing
+        if self.hindrance is not None:
+            raise self.hindrance
 
 
 def verify_patched(
@@ -122,8 +123,8 @@ def verify_patched(
     try:
         runs = run_both(source, patched, path, settings, options, progress)
     except MissingExtraError as error:
-        return outcome((*checks, Check("runs", None, str(error))), missing=error)
-    return outcome((*checks, *runs.checks), runs)
+        return outcome((*checks, Check("runs", None, str(error))), hindrance=error)
+    return outcome((*checks, *runs.checks), runs, runs.hindrance)
 
 
 def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
@@ -57,6 +58,7 @@ class Session:
 
     def _load(self, path: Path, options: Devices) -> tuple[Model, ExitStack]:
         stack = ExitStack()
+        llama_cpp()  # where the library itself crashes, no file is to blame
         self._on_suspect(path)
         try:
             model = stack.enter_context(loaded_model(path, options))

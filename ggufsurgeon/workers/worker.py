@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.workers.crash import crash_error
+from ggufsurgeon.workers.memory_kills import count_memory_kills
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.output_tail import OutputTail
 
@@ -52,6 +53,7 @@ class Worker:
         """Messages of the process; None is its end."""
         self._suspect: Path | None = None
         self._is_closed = False
+        self._kills_before = count_memory_kills()
         self._lost_in = ""
         """The job in which the process ended."""
 
@@ -82,9 +84,9 @@ class Worker:
 
         `job` is a function of an importable module; arguments and results are pickled. Raises
         what the job raises, if that is a GgufSurgeonError. When the process dies, raises
-        MalformedFileError if a file is to blame, UsageError if an RPC server is, else
-        EngineError; every later job then raises EngineError, since the models are gone. Raises
-        UsageError after `close`, and for a job that cannot be sent.
+        MalformedFileError if a file is to blame, UsageError if an RPC server is, OutOfMemoryError
+        if memory ran out, else EngineError; every later job then raises EngineError, since the
+        models are gone. Raises UsageError after `close`, and for a job that cannot be sent.
         """
         name = getattr(job, "__name__", repr(job))
         request = _encode_job(name, job, arguments)
@@ -129,6 +131,7 @@ class Worker:
             raise UsageError("the worker is closed: use it within its `with` block")
         if self._process is None or self._printed is None:
             with _interrupt_held_back():
+                self._kills_before = count_memory_kills()
                 self._process, self._printed = _start_process(self._messages)
         return self._process, self._printed
 
@@ -176,7 +179,8 @@ class Worker:
         process, printed = self._process, self._printed
         if process is None or printed is None:  # by another thread
             return EngineError(f"the worker was closed in the job {name}")
-        error = crash_error(process.wait(), printed.text(), name, self._suspect)
+        status = process.wait()
+        error = crash_error(status, printed.text(), name, self._suspect, self._kills_before)
         self._lose(name)
         return error
 

@@ -12,8 +12,10 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
+from ggufsurgeon.engine.library import print_logged_errors
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
-from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.errors import GgufSurgeonError, OutOfMemoryError, UsageError
+from ggufsurgeon.workers.crash import USE_LESS
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.session import Session
 
@@ -75,6 +77,7 @@ def main() -> None:
     """Run jobs as they come on standard input, until the parent closes it."""
     _leave_interrupts_to_the_parent()
     requests, messages = _take_standard_streams()
+    print_logged_errors()
     watch = SilenceWatch(messages.end_lost)
     with Session(messages.suspect) as session:
         while True:
@@ -106,6 +109,9 @@ def _run_or_raise(request: bytes, session: Session, messages: Messages) -> None:
         pass  # the parent waits for the answer to its request
     except GgufSurgeonError as error:
         messages.send("raised", error)
+    except MemoryError as error:
+        told = f"the system has no memory left in the job {job.__name__}: {error}"
+        messages.send("raised", OutOfMemoryError(told.removesuffix(": "), hint=USE_LESS))
 
 
 def _decode_job(request: bytes) -> Any:

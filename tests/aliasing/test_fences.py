@@ -17,7 +17,7 @@ from ggufsurgeon.aliasing.empty_buffer import BufferFunctions, BufferType
 from ggufsurgeon.engine import tensor_map
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
-from ggufsurgeon.errors import AliasingUnavailableError, UsageError
+from ggufsurgeon.errors import AliasingUnavailableError, OutOfMemoryError, UsageError
 from tests.aliasing.opening import alias_along, opened_alias
 
 PATH = "0..2,1..4"
@@ -144,7 +144,7 @@ def test_a_model_that_is_aliased_itself(stories: Path) -> None:
 def test_no_room_for_another_cache(smollm2: Path) -> None:
     """What is there goes on."""
     with opened_alias(smollm2, "0..29,24..29") as (_, model):
-        with pytest.raises(UsageError, match="out of memory"):
+        with pytest.raises(OutOfMemoryError, match="out of memory"):
             model.llama(n_ctx=100_000_000)
         assert model.llama(n_ctx=64).create_completion("Once", max_tokens=1)["choices"]
 

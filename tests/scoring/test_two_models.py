@@ -13,6 +13,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch, score
+from tests.engine.made_groups import memory_limits, real_group, run_in
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -89,6 +90,18 @@ def test_two_models_that_do_not_fit_together(stories: Path, tmp_path: Path) -> N
         file.truncate(free_memory(Devices()))  # a hole, which takes no room
     assert fit_together([stories, stories], Devices())
     assert not fit_together([stories, huge], Devices())
+
+
+def test_two_models_in_a_small_container_run_in_turn(stories: Path) -> None:
+    """The limit of a control group counts, whatever the machine has free."""
+    code = (
+        "from pathlib import Path; from ggufsurgeon.engine.model import Devices;"
+        "from ggufsurgeon.scoring.two_models import fit_together;"
+        f"print(fit_together([Path({str(stories)!r})] * 2, Devices()))"
+    )
+    assert run_in("", code) == "True"
+    with real_group("memory", memory_limits(2 << 30)) as joins:
+        assert run_in(joins, code) == "False"
 
 
 @pytest.mark.parametrize("paths", [PATHS[:1], PATHS[1:], PATHS])

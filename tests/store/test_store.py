@@ -168,9 +168,13 @@ def test_fingerprints(tmp_path: Path, stories: Path) -> None:
 def test_this_machine_is_told() -> None:
     pytest.importorskip("llama_cpp", reason="needs the llama extra")
     from ggufsurgeon.store.machine import this_machine
+    from ggufsurgeon.workers.runner import InProcess
+    from ggufsurgeon.workers.worker import Worker
 
-    found = this_machine()
-    assert found == this_machine() and isinstance(found, Machine)
+    found = this_machine(InProcess())
+    assert isinstance(found, Machine)
+    with Worker() as worker:
+        assert this_machine(worker) == found
     assert "llama-cpp-python" in found.engine and found.cpu and found.gpus.startswith("[")
     if Path("/proc/cpuinfo").exists() and os.uname().machine == "x86_64":
         assert found.cpu in Path("/proc/cpuinfo").read_text()

@@ -71,6 +71,21 @@ def die(_session: Session, number: int, _reporter: Reporter) -> None:
     os.kill(os.getpid(), number)
 
 
+def die_saying(_session: Session, text: str, number: int, _reporter: Reporter) -> None:
+    """Die behind lines that native code prints."""
+    os.write(2, text.encode())
+    os.kill(os.getpid(), number)
+
+
+def fill_memory(_session: Session, _reporter: Reporter) -> None:
+    pages = [bytearray(os.urandom(1 << 20)) for _ in range(1 << 20)]
+    assert not pages
+
+
+def ask_for_too_much(_session: Session, _reporter: Reporter) -> None:
+    np.zeros(1 << 60, np.uint8)
+
+
 def die_before_a_run(session: Session, path: Path, _reporter: Reporter) -> None:
     with opened_context(session.model(path, Devices()), 8, 8):
         os.abort()

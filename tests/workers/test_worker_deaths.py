@@ -15,12 +15,13 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
+from ggufsurgeon.errors import EngineError, MalformedFileError, OutOfMemoryError, UsageError
 from ggufsurgeon.workers.worker import Worker
 from tests.conftest import ROOT
 from tests.models.expanding import expand_named
 from tests.workers.jobs import (
     add,
+    ask_for_too_much,
     babble,
     comes_true,
     decode_lengths,
@@ -28,6 +29,7 @@ from tests.workers.jobs import (
     die_after_a_failed_load,
     die_before_a_run,
     die_of_another,
+    die_saying,
     give_what_no_pickle_holds,
     is_alive,
     sleep,
@@ -39,8 +41,7 @@ from tests.workers.jobs import (
     ("number", "told"),
     [
         (signal.SIGABRT, r"died in the job die \(SIGABRT\): GGML_ASSERT\(x\) failed"),
-        (signal.SIGKILL, r"died in the job die \(SIGKILL\)"),
-        (signal.SIGILL, r"died in the job die \(SIGILL\)"),
+        (signal.SIGILL, r"died in the job die \(SIGILL\): .* built for another CPU"),
     ],
 )
 def test_a_death_names_the_job_and_no_file(number: int, told: str) -> None:
@@ -48,7 +49,51 @@ def test_a_death_names_the_job_and_no_file(number: int, told: str) -> None:
         with pytest.raises(EngineError, match=told) as caught:
             worker.run(die, number)
         assert caught.value.exit_code == 9
-        assert bool(caught.value.hint) == (number != signal.SIGABRT)
+        assert caught.value.hint
+
+
+CUDA = """ggml_cuda_init: found 1 CUDA devices
+CUDA error: out of memory
+  current device: 0, in function alloc at /src/ggml/src/ggml-cuda/ggml-cuda.cu:551
+  cuMemCreate(&handle, reserve_size, &prop, 0)
+/src/ggml/src/ggml-cuda/ggml-cuda.cu:103: CUDA error
+"""
+CPP = """terminate called after throwing an instance of 'std::bad_alloc'
+  what():  std::bad_alloc
+"""
+VULKAN = """terminate called after throwing an instance of 'vk::OutOfDeviceMemoryError'
+  what():  vk::Device::allocateMemory: ErrorOutOfDeviceMemory
+"""
+LONG_AGO = "failed to allocate a pinned buffer\n" + "loaded\n" * 8 + "GGML_ASSERT(x) failed\n"
+
+
+@pytest.mark.parametrize(
+    ("printed", "told", "hint"),
+    [
+        (CUDA, "a device has no memory left: CUDA error: out of memory", "fewer GPU layers"),
+        (VULKAN, "a device has no memory left: .*allocateMemory", "fewer GPU layers"),
+        (CPP, r"the system has no memory left: what\(\):  std::bad_alloc", "smaller model"),
+    ],
+)
+def test_an_abort_for_lack_of_memory_names_it(printed: str, told: str, hint: str) -> None:
+    with Worker() as worker, pytest.raises(OutOfMemoryError, match=told) as caught:
+        worker.run(die_saying, printed, signal.SIGABRT)
+    assert caught.value.exit_code == 6 and hint in caught.value.hint
+
+
+def test_an_allocation_that_failed_long_before_is_not_the_cause() -> None:
+    with Worker() as worker, pytest.raises(EngineError, match=r"GGML_ASSERT") as caught:
+        worker.run(die_saying, LONG_AGO, signal.SIGABRT)
+    assert caught.value.exit_code == 9
+
+
+def test_an_array_that_memory_does_not_hold() -> None:
+    """The process lives on."""
+    with Worker() as worker:
+        with pytest.raises(OutOfMemoryError, match=r"Unable to allocate 1\.00 EiB") as caught:
+            worker.run(ask_for_too_much)
+        assert caught.value.hint
+        assert worker.run(add, 1, 1) == 2
 
 
 def test_a_worker_whose_process_died_says_so_and_starts_no_other() -> None:
@@ -78,7 +123,8 @@ def test_a_file_is_to_blame_until_it_has_run(stories: Path, tmp_path: Path) -> N
 def test_a_file_that_was_refused_is_not_to_blame_for_what_comes_next(tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"no model")
-    with Worker() as worker, pytest.raises(EngineError, match="die_after_a_failed_load"):
+    told = "die_after_a_failed_load.*failed to load model"  # as llama.cpp's log, which is its alone
+    with Worker() as worker, pytest.raises(EngineError, match=told):
         worker.run(die_after_a_failed_load, bad)
 
 
