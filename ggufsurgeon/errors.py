@@ -116,3 +116,7 @@ class EngineError(GgufSurgeonError):
     """llama.cpp's process crashed or was killed in a job, and no file is to blame."""
 
     exit_code = 9
+
+
+class PermissionsWarning(UserWarning):
+    """A file is written and complete, without the permissions of the file that it replaced."""

@@ -70,7 +70,8 @@ def _check_room(plan: WritePlan, target: Path) -> None:
         return
     figures = os.statvfs(target.parent)
     n_free = figures.f_bavail * figures.f_frsize
-    if n_free < plan.n_bytes:
+    # Some mounts over networks, and in memory, have no size: only writing tells.
+    if figures.f_blocks and n_free < plan.n_bytes:
         raise WriteFailedError(
             f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free"
         )
