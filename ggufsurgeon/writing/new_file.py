@@ -14,8 +14,13 @@ from ggufsurgeon.errors import PermissionsWarning, WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.preflight import already_exists, check_destination, check_place
-from ggufsurgeon.writing.reservation import reserve
+from ggufsurgeon.writing.preflight import (
+    FREE_SOME,
+    already_exists,
+    check_destination,
+    check_place,
+)
+from ggufsurgeon.writing.reservation import NO_ROOM, reserve
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span
 
@@ -40,7 +45,7 @@ def write_new_file(
             _write(plan, sources, Copier(descriptor, progress))
             lost = _publish(temporary, target, replace=replace)
     except OSError as error:
-        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
+        raise _failed(destination, error) from error
     _finish(target, lost)
     return target
 
@@ -66,8 +71,13 @@ def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> It
             yield temporary
             lost = _publish(temporary, target, replace=replace)
     except OSError as error:
-        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
+        raise _failed(destination, error) from error
     _finish(target, lost)
+
+
+def _failed(destination: Path, error: OSError) -> WriteFailedError:
+    hint = FREE_SOME if error.errno in NO_ROOM else ""
+    return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint)
 
 
 def _write(plan: WritePlan, sources: list[int], copier: Copier) -> None:

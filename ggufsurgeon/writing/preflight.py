@@ -10,6 +10,8 @@ from pathlib import Path
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.write_plan import WritePlan
 
+FREE_SOME = "Make room there, or choose another destination."
+
 
 def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
     """The file to write, with links followed.
@@ -73,7 +75,8 @@ def _check_room(plan: WritePlan, target: Path) -> None:
     # Some mounts over networks, and in memory, have no size: only writing tells.
     if figures.f_blocks and n_free < plan.n_bytes:
         raise WriteFailedError(
-            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free"
+            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free",
+            hint=FREE_SOME,
         )
 
 

@@ -18,9 +18,9 @@ KEEP_SIZE = 1
 
 Without it vfat fills the file with zeros instead, in one call that only SIGKILL ends
 (fs/fat/file.c, fat_fallocate)."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors that writing would end in too. After others the file is written without a reservation:
-exFAT, NTFS over FUSE, NFS before 4.2 and older ZFS have none."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Errors that writing would end in too. After most others the file is written without a
+reservation: exFAT, NTFS over FUSE, NFS before 4.2 and older ZFS have none."""
 FAT_LIMIT_N_BYTES = (1 << 32) - 1
 """Of a file on FAT (fs/fat/inode.c, s_maxbytes)."""
 
@@ -35,6 +35,8 @@ def reserve(descriptor: int, n_bytes: int, destination: Path) -> None:
     try:
         fallocate(descriptor, KEEP_SIZE, 0, n_bytes)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _too_large(n_bytes, destination) from None
         if error.errno in NO_ROOM:
             raise
 
@@ -80,19 +82,18 @@ def _check_size(descriptor: int, n_bytes: int, destination: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
             raise
-        folder = destination.parent
-        raise WriteFailedError(
-            f"{destination}: the file system of {folder} cannot hold a file of {n_bytes:,} bytes",
-            hint=_hint(n_bytes),
-        ) from None
+        raise _too_large(n_bytes, destination) from None
     os.lseek(descriptor, 0, os.SEEK_SET)
 
 
-def _hint(n_bytes: int) -> str:
-    other = "Choose a destination on another file system."
-    if n_bytes <= FAT_LIMIT_N_BYTES:
-        return other
-    return f"FAT32, as on USB sticks, holds files of up to {FAT_LIMIT_N_BYTES:,} bytes. {other}"
+def _too_large(n_bytes: int, destination: Path) -> WriteFailedError:
+    folder = destination.parent
+    problem = f"{destination}: the file system of {folder} cannot hold a file of {n_bytes:,} bytes"
+    hint = "Choose a destination on another file system."
+    if n_bytes > FAT_LIMIT_N_BYTES:
+        largest = f"{FAT_LIMIT_N_BYTES:,} bytes"
+        hint = f"FAT32, as on many USB sticks, holds files of up to {largest}. {hint}"
+    return WriteFailedError(problem, hint=hint)
 
 
 def _limit_of_process() -> int | None:
