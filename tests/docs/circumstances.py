@@ -67,8 +67,9 @@ def with_rpc(_: Path) -> Circumstance:
     return Circumstance()
 
 
-def small_files(_: Path) -> Circumstance:
-    return Circumstance("ulimit -f 1024; ")
+def limited(limit: str) -> Callable[[Path], Circumstance]:
+    """The shell's ulimit, with its options."""
+    return lambda _: Circumstance(f"ulimit {limit}; ")
 
 
 def room_of_most_disks(folder: Path) -> Circumstance:
@@ -86,7 +87,8 @@ CIRCUMSTANCES: Mapping[str, Callable[[Path], Circumstance]] = {
     "llama.cpp was built for another CPU": instead(
         "llama_cpp", "import os; os.kill(os.getpid(), 4)"
     ),
-    "files have 1 MiB at most": small_files,
+    "files have 1 MiB at most": limited("-f 1024"),
+    "a process has 4 GB of memory at most": limited("-v 4000000"),
     "the file system holds no file of that size": injected("fallocate:error=EFBIG"),
     "Ctrl-C comes while it writes": injected("sendfile:signal=INT:when=1"),
     "the disk has less than 5 TiB free": room_of_most_disks,

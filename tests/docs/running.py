@@ -90,6 +90,7 @@ def _run(
         arguments,
         cwd=folder,
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=500,
