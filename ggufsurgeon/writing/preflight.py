@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,16 +69,21 @@ def _check_existing(
 
 
 def _check_room(plan: WritePlan, target: Path) -> None:
-    if not hasattr(os, "statvfs"):
-        return
-    figures = os.statvfs(target.parent)
-    n_free = figures.f_bavail * figures.f_frsize
-    # Some mounts over networks, and in memory, have no size: only writing tells.
-    if figures.f_blocks and n_free < plan.n_bytes:
+    n_free = n_free_bytes(target.parent)
+    if n_free is not None and n_free < plan.n_bytes:
         raise WriteFailedError(
             f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free",
             hint=FREE_SOME,
         )
+
+
+def n_free_bytes(folder: Path) -> int | None:
+    """Bytes that can still be written into a folder.
+
+    None on mounts that report no size at all, over networks and in memory: only writing tells.
+    """
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else None
 
 
 def already_exists(target: Path) -> RefusedError:

@@ -31,12 +31,12 @@ def reserve(descriptor: int, n_bytes: int, destination: Path) -> None:
     Raises WriteFailedError when a file of `n_bytes` can never be written there, OSError when there
     is no room. Where the file system has no reservations, nothing happens.
     """
-    _check_size(descriptor, n_bytes, destination)
+    check_size(descriptor, n_bytes, str(destination), destination.parent)
     try:
         fallocate(descriptor, KEEP_SIZE, 0, n_bytes)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise _too_large(n_bytes, destination) from None
+            raise _too_large(n_bytes, str(destination), destination.parent) from None
         if error.errno in NO_ROOM:
             raise
 
@@ -68,11 +68,15 @@ def _system_fallocate() -> Any:
     return function
 
 
-def _check_size(descriptor: int, n_bytes: int, destination: Path) -> None:
+def check_size(descriptor: int, n_bytes: int, what: str, folder: Path) -> None:
+    """Raise WriteFailedError when no file in `folder` can have `n_bytes`; `what` it is of.
+
+    The file, which is open at its beginning, stays as it is.
+    """
     limit = _limit_of_process()
     if limit is not None and n_bytes > limit:
         raise WriteFailedError(
-            f"{destination}: needs {n_bytes:,} bytes; this process may write files of up to "
+            f"{what}: {n_bytes:,} bytes are needed; this process may write files of up to "
             f"{limit:,} (ulimit -f)",
             hint="Raise the limit (ulimit -f unlimited) and try again.",
         )
@@ -82,13 +86,12 @@ def _check_size(descriptor: int, n_bytes: int, destination: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
             raise
-        raise _too_large(n_bytes, destination) from None
+        raise _too_large(n_bytes, what, folder) from None
     os.lseek(descriptor, 0, os.SEEK_SET)
 
 
-def _too_large(n_bytes: int, destination: Path) -> WriteFailedError:
-    folder = destination.parent
-    problem = f"{destination}: the file system of {folder} cannot hold a file of {n_bytes:,} bytes"
+def _too_large(n_bytes: int, what: str, folder: Path) -> WriteFailedError:
+    problem = f"{what}: the file system of {folder} cannot hold a file of {n_bytes:,} bytes"
     hint = "Choose a destination on another file system."
     if n_bytes > FAT_LIMIT_N_BYTES:
         largest = f"{FAT_LIMIT_N_BYTES:,} bytes"

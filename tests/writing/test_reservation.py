@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.llama_perplexity.logits_file import opened_logits_writer
 from tests.calls import patch, plan
 from tests.models.builders import llama_model
 from tests.writing.mounting import mounted_image, mounted_memory
@@ -89,6 +91,18 @@ def test_too_large_for_the_file_system(limited: tuple[Path, int], tmp_path: Path
         patch(source, folder / "new.gguf", PATH, progress=NoByte())
     assert caught.value.exit_code == 5 and "FAT32" in caught.value.hint
     assert listing(folder) == {}
+
+
+def test_logits_too_large_for_the_file_system(limited: tuple[Path, int]) -> None:
+    """Each chunk has 3 rows of 2 GiB."""
+    folder, limit = limited
+    tokens = np.zeros((1 + limit // (6 * GIB), 8), np.int32)
+    with (
+        pytest.raises(WriteFailedError, match="cannot hold a file of"),
+        opened_logits_writer(folder / "logits", tokens, 1 << 30),
+    ):
+        raise AssertionError("it was to be known before")
+    assert (folder / "logits").stat().st_size == 0
 
 
 def test_below_that_size_it_is_written(limited: tuple[Path, int], tmp_path: Path) -> None:
