@@ -126,3 +126,7 @@ class OutOfMemoryError(EngineError):
     """
 
     exit_code = 6
+
+
+class PermissionsWarning(UserWarning):
+    """A file is written and complete, without the permissions of the file that it replaced."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 def heed_interrupts() -> None:
@@ -11,3 +16,22 @@ def heed_interrupts() -> None:
     It is a `preexec_fn`: the program keeps ignoring what it was started to ignore.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def started(
+    command: Sequence[str | Path],
+    *,
+    preexec_fn: Callable[[], None] = heed_interrupts,
+    **options: Any,
+) -> Iterator[subprocess.Popen[Any]]:
+    """A process that heeds Ctrl-C; the options are those of `Popen`.
+
+    It is killed in the end, and its pipes are closed, whatever became of the test.
+    """
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, preexec_fn=preexec_fn, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

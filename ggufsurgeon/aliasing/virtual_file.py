@@ -50,7 +50,7 @@ def opened_virtual_file(plan: WritePlan, filled: Iterable[PlannedTensor]) -> Ite
 def _fill(descriptor: int, plan: WritePlan, filled: Iterable[PlannedTensor]) -> None:
     write_all(descriptor, plan.header)
     os.ftruncate(descriptor, plan.n_bytes)
-    copier = Copier(descriptor, 0, NO_PROGRESS)  # nothing to preallocate
+    copier = Copier(descriptor, NO_PROGRESS)
     with opened_sources(plan.sources) as sources:
         for tensor in filled:
             os.lseek(descriptor, tensor.offset_in_file, os.SEEK_SET)

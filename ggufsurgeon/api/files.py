@@ -146,7 +146,8 @@ class Plan:
         """Write the file; the destination is absent, as it was or complete, whatever happens.
 
         Raises RefusedError when it exists (unless `replace`), WriteFailedError when the system
-        cannot write.
+        cannot write. Warns (PermissionsWarning) when the file that it replaces has permissions
+        that cannot be set.
         """
         from ggufsurgeon.writing.new_file import write_new_file
 

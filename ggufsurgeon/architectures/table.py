@@ -465,6 +465,6 @@ def find_architecture(name: str | None) -> Architecture:
         raise RefusedError(
             f"architecture {name!r} is not in this version's table: what in its files depends on "
             "the layer index is not known here, so no file could be promised to be exact",
-            hint="The README lists the architectures that are.",
+            hint="docs/architectures.md lists the architectures that are.",
         )
     return row

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -22,9 +23,9 @@ from ggufsurgeon.cli.plan import plan
 from ggufsurgeon.cli.report import report
 from ggufsurgeon.cli.scan import scan
 from ggufsurgeon.cli.serve import serve
-from ggufsurgeon.cli.terminal import print_error
+from ggufsurgeon.cli.terminal import print_error, print_warning
 from ggufsurgeon.cli.verify import verify
-from ggufsurgeon.errors import GgufSurgeonError
+from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -84,6 +85,8 @@ def main() -> NoReturn:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", PermissionsWarning)
     try:
         app(prog_name="ggufsurgeon")
     except GgufSurgeonError as error:
@@ -100,3 +103,21 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     for other in SIGNALS:  # a second one must not stop the tidying
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(number)
+
+
+_show_as_python = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show warnings that are meant for the user without the line of code they come from."""
+    if issubclass(category, PermissionsWarning):
+        print_warning(str(message))
+    else:
+        _show_as_python(message, category, filename, lineno, file, line)

@@ -9,7 +9,6 @@ second half of a chunk is scored, without its last token.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import struct
 from collections.abc import Iterator
@@ -24,6 +23,8 @@ import numpy.typing as npt
 from ggufsurgeon.errors import MalformedFileError, UsageError, WriteFailedError
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, heads, n_values, quantised
 from ggufsurgeon.llama_perplexity.softmax import Logits
+from ggufsurgeon.writing.preflight import n_free_bytes
+from ggufsurgeon.writing.reservation import check_size
 
 MAGIC = b"_logits_"
 HEAD = struct.Struct("=8siii")
@@ -81,18 +82,20 @@ class LogitsWriter:
 def opened_logits_writer(path: Path, tokens: Tokens, n_vocab: int) -> Iterator[LogitsWriter]:
     """A logits file at `path`, overwritten, for tokens [n_chunks, n_ctx].
 
-    Raises WriteFailedError when there is no room or the system fails.
+    Raises WriteFailedError when there is no room, the file system has no files of that size, or
+    the system fails.
     """
     n_chunks, n_ctx = tokens.shape
     shape = Shape(n_ctx, n_vocab, n_chunks)
-    n_free = shutil.disk_usage(path.parent).free
-    if n_free < shape.n_bytes:
+    n_free = n_free_bytes(path.parent)
+    if n_free is not None and n_free < shape.n_bytes:
         raise WriteFailedError(
             f"the logits need {shape.n_bytes:,} bytes, {path.parent} has {n_free:,} free",
             hint="Measure fewer chunks, or set TMPDIR if this is the folder for temporary files.",
         )
     try:
         with path.open("wb") as stream:
+            check_size(stream.fileno(), shape.n_bytes, "the logits", path.parent)
             stream.write(HEAD.pack(MAGIC, n_ctx, n_vocab, n_chunks))
             stream.write(np.ascontiguousarray(tokens, dtype=np.int32).data)
             yield LogitsWriter(stream, shape)

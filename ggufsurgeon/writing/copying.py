@@ -7,7 +7,6 @@ preallocation, for 3 GB with fsync, `sendfile` and 1 MiB reads and writes were t
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,18 +21,14 @@ CHUNK_N_BYTES = 16 << 20
 """Asked for at once: small enough for progress and for Ctrl-C, large enough to cost nothing."""
 BUFFER_N_BYTES = 1 << 20
 
-_CANNOT_PREALLOCATE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
-"""Errors of file systems that cannot preallocate: the file is then written without it."""
-
 
 class Copier:
-    """Writes a file of known size from front to back, through short reads and writes."""
+    """Writes a file from front to back, through short reads and writes."""
 
-    def __init__(self, destination: int, n_bytes: int, progress: Progress) -> None:
+    def __init__(self, destination: int, progress: Progress) -> None:
         self._destination = destination
         self._progress = progress
         self._methods = list(METHODS)
-        preallocate(destination, n_bytes)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data`."""
@@ -68,17 +63,6 @@ class Copier:
     def finish(self) -> None:
         """Make the bytes durable."""
         os.fsync(self._destination)
-
-
-def preallocate(descriptor: int, n_bytes: int) -> None:
-    """Reserve the blocks: faster, in one extent, and a full disk shows before the first byte."""
-    if not hasattr(os, "posix_fallocate") or not n_bytes:
-        return
-    try:
-        os.posix_fallocate(descriptor, 0, n_bytes)
-    except OSError as error:
-        if error.errno not in _CANNOT_PREALLOCATE:
-            raise
 
 
 def copy_in_kernel(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:

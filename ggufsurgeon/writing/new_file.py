@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ggufsurgeon.errors import WriteFailedError
+from ggufsurgeon.errors import PermissionsWarning, WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.preflight import already_exists, check_destination, check_place
+from ggufsurgeon.writing.preflight import (
+    FREE_SOME,
+    already_exists,
+    check_destination,
+    check_place,
+)
+from ggufsurgeon.writing.reservation import NO_ROOM, reserve
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span
 
@@ -23,7 +31,8 @@ def write_new_file(
     """Write `plan` to `destination`, and return the file that was written, links followed.
 
     Raises RefusedError or WriteFailedError; the destination is then as it was, and no temporary
-    file is left.
+    file is left. Warns (PermissionsWarning) when a file is replaced whose permissions the new one
+    cannot be given.
     """
     try:
         target = check_destination(plan, destination, replace=replace)
@@ -31,11 +40,13 @@ def write_new_file(
             opened_sources(plan.sources) as sources,
             temporary_sibling(target) as (temporary, descriptor),
         ):
-            _write(plan, sources, descriptor, progress)
-            _publish(temporary, target, replace=replace)
+            progress.begin("writing", plan.n_bytes, "bytes")
+            reserve(descriptor, plan.n_bytes, target)
+            _write(plan, sources, Copier(descriptor, progress))
+            lost = _publish(temporary, target, replace=replace)
     except OSError as error:
-        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
-    _sync_folder(target.parent)
+        raise _failed(destination, error) from error
+    _finish(target, lost)
     return target
 
 
@@ -58,15 +69,18 @@ def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> It
     try:
         with temporary_sibling(target) as (temporary, _):
             yield temporary
-            _publish(temporary, target, replace=replace)
+            lost = _publish(temporary, target, replace=replace)
     except OSError as error:
-        raise WriteFailedError(f"{destination}: {error.strerror or error}") from error
-    _sync_folder(target.parent)
+        raise _failed(destination, error) from error
+    _finish(target, lost)
 
 
-def _write(plan: WritePlan, sources: list[int], descriptor: int, progress: Progress) -> None:
-    progress.begin("writing", plan.n_bytes, "bytes")
-    copier = Copier(descriptor, plan.n_bytes, progress)
+def _failed(destination: Path, error: OSError) -> WriteFailedError:
+    hint = FREE_SOME if error.errno in NO_ROOM else ""
+    return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint)
+
+
+def _write(plan: WritePlan, sources: list[int], copier: Copier) -> None:
     copier.write(plan.header)
     for span in plan.spans:
         write_span(copier, sources, span)
@@ -99,12 +113,12 @@ def _remove(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
+def _publish(temporary: Path, target: Path, *, replace: bool) -> str:
+    """Give a complete file its name. Says which permissions it could not be given, if any."""
     if replace:
-        with suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o7777)
+        lost = _keep_permissions(temporary, target)
         temporary.replace(target)
-        return
+        return lost
     try:
         # A link, not a rename: it fails when somebody made the destination in the meantime.
         target.hardlink_to(temporary)
@@ -114,6 +128,32 @@ def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
         if target.exists():
             raise already_exists(target) from None
         temporary.rename(target)
+    return ""
+
+
+def _keep_permissions(temporary: Path, target: Path) -> str:
+    """Give the new file the permissions of the old one; says why not, where that cannot be."""
+    try:
+        old = target.stat().st_mode
+    except FileNotFoundError:
+        return ""
+    new = temporary.stat().st_mode
+    if stat.S_IMODE(old) == stat.S_IMODE(new):
+        return ""
+    try:
+        temporary.chmod(stat.S_IMODE(old))
+    except OSError as error:  # mounts of Windows and of networks may have permissions of their own
+        return (
+            f"{target} is written, with permissions {stat.filemode(new)} instead of "
+            f"{stat.filemode(old)}: they cannot be changed there ({error.strerror})"
+        )
+    return ""
+
+
+def _finish(target: Path, lost: str) -> None:
+    _sync_folder(target.parent)
+    if lost:
+        warnings.warn(lost, PermissionsWarning, stacklevel=3)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.write_plan import WritePlan
+
+FREE_SOME = "Make room there, or choose another destination."
 
 
 def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
@@ -66,14 +69,21 @@ def _check_existing(
 
 
 def _check_room(plan: WritePlan, target: Path) -> None:
-    if not hasattr(os, "statvfs"):
-        return
-    figures = os.statvfs(target.parent)
-    n_free = figures.f_bavail * figures.f_frsize
-    if n_free < plan.n_bytes:
+    n_free = n_free_bytes(target.parent)
+    if n_free is not None and n_free < plan.n_bytes:
         raise WriteFailedError(
-            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free"
+            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free",
+            hint=FREE_SOME,
         )
+
+
+def n_free_bytes(folder: Path) -> int | None:
+    """Bytes that can still be written into a folder.
+
+    None on mounts that report no size at all, over networks and in memory: only writing tells.
+    """
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else None
 
 
 def already_exists(target: Path) -> RefusedError:

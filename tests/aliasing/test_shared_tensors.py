@@ -32,7 +32,7 @@ def bytes_of(file: GgufFile) -> dict[str, bytes]:
 def written(tensor: PlannedTensor, source: Path, place: Path) -> bytes:
     descriptors = os.open(place, os.O_RDWR | os.O_CREAT | os.O_TRUNC), os.open(source, os.O_RDONLY)
     for span in tensor.spans:
-        write_span(Copier(descriptors[0], 0, NO_PROGRESS), descriptors[1:], span)
+        write_span(Copier(descriptors[0], NO_PROGRESS), descriptors[1:], span)
     for descriptor in descriptors:
         os.close(descriptor)
     return place.read_bytes()

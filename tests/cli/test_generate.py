@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
-from tests.interrupts import heed_interrupts
+from tests.interrupts import started
 from tests.models.expanding import expand
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -116,17 +116,13 @@ def test_weights_that_are_no_numbers(stories: Path, surgeon: Run, tmp_path: Path
 
 def test_ctrl_c_ends_it_and_its_child(stories: Path) -> None:
     command = [sys.executable, "-m", "ggufsurgeon", "generate", str(stories), *PROMPT]
-    process = subprocess.Popen(
-        [*command, "--tokens", "100000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=heed_interrupts,
-    )
-    assert process.stdout is not None
-    process.stdout.read(40)  # it speaks
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    command += ["--tokens", "100000"]
+    pipe = subprocess.PIPE
+    with started(command, start_new_session=True, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.read(40)  # it speaks
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and b"interrupted by SIGINT" in errors
     time.sleep(0.2)
     with pytest.raises(ProcessLookupError):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import ROOT, Run
-from tests.interrupts import heed_interrupts
+from tests.interrupts import started
 from tests.pinned import assert_logits_file
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -149,14 +149,12 @@ def test_closed_input_and_full_output(stories: Path, tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nothing(stories: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories)]
     options = ["--text", "prose.txt", "--base", str(stories), "--save-logits", "logits"]
-    process = subprocess.Popen(
-        [*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
-    )
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in tmp_path.glob(".ggufsurgeon-*.tmp")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with started([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.glob(".ggufsurgeon-*.tmp")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and b"interrupted by SIGINT" in errors
     assert [path.name for path in tmp_path.iterdir()] == ["prose.txt"]

@@ -19,7 +19,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
-from tests.interrupts import heed_interrupts
+from tests.interrupts import started
 
 WINDOWS = ("--windows", "1..4:1..2")
 SCAN = ("--store", "scan.db", "--arithmetic", "16", *WINDOWS, "--threads", "1")
@@ -231,19 +231,18 @@ def test_reports_of_what_is_no_scan(stories: Path, surgeon: Run, tmp_path: Path)
 
 def test_ctrl_c_keeps_everything_and_tells_how_to_go_on(stories: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ggufsurgeon", "scan", str(stories), *SCAN[:2], "--json"]
-    process = subprocess.Popen(
+    with started(
         [*command, "--arithmetic", "600"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        preexec_fn=heed_interrupts,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "scan.db has all scores so far; the same command resumes the scan." in errors
     time.sleep(0.1)

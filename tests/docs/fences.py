@@ -11,6 +11,9 @@ these words, with commas between:
     slow            the block runs in the slow tests only
     numbers vary    numbers are not compared, such as speeds
     not run: WHY    the block does not run
+    exit N          the last command ends with this exit code, and what it prints on standard error
+                    follows its output; paths are those of a user who works in /home/you/models
+    given: WHAT     the last command runs in one of the circumstances of circumstances.py
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ FENCE = re.compile(
 )
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
 WORDS = {"slow", "numbers vary"}
+EXIT = re.compile(r"exit (\d+)")
+GIVEN = "given: "
 ANYTHING = "..."
 TOLERANCE = 0.01
 
@@ -47,6 +52,10 @@ class Block:
     body: str
     is_slow: bool
     numbers_vary: bool
+    exit_code: int | None = None
+    """Of the last command, whose errors are shown; None where it succeeds and they are not."""
+    given: str = ""
+    """The circumstance of the last command."""
 
     @property
     def commands(self) -> list[Command]:
@@ -68,13 +77,20 @@ def blocks(markdown: str) -> Iterator[Block]:
         words = [word.strip() for word in (match["words"] or "").split(",") if word.strip()]
         if any(word.startswith("not run:") for word in words):
             continue
-        unknown = set(words) - WORDS
+        codes = [int(exit_[1]) for word in words if (exit_ := EXIT.fullmatch(word))]
+        given = [word.removeprefix(GIVEN) for word in words if word.startswith(GIVEN)]
+        unknown = [w for w in words if not (w in WORDS or EXIT.fullmatch(w) or w.startswith(GIVEN))]
         if unknown:
             raise ValueError(f"{unknown} is none of {WORDS}")
         if match["kind"] in ("console", "python"):
-            line = markdown.count("\n", 0, match.start("body"))
             yield Block(
-                line, match["kind"], match["body"], "slow" in words, "numbers vary" in words
+                markdown.count("\n", 0, match.start("body")),
+                match["kind"],
+                match["body"],
+                is_slow="slow" in words,
+                numbers_vary="numbers vary" in words,
+                exit_code=codes[0] if codes else None,
+                given=given[0] if given else "",
             )
 
 

@@ -8,13 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.conftest import ROOT
+from tests.docs.circumstances import CIRCUMSTANCES
 from tests.docs.fences import Block
+from tests.interrupts import heed_interrupts
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL = "model.gguf"
 WIKITEXT = "wiki.test.raw"
+HOME = "/home/you/models"
+"""What stands in the pages for the folder that commands run in."""
 SHAKESPEARE = ROOT / "ggufsurgeon/verification/texts/shakespeare.txt"
 
 
@@ -39,20 +44,57 @@ def furnish(folder: Path, models: Mapping[str, Path]) -> None:
 
 def run(arguments: list[str], folder: Path, where: str) -> str:
     """The standard output of a command that must succeed."""
-    modules = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": modules,
-        "COLUMNS": "100",
-    }
-    done = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, f"{where}: {arguments[-1]}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return _run(arguments, folder, where, 0).stdout
 
 
 def run_command(command: str, folder: Path, where: str) -> str:
     """The standard output of a command line of a console block."""
+    return run(["bash", "-c", _checked(command, where)], folder, where)
+
+
+class Outputs(NamedTuple):
+    """What a command prints, as if it ran in `HOME`."""
+
+    result: str
+    errors: str
+
+
+def run_failing(command: str, folder: Path, where: str, block: Block) -> Outputs:
+    """Both outputs of a command line, in the circumstance and with the exit code of its block.
+
+    Raises NotToBeHadError when this machine cannot be brought into that circumstance.
+    """
+    circumstance = CIRCUMSTANCES[block.given](folder)
+    line = circumstance.prefix + _checked(command, where)
+    code = block.exit_code or 0
+    done = _run(["bash", "-c", line], folder, where, code, circumstance.modules)
+    place = str(folder.resolve())
+    return Outputs(done.stdout.replace(place, HOME), done.stderr.replace(place, HOME))
+
+
+def _checked(command: str, where: str) -> str:
     assert command.startswith("ggufsurgeon "), f"{where}: {command} is not of this program"
-    return run(["bash", "-c", command], folder, where)
+    return command
+
+
+def _run(
+    arguments: list[str], folder: Path, where: str, exit_code: int, modules: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    places = [modules, ROOT, os.environ.get("PYTHONPATH")]
+    environment = os.environ | {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(str(place) for place in places if place),
+        "COLUMNS": "100",
+    }
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        preexec_fn=heed_interrupts,
+    )
+    assert done.returncode == exit_code, f"{where}: {arguments[-1]}\n{done.stdout}\n{done.stderr}"
+    return done

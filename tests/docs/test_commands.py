@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.circumstances import NotToBeHadError
 from tests.docs.fences import Block, Command, blocks, difference
+from tests.docs.made_files import make_files
 from tests.docs.pages import PAGES
 from tests.docs.running import (
     MODEL,
@@ -16,6 +18,7 @@ from tests.docs.running import (
     furnish,
     run,
     run_command,
+    run_failing,
     uses_smollm2,
 )
 
@@ -38,16 +41,32 @@ def test_blocks_of_the_page_run(page: Path, tmp_path: Path, request: pytest.Fixt
     if any(WIKITEXT in block.body for block in every):
         models[WIKITEXT] = request.getfixturevalue("wikitext")
     furnish(tmp_path, models)
-    for block in every:
-        where = f"{page.name}:{block.line}"
-        if block.kind == "python":
-            run([sys.executable, "-c", block.body], tmp_path, where)
-        else:
-            for command in block.commands:
-                _check(command, block, tmp_path, where)
+    make_files(tmp_path, "".join(block.body for block in every))
+    left_out = [why for block in every if (why := _run(block, tmp_path, page))]
+    if left_out:
+        pytest.skip("; ".join(left_out))
 
 
-def _check(command: Command, block: Block, folder: Path, where: str) -> None:
-    out = run_command(command.text, folder, where)
+def _run(block: Block, folder: Path, page: Path) -> str:
+    """Run a block; says why its last command could not be tried, where that is so."""
+    where = f"{page.name}:{block.line}"
+    if block.kind == "python":
+        run([sys.executable, "-c", block.body], folder, where)
+        return ""
+    fails = block.exit_code is not None
+    *first, last = block.commands
+    for command in first if fails else block.commands:
+        _compare(command, run_command(command.text, folder, where), block, where)
+    if not fails:
+        return ""
+    try:
+        printed = run_failing(last.text, folder, where, block)
+    except NotToBeHadError as error:
+        return f"{where}: {error}"
+    _compare(last, printed.result + printed.errors, block, where)
+    return ""
+
+
+def _compare(command: Command, out: str, block: Block, where: str) -> None:
     missing = difference(command.output, out, numbers_vary=block.numbers_vary)
     assert missing is None, f"{where}: {command.text}\nshows {missing}\nbut prints\n{out}"

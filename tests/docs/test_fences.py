@@ -37,6 +37,14 @@ def test_blocks_of_a_page() -> None:
     assert (python.kind, python.body, python.is_slow) == ("python", "print(1)\n", False)
 
 
+def test_blocks_of_commands_that_fail() -> None:
+    (block,) = blocks(
+        "<!-- test: exit 5, given: the disk is full -->\n```console\n$ a\n$ b\nerror: no\n```\n"
+    )
+    assert (block.exit_code, block.given) == (5, "the disk is full")
+    assert block.commands == [Command("a", ""), Command("b", "error: no")]
+
+
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(ValueError, match="quick"):
         list(blocks(PAGE.replace("slow", "quick")))

@@ -195,7 +195,7 @@ def test_files_that_are_none(stories: Path, tmp_path: Path) -> None:
 
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 1000})
+    usage = type("Usage", (), {"total": 10**9, "free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     tokens = np.zeros((4, 64), dtype=np.int32)
     with (

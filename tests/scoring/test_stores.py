@@ -24,7 +24,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NullProgress
 from tests.calls import patch, perplexity, score
 from tests.conftest import ROOT, Run
-from tests.interrupts import heed_interrupts
+from tests.interrupts import started
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -161,7 +161,7 @@ def test_a_run_that_is_killed_resumes_to_the_same_figures(stories: Path, tmp_pat
     text.write_bytes(TEXT * 8)
     command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories), "-f", str(text)]
     command += ["-c", "64", "-b", "128", "--json", "--store"]
-    with subprocess.Popen([*command, str(store)], stdout=subprocess.DEVNULL) as process:
+    with started([*command, store], stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while len(groups(store)) < 2:
             assert time.monotonic() < deadline and process.poll() is None
@@ -218,14 +218,10 @@ def test_ctrl_c_prints_what_is_known(stories: Path, tmp_path: Path, against: str
     text = tmp_path / "long.txt"
     text.write_bytes(shakespeare() * 20)
     store = tmp_path / "scores.db"
-    command = [sys.executable, "-m", "ggufsurgeon", "perplexity", stories, "--text", text]
-    with subprocess.Popen(
-        [str(part) for part in (*command, *AGAINST[against], "--json", "--store", store)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,
-    ) as process:
+    command = [sys.executable, "-m", "ggufsurgeon", "perplexity", str(stories), "-f", str(text)]
+    command += [*map(str, AGAINST[against]), "--json", "--store", str(store)]
+    pipe = subprocess.PIPE
+    with started(command, stdout=pipe, stderr=pipe, text=True) as process:
         deadline = time.monotonic() + 120
         while len(groups(store)) < 2:
             assert time.monotonic() < deadline and process.poll() is None

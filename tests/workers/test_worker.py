@@ -28,6 +28,7 @@ from ggufsurgeon.workers.runner import InProcess, Runner
 from ggufsurgeon.workers.session import Reporter, Session
 from ggufsurgeon.workers.worker import STOP_SECONDS, Worker
 from tests.conftest import ROOT
+from tests.interrupts import started
 from tests.workers.jobs import (
     add,
     count,
@@ -168,12 +169,11 @@ def test_a_decode_is_stopped_too(stories: Path) -> None:
 
 
 CTRL_C = """
-import signal, sys
+import sys
 from pathlib import Path
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.workers.worker import Worker
 from tests.workers.jobs import decode_for_ever, model_id
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 path = Path(sys.argv[1])
 with Worker() as worker:
     before = worker.run(model_id, path)
@@ -187,15 +187,10 @@ with Worker() as worker:
 
 def test_ctrl_c_in_a_terminal_stops_the_job_alone(stories: Path) -> None:
     """A terminal sends SIGINT to the worker too."""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, str(stories)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert parent.stdout is not None
-    with parent:
+    command = [sys.executable, "-c", CTRL_C, str(stories)]
+    pipe = subprocess.PIPE
+    with started(command, cwd=ROOT, stdout=pipe, text=True, start_new_session=True) as parent:
+        assert parent.stdout is not None
         assert parent.stdout.readline() == "begun\n"
         os.killpg(parent.pid, signal.SIGINT)
         assert parent.stdout.readline() == "True\n", "the same process and the same loaded model"

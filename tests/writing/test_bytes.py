@@ -133,7 +133,7 @@ def test_sendfile_refused_by_the_kernel(folder: Path) -> None:
     source = os.open(folder / "source-0", os.O_RDONLY)
     with pytest.raises(OSError, match="Invalid argument"):  # it is: sendfile(2) wants no O_APPEND
         os.sendfile(descriptor, source, 0, 1)
-    copier = Copier(descriptor, 0, NO_PROGRESS)
+    copier = Copier(descriptor, NO_PROGRESS)
     copier.write(plan.header)
     copier.copy(source, 10, 500)
     copier.write_zeros(3)

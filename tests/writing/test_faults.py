@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ggufsurgeon.errors import GgufSurgeonError
+from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
-from ggufsurgeon.writing import copying
+from ggufsurgeon.writing import copying, reservation
 from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.writing.plans import listing, plan_over, result_of
@@ -23,7 +24,8 @@ WRITING = [
     (os, "open"),
     (os, "pread"),
     (os, "fstat"),
-    (os, "posix_fallocate"),
+    (os, "lseek"),
+    (reservation, "fallocate"),
     (os, "write"),
     (os, "sendfile"),
     (os, "fsync"),
@@ -114,10 +116,12 @@ def write_through(
     destination = folder / "new"
     if old is not None:
         destination.write_bytes(old)
+        destination.chmod(0o600)
     before, n_open, error = listing(folder), n_descriptors(), None
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
         patched.setattr(copying, "METHODS", methods)
         faults.into(calls, patched)
+        warnings.simplefilter("ignore", PermissionsWarning)
         try:
             write_new_file(plan, destination, replace=old is not None)
         except GgufSurgeonError as caught:

@@ -6,7 +6,6 @@ import errno
 import os
 import resource
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,12 +14,13 @@ import pytest
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, WritePlan
-from ggufsurgeon.writing import copying
+from ggufsurgeon.writing import copying, reservation
 from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import patch
-from tests.conftest import Run, is_root
+from tests.conftest import Run
 from tests.models.builders import llama_model
+from tests.writing.mounting import mounted_image, mounted_memory, run
 from tests.writing.plans import listing, plan_over, result_of, sparse_model
 
 pytestmark = pytest.mark.slow
@@ -31,36 +31,18 @@ OLD = b"old"
 replacing = pytest.mark.parametrize("old", [None, OLD], ids=["new", "replace"])
 
 
-def run(*command: str | Path) -> str:
-    """What went wrong, if anything did."""
-    if shutil.which(str(command[0])) is None:
-        return f"{command[0]} is not here"
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stderr.strip() or f"{command[0]} failed" if done.returncode else ""
-
-
 @pytest.fixture(scope="module", params=["ext4", "tmpfs"])
 def mounted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     """A file system of 6 MB."""
-    if not is_root():
-        pytest.skip("only root can mount a small disk")
-    folder = tmp_path_factory.mktemp("mounted")
-    image = folder.parent / "image"
-    problem = ""
+    folder = tmp_path_factory.mktemp("small") / "disk"
     if request.param == "tmpfs":
-        problem = run("mount", "-t", "tmpfs", "-o", "size=6m", "none", folder)
+        disk = mounted_memory(folder, "tmpfs", "-o", "size=6m")
     else:
-        with image.open("wb") as file:
-            file.truncate(6 << 20)
-        problem = run("mkfs.ext4", "-q", "-F", image) or run("mount", "-o", "loop", image, folder)
-    if problem:
-        pytest.skip(f"no small {request.param} could be mounted: {problem}")
-    try:
+        disk = mounted_image(folder, 6 << 20, "mkfs.ext4", "-q", "-F")
+    with disk:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture
@@ -170,6 +152,11 @@ def test_room_that_goes_later_was_reserved(disk: Path, plan: WritePlan, old: byt
         (disk.parent / "filler").unlink()
 
 
+def has_none(*_: int) -> None:
+    """As on exFAT and NFS 3, and on systems other than Linux."""
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
 @replacing
 @pytest.mark.parametrize("methods", [copying.METHODS, *((method,) for method in copying.METHODS)])
 def test_room_that_goes_where_none_can_be_reserved(
@@ -179,7 +166,7 @@ def test_room_that_goes_where_none_can_be_reserved(
     methods: tuple[CopyMethod, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
+    monkeypatch.setattr(reservation, "fallocate", has_none)
     monkeypatch.setattr(copying, "METHODS", methods)
     before, n_before = start(disk, old), n_free(disk)
     filler = Meanwhile(lambda: fill(disk.parent / "filler"), at_begin=False)
@@ -221,5 +208,5 @@ def test_a_limit_on_the_size_of_files(
     arguments = ["patch", "model.gguf", "new", "--window", "1:2", *options]
     done = surgeon(*arguments, preexec_fn=set_limit)
     assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr.startswith("error: ") and "File too large" in done.stderr
+    assert done.stderr.startswith("error: ") and f"files of up to {limit:,}" in done.stderr
     assert listing(tmp_path) == before

@@ -8,7 +8,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import pytest
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import plan
 from tests.conftest import ROOT
+from tests.interrupts import started
 from tests.models.builders import llama_model
 from tests.writing.dying import OVER
 from tests.writing.plans import listing, result_of, sparse_model, temporaries
@@ -42,37 +44,30 @@ class Model(NamedTuple):
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("large")
     source = sparse_model(folder / "source.gguf", 4, N_BYTES)
-    process = patching(source, folder / "result.gguf")
-    assert wait_for_temporary(process, folder)
-    start = time.monotonic()
-    assert process.wait() == 0
+    with patching(source, folder / "result.gguf") as process:
+        start = time.monotonic()
+        assert process.wait() == 0
     return Model(source, folder / "result.gguf", time.monotonic() - start)
 
 
+@contextmanager
 def patching(
     source: Path, destination: Path, *options: str, ignored: Signals | None = None
-) -> subprocess.Popen[bytes]:
-    """The program at work, with the signals of a program that a shell starts."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program writing, with the signals of a program that a shell starts."""
 
     def set_signals() -> None:
         for number in (SIGINT, SIGTERM, SIGHUP):
             signal(number, SIG_IGN if number == ignored else SIG_DFL)
 
     program = [sys.executable, "-m", "ggufsurgeon", "patch", str(source), str(destination)]
-    return subprocess.Popen(
-        [*program, "--window", "1:2", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=set_signals,
-    )
-
-
-def wait_for_temporary(process: subprocess.Popen[bytes], folder: Path) -> bool:
-    while process.poll() is None:
-        if temporaries(folder):
-            return True
-        time.sleep(0.001)
-    return False
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = [*program, "--window", "1:2", *options]
+    with started(command, preexec_fn=set_signals, **quiet) as process:
+        while not temporaries(destination.parent):
+            assert process.poll() is None
+            time.sleep(0.001)
+        yield process
 
 
 @pytest.mark.parametrize("part", range(2), ids=["early", "late"])
@@ -84,12 +79,11 @@ def test_killed_at_random(
     destination = tmp_path / "new.gguf"
     if options:
         destination.write_bytes(OLD)
-    process = patching(model.source, destination, *options)
-    assert wait_for_temporary(process, tmp_path)
     delay = model.seconds * (part + random.random()) / 2
-    time.sleep(delay)
-    process.send_signal(number)
-    code = process.wait()
+    with patching(model.source, destination, *options) as process:
+        time.sleep(delay)
+        process.send_signal(number)
+        code = process.wait()
     is_old = destination.read_bytes() == OLD if options else not destination.exists()
     is_complete = not is_old and filecmp.cmp(destination, model.result, shallow=False)
     assert is_complete or is_old, delay
@@ -109,18 +103,16 @@ def test_the_source_of_all_these_is_unchanged(model: Model, tmp_path: Path) -> N
 
 
 def test_hung_up(model: Model, tmp_path: Path) -> None:
-    process = patching(model.source, tmp_path / "new.gguf")
-    assert wait_for_temporary(process, tmp_path)
-    process.send_signal(SIGHUP)
-    assert process.wait() == 128 + SIGHUP
+    with patching(model.source, tmp_path / "new.gguf") as process:
+        process.send_signal(SIGHUP)
+        assert process.wait() == 128 + SIGHUP
     assert listing(tmp_path) == {}
 
 
 def test_nohup_stays_nohup(model: Model, tmp_path: Path) -> None:
-    process = patching(model.source, tmp_path / "new.gguf", ignored=SIGHUP)
-    assert wait_for_temporary(process, tmp_path)
-    process.send_signal(SIGHUP)
-    assert process.wait() == 0
+    with patching(model.source, tmp_path / "new.gguf", ignored=SIGHUP) as process:
+        process.send_signal(SIGHUP)
+        assert process.wait() == 0
     assert filecmp.cmp(tmp_path / "new.gguf", model.result, shallow=False)
 
 

@@ -18,6 +18,7 @@ from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.models.builders import llama_model
 from tests.writing.plans import listing, plan_over, result_of, temporaries
+from tests.writing.tracing import traced
 
 Act = Callable[[], object]
 
@@ -180,6 +181,32 @@ def test_a_replaced_file_keeps_its_mode(plan: WritePlan, folder: Path, old: int)
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_permissions_that_cannot_be_set(folder: Path, error: str) -> None:
+    """As on mounts of Windows and of networks: the file lands, and a warning says so."""
+    (folder / "model.gguf").write_bytes(llama_model(3))
+    (folder / "new.gguf").write_bytes(b"old")
+    (folder / "new.gguf").chmod(0o600)
+    inject = f"chmod,fchmod,fchmodat:error={error}"
+    arguments = ("patch", "model.gguf", "new.gguf", "--window", "1:2", "--replace", "--quiet")
+    program = traced(folder, "chmod,fchmod,fchmodat", inject, *arguments)
+    assert program.done.returncode == 0, program.done.stderr
+    warning, *rest = program.done.stderr.splitlines()
+    assert warning.startswith("warning: ") and not rest
+    assert "new.gguf is written, with permissions -rw-" in warning
+    assert "instead of -rw-------: they cannot be changed there" in warning
+    assert (folder / "new.gguf").read_bytes()[:4] == b"GGUF"
+
+
+def test_permissions_that_are_right_are_not_set(folder: Path) -> None:
+    (folder / "model.gguf").write_bytes(llama_model(3))
+    (folder / "new.gguf").write_bytes(b"old")
+    inject = "chmod,fchmod,fchmodat:error=EPERM"
+    arguments = ("patch", "model.gguf", "new.gguf", "--window", "1:2", "--replace")
+    program = traced(folder, "chmod,fchmod,fchmodat", inject, *arguments)
+    assert (program.done.returncode, program.done.stderr) == (0, "")
 
 
 NAMES = ["two words.gguf", "模型.gguf", "модель 🦙.gguf", "-v", "a\nb", "\x1b[31m", "%s{0}", ".x"]

@@ -1,0 +1,72 @@
+"""Files that the page about errors speaks of: each is made once a block names it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.models.builders import (
+    STRING,
+    U16,
+    U32,
+    block_tensors,
+    gguf,
+    llama_model,
+    llama_pairs,
+    pair,
+)
+from tests.writing.plans import sparse_model
+
+STORIES = ROOT / "fixtures/stories260K.gguf"
+LARGE = "large.gguf"
+"""4 TiB, nearly all of it a hole."""
+
+
+def stories() -> bytes:
+    return STORIES.read_bytes()
+
+
+def broken_weights() -> bytes:
+    """The last weights are no numbers."""
+    return stories()[:-4096] + struct.pack("<f", float("nan")) * 1024
+
+
+def changed_weights() -> bytes:
+    return stories()[:-4] + bytes(4)
+
+
+def model_of(architecture: str, n_blocks: int) -> bytes:
+    pairs = [
+        pair("general.architecture", STRING, architecture),
+        pair(f"{architecture}.block_count", U32, n_blocks),
+    ]
+    return gguf(pairs, block_tensors(n_blocks))
+
+
+MADE: Mapping[str, Callable[[], bytes]] = {
+    "empty.gguf": lambda: b"",
+    "page.gguf": lambda: b"<!DOCTYPE html>\n<html><body>Sign in to download</body></html>\n",
+    "truncated.gguf": lambda: stories()[:500_000],
+    "checkpoint.gguf": lambda: b"PK\x03\x04" + bytes(1000),
+    "lora.gguf": lambda: gguf([*llama_pairs(3), pair("general.type", STRING, "adapter")]),
+    "shard-00001-of-00002.gguf": lambda: llama_model(3, pair("split.count", U16, 2)),
+    "smollm3.gguf": lambda: model_of("smollm3", 8),
+    "minimax.gguf": lambda: model_of("minimax-01", 8),
+    "next.gguf": lambda: model_of("nextmodel", 8),
+    "broken.gguf": broken_weights,
+    "other.gguf": changed_weights,
+    "utf16.txt": lambda: "In the beginning".encode("utf-16"),
+    "short.txt": lambda: b"Once upon a time there was a little girl.\n",
+    "notes.db": lambda: b"not a store\n" * 100,
+}
+
+
+def make_files(folder: Path, words: str) -> None:
+    """Make those of the files that are named in `words`."""
+    if LARGE in words:
+        sparse_model(folder / LARGE, 4, 1 << 40)
+    for name, content in MADE.items():
+        if name in words:
+            (folder / name).write_bytes(content())
