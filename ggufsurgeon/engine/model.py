@@ -24,6 +24,7 @@ from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
+from ggufsurgeon.engine.tokenizing import read_tokens
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 
@@ -178,19 +179,12 @@ class Model:
         """
         if not self.has_tokenizer:
             raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
-        lib = llama_cpp()
-        room = len(text) + 2  # BOS and EOS come on top
-        while True:
-            tokens: npt.NDArray[np.int32] = np.empty(room, dtype=np.int32)
-            pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
-            ways = not is_rendered, is_rendered  # whether to add special tokens, and to parse them
-            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, *ways))
-            if n >= 0:
-                return np.array(tokens[:n])
-            # A byte seldom becomes several tokens: a space is escaped as three bytes.
-            if -n <= room:
-                raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
-            room = -n
+        tokens = read_tokens(
+            self._vocab, text, add_special=not is_rendered, parse_special=is_rendered
+        )
+        if tokens is None:
+            raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
+        return tokens
 
     def text_of(self, token: int) -> bytes:
         """The bytes that a token id stands for, special tokens included."""

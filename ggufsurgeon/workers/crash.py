@@ -1,4 +1,4 @@
-"""The cause of the death of a worker process: a file, an RPC server, or the machine."""
+"""The cause of the death of a worker process: a file, a text, an RPC server, or the machine."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ def crash_error(status: int, printed: str, job: str, suspect: Path | None) -> Ex
         return MalformedFileError(str(suspect), ": ".join([problem, *last]))
     problem = f"llama.cpp's process died in the job {job} ({number.name})"
     return EngineError(": ".join([problem, *last]), hint=CAUSES.get(number, ""))
+
+
+def text_crash_error(status: int, reading: str) -> UsageError | None:
+    """The error for a process that crashed while it read a text; None where it did not.
+
+    `reading` is what is known of the text, empty for none.
+    """
+    if not reading or -status not in CRASHES:
+        return None
+    return UsageError(
+        f"llama.cpp's tokenizer crashed on the text ({signal.Signals(-status).name}); "
+        f"its longest run has {reading}",
+        hint="Break such runs up or leave them out: many of llama.cpp's tokenizers need stack for "
+        "each character of a run. No model file is to blame.",
+    )
