@@ -192,6 +192,14 @@ class Model:
         n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
         return buffer.raw[: max(n_bytes, 0)]
 
+    def n_bytes_of(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """The bytes of text that each token stands for, in an array of the same shape."""
+        to_piece = llama_cpp().llama_token_to_piece
+        distinct, places = np.unique(tokens, return_inverse=True)
+        # Without room it returns how many bytes it needs, as a negative number.
+        lengths = [abs(int(to_piece(self._vocab, token, None, 0, 0, True))) for token in distinct]
+        return np.array(lengths, dtype=np.int64)[places].reshape(tokens.shape)
+
     def name_of(self, token: int) -> str:
         """The text of a token in the vocabulary, such as `<s>`; empty for none (-1)."""
         if token < 0:
