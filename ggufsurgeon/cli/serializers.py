@@ -206,4 +206,5 @@ def equivalence_as_json(equivalence: Equivalence) -> Json:
         "mean_kl": equivalence.mean_kl,
         "n_tokens": equivalence.n_tokens,
         "n_prompt": equivalence.n_prompt,
+        "noise": equivalence.noise and equivalence.noise._asdict(),
     }
