@@ -44,6 +44,7 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.text_notes import noted_text
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def perplexity(
         check_picture(plot, read, replace=replace)
     for path in filter(None, (model, base)):
         check_context(gs.open(path), ctx)
-    _note_files(text)
+    content = noted_text(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers)
@@ -99,7 +100,7 @@ def perplexity(
     with gs.load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
         score = partial(
             loaded.score,
-            text,
+            content,
             [layer_path],
             reference=reference,
             settings=gs.TextSettings(ctx, chunks, batch, stride),
@@ -143,14 +144,6 @@ def _run(score: Callable[..., tuple[PathResult, ...]], show: Callable[[PathResul
             print_note("interrupted before the first chunk finished")
         raise
     show(result)
-
-
-def _note_files(text: Path) -> None:
-    from ggufsurgeon.scoring.texts import text_files
-
-    files = text_files(text)
-    if files != [text]:
-        print_note(f"{text}: {', '.join(file.name for file in files)}")
 
 
 def _show(

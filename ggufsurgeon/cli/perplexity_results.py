@@ -47,6 +47,8 @@ def print_measured(measured: PathResult, name: str, base_name: str) -> None:
     """Print the perplexities, their divergence, and whether it is more than noise."""
     comparison = measured.comparison
     reference = None if comparison is None else comparison.base_perplexity.value
+    if comparison is not None and comparison.n_common_tokens and measured.base is not None:
+        reference = measured.base.value
     rows = [_perplexity_row(name, measured.perplexity, reference)]
     if measured.base is not None:
         rows.append(_perplexity_row(base_name, measured.base, reference))
@@ -55,10 +57,11 @@ def print_measured(measured: PathResult, name: str, base_name: str) -> None:
         title += f" (partial, {mine.n_chunks} of {mine.n_chunks_in_all} chunks)"
     columns = ["model", "perplexity", "ratio", "chunks", "scored", "tokens/s"]
     print_table(title, columns, rows)
+    sides = [(name, mine)] + ([] if measured.base is None else [(base_name, measured.base)])
+    _print_bits_per_byte(sides)
     if comparison is not None:
         _print_divergence(comparison, base_name)
-    sides = [(name, measured.perplexity), (base_name, measured.base)]
-    print_devices([(side, result.devices) for side, result in sides if result is not None])
+    print_devices([(side, result.devices) for side, result in sides])
 
 
 def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> tuple[str, ...]:
@@ -71,6 +74,13 @@ def _perplexity_row(name: str, result: Perplexity, reference: float | None) -> t
         str(result.n_scored),
         f"{result.tokens_per_second:.1f}" if result.tokens_per_second else "-",
     )
+
+
+def _print_bits_per_byte(sides: list[tuple[str, Perplexity]]) -> None:
+    rows = [(name, result.bits_per_byte) for name, result in sides]
+    known = [_row(name, found) for name, found in rows if found is not None]
+    if known:
+        print_table("Bits per byte of text", ["model", "mean", "+/-"], known)
 
 
 def _print_divergence(found: Comparison, base: str) -> None:
@@ -91,6 +101,11 @@ def _print_divergence(found: Comparison, base: str) -> None:
     names = ["max", *percentiles, "min"]
     rows = [(name, *values) for name, values in zip(names, both, strict=True)]
     print_table("Per-token distribution", ["", "KL divergence", "Δp, %"], rows)
+    if found.n_common_tokens is not None:
+        print_text(
+            f"The vocabularies are of different sizes: compared over the {found.n_common_tokens:,} "
+            "tokens of both, whose probabilities are made to add up to 1."
+        )
     print_text(_noise(found))
 
 

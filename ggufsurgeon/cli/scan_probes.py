@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.cli.text_notes import noted_text
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def likelihood_probes(
         from ggufsurgeon.scanning.probes.text import TextProbe
         from ggufsurgeon.scoring.texts import content_of
 
-        yield TextProbe(content_of(text)[0], n_ctx, n_chunks)
+        content, _ = content_of(noted_text(text))
+        yield TextProbe(content, n_ctx, n_chunks)
     if choices is not None:
         from ggufsurgeon.multiple_choice.task_files import read_tasks
         from ggufsurgeon.multiple_choice.tasks import TaskFormat

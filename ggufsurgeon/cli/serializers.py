@@ -78,6 +78,7 @@ def perplexity_as_json(result: Perplexity, *, details: bool) -> Json:
         "tokens_per_second": result.tokens_per_second,
         "devices": devices_as_json(result.devices),
         "n_chunks_in_all": result.n_chunks_in_all,
+        "bits_per_byte": result.bits_per_byte and estimate_as_json(result.bits_per_byte),
         **(losses if details else {}),
     }
 
@@ -98,6 +99,7 @@ def comparison_as_json(found: Comparison) -> Json:
         "delta_p": _spread_as_json(found.delta_p),
         "rms_delta_p": estimate_as_json(found.rms_delta_p),
         "same_top": estimate_as_json(found.same_top),
+        "n_common_tokens": found.n_common_tokens,
     }
 
 
@@ -204,4 +206,5 @@ def equivalence_as_json(equivalence: Equivalence) -> Json:
         "mean_kl": equivalence.mean_kl,
         "n_tokens": equivalence.n_tokens,
         "n_prompt": equivalence.n_prompt,
+        "noise": equivalence.noise and equivalence.noise._asdict(),
     }

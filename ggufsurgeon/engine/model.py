@@ -24,6 +24,7 @@ from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
+from ggufsurgeon.engine.tokenizing import read_tokens
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, OutOfMemoryError, UsageError
 
 
@@ -178,25 +179,26 @@ class Model:
         """
         if not self.has_tokenizer:
             raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
-        lib = llama_cpp()
-        room = len(text) + 2  # BOS and EOS come on top
-        while True:
-            tokens: npt.NDArray[np.int32] = np.empty(room, dtype=np.int32)
-            pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
-            ways = not is_rendered, is_rendered  # whether to add special tokens, and to parse them
-            n = int(lib.llama_tokenize(self._vocab, text, len(text), pointer, room, *ways))
-            if n >= 0:
-                return np.array(tokens[:n])
-            # A byte seldom becomes several tokens: a space is escaped as three bytes.
-            if -n <= room:
-                raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
-            room = -n
+        tokens = read_tokens(
+            self._vocab, text, add_special=not is_rendered, parse_special=is_rendered
+        )
+        if tokens is None:
+            raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
+        return tokens
 
     def text_of(self, token: int) -> bytes:
         """The bytes that a token id stands for, special tokens included."""
         buffer = ctypes.create_string_buffer(256)
         n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
         return buffer.raw[: max(n_bytes, 0)]
+
+    def n_bytes_of(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """The bytes of text that each token stands for, in an array of the same shape."""
+        to_piece = llama_cpp().llama_token_to_piece
+        distinct, places = np.unique(tokens, return_inverse=True)
+        # Without room it returns how many bytes it needs, as a negative number.
+        lengths = [abs(int(to_piece(self._vocab, token, None, 0, 0, True))) for token in distinct]
+        return np.array(lengths, dtype=np.int64)[places].reshape(tokens.shape)
 
     def name_of(self, token: int) -> str:
         """The text of a token in the vocabulary, such as `<s>`; empty for none (-1)."""

@@ -120,15 +120,10 @@ class LogitsFile:
             problem = f"token {read[at]} is none of a vocabulary of {shape.n_vocab}"
             raise MalformedFileError(str(path), problem, offset=HEAD.size + 4 * at)
 
-    def check(self, model: str, n_vocab: int, tokens: Tokens) -> None:
+    def check(self, model: str, tokens: Tokens) -> None:
         """Raise UsageError unless the file fits a model and chunks [n_chunks, n_ctx] of tokens."""
         n_chunks, n_ctx = tokens.shape
         shape = self.shape
-        if shape.n_vocab != n_vocab:
-            raise UsageError(
-                f"{self.path} has a vocabulary of {shape.n_vocab} tokens, {model} one of "
-                f"{n_vocab}: their predictions cannot be compared"
-            )
         if shape.n_ctx != n_ctx:
             problem = f"{self.path} has contexts of {shape.n_ctx} tokens, not {n_ctx}"
             raise UsageError(problem, hint=f"Measure with a context of {shape.n_ctx} tokens.")

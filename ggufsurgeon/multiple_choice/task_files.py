@@ -15,6 +15,7 @@ from typing import Any
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
+from ggufsurgeon.scoring.text_formats import format_of_answer, format_of_binary
 
 MOST_PROBLEMS = 20
 """Malformed lines of a file that are told."""
@@ -47,6 +48,9 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    other = format_of_binary(content) or format_of_answer(content, "")
+    if other is not None:
+        raise UsageError(f"{path}: expected tasks, found {other.name}", hint=other.hint)
     try:
         tasks = tuple(readers[task_format](content))
     except _Malformed as error:

@@ -75,6 +75,11 @@ class Chunks:
         return int(self.tokens.shape[1]) - 1 - self.first
 
     @property
+    def targets(self) -> Integers:
+        """The scored tokens, [n_chunks, n_scored]."""
+        return self.tokens[:, self.first + 1 :]
+
+    @property
     def groups(self) -> range:
         """The first chunk of each group."""
         return range(0, len(self.tokens), self.n_seq)

@@ -16,6 +16,7 @@ from ggufsurgeon.scoring.kept_logits import KeptLogits, ReferenceRows
 from ggufsurgeon.scoring.rows import GroupRows, LogitRows
 from ggufsurgeon.scoring.score_rows import Scorer, ScoresByPlace, in_order
 from ggufsurgeon.scoring.task import LogitsFileReference, ModelReference, PathReference, ScoringTask
+from ggufsurgeon.statistics.perplexity import Lengths
 from ggufsurgeon.statistics.scores import TokenScores
 from ggufsurgeon.workers.session import Reporter
 
@@ -34,16 +35,22 @@ class ChunkResult(NamedTuple):
     """Chunks that the reference has run since the last result."""
     reference_seconds: float = 0.0
     """Time for decoding these."""
+    n_common_tokens: int | None = None
+    """As of `UsedDevices`."""
 
 
 class UsedDevices(NamedTuple):
-    """What a scoring job returns: the size of the text, and where the models were."""
+    """What a scoring job returns: facts on the text and vocabularies, and where the models were."""
 
     n_chunks: int
     """Chunks of the whole text."""
     model: tuple[DeviceUse, ...]
     reference: tuple[DeviceUse, ...] = ()
     """Empty for a logits file, and without a reference."""
+    n_bytes: Lengths | None = None
+    """Bytes of text of the scored tokens, [n_chunks, n_scored]."""
+    n_common_tokens: int | None = None
+    """Tokens that both vocabularies have, where the reference has one of another size."""
 
 
 class GroupScorer:
@@ -57,9 +64,11 @@ class GroupScorer:
         scorer: Scorer,
         writer: LogitsWriter | None,
         reporter: Reporter,
+        n_common_tokens: int | None,
     ) -> None:
         self._task, self._chunks, self._n_done = task, chunks, n_done
         self._scorer, self._writer, self._reporter = scorer, writer, reporter
+        self._n_common_tokens = n_common_tokens
         self._mark = time.perf_counter()
         self._reference_n_chunks, self._reference_seconds = 0, 0.0
 
@@ -137,7 +146,8 @@ class GroupScorer:
         for index in indices:
             spent = self._reference_n_chunks, self._reference_seconds
             scores = in_order(found, n_group)
-            self._reporter.emit(ChunkResult(index, scores, n_chunks, seconds, *spent))
+            more = *spent, self._n_common_tokens
+            self._reporter.emit(ChunkResult(index, scores, n_chunks, seconds, *more))
             self._reference_n_chunks, self._reference_seconds = 0, 0.0
 
     def _spend_on_reference(self, n_chunks: int, seconds: float) -> None:
@@ -153,11 +163,17 @@ class GroupScorer:
 
 @contextmanager
 def opened_group_scorer(
-    task: ScoringTask, chunks: Chunks, n_done: Sequence[int], n_vocab: int, reporter: Reporter
+    task: ScoringTask,
+    chunks: Chunks,
+    n_done: Sequence[int],
+    n_vocab: int,
+    reporter: Reporter,
+    n_common_tokens: int | None = None,
 ) -> Iterator[GroupScorer]:
     """A scorer of the groups of `chunks`; the paths of the task are scored up to chunk `n_done`.
 
-    Raises WriteFailedError when logits are to be saved and cannot be.
+    `n_vocab` is that of the model, `n_common_tokens` as of `UsedDevices`. Raises WriteFailedError
+    when logits are to be saved and cannot be.
     """
     with ExitStack() as stack:
         scorer = stack.enter_context(
@@ -172,7 +188,7 @@ def opened_group_scorer(
         if task.save_logits is not None:
             opened = opened_logits_writer(task.save_logits, chunks.tokens, n_vocab)
             writer = stack.enter_context(opened)
-        yield GroupScorer(task, chunks, n_done, scorer, writer, reporter)
+        yield GroupScorer(task, chunks, n_done, scorer, writer, reporter, n_common_tokens)
 
 
 def _reference_name(task: ScoringTask) -> str:

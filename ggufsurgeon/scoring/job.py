@@ -22,6 +22,7 @@ from ggufsurgeon.scoring.task import (
 )
 from ggufsurgeon.scoring.two_models import (
     ROUND_N_BYTES,
+    common_tokens,
     fit_together,
     score_in_rounds,
     score_in_step,
@@ -64,7 +65,8 @@ def _score_alone(
     with ExitStack() as stack:
         file = stack.enter_context(_opened_file(task))
         chunks = _cut(model, task, file)
-        opened = opened_group_scorer(task, chunks, n_done, model.n_vocab, reporter)
+        n_common = None if file is None else common_tokens(model.n_vocab, file.shape.n_vocab)
+        opened = opened_group_scorer(task, chunks, n_done, model.n_vocab, reporter, n_common)
         scorer = stack.enter_context(opened)
         scorer.begin(model)
         scorer.start_clock(start)
@@ -75,7 +77,9 @@ def _score_alone(
                 kept.begin(group)
             scorer.score(group, model, rows, file or kept)
         devices = model.devices()
-    return UsedDevices(len(chunks.tokens), devices, devices if kept is not None else ())
+        n_bytes = model.n_bytes_of(chunks.targets)
+    of_base = devices if kept is not None else ()
+    return UsedDevices(len(chunks.tokens), devices, of_base, n_bytes, n_common)
 
 
 def _cut(model: Model, task: ScoringTask, file: LogitsFile | None) -> Chunks:
@@ -86,7 +90,7 @@ def _cut(model: Model, task: ScoringTask, file: LogitsFile | None) -> Chunks:
     if task.reference is not None:
         check_enough(len(chunks.tokens) * chunks.n_scored)
     if file is not None:
-        file.check(str(model.path), model.n_vocab, chunks.tokens)
+        file.check(str(model.path), chunks.tokens)
     return chunks
 
 

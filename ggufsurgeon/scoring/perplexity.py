@@ -37,4 +37,5 @@ def measure_perplexity(
             parts.append(in_order(found, len(chunks.of_group(group))))
             progress.advance(len(chunks.of_group(group)))
     losses, seconds = joined(parts).losses, time.perf_counter() - start
-    return estimate_perplexity(losses, settings.chunk_length, n_chunks, n_chunks, seconds)
+    n_bytes = model.n_bytes_of(chunks.targets)
+    return estimate_perplexity(losses, settings.chunk_length, n_chunks, n_chunks, seconds, n_bytes)

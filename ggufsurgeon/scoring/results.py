@@ -49,6 +49,7 @@ class PartialResult:
         self._task = task
         self._rows = [_Row(scores) for scores in earlier]
         self._n_chunks_in_all = 0
+        self._n_common_tokens: int | None = None
         self._base_n_chunks, self._base_seconds = 0, 0.0
         self._last = 0
 
@@ -73,6 +74,7 @@ class PartialResult:
         self._rows[result.path].add(result)
         self._last = result.path
         self._n_chunks_in_all = result.n_chunks_in_all
+        self._n_common_tokens = result.n_common_tokens
         self._base_n_chunks += result.reference_n_chunks
         self._base_seconds += result.reference_seconds
 
@@ -89,7 +91,8 @@ class PartialResult:
         own = self._perplexity(scores.losses, row.n_new, row.seconds, used)
         comparison = None
         if scores.paired is not None and scores.losses.size >= LEAST_SCORED:
-            comparison = compare_scores(scores.paired, _notation(path))
+            n_common = self._n_common_tokens if used is None else used.n_common_tokens
+            comparison = compare_scores(scores.paired, _notation(path), n_common)
         return PathResult(
             _notation(path),
             own if used is None else replace(own, devices=used.model),
@@ -113,7 +116,10 @@ class PartialResult:
     ) -> Perplexity:
         n_ctx = self._task.settings.chunk_length
         n_in_all = self._n_chunks_in_all if used is None else used.n_chunks
-        return estimate_perplexity(losses, n_ctx, n_in_all, n_new, seconds)
+        n_bytes = None if used is None else used.n_bytes
+        if n_bytes is not None and n_bytes.shape != losses.shape:  # not all chunks are known
+            n_bytes = None
+        return estimate_perplexity(losses, n_ctx, n_in_all, n_new, seconds, n_bytes)
 
 
 class _Row:

@@ -12,7 +12,7 @@ from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import MalformedFileError
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, dequantised
-from ggufsurgeon.llama_perplexity.softmax import Logits, Sums, exp, parts, sums_of
+from ggufsurgeon.llama_perplexity.softmax import Logits, Sums, exp, log_softmax, parts, sums_of
 from ggufsurgeon.llama_perplexity.stride import single_losses
 from ggufsurgeon.scoring.kept_logits import ReferenceRows
 from ggufsurgeon.scoring.rows import LogitRows
@@ -110,20 +110,29 @@ def score_rows(
 ) -> TokenScores:
     """The scores [n] of the tokens `targets` that follow logits [n, n_vocab], few at a time.
 
-    `base` has the rows of a reference for the same tokens; with `is_single`, losses go by way of
-    32-bit probabilities.
+    `base` has the rows of a reference for the same tokens. Where its vocabulary is of another size,
+    they are compared over the tokens of both, whose probabilities are made to add up to 1. With
+    `is_single`, losses go by way of 32-bit probabilities.
     """
     sums = sums_of(logits)
     losses = single_losses(sums, logits, targets) if is_single else sums.losses(logits, targets)
     if base is None:
         return TokenScores(losses)
+    n_common = min(base.n_vocab, logits.shape[1])
+    if n_common < logits.shape[1]:
+        logits = logits[:, :n_common]
+        sums = sums_of(logits)
     if base.is_quantised:
         clamped = dequantised(base.rows, base.n_vocab)
+        if n_common < base.n_vocab:
+            clamped = log_softmax(clamped[:, :n_common]).astype(clamped.dtype)
         return TokenScores(losses, None, _paired(logits, sums, clamped, targets, base.floor))
     base_sums = sums_of(base.rows)
-    log_probs = base_sums.log_probs(base.rows)
-    paired = _paired(logits, sums, log_probs, targets, base.floor)
-    return TokenScores(losses, base_sums.losses(base.rows, targets), paired)
+    base_losses, common = base_sums.losses(base.rows, targets), base.rows[:, :n_common]
+    if n_common < base.n_vocab:
+        base_sums = sums_of(common)
+    paired = _paired(logits, sums, base_sums.log_probs(common), targets, base.floor)
+    return TokenScores(losses, base_losses, paired)
 
 
 def _paired(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.scoring.text_formats import OtherFormat, format_of_answer, format_of_binary
 
 SUFFIXES = (".txt", ".md")
 """Suffixes of the files of a folder that are read."""
@@ -45,7 +46,8 @@ def read_texts(paths: Sequence[Path]) -> bytes:
     """The texts of files, one after the other, a newline between them; `-` is standard input.
 
     One newline at the end of each is left out, as llama-perplexity does. Raises UsageError when
-    one cannot be read, or is no text, and when all are empty.
+    one cannot be read, or is no text, or what a server answers in the place of a file, and when
+    all are empty.
     """
     text = b"\n".join(_read(path) for path in paths)
     if not text.strip():
@@ -59,6 +61,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{_name(path)}: cannot be read: {error.strerror}") from None
     check_text(content, _name(path))
+    _refuse(format_of_answer(content, path.suffix), _name(path))
     return content.removesuffix(b"\n")
 
 
@@ -74,6 +77,7 @@ def _name(path: Path) -> str:
 
 def check_text(content: bytes, name: str) -> None:
     """Raises UsageError when `content` is not UTF-8, or has a zero byte as only binaries do."""
+    _refuse(format_of_binary(content), name)
     hint = "A text must be UTF-8; convert other encodings with iconv."
     if b"\0" in content:
         at = content.index(b"\0")
@@ -82,3 +86,8 @@ def check_text(content: bytes, name: str) -> None:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: not UTF-8 at byte {error.start}", hint=hint) from None
+
+
+def _refuse(found: OtherFormat | None, name: str) -> None:
+    if found is not None:
+        raise UsageError(f"{name}: expected UTF-8 text, found {found.name}", hint=found.hint)

@@ -20,6 +20,7 @@ from ggufsurgeon.scoring.rows import opened_rows
 from ggufsurgeon.scoring.task import ModelReference, ScoringTask
 from ggufsurgeon.sizing.prediction import MARGIN
 from ggufsurgeon.statistics.divergence import check_enough
+from ggufsurgeon.statistics.perplexity import Lengths
 from ggufsurgeon.workers.session import Reporter, Session
 
 ROUND_N_BYTES = 8 << 30
@@ -34,6 +35,22 @@ class SharedText(NamedTuple):
 
     chunks: Chunks
     n_vocab: int
+    n_bytes: Lengths
+    """Bytes of text of the scored tokens, [n_chunks, n_scored]."""
+    base_n_vocab: int
+
+    @property
+    def n_common_tokens(self) -> int | None:
+        """Tokens that both vocabularies have; None where they are of one size."""
+        return common_tokens(self.n_vocab, self.base_n_vocab)
+
+
+def common_tokens(n_vocab: int, base_n_vocab: int) -> int | None:
+    """Tokens that two vocabularies of one tokenizer have; None where they are of one size.
+
+    A vocabulary is padded behind its tokens, to a multiple of 64, say.
+    """
+    return None if n_vocab == base_n_vocab else min(n_vocab, base_n_vocab)
 
 
 def read_by_both(task: ScoringTask, reference: ModelReference) -> SharedText:
@@ -43,9 +60,6 @@ def read_by_both(task: ScoringTask, reference: ModelReference) -> SharedText:
     """
     own, base = (_read(model, task) for model in (task.model, reference.model))
     both = f"{reference.model} and {task.model}"
-    if own.n_vocab != base.n_vocab:
-        problem = f"have vocabularies of {base.n_vocab} and {own.n_vocab} tokens"
-        raise UsageError(f"{both} {problem}: their predictions cannot be compared")
     if not np.array_equal(own.chunks.tokens, base.chunks.tokens):
         difference = _first_difference(base.chunks, own.chunks)
         raise UsageError(
@@ -53,12 +67,14 @@ def read_by_both(task: ScoringTask, reference: ModelReference) -> SharedText:
             hint="Only models of one tokenizer can be compared token by token.",
         )
     check_enough(len(own.chunks.tokens) * own.chunks.n_scored)
-    return own
+    return own._replace(base_n_vocab=base.n_vocab)
 
 
 def _read(path: Path, task: ScoringTask) -> SharedText:
     with loaded_model(path, task.devices, vocabulary_alone=True) as model:
-        return SharedText(cut_text(model, task.text, task.settings), model.n_vocab)
+        chunks = cut_text(model, task.text, task.settings)
+        n_bytes = model.n_bytes_of(chunks.targets)
+        return SharedText(chunks, model.n_vocab, n_bytes, model.n_vocab)
 
 
 def _first_difference(base: Chunks, own: Chunks) -> str:
@@ -82,22 +98,24 @@ def score_in_step(
     session: Session, task: ScoringTask, reference: ModelReference, n_done: Done, reporter: Reporter
 ) -> UsedDevices:
     """Score with both models loaded: each group of chunks by the reference, then by the model."""
-    chunks, n_vocab = read_by_both(task, reference)
+    text = read_by_both(task, reference)
+    chunks, n_common = text.chunks, text.n_common_tokens
     base = session.model(reference.model, task.devices)
     model = session.model(task.model, task.devices)
     path = reference.layer_path or LayerPath.identity(base.n_blocks)
     with (
-        opened_group_scorer(task, chunks, n_done, n_vocab, reporter) as scorer,
+        opened_group_scorer(task, chunks, n_done, text.n_vocab, reporter, n_common) as scorer,
         opened_rows(base, chunks, is_routed=task.is_routed) as base_rows,
         opened_rows(model, chunks, is_routed=task.is_routed) as rows,
-        opened_kept_logits(chunks.n_seq, chunks.n_scored, n_vocab) as kept,
+        opened_kept_logits(chunks.n_seq, chunks.n_scored, text.base_n_vocab) as kept,
     ):
         scorer.begin(model)
         for group in scorer.groups():
             kept.begin(group)
             scorer.keep(group, base_rows, path, kept)
             scorer.score(group, model, rows, kept)
-        return UsedDevices(len(chunks.tokens), model.devices(), base.devices())
+        devices = model.devices(), base.devices()
+        return UsedDevices(len(chunks.tokens), *devices, text.n_bytes, n_common)
 
 
 def score_in_rounds(
@@ -113,13 +131,14 @@ def score_in_rounds(
     In a round the reference runs some groups of chunks and keeps `n_bytes` of logits, or those of
     one group, in a temporary file; then the model runs the same groups.
     """
-    chunks, n_vocab = read_by_both(task, reference)
-    n_round = chunks_a_round(chunks.n_seq, 4 * chunks.n_scored * n_vocab, n_bytes)
+    text = read_by_both(task, reference)
+    chunks, n_common = text.chunks, text.n_common_tokens
+    n_round = chunks_a_round(chunks.n_seq, 4 * chunks.n_scored * text.base_n_vocab, n_bytes)
     n_kept = min(n_round, len(chunks.tokens))
-    used = UsedDevices(len(chunks.tokens), ())
+    used = UsedDevices(len(chunks.tokens), (), (), text.n_bytes, n_common)
     with (
-        opened_group_scorer(task, chunks, n_done, n_vocab, reporter) as scorer,
-        opened_kept_logits(n_kept, chunks.n_scored, n_vocab, limit_n_bytes=0) as kept,
+        opened_group_scorer(task, chunks, n_done, text.n_vocab, reporter, n_common) as scorer,
+        opened_kept_logits(n_kept, chunks.n_scored, text.base_n_vocab, limit_n_bytes=0) as kept,
     ):
         one_round = _Round(session, task, chunks, scorer, kept, reporter)
         groups = scorer.groups()

@@ -82,6 +82,9 @@ class Comparison:
     same_top: Estimate
     """Share of tokens, from 0 to 1, where model and base have the same most likely token. The
     standard error is binomial."""
+    n_common_tokens: int | None = None
+    """Where the base has a vocabulary of another size, the number of tokens that both have: the
+    comparison is over these, with probabilities that add up to 1. None for one size."""
 
     @property
     def larger_error(self) -> float:
@@ -98,10 +101,13 @@ def check_enough(n_scored: int) -> None:
         )
 
 
-def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
+def compare_scores(
+    found: PairedScores, layer_path: str = "", n_common_tokens: int | None = None
+) -> Comparison:
     """The statistics of scores [n_chunks, n_scored] over all chunks.
 
-    `layer_path` is the notation for the result. Raises UsageError below 100 scored tokens.
+    `layer_path` is the notation for the result, and `n_common_tokens` a field of it. Raises
+    UsageError below 100 scored tokens.
     """
     losses, base_losses = found.losses.reshape(-1), found.base_losses.reshape(-1)
     n = found.kl.size
@@ -133,6 +139,7 @@ def compare_scores(found: PairedScores, layer_path: str = "") -> Comparison:
         delta_p=_spread(delta_p),
         rms_delta_p=Estimate(rms, _ratio(0.5 * squares.error, rms)),
         same_top=Estimate(same, math.sqrt(same * (1 - same) / (n - 1))),
+        n_common_tokens=n_common_tokens,
     )
 
 

@@ -1,7 +1,10 @@
 """Equivalence: the logits of the written file against those of the routed source.
 
 Both run the same tokens in batches of the same shape, one model after the other, never both in
-memory. On a CPU the logits must be equal to the bit.
+memory. On a CPU the logits must be equal to the bit. On other devices a control run is the
+yardstick: the source by itself, in the same batches on the same devices, once as llama.cpp runs it
+and once with the states read that the path needs. What these two differ by is noise; where they are
+equal to the bit, so must the file be.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ggufsurgeon.engine.context import Flags, Integers, Results
+from ggufsurgeon.engine.context import Batch, Flags, Integers, Results
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.softmax import log_softmax
@@ -22,11 +25,14 @@ from ggufsurgeon.routing.stage import N_BATCH
 
 N_COMPARED = 128
 """Tokens whose logits are compared, the last ones; without a sliding window all of the prompt."""
-TOLERATED_MEAN_KL = 0.01
-"""Nats, where something else than a CPU computes. Other kernels round differently: between batches
-and single tokens, whose kernels differ, SmolLM2 Q4_1 shows 0.004 on a CPU."""
-TOLERATED_DIFFERENCE = 0.01
-"""Of embeddings there, as a part of the largest."""
+MOST_MEAN_KL = 0.01
+"""Nats, the most that is allowed whatever the noise, and where none was measured: of other kernels,
+between batches and single tokens, SmolLM2 Q4_1 shows 0.004 on a CPU."""
+MOST_DIFFERENCE = 0.01
+"""Of embeddings in the same way, as a part of the largest."""
+NOISE_FACTOR = 10
+"""Allowed differences in units of the noise: a path has other blocks, and more of them, than the
+control run. A divergence grows with the square of differences, so that it may be 100 times."""
 ROWS_AT_ONCE = 16
 """Rows turned into probabilities in one step; bounds the memory for big vocabularies."""
 
@@ -40,6 +46,17 @@ class Sample(NamedTuple):
     """False for the embeddings of an encoder."""
 
 
+class Noise(NamedTuple):
+    """How far two runs of the source by itself are apart."""
+
+    max_abs_diff: float
+    mean_kl: float | None
+    """Nats; None for embeddings."""
+
+
+NO_NOISE = Noise(0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Equivalence:
     """How far the written file is from the routed path, over the results of `n_tokens` tokens."""
@@ -51,6 +68,8 @@ class Equivalence:
     n_tokens: int
     n_prompt: int
     """Tokens of the prompt: more than a sliding window, where the model's context allows it."""
+    noise: Noise | None = None
+    """Of the control run. None where weights were scaled, or no control run could be made."""
 
 
 def draw_prompt(model: Model, text: bytes) -> Integers:
@@ -80,16 +99,47 @@ def _last_batch(prompt: Integers) -> Flags:
     return np.arange(len(prompt)) >= first
 
 
-def compare(routed: Sample, written: Sample, must_be_equal: bool) -> Equivalence:
-    """Hold two samples of one prompt against each other; equal to the bit where CPUs computed."""
-    difference = float(np.max(list(_differences(routed.results, written.results))))
-    kl = None
-    is_close = difference <= TOLERATED_DIFFERENCE * float(np.abs(routed.results).max())
-    if routed.are_logits:
-        kl = float(np.mean(list(_divergences(routed.results, written.results))))
-        is_close = kl <= TOLERATED_MEAN_KL and math.isfinite(difference)
-    ok = difference == 0.0 if must_be_equal else is_close
-    return Equivalence(ok, difference, kl, len(routed.results), len(routed.prompt))
+def compare(routed: Sample, written: Sample, noise: Noise | None) -> Equivalence:
+    """Hold two samples of one prompt against each other, by the noise of the source.
+
+    Without noise they must be equal to the bit; None stands for noise that is not known.
+    """
+    difference, kl = found = noise_between(routed, written)
+    if noise is not None and noise.max_abs_diff == 0.0:
+        ok = difference == 0.0
+    elif kl is None:
+        largest = float(np.abs(routed.results).max())
+        ok = difference <= _limit(MOST_DIFFERENCE * largest, noise and noise.max_abs_diff, 1)
+    else:
+        ok = kl <= _limit(MOST_MEAN_KL, noise and noise.mean_kl, 2) and math.isfinite(difference)
+    return Equivalence(ok, *found, len(routed.results), len(routed.prompt), noise)
+
+
+def noise_between(one: Sample, other: Sample) -> Noise:
+    """How far two samples of one prompt are apart."""
+    difference = float(np.max(list(_differences(one.results, other.results))))
+    if not one.are_logits:
+        return Noise(difference, None)
+    return Noise(difference, float(np.mean(list(_divergences(one.results, other.results)))))
+
+
+def _limit(most: float, noise: float | None, power: int) -> float:
+    return most if noise is None else min(most, NOISE_FACTOR**power * noise)
+
+
+def take_control(model: Model, path: LayerPath, prompt: Integers) -> tuple[Sample, Noise]:
+    """The source by itself: as llama.cpp runs it, and how far from it with taps for `path`.
+
+    Raises RefusedError when the path cannot be routed.
+    """
+    identity = LayerPath.identity(model.n_blocks)
+    plain = take_sample(model, None, prompt)
+    n_batch = len(prompt) if model.is_encoder else N_BATCH
+    pieces = Batch.of(prompt, _last_batch(prompt)).parts(n_batch)
+    with opened_router([model], len(prompt)) as router:
+        stream = router.stream(pieces, [identity, path])
+        rows = [np.array(next(stream).logits) for _ in pieces]
+    return plain, noise_between(plain, plain._replace(results=np.concatenate(rows)))
 
 
 def _differences(routed: Results, written: Results) -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,14 @@ from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.perplexity import measure_perplexity
 from ggufsurgeon.statistics.perplexity import Perplexity
 from ggufsurgeon.verification.embedding import Embedding, embed_text
-from ggufsurgeon.verification.equivalence import Sample, draw_prompt, take_sample
+from ggufsurgeon.verification.equivalence import (
+    Noise,
+    Sample,
+    draw_prompt,
+    noise_between,
+    take_control,
+    take_sample,
+)
 from ggufsurgeon.verification.generation import Generation, generate_greedily
 from ggufsurgeon.verification.tokens import Tokens, read_text
 from ggufsurgeon.workers.session import Reporter, Session
@@ -53,6 +61,10 @@ class SampledRun(NamedTuple):
     """Routed along the layer path, if there is one."""
     aliased: Sample | str
     """Aliased along the layer path; that of the model as it is without one."""
+    plain: Sample | None = None
+    """Of the source as it is, for control, where other devices than CPUs compute."""
+    noise: Noise | None = None
+    """Between `plain` and the source with the taps that the layer path needs."""
 
 
 def run_model(
@@ -83,7 +95,32 @@ def run_model(
         aliased = _aliased_sample(model, layer_path, scale_weights, prompt)
     run = _run(model, settings, reporter)
     tokens = read_text(model, shakespeare()) if model.has_tokenizer else None
-    return SampledRun(replace(run, devices=model.devices(), tokens=tokens), sample, aliased)
+    run = replace(run, devices=model.devices(), tokens=tokens)
+    if layer_path is None or not on_other_devices(run.devices):
+        return SampledRun(run, sample, aliased)
+    return SampledRun(run, sample, aliased, *_control(model, layer_path, prompt))
+
+
+def plain_sample(
+    session: Session, path: Path, prompt: Integers, options: Devices, _reporter: Reporter
+) -> Sample:
+    """The results of a model as it is for `prompt`."""
+    return take_sample(session.model(path, options), None, prompt)
+
+
+def on_other_devices(devices: Sequence[DeviceUse]) -> bool:
+    """Whether something else than a CPU computes."""
+    return any(use.device != "CPU" for use in devices)
+
+
+def _control(
+    model: Model, layer_path: LayerPath, prompt: Integers
+) -> tuple[Sample | None, Noise | None]:
+    try:
+        return take_control(model, layer_path, prompt)
+    except RefusedError:  # then only the aliased path is compared, and that takes no taps
+        plain = take_sample(model, None, prompt)
+        return plain, noise_between(plain, take_sample(model, None, prompt))
 
 
 def _aliased_sample(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.errors import EngineError, MalformedFileError
+from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
@@ -18,9 +19,16 @@ from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, suggest_split
 from ggufsurgeon.verification.checks import Check
-from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare
-from ggufsurgeon.verification.model_run import ModelRun, SampledRun, run_model, shakespeare
+from ggufsurgeon.verification.equivalence import Equivalence, Noise, Sample, compare
+from ggufsurgeon.verification.model_run import (
+    ModelRun,
+    SampledRun,
+    plain_sample,
+    run_model,
+    shakespeare,
+)
 from ggufsurgeon.verification.tokens import check_tokens
+from ggufsurgeon.verification.yardstick import measure_noise
 from ggufsurgeon.workers.worker import Worker
 
 
@@ -68,10 +76,10 @@ def run_both(
     checks = list(_run_checks(runs[0], runs[1], len(trunk)))
     found: list[Equivalence | None] = [None, None]
     if isinstance(ran, SampledRun) and isinstance(then, SampledRun):
-        on_cpus = {use.device for one in (ran, then) for use in one.run.devices} == {"CPU"}
-        exact = on_cpus and not scales
+        on_cpu = partial(_run_on_cpu, source.path, prompt, options, progress)
+        noise = None if scales else measure_noise(ran, then, trunk.blocks, on_cpu)
         for n, (way, sample) in enumerate((("routed", ran.sample), ("aliased", ran.aliased))):
-            check, found[n] = _check_equivalence(way, sample, then.sample, exact)
+            check, found[n] = _check_equivalence(way, sample, then.sample, noise)
             checks.append(check)
         checks += check_tokens(source, ran.run.tokens, then.run.tokens, shakespeare())
     hindrance = next((one for one in (ran, then) if isinstance(one, EngineError)), None)
@@ -97,23 +105,52 @@ def _run(path: Path, *arguments: object, progress: Progress) -> _Ran:
         return error
 
 
+def _run_on_cpu(
+    path: Path, prompt: Integers | None, options: Devices, progress: Progress
+) -> Sample | None:
+    """The source as it is, with no layer on a GPU or an RPC server; None if it does not run so."""
+    if prompt is None:
+        return None
+    options = replace(options, n_gpu_layers=0, tensor_split=(), rpc=())
+    try:
+        with Worker() as worker:
+            return worker.run(plain_sample, path, prompt, options, progress=progress)
+    except (MalformedFileError, EngineError, UsageError):  # memory, for one
+        return None
+
+
 def _check_equivalence(
-    way: str, source: Sample | str, written: Sample | str, exact: bool
+    way: str, source: Sample | str, written: Sample | str, noise: Noise | None
 ) -> tuple[Check, Equivalence | None]:
     """Compare the written file with the source, run along the path in another way."""
     for sample in (source, written):
         if isinstance(sample, str):
             return Check(f"{way} = written", None, f"cannot be {way}: {sample}"), None
     assert isinstance(source, Sample) and isinstance(written, Sample)
-    found = compare(source, written, exact)
+    found = compare(source, written, noise)
     what = "logits" if source.are_logits else "embeddings"
     detail = f"{what} of {found.n_tokens} tokens equal to the bit"
     if found.max_abs_diff:
         kl = "" if found.mean_kl is None else f", mean KL divergence {found.mean_kl:.3g}"
-        detail = f"{what} differ by up to {found.max_abs_diff:.3g}{kl}"
-    alike = "equal to the bit" if not found.max_abs_diff else "within tolerance"
+        detail = f"{what} differ by up to {found.max_abs_diff:.3g}{kl}{_control(noise)}"
+    alike = (
+        "within tolerance, without a control run"
+        if noise is None
+        else "within the noise of the source"
+    )
+    alike = "equal to the bit" if not found.max_abs_diff else alike
     proven = f"{way} {what} of {found.n_tokens} tokens {alike}"
     return Check(f"{way} = written", found.ok, detail, proven), found
+
+
+def _control(noise: Noise | None) -> str:
+    """What a control run of the source showed, in words."""
+    if noise is None:
+        return ""
+    if noise.max_abs_diff == 0.0:
+        return "; runs of the source by itself are equal to the bit"
+    kl = "" if noise.mean_kl is None else f", {noise.mean_kl:.3g}"
+    return f"; runs of the source by itself, by up to {noise.max_abs_diff:.3g}{kl}"
 
 
 _Shown: TypeAlias = "ModelRun | MalformedFileError | EngineError"

@@ -1,4 +1,4 @@
-"""The cause of the death of a worker process: a file, memory, the CPU, or an RPC server."""
+"""The cause of the death of a worker process: a file, a text, memory, the CPU, or an RPC server."""
 
 from __future__ import annotations
 
@@ -93,3 +93,18 @@ def _crashed(number: signal.Signals, job: str, last: list[str]) -> EngineError:
         )
     hint = ABORTED if number == signal.SIGABRT else ""
     return EngineError(": ".join([problem, *last]), hint=hint)
+
+
+def text_crash_error(status: int, reading: str) -> UsageError | None:
+    """The error for a process that crashed while it read a text; None where it did not.
+
+    `reading` is what is known of the text, empty for none.
+    """
+    if not reading or -status not in CRASHES:
+        return None
+    return UsageError(
+        f"llama.cpp's tokenizer crashed on the text ({signal.Signals(-status).name}); "
+        f"its longest run has {reading}",
+        hint="Break such runs up or leave them out: many of llama.cpp's tokenizers need stack for "
+        "each character of a run. No model file is to blame.",
+    )

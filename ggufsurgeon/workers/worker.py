@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.workers.crash import crash_error
+from ggufsurgeon.workers.crash import crash_error, text_crash_error
 from ggufsurgeon.workers.memory_kills import count_memory_kills
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.output_tail import OutputTail
@@ -52,6 +52,8 @@ class Worker:
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
         """Messages of the process; None is its end."""
         self._suspect: Path | None = None
+        self._reading = ""
+        """What is known of the text that the process reads."""
         self._is_closed = False
         self._kills_before = count_memory_kills()
         self._lost_in = ""
@@ -84,15 +86,16 @@ class Worker:
 
         `job` is a function of an importable module; arguments and results are pickled. Raises
         what the job raises, if that is a GgufSurgeonError. When the process dies, raises
-        MalformedFileError if a file is to blame, UsageError if an RPC server is, OutOfMemoryError
-        if memory ran out, else EngineError; every later job then raises EngineError, since the
-        models are gone. Raises UsageError after `close`, and for a job that cannot be sent.
+        MalformedFileError if a file is to blame, UsageError if a text or an RPC server is,
+        OutOfMemoryError if memory ran out, else EngineError; every later job then raises
+        EngineError, since the models are gone. Raises UsageError after `close`, and for a job that
+        cannot be sent.
         """
         name = getattr(job, "__name__", repr(job))
         request = _encode_job(name, job, arguments)
         process, printed = self._running_process()
         printed.forget()
-        self._suspect = None
+        self._suspect, self._reading = None, ""
         try:
             _send(process, request)
             kind, value = self._listen(progress, on_result)
@@ -144,6 +147,8 @@ class Worker:
                 return kind, value
             if kind == "suspect":
                 self._suspect = value
+            elif kind == "reading":
+                self._reading = value
             elif kind == "begin":
                 progress.begin(*value)
             elif kind == "advance":
@@ -180,7 +185,9 @@ class Worker:
         if process is None or printed is None:  # by another thread
             return EngineError(f"the worker was closed in the job {name}")
         status = process.wait()
-        error = crash_error(status, printed.text(), name, self._suspect, self._kills_before)
+        error = text_crash_error(status, self._reading) or crash_error(
+            status, printed.text(), name, self._suspect, self._kills_before
+        )
         self._lose(name)
         return error
 

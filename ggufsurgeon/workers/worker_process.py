@@ -14,6 +14,7 @@ from typing import IO, Any
 from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
 from ggufsurgeon.engine.library import print_logged_errors
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
+from ggufsurgeon.engine.tokenizing import report_reading
 from ggufsurgeon.errors import GgufSurgeonError, OutOfMemoryError, UsageError
 from ggufsurgeon.workers.crash import USE_LESS
 from ggufsurgeon.workers.messages import STOP, encode, read_message
@@ -63,6 +64,10 @@ class Messages:
         """Name the file to blame if the process dies now; None for no file."""
         self.send("suspect", path)
 
+    def reading(self, text: str) -> None:
+        """Tell what is known of the text to blame if the process dies now; "" for none."""
+        self.send("reading", text)
+
     def _send(self, message: bytes) -> None:
         with self._lock:
             self._write(message)
@@ -79,6 +84,7 @@ def main() -> None:
     requests, messages = _take_standard_streams()
     print_logged_errors()
     watch = SilenceWatch(messages.end_lost)
+    report_reading(messages.reading)
     with Session(messages.suspect) as session:
         while True:
             request = requests.get()

@@ -20,7 +20,17 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.scoring.chunks import TextSettings
-from ggufsurgeon.verification.equivalence import Equivalence, Sample, compare, draw_prompt
+from ggufsurgeon.verification.equivalence import (
+    NO_NOISE,
+    Equivalence,
+    Noise,
+    Sample,
+    compare,
+    draw_prompt,
+    noise_between,
+    take_control,
+    take_sample,
+)
 from ggufsurgeon.verification.runs import run_both
 
 pytestmark = pytest.mark.slow
@@ -77,6 +87,7 @@ def test_it_is_told(stories: Path, surgeon: Run, tmp_path: Path) -> None:
             "mean_kl": 0.0,
             "n_tokens": 128,
             "n_prompt": 128,
+            "noise": {"max_abs_diff": 0.0, "mean_kl": 0.0},
         }
     )
 
@@ -94,22 +105,68 @@ def test_what_cannot_be_routed_is_not_called_proven(surgeon: Run, tmp_path: Path
 
 def test_one_bit_is_too_much_for_a_cpu_and_not_for_others() -> None:
     routed, written = sample([[1, 2, 3]]), sample([[1, 2, np.nextafter(3, 4, dtype=np.float32)]])
-    assert compare(routed, routed, must_be_equal=True).ok
-    assert not compare(routed, written, must_be_equal=True).ok
-    assert compare(routed, written, must_be_equal=False).ok
-    assert not compare(routed, sample([[3, 2, 1]]), must_be_equal=False).ok
-    assert not compare(sample([[1]], False), sample([[1.1]], False), must_be_equal=False).ok
+    assert compare(routed, routed, NO_NOISE).ok
+    assert not compare(routed, written, NO_NOISE).ok
+    assert compare(routed, written, None).ok
+    assert not compare(routed, sample([[3, 2, 1]]), None).ok
+    assert not compare(sample([[1]], False), sample([[1.1]], False), None).ok
 
 
-@pytest.mark.parametrize("must_be_equal", [True, False])
+def test_what_is_allowed_follows_the_noise_of_the_source() -> None:
+    routed, written = sample([[1, 2, 3]]), sample([[1, 2, 3.01]])
+    difference, kl = noise_between(routed, written)
+    assert kl is not None and 0 < kl < 1e-4
+    for factor, ok in ((1, True), (1 / 90, True), (1 / 110, False)):
+        assert compare(routed, written, Noise(difference, kl * factor)).ok is ok
+    one, other = sample([[1, 2]], False), sample([[1, 2.01]], False)
+    for factor, ok in ((1, True), (1 / 9, True), (1 / 11, False)):
+        assert compare(one, other, Noise(0.01 * factor, None)).ok is ok
+    loud = Noise(9.0, 9.0)
+    assert not compare(routed, sample([[3, 2, 1]]), loud).ok, "never more than without a control"
+
+
+@pytest.mark.parametrize("stem", ["gemma3-dense", "gemma3n-dense", "bert-dense", "jamba-dense"])
+def test_a_control_run_on_a_cpu_shows_no_noise(stem: str, tmp_path: Path) -> None:
+    model = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "model.gguf", 3)
+    with loaded_model(model, Devices(n_threads=1)) as source:
+        n = source.n_blocks
+        path = LayerPath.of([*range(n - 1), *range(n - 3, n)])
+        prompt = draw_prompt(source, b"")
+        plain, noise = take_control(source, path, prompt)
+        assert noise.max_abs_diff == 0.0
+        assert np.array_equal(plain.results, take_sample(source, None, prompt).results)
+
+
+@pytest.mark.parametrize("stem", ["gemma2-dense", "gpt-oss-moe"])
+def test_over_rpc_servers_on_cpus_files_are_equal_to_the_bit_or_wrong(
+    stem: str, tmp_path: Path, rpc_servers: tuple[str, str]
+) -> None:
+    """The divergence of the naive files, of models with random weights, is below any constant."""
+    devices = Devices(rpc=rpc_servers, tensor_split=(1, 1), n_threads=1)
+    source = expand(ROOT / f"fixtures/arch_headers/{stem}.gguf", tmp_path / "source.gguf", 3)
+    patch(source, tmp_path / "ours.gguf", PATH)
+    patch_naively(source, tmp_path / "naive.gguf", PATH)
+    for name, ok in (("ours", True), ("naive", False)):
+        files = open_gguf(source), open_gguf(tmp_path / f"{name}.gguf")
+        runs = run_both(*files, PATH, None, devices, NO_PROGRESS)
+        for found in (runs.equivalence, runs.aliased_equivalence):
+            assert found is not None and found.noise == NO_NOISE
+            assert found.ok is ok and (found.max_abs_diff == 0.0) is ok
+            assert found.mean_kl is not None and found.mean_kl < 1e-6
+        told = [check.detail for check in runs.checks if check.ok is False]
+        assert all(one.endswith("of the source by itself are equal to the bit") for one in told)
+        assert len(told) == (0 if ok else 2)
+
+
+@pytest.mark.parametrize("noise", [NO_NOISE, None, Noise(1.0, 1.0), Noise(1.0, None)])
 @pytest.mark.parametrize("are_logits", [True, False])
-def test_what_is_no_number_equals_nothing(must_be_equal: bool, are_logits: bool) -> None:
+def test_what_is_no_number_equals_nothing(noise: Noise | None, are_logits: bool) -> None:
     for at in (0, 1):
         rows = [[1.0, 2.0], [3.0, 4.0]]
         rows[at][1] = float("nan")
         for one, other in ((rows, [[1.0, 2.0], [3.0, 4.0]]), (rows, rows)):
             samples = sample(one, are_logits), sample(other, are_logits)
-            assert not compare(*samples, must_be_equal).ok
+            assert not compare(*samples, noise).ok
 
 
 def test_divergence_is_that_of_the_distributions() -> None:
@@ -119,11 +176,11 @@ def test_divergence_is_that_of_the_distributions() -> None:
         np.exp(x.astype(float)) / np.exp(x.astype(float)).sum(1)[:, None] for x in (routed, written)
     )
     expected = float((p * np.log(p / q)).sum(1).mean())
-    found = compare(sample(routed.tolist()), sample(written.tolist()), must_be_equal=False)
+    found = compare(sample(routed.tolist()), sample(written.tolist()), None)
     assert found.mean_kl == pytest.approx(expected)
 
 
 def test_tokens_that_are_masked_out_are_no_difference() -> None:
     masked = sample([[1, -np.inf, 2]])
-    found = compare(masked, masked, must_be_equal=True)
+    found = compare(masked, masked, NO_NOISE)
     assert found.ok and found.mean_kl == 0.0

@@ -15,6 +15,7 @@ from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop, set_abort_callback
+from ggufsurgeon.engine.tokenizing import read_tokens
 
 
 class CountingLlama(Llama):  # type: ignore[misc]
@@ -57,6 +58,13 @@ class LoadedLlamaModel(_internals.LlamaModel):  # type: ignore[misc]
     def vocab(self) -> Any:
         """The native vocabulary."""
         return llama_cpp().llama_model_get_vocab(self.loaded.handle)
+
+    def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
+        """Tokens of a text of any length. Raises ValueError for one that cannot be read."""
+        tokens = read_tokens(self.vocab, text, add_special=add_bos, parse_special=special)
+        if tokens is None:
+            raise ValueError("the tokenizer of the model cannot read the text")
+        return [int(token) for token in tokens]
 
 
 class GuardedLlamaContext(_internals.LlamaContext):  # type: ignore[misc]

@@ -1,0 +1,26 @@
+"""Notes on the texts that a command reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ggufsurgeon.cli.terminal import print_note
+
+
+def noted_text(text: Path) -> Path | bytes:
+    """The text, after notes on the files of a folder and on bytes that change the figures.
+
+    Standard input is returned as its bytes, since it can be read but once. Raises what
+    `content_of` raises, before a model is loaded.
+    """
+    from ggufsurgeon.scoring.text_formats import notes_on_text
+    from ggufsurgeon.scoring.texts import content_of, text_files
+
+    files = text_files(text)
+    if files != [text]:
+        print_note(f"{text}: {', '.join(file.name for file in files)}")
+    content, _ = content_of(text)
+    name = "standard input" if text == Path("-") else text
+    for note in notes_on_text(content):
+        print_note(f"{name}: {note}")
+    return content if text == Path("-") else text

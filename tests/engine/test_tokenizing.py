@@ -1,0 +1,110 @@
+"""Texts that take more stack than a thread has: they are read, or blamed themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("llama_cpp", reason="needs the llama extra")
+
+from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.engine.tokenizing import longest_run
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.workers.crash import text_crash_error
+from ggufsurgeon.workers.session import Reporter, Session
+from ggufsurgeon.workers.worker import Worker
+from tests.conftest import Run
+from tests.models.vocabularies import with_byte_tokens
+
+N_ROOM_BYTES = 300 << 20
+"""Address space for arrays and a stack, which is then shorter than 800,000 characters need."""
+Write = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def model(stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whose pre-tokenizer is a regular expression."""
+    return with_byte_tokens(stories, tmp_path_factory.mktemp("bpe") / "bpe.gguf", "gpt-4o")
+
+
+def read_text(session: Session, path: Path, text: bytes, _: Reporter) -> list[int]:
+    """A job: the tokens of a text."""
+    return [int(token) for token in session.model(path, Devices(n_threads=1)).tokenize(text)]
+
+
+@pytest.mark.parametrize(("character", "n"), [("a", 200_000), ("\n", 30_000), ("?", 100_000)])
+def test_long_runs_are_read_as_the_same_tokens(model: Path, character: str, n: int) -> None:
+    before = threading.stack_size()
+    with Worker() as worker:
+        few = worker.run(read_text, model, character.encode() * 200)
+        assert worker.run(read_text, model, character.encode() * n) == few * (n // 200)
+    assert threading.stack_size() == before
+
+
+def test_a_long_run_is_measured(model: Path, surgeon: Run, write: Write) -> None:
+    text = write(b"Hello." + b"\n" * 40_000 + b"a" * 40_000, "runs.txt")
+    options = ("--ctx", "16", "--chunks", "1", "--threads", "1", "--json")
+    done = surgeon("perplexity", model, "-f", text, *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_chunks"] == 1
+
+
+def read_with_little_room(session: Session, path: Path, text: bytes, reporter: Reporter) -> None:
+    """A job: the tokens of a text in a process that has no room for a large stack."""
+    session.model(path, Devices(n_threads=1))
+    found = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (1024 * int(found[1]) + N_ROOM_BYTES,) * 2)
+    read_text(session, path, text, reporter)
+
+
+def test_a_run_too_long_for_any_stack_is_to_blame(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # glibc would try to map another with each call
+    run = b"Hello.\n\n" + b"b" * 800_000 + b" end"
+    with Worker() as worker, pytest.raises(UsageError) as caught:
+        worker.run(read_with_little_room, model, run)
+    told = str(caught.value)
+    assert "crashed on the text (SIGSEGV)" in told
+    assert told.endswith("800,000 letters without a break, from line 3 on")
+    assert caught.value.hint and str(model) not in told
+
+
+def test_a_client_does_not_end_the_server(model: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    openai = pytest.importorskip("openai", reason="needs the serve extra")
+    from tests.serving.server import running_server
+
+    with running_server(model, "--ctx", "256", "--threads", "1") as server:
+        client = server.client()
+        with pytest.raises(openai.BadRequestError, match="exceed context window"):
+            client.completions.create(model="bpe", prompt="\n" * 200_000)
+        assert client.completions.create(model="bpe", prompt="Hi", max_tokens=2).choices
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "length", "kind"),
+    [
+        ("a1\n\nbc 22222", 3, 5, "digits"),
+        ("x", 1, 1, "letters"),
+        ("one\ntwo\n" + "\n" * 9 + "end", 2, 10, "white-space characters"),
+        ("héé …", 1, 3, "letters"),
+        ("so ... ?!?! no", 1, 4, "punctuation characters"),
+    ],
+)
+def test_the_longest_run_is_named(text: str, line: int, length: int, kind: str) -> None:
+    assert longest_run(text.encode()) == (line, length, kind)
+
+
+@pytest.mark.parametrize(("status", "reading"), [(-9, "a run"), (-11, ""), (1, "a run")])
+def test_other_deaths_are_not_the_texts_fault(status: int, reading: str) -> None:
+    assert text_crash_error(status, reading) is None
+    assert isinstance(text_crash_error(-11, "a run"), UsageError)
