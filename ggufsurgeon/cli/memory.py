@@ -14,6 +14,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.container.header import Header
+    from ggufsurgeon.rules.tensor_overrides import TensorOverride
     from ggufsurgeon.sizing.prediction import DeviceLoad, DeviceSettings, Prediction
 
 DEFAULT_CTX = 4096
@@ -28,6 +29,7 @@ def device_settings(
     tensor_split: str | None,
     n_gpu_layers: int | None,
     memory: str | None,
+    overrides: tuple[TensorOverride, ...],
 ) -> DeviceSettings:
     """The devices that the options of `plan` describe; one GPU by default."""
     from ggufsurgeon.sizing.prediction import DeviceSettings
@@ -41,7 +43,8 @@ def device_settings(
         )
     longest = header.get(f"{header.architecture}.context_length")
     n_ctx = min(DEFAULT_CTX, longest) if isinstance(longest, int) and longest else DEFAULT_CTX
-    return DeviceSettings(shares, -1 if n_gpu_layers is None else n_gpu_layers, ctx or n_ctx, sizes)
+    n_layers = -1 if n_gpu_layers is None else n_gpu_layers
+    return DeviceSettings(shares, n_layers, ctx or n_ctx, sizes, overrides)
 
 
 def _counted(n: int, thing: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.model import Devices
@@ -139,7 +137,7 @@ def _prepared(
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
     fingerprint = ModelFingerprint.of(task.model)
     with probe_errors(task.probe.name):
-        settings = {**task.probe.settings(), "devices": _as_settings(task.devices)}
+        settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
     store.scans.add_model(store.model_number(fingerprint), model, known)
     name = task.probe.name
@@ -151,13 +149,6 @@ def _prepared(
     rows = zip(items.labels, items.n_tokens, strict=True)
     kept.set_items([ScannedItem(*row) for row in rows])
     return kept
-
-
-def _as_settings(devices: Devices) -> dict[str, Any]:
-    """The devices as far as they decide how scores are rounded."""
-    settings = dataclasses.asdict(devices)
-    del settings["rpc_timeout_s"]
-    return settings
 
 
 def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Model
@@ -10,6 +11,7 @@ from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 from ggufsurgeon.rules.blocks import block_of
+from ggufsurgeon.rules.tensor_overrides import TensorOverride, override_of
 from ggufsurgeon.sizing.caches import BlockCache, block_caches
 
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
@@ -47,26 +49,44 @@ class Footprint:
     """Bytes of which each device with blocks has a copy."""
     n_output: int
     """Bytes of output tensors."""
+    moved: Mapping[str, int]
+    """Bytes that tensor overrides put elsewhere, by the buffer; the others are without them."""
     caches: tuple[BlockCache, ...] | None
     """The cache of each block; None where this version does not know the rule."""
 
 
-def footprint(header: Header, layout: Layout, n_blocks: int, n_mtp: int) -> Footprint:
+def footprint(
+    header: Header,
+    layout: Layout,
+    n_blocks: int,
+    n_mtp: int,
+    overrides: Sequence[TensorOverride] = (),
+) -> Footprint:
     """The footprint of a model of `n_blocks`, of which the last `n_mtp` are MTP blocks.
 
     MTP blocks take no memory: llama.cpp does not load them by default (`load_mtp`,
-    src/llama-model.cpp:2927).
+    src/llama-model.cpp:2927). A tensor that an override moves is there once, also if it is input
+    and output (src/llama-model-loader.cpp:1371). Raises UsageError for an override that is no
+    regular expression.
     """
     n_bytes: Counter[int | str] = Counter()
+    moved: Counter[str] = Counter()
+    has_output = any(tensor.name == "output.weight" for tensor in header.tensors)
     for tensor, size in zip(header.tensors, layout.tensor_n_bytes, strict=True):
-        n_bytes[_part(tensor.name)] += pad(size, TENSOR_ALIGNMENT)
-        n_bytes[tensor.name] += pad(size, TENSOR_ALIGNMENT)
+        part, padded = _part(tensor.name), pad(size, TENSOR_ALIGNMENT)
+        override = override_of(tensor.name, overrides)
+        if override is None:
+            n_bytes[part] += padded
+            n_bytes[tensor.name] += padded
+        elif not isinstance(part, int) or part < n_blocks - n_mtp:
+            moved[override.buffer] += padded
     return Footprint(
         blocks=tuple(n_bytes[n] if n < n_blocks - n_mtp else 0 for n in range(n_blocks)),
         n_input=n_bytes["input"],
-        n_tied=0 if n_bytes["output.weight"] else n_bytes["token_embd.weight"],
+        n_tied=0 if has_output else n_bytes["token_embd.weight"],
         n_shared=n_bytes["shared"],
         n_output=n_bytes["output"],
+        moved=moved,
         caches=block_caches(Model(header, n_blocks, n_mtp)),
     )
 

@@ -10,8 +10,9 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.tensor_overrides import TensorOverride
 from ggufsurgeon.sizing.footprint import CACHE_TYPES, Footprint, cache_n_bytes, footprint
-from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares
+from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares, device_of
 
 MARGIN = 1 << 30
 """Bytes left free on each device for compute buffers, which are not predicted: the default
@@ -33,6 +34,8 @@ class DeviceSettings:
     """Size of the context, in tokens."""
     memory: tuple[int, ...] = ()
     """Size of the memory of each GPU, in bytes; empty where it is not known."""
+    overrides: tuple[TensorOverride, ...] = ()
+    """Tensors that go to another device than that of their block."""
 
 
 @dataclass(frozen=True)
@@ -76,24 +79,25 @@ def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
     source, write_plan = planned.source, planned.write_plan
     header, n_bytes = parse_header(write_plan.header, str(source.path))
     layout = lay_out(header, n_bytes, write_plan.n_bytes, str(source.path))
-    patched = footprint(header, layout, len(planned.path), find_blocks(source).n_mtp)
+    n_mtp = find_blocks(source).n_mtp
+    patched = footprint(header, layout, len(planned.path), n_mtp, settings.overrides)
     return Prediction(
         settings,
-        before=predict(footprint_of(source), settings),
+        before=predict(footprint_of(source, settings.overrides), settings),
         after=predict(patched, settings),
         suggested_split=suggest_split(patched, settings),
         has_windows=any(cache.window for cache in patched.caches or ()),
     )
 
 
-def footprint_of(file: GgufFile) -> Footprint:
-    """The footprint of the model in a file."""
+def footprint_of(file: GgufFile, overrides: Sequence[TensorOverride] = ()) -> Footprint:
+    """The footprint of the model in a file. Raises as `footprint`."""
     blocks = find_blocks(file)
-    return footprint(file.header, file.layout, len(blocks), blocks.n_mtp)
+    return footprint(file.header, file.layout, len(blocks), blocks.n_mtp, overrides)
 
 
 def predict(model: Footprint, settings: DeviceSettings) -> tuple[DeviceLoad, ...]:
-    """The load of the CPU, then of each GPU."""
+    """The load of the CPU, then of each GPU. Raises UsageError for an override to none of them."""
     layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
     devices = range(CPU, len(settings.shares))
     return tuple(_load(model, settings, layers, device) for device in devices)
@@ -107,6 +111,8 @@ def _load(
     weights = sum(model.blocks[n] for n in blocks) + model.n_shared * bool(blocks)
     weights += model.n_input * (device == CPU) + model.n_output * has_output
     weights += model.n_tied * (has_output and device != CPU)
+    n_gpus = len(settings.shares)
+    weights += sum(n for name, n in model.moved.items() if device_of(name, n_gpus) == device)
     kv = {kind: _kv(model, blocks, settings.n_ctx, kind) for kind in CACHE_TYPES}
     state = sum(4 * model.caches[n].n_state for n in blocks) if model.caches is not None else None
     has_memory = 0 <= device < len(settings.memory)

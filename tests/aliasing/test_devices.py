@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.calls import patch
 from tests.engine.serving import rpc_server
+from tests.engine.test_devices import MIB_ROUNDING
+from tests.models.expanding import expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -75,3 +79,22 @@ def test_weights_stay_and_caches_are_beside_them(
         assert not placement.is_apart or "CPU" in (placement.weights, placement.cache)
     for use in ran.aliased:
         assert (use.n_bytes_kv > 0) == bool(use.blocks)
+
+
+def test_experts_on_the_cpu_stay_there(
+    worker: Worker, servers: tuple[str, str], tmp_path: Path
+) -> None:
+    """They are those of the source's first blocks, wherever the path runs these."""
+    file, written = tmp_path / "moe.gguf", tmp_path / "written.gguf"
+    expand_named("qwen3moe-moe", file)
+    devices = Devices(-1, (1.0, 1.0), n_threads=1, rpc=servers, n_cpu_moe=3)
+    patch(file, written, LayerPath("0..3,1..7"))
+    ran = worker.run(run_beside_written, file, "0..3,1..7", written, devices)
+    assert ran.is_equal
+    assert sum(use.n_bytes_weights for use in ran.aliased) == 0, "nothing was loaded"
+    loads = predict(footprint_of(open_gguf(file), devices.overrides), DeviceSettings((1, 1)))
+    for use, load in zip(ran.source, loads, strict=True):
+        assert use.blocks == load.blocks
+        assert use.device == "CPU" or use.n_bytes_weights == pytest.approx(
+            load.n_bytes_weights, abs=MIB_ROUNDING
+        )
