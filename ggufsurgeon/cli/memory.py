@@ -128,6 +128,7 @@ def _notes(prediction: Prediction) -> list[str]:
         notes[0] += (
             f"; `fits` leaves {n_bytes_text(prediction.n_bytes_margin)} of each device for them"
         )
+    notes += _mapped_notes(prediction.after[0])
     if prediction.after[0].n_bytes is None:
         notes.append("what this architecture caches is not known to this version")
     if prediction.has_windows:
@@ -138,6 +139,17 @@ def _notes(prediction: Prediction) -> list[str]:
     if prediction.suggested_split is not None:
         notes.append(split_advice(prediction.suggested_split))
     return notes
+
+
+def _mapped_notes(cpu: DeviceLoad) -> list[str]:
+    """The two ways to count weights on the CPU, where they differ by more than a hundredth."""
+    if cpu.n_bytes_mapped <= 1.01 * cpu.n_bytes_weights:
+        return []
+    return [
+        f"llama.cpp maps the file on the CPU as one piece, from the first of these weights to the "
+        f"last: it reports {n_bytes_text(cpu.n_bytes_mapped)} where the table counts "
+        f"{n_bytes_text(cpu.n_bytes_weights)}"
+    ]
 
 
 def split_advice(split: Sequence[int]) -> str:

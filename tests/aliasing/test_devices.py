@@ -20,7 +20,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.workers.worker import Worker
-from tests.aliasing.jobs import run_beside_written
+from tests.aliasing.jobs import gpus_beside, run_beside_written
 
 pytestmark = pytest.mark.slow
 
@@ -81,18 +81,23 @@ def test_weights_stay_and_caches_are_beside_them(
         assert (use.n_bytes_kv > 0) == bool(use.blocks)
 
 
+@pytest.mark.parametrize("names", [("RPC1", "RPC0"), ("RPC1",)])
 def test_experts_on_the_cpu_stay_there(
-    worker: Worker, servers: tuple[str, str], tmp_path: Path
+    names: tuple[str, ...], worker: Worker, servers: tuple[str, str], tmp_path: Path
 ) -> None:
     """They are those of the source's first blocks, wherever the path runs these."""
     file, written = tmp_path / "moe.gguf", tmp_path / "written.gguf"
     expand_named("qwen3moe-moe", file)
-    devices = Devices(-1, (1.0, 1.0), n_threads=1, rpc=servers, n_cpu_moe=3)
+    shares = (1.0,) * len(names)
+    devices = Devices(-1, shares, n_threads=1, rpc=servers, names=names, n_cpu_moe=3)
     patch(file, written, LayerPath("0..3,1..7"))
     ran = worker.run(run_beside_written, file, "0..3,1..7", written, devices)
     assert ran.is_equal
     assert sum(use.n_bytes_weights for use in ran.aliased) == 0, "nothing was loaded"
-    loads = predict(footprint_of(open_gguf(file), devices.overrides), DeviceSettings((1, 1)))
+    assert [use.device for use in ran.source] == ["CPU", *names]
+    assert worker.run(gpus_beside, file, devices) == list(names)
+    assert not any(placement.is_apart for placement in ran.placements)
+    loads = predict(footprint_of(open_gguf(file), devices.overrides), DeviceSettings(shares))
     for use, load in zip(ran.source, loads, strict=True):
         assert use.blocks == load.blocks
         assert use.device == "CPU" or use.n_bytes_weights == pytest.approx(

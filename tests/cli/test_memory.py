@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.terminal import n_bytes_text
 from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
 from tests.models.expanding import expand, expand_named
@@ -119,6 +120,21 @@ def test_shares_that_are_none(split: str, stories: Path, surgeon: Run) -> None:
     done = surgeon("plan", stories, "--window", "1:3", f"--tensor-split={split}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected shares, for instance 3,1" in done.stderr
+
+
+def test_both_ways_to_count_weights_on_the_cpu(stories: Path, surgeon: Run) -> None:
+    """The repeats of blocks 1 and 2 lie behind the output, which is not on the CPU."""
+    options = ("--n-gpu-layers", "3")
+    cpu, gpu = plan(surgeon, stories, *options)["after"]
+    file = open_gguf(stories)
+    n_block = 64 * (64 + 32 + 32 + 64 + 3 * 172 + 2) * 4
+    assert cpu["blocks"] == [0, 1, 2, 3, 4] and gpu["blocks"] == [5, 6]
+    assert cpu["n_bytes_weights"] == 512 * 64 * 4 + 5 * n_block
+    assert cpu["n_bytes_mapped"] == file.layout.data_n_bytes + 2 * n_block
+    told = surgeon("plan", stories, "--window", "1:3", *options).stdout
+    counts = f"it reports {n_bytes_text(cpu['n_bytes_mapped'])} where the table counts "
+    assert f"{counts}{n_bytes_text(cpu['n_bytes_weights'])}\n" in told
+    assert "one piece" not in surgeon("plan", stories, "--window", "1:3").stdout
 
 
 def test_an_aliased_run_costs_what_changes_alone(

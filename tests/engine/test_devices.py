@@ -76,9 +76,22 @@ def test_the_report_is_what_was_predicted(
         use = used.get(device, NOTHING)
         assert (tuple(use["blocks"]), use["has_output"]) == (load.blocks, load.has_output)
         assert use["n_bytes_kv"] == pytest.approx(load.n_bytes_kv["f16"], abs=MIB_ROUNDING)
-        if device != "CPU":  # there, the file is mapped with what lies between
-            weights = pytest.approx(load.n_bytes_weights, abs=MIB_ROUNDING)
-            assert use["n_bytes_weights"] == weights
+        weights = load.n_bytes_mapped if device == "CPU" else load.n_bytes_weights
+        assert use["n_bytes_weights"] == pytest.approx(weights, abs=MIB_ROUNDING)
+
+
+def test_repeats_make_the_mapped_piece_larger_than_the_weights(
+    stories: Path, tmp_path: Path, surgeon: Run, rpc_servers: Servers
+) -> None:
+    """They are behind all else, and the CPU's weights are one piece from the first to the last."""
+    patched = tmp_path / "patched.gguf"
+    surgeon("patch", stories, patched, "--window", "0:2")
+    used = measure(surgeon, patched, *on(rpc_servers, "1,1", "3"))["devices"][0]
+    settings = DeviceSettings((1, 1), 3, n_ctx=256)
+    load = predict(footprint_of(open_gguf(patched)), settings)[0]
+    assert used["blocks"] == list(load.blocks) == [0, 1, 2, 3, 4]
+    assert used["n_bytes_weights"] == pytest.approx(load.n_bytes_mapped, abs=MIB_ROUNDING)
+    assert load.n_bytes_mapped > 1.1 * load.n_bytes_weights
 
 
 def test_a_patched_file_is_proven_on_two_devices(
