@@ -213,4 +213,4 @@ def tell_overrides(file: GgufFile, overrides: Sequence[TensorOverride]) -> None:
     for buffer, found in sizes.items():
         if found:
             what = f"{len(found)} tensors ({n_bytes_text(sum(found))})"
-            print_note(f"tensor overrides: {what} are in memory of {buffer}")
+            print_note(f"tensor overrides put {what} on {buffer}")

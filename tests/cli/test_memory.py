@@ -165,7 +165,7 @@ def test_experts_on_the_cpu(tmp_path: Path, surgeon: Run) -> None:
     assert every == plain["after"][0]["n_bytes_weights"] + 10 * n_experts
     told = surgeon("plan", moe, "--window", "1:3", "--n-cpu-moe", "9")
     assert "note: --n-cpu-moe 9 counts blocks as the loaded file has them" in told.stdout
-    assert "tensor overrides: 72 tensors (18.87 MB) are in memory of CPU" in told.stderr
+    assert "tensor overrides put 72 tensors (18.87 MB) on CPU" in told.stderr
 
 
 def test_overrides_to_other_gpus(tmp_path: Path, surgeon: Run) -> None:
