@@ -29,7 +29,7 @@ from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.terminal import print_note
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
 
 
 @with_device_options

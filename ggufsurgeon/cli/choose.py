@@ -30,7 +30,7 @@ from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
 if TYPE_CHECKING:
     from ggufsurgeon.cli.choice_results import NamedResult
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.multiple_choice.task_results import CompletedTasks
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.engine.devices.offload import Offload
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
 
 NO_DEVICE = "none"
 
@@ -123,7 +123,7 @@ def device_options(
     allow_cpu: AllowCpu = False,
 ) -> Devices:
     """Where the options ask a model to run."""
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
 
     return Devices(
         n_gpu_layers,
@@ -173,7 +173,7 @@ def tell_devices(loaded: LoadedModel, devices: Devices) -> None:
 
     Raises UsageError for devices that are missing.
     """
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
 
     if devices == Devices(n_threads=devices.n_threads):
         return

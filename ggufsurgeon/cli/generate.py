@@ -27,7 +27,7 @@ from ggufsurgeon.cli.serializers import generated_text_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.inference.text import GeneratedText
 
 

@@ -43,7 +43,7 @@ from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.scoring.results import PartialResult, PathResult
     from ggufsurgeon.scoring.task import Reference

@@ -43,7 +43,7 @@ from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe

@@ -23,7 +23,7 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
 
 SERVER = "Server"
 

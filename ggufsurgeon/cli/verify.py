@@ -27,7 +27,7 @@ from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watche
 from ggufsurgeon.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.statistics.perplexity import Perplexity
     from ggufsurgeon.verification.model_run import ModelRun
     from ggufsurgeon.verification.verifier import Verification

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ggufsurgeon.engine.devices.heartbeat import beat
-from ggufsurgeon.engine.devices.offload import find_offload
+from ggufsurgeon.engine.devices.offload import Offload
 from ggufsurgeon.engine.devices.options import Devices
 from ggufsurgeon.engine.devices.registry import Device, cpu_device, has_other_servers
 from ggufsurgeon.engine.library import llama_cpp
@@ -36,12 +36,11 @@ def split_params(split: LayerSplit) -> tuple[Any, tuple[Any, ...]]:
     return params, (devices,)
 
 
-def load_params(options: Devices) -> tuple[Any, tuple[Any, ...]]:
+def load_params(options: Devices, offload: Offload) -> tuple[Any, tuple[Any, ...]]:
     """Native parameters of a load, and the arrays they point to, which must outlive the load.
 
-    Raises as `find_offload`, and UsageError for a tensor override that cannot be.
+    Raises UsageError for a tensor override that cannot be.
     """
-    offload = find_offload(options)
     params = _params()
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers

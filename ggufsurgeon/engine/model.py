@@ -18,6 +18,7 @@ from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.devices.device_use import DeviceUse, UseLog
 from ggufsurgeon.engine.devices.heartbeat import awaiting
+from ggufsurgeon.engine.devices.offload import Offload, find_offload
 from ggufsurgeon.engine.devices.options import Devices as Devices
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
@@ -211,17 +212,18 @@ def loaded_model(
     Raises MalformedFileError with llama.cpp's reason, and UsageError when a device has no room, or
     cannot be used, or is missing.
     """
+    offload = find_offload(options)
     with awaiting(options.rpc, options.rpc_timeout_s):
-        model = _load(path, options, vocabulary_alone)
+        model = _load(path, options, offload, vocabulary_alone)
         try:
             yield model
         finally:
             model.free()
 
 
-def _load(path: Path, options: Devices, vocabulary_alone: bool) -> Model:
+def _load(path: Path, options: Devices, offload: Offload, vocabulary_alone: bool) -> Model:
     lib = llama_cpp()
-    params, _kept = load_params(options)
+    params, _kept = load_params(options, offload)
     params.vocab_only = vocabulary_alone
     use = UseLog()
     with log_read_by(use.read):
