@@ -177,7 +177,11 @@ def tell_devices(loaded: LoadedModel, devices: Devices) -> None:
 
     if devices == Devices(n_threads=devices.n_threads):
         return
-    offload = loaded.offload()
+    try:
+        offload = loaded.offload()
+    except UsageError as error:
+        error.hint = error.hint.replace("allow_cpu", "--allow-cpu")  # as it is called here
+        raise
     if offload.lacking:
         print_warning(f"{offload.lacking}: the model runs on what is there")
     if devices.n_gpu_layers != 0 and (offload.gpus or devices.names is not None):

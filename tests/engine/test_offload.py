@@ -45,6 +45,7 @@ def test_a_gpu_that_is_missing_is_missed_wherever_a_model_runs(
     assert (done.returncode, done.stdout) == (2, "")
     assert f"error: 99 layers are to go to GPUs, and {MISSING}" in done.stderr
     assert "CMAKE_ARGS=-DGGML_CUDA=on (NVIDIA)" in done.stderr
+    assert done.stderr.endswith(" With --allow-cpu, the model runs on what is there.\n")
 
 
 @pytest.mark.parametrize("options", [("--tensor-split", "1,1"), ("-ts", "1,1", "-ngl", "99")])
