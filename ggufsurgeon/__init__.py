@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import load as load
     from ggufsurgeon.api.scan_reports import scan_findings as scan_findings
     from ggufsurgeon.api.verifying import verify as verify
-    from ggufsurgeon.engine.model import Devices as Devices
+    from ggufsurgeon.engine.devices.options import Devices as Devices
     from ggufsurgeon.engine.sampling import Sampling as Sampling
     from ggufsurgeon.errors import GgufSurgeonError as GgufSurgeonError
     from ggufsurgeon.layer_path.edits import drop as drop
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Comparison": "statistics.divergence",
-    "Devices": "engine.model",
+    "Devices": "engine.devices.options",
     "Estimate": "statistics.estimate",
     "GgufSurgeonError": "errors",
     "LayerPath": "layer_path.path",

@@ -23,6 +23,7 @@ from ggufsurgeon.engine.devices.device_use import UseLog
 from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import LayerSplit, split_params
 from ggufsurgeon.engine.model import failure
+from ggufsurgeon.engine.native_overrides import NativeOverride
 from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.errors import AliasingUnavailableError
 
@@ -108,12 +109,6 @@ def _without_empty(use: UseLog) -> Any:
     return lambda line: None if any(f" {name} " in line for name in NAMES) else use.read(line)
 
 
-class _Override(ctypes.Structure):
-    """`struct llama_model_tensor_buft_override` (include/llama.h)."""
-
-    _fields_ = (("pattern", ctypes.c_char_p), ("type", ctypes.c_void_p))
-
-
 class _Overrides:
     """The list of overrides that the loader reads anew for each weight."""
 
@@ -122,7 +117,9 @@ class _Overrides:
     ) -> None:
         names = "|".join(re.escape(name) for name in read)
         pattern = f"^(?!({names})$)" if read else ".*"
-        self._list = (_Override * 2)(_Override(pattern.encode(), first.address), _Override())
+        self._list = (NativeOverride * 2)(
+            NativeOverride(pattern.encode(), first.address), NativeOverride()
+        )
         self._types = first.address, second.address
         self._seen: set[str] = set()
         self._seen_again: set[str] = set()

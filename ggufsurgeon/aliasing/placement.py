@@ -51,7 +51,7 @@ def split_beside(
 
     Blocks on the CPU that come behind others have their cache elsewhere.
     """
-    gpus = offload_devices(options.rpc)
+    gpus = offload_devices(options.rpc, options.names)
     index = {gpu.name: n for n, gpu in enumerate(gpus)}
     where = _by_block(source)
     output = next((use.device for use in source if use.has_output), "CPU")

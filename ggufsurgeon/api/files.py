@@ -114,6 +114,8 @@ class Plan:
         tensor_split: Sequence[float] = (),
         n_gpu_layers: int = -1,
         device_memory: Sequence[int] = (),
+        n_cpu_moe: int = 0,
+        override_tensors: Sequence[tuple[str, str]] = (),
     ) -> Prediction:
         """The memory that source and new file take on each device, in bytes, from headers alone.
 
@@ -121,7 +123,8 @@ class Plan:
         empty; `n_gpu_layers` layers go to GPUs, the output counted as one, all with -1.
         `device_memory` is the size of each GPU in bytes: `fits` then tells whether the model fits,
         and without a `tensor_split` the shares are in proportion to it. Raises UsageError when the
-        two are of different lengths.
+        two are of different lengths. `n_cpu_moe` and `override_tensors` are those of `Devices`;
+        blocks count as in the file that is loaded: the source, or the new file.
 
         >>> import ggufsurgeon as gs
         >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
@@ -129,6 +132,7 @@ class Plan:
         >>> gpu.n_bytes_kv["f16"], gpu.fits
         (458752, True)
         """
+        from ggufsurgeon.rules.tensor_overrides import tensor_overrides
         from ggufsurgeon.sizing.prediction import DeviceSettings, predict_patch
 
         shares = tuple(tensor_split) or tuple(map(float, device_memory)) or (1.0,)
@@ -137,7 +141,8 @@ class Plan:
                 f"the tensor split is for {len(shares)} GPUs, and {len(device_memory)} sizes of "
                 "their memory are given"
             )
-        settings = DeviceSettings(shares, n_gpu_layers, n_ctx, tuple(device_memory))
+        moved = tensor_overrides(override_tensors, n_cpu_moe)
+        settings = DeviceSettings(shares, n_gpu_layers, n_ctx, tuple(device_memory), moved)
         return predict_patch(self.planned, settings)
 
     def write(

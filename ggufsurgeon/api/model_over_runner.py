@@ -12,6 +12,7 @@ from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.offload import Offload
     from ggufsurgeon.engine.model import Devices
     from ggufsurgeon.workers.runner import InProcess
     from ggufsurgeon.workers.worker import Worker
@@ -34,6 +35,15 @@ class ModelOverRunner:
     def is_lost(self) -> bool:
         """Whether the worker process has ended, with the model: load the model again."""
         return self._runner.is_lost
+
+    def offload(self) -> Offload:
+        """The GPUs that the layers go to, in the order of their shares, without loading the model.
+
+        Raises UsageError when devices that were asked for are missing.
+        """
+        from ggufsurgeon.workers.offload_job import offload_of
+
+        return self._runner.run(offload_of, self._devices)
 
     def _over(self, path: AnyPath | None) -> LayerPath:
         """A layer path of this model in full; None is that of the unmodified model."""

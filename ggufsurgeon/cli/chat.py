@@ -7,32 +7,32 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.conversation import Conversation
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.options import (
     Drops,
-    GpuLayers,
     Layers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     Times,
     Windows,
     check_context,
-    device_options,
     optional_layer_path,
 )
 from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.terminal import print_note
 
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
 
+
+@with_device_options
 def chat(
     model: Source,
     window: Windows = None,
@@ -64,10 +64,8 @@ def chat(
     top_k: TopK = 40,
     top_p: TopP = 0.95,
     seed: Seed = 0,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     quiet: Quiet = False,
 ) -> None:
     """Chat with a model along a layer path, without writing a file."""
@@ -84,9 +82,9 @@ def chat(
         "top_p": top_p,
         "seed": seed,
     }
-    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
     with gs.load(model, devices) as loaded:
+        tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
         talk = Conversation(file, loaded, path, settings, sampling, system)
         talk.start()

@@ -11,22 +11,18 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.choice_results import print_details, print_results, results_as_json
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     MEASURING,
     OUTPUT,
     Drops,
-    GpuLayers,
     Json,
     Layers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     Times,
     Windows,
-    device_options,
     optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
@@ -34,6 +30,7 @@ from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
 if TYPE_CHECKING:
     from ggufsurgeon.cli.choice_results import NamedResult
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.multiple_choice.task_results import CompletedTasks
 
@@ -86,6 +83,7 @@ TaskDetails: TypeAlias = Annotated[
 ]
 
 
+@with_device_options
 def choose(
     model: Source,
     tasks: Tasks,
@@ -97,10 +95,8 @@ def choose(
     layers: Layers = None,
     base: ChoiceBase = None,
     details: TaskDetails = False,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -110,7 +106,7 @@ def choose(
     evaluations = _evaluations(model, base, optional_layer_path(window, times, drop, layers))
     evaluate = partial(
         _evaluate,
-        devices=device_options(n_gpu_layers, tensor_split, threads, rpc),
+        devices=devices,
         tasks=tasks,
         task_format=task_format.value,
         limit=limit,
@@ -145,6 +141,8 @@ def _evaluate(
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
         with gs.load(model, devices) as loaded:
+            if not results:
+                tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)
     except Interrupted:
         results += [(model, each) for completed in latest for each in completed.results()]

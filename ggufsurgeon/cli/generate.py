@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Drops,
-    GpuLayers,
     Json,
     Layers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     Times,
     Windows,
     check_context,
-    device_options,
     optional_layer_path,
 )
 from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
@@ -31,9 +27,11 @@ from ggufsurgeon.cli.serializers import generated_text_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.inference.text import GeneratedText
 
 
+@with_device_options
 def generate(
     model: Source,
     prompt: Annotated[
@@ -68,18 +66,16 @@ def generate(
     top_k: TopK = 40,
     top_p: TopP = 0.95,
     seed: Seed = 0,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
-    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     with gs.load(model, devices) as loaded, ExitStack() as bar:
+        tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
 
         def show(piece: str) -> None:

@@ -14,6 +14,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.container.header import Header
+    from ggufsurgeon.rules.tensor_overrides import TensorOverride
     from ggufsurgeon.sizing.prediction import DeviceLoad, DeviceSettings, Prediction
 
 DEFAULT_CTX = 4096
@@ -28,6 +29,7 @@ def device_settings(
     tensor_split: str | None,
     n_gpu_layers: int | None,
     memory: str | None,
+    overrides: tuple[TensorOverride, ...],
 ) -> DeviceSettings:
     """The devices that the options of `plan` describe; one GPU by default."""
     from ggufsurgeon.sizing.prediction import DeviceSettings
@@ -41,7 +43,8 @@ def device_settings(
         )
     longest = header.get(f"{header.architecture}.context_length")
     n_ctx = min(DEFAULT_CTX, longest) if isinstance(longest, int) and longest else DEFAULT_CTX
-    return DeviceSettings(shares, -1 if n_gpu_layers is None else n_gpu_layers, ctx or n_ctx, sizes)
+    n_layers = -1 if n_gpu_layers is None else n_gpu_layers
+    return DeviceSettings(shares, n_layers, ctx or n_ctx, sizes, overrides)
 
 
 def _counted(n: int, thing: str) -> str:
@@ -125,6 +128,7 @@ def _notes(prediction: Prediction) -> list[str]:
         notes[0] += (
             f"; `fits` leaves {n_bytes_text(prediction.n_bytes_margin)} of each device for them"
         )
+    notes += _mapped_notes(prediction.after[0])
     if prediction.after[0].n_bytes is None:
         notes.append("what this architecture caches is not known to this version")
     if prediction.has_windows:
@@ -135,6 +139,17 @@ def _notes(prediction: Prediction) -> list[str]:
     if prediction.suggested_split is not None:
         notes.append(split_advice(prediction.suggested_split))
     return notes
+
+
+def _mapped_notes(cpu: DeviceLoad) -> list[str]:
+    """The two ways to count weights on the CPU, where they differ by more than a hundredth."""
+    if cpu.n_bytes_mapped <= 1.01 * cpu.n_bytes_weights:
+        return []
+    return [
+        f"llama.cpp maps the file on the CPU as one piece, from the first of these weights to the "
+        f"last: it reports {n_bytes_text(cpu.n_bytes_mapped)} where the table counts "
+        f"{n_bytes_text(cpu.n_bytes_weights)}"
+    ]
 
 
 def split_advice(split: Sequence[int]) -> str:

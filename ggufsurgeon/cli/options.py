@@ -16,7 +16,6 @@ from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import ModelFile
-    from ggufsurgeon.engine.model import Devices
 
 LAYER_PATH, MEASURING, DEVICES, OUTPUT = "Layer path", "Measuring", "Devices", "Output"
 """The panels of the help."""
@@ -170,16 +169,6 @@ def optional_layer_path(
     if not windows and not drops and times is None and layers is None:
         return None
     return layer_path(windows, times, drops, layers)
-
-
-def device_options(
-    n_gpu_layers: int | None, tensor_split: str | None, n_threads: int | None, rpc: str | None
-) -> Devices:
-    """Where the options ask a model to run."""
-    from ggufsurgeon.engine.model import Devices
-
-    hosts = tuple(host.strip() for host in rpc.split(",")) if rpc is not None else ()
-    return Devices(n_gpu_layers, split_shares(tensor_split), n_threads, hosts)
 
 
 def split_shares(tensor_split: str | None) -> tuple[float, ...]:

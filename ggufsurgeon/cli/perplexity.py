@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring_options import (
     Base,
@@ -28,18 +29,13 @@ from ggufsurgeon.cli.measuring_options import (
 )
 from ggufsurgeon.cli.options import (
     Drops,
-    GpuLayers,
     Json,
     Layers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     Times,
     Windows,
     check_context,
-    device_options,
     optional_layer_path,
 )
 from ggufsurgeon.cli.perplexity_results import along, measured_as_json, print_measured
@@ -48,11 +44,13 @@ from ggufsurgeon.cli.text_notes import noted_text
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.scoring.results import PartialResult, PathResult
     from ggufsurgeon.scoring.task import Reference
 
 
+@with_device_options
 def perplexity(
     model: Source,
     text: Text,
@@ -72,10 +70,8 @@ def perplexity(
     store: Store = None,
     plot: Plot = None,
     details: Details = False,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,7 +93,8 @@ def perplexity(
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers)
     reference = _reference(layer_path, base, base_layers, base_logits)
-    with gs.load(model, device_options(n_gpu_layers, tensor_split, threads, rpc)) as loaded:
+    with gs.load(model, devices) as loaded:
+        tell_devices(loaded, devices)
         score = partial(
             loaded.score,
             content,

@@ -8,6 +8,14 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+from ggufsurgeon.cli.device_options import (
+    CpuMoe,
+    CpuMoeBlocks,
+    OverrideTensors,
+    cpu_moe_blocks,
+    override_pairs,
+    tell_overrides,
+)
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -25,6 +33,7 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
+from ggufsurgeon.rules.tensor_overrides import tensor_overrides
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.planner import Change, PatchPlan
@@ -39,6 +48,9 @@ def plan(
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
+    n_cpu_moe: CpuMoeBlocks = None,
+    cpu_moe: CpuMoe = False,
+    override_tensor: OverrideTensors = None,
     memory: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -71,8 +83,14 @@ def plan(
     planned = model.plan(request, scale_weights=scale_weights).planned
     if ctx is not None:
         check_context(model, ctx)
-    settings = device_settings(planned.source.header, ctx, tensor_split, n_gpu_layers, memory)
+    overrides = tensor_overrides(
+        override_pairs(override_tensor), cpu_moe_blocks(n_cpu_moe, cpu_moe)
+    )
+    settings = device_settings(
+        planned.source.header, ctx, tensor_split, n_gpu_layers, memory, overrides
+    )
     prediction = predict_patch(planned, settings)
+    tell_overrides(planned.source, overrides)
     if json:
         print_json(
             {
@@ -85,7 +103,17 @@ def plan(
         )
     else:
         print_plan(planned)
-        print_prediction(prediction, _aliased_note(planned))
+        print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
+
+
+def _moe_notes(n_cpu_moe: int | None) -> list[str]:
+    """Whose blocks --n-cpu-moe counts, if it is given."""
+    if not n_cpu_moe:
+        return []
+    return [
+        f"--n-cpu-moe {n_cpu_moe} counts blocks as the loaded file has them: those of the new file "
+        "here, and those of the source where the path runs without a file"
+    ]
 
 
 def _aliased_note(planned: PatchPlan) -> str:

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring_options import Chunks, ChunkSize
 from ggufsurgeon.cli.options import (
-    GpuLayers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     Times,
     check_context,
-    device_options,
 )
 from ggufsurgeon.cli.scan_options import (
     Answers,
@@ -48,6 +44,7 @@ from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scanning.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
@@ -57,6 +54,7 @@ if TYPE_CHECKING:
 PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
 
 
+@with_device_options
 def scan(
     model: Source,
     store: ScanStore,
@@ -79,10 +77,8 @@ def scan(
     held_out: HeldOut = None,
     race_seed: RaceSeed = None,
     hash: WithHash = False,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     json: ScanJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,9 +98,9 @@ def scan(
         check_context(file, ctx)
     paths = _paths(file.n_blocks, windows, times, drop, layers)
     raced = _race(race, held_out, race_seed)
-    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     try:
         with gs.load(model, devices) as loaded:
+            tell_devices(loaded, devices)
             for one in probes:
                 with_hash = hash and one is probes[0]
                 _scan(loaded, store, one, paths, writable, raced, with_hash, json)

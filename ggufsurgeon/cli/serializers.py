@@ -51,6 +51,7 @@ def loads_as_json(loads: Sequence[DeviceLoad]) -> list[Json]:
             "blocks": list(load.blocks),
             "has_output": load.has_output,
             "n_bytes_weights": load.n_bytes_weights,
+            "n_bytes_mapped": load.n_bytes_mapped,
             "n_bytes_kv": dict(load.n_bytes_kv),
             "n_bytes_kv_1k": dict(load.n_bytes_kv_1k),
             "n_bytes_state": load.n_bytes_state,

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
-    GpuLayers,
     Quiet,
-    Rpc,
     Source,
-    TensorSplit,
-    Threads,
     check_context,
-    device_options,
 )
 from ggufsurgeon.cli.terminal import print_note, print_warning
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
+
 SERVER = "Server"
 
 
+@with_device_options
 def serve(
     model: Source,
     models: Annotated[
@@ -69,10 +69,8 @@ def serve(
     ] = None,
     ctx: ContextSize = None,
     chat_format: ChatFormat = None,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     quiet: Quiet = False,
 ) -> None:
     """Serve a model and layer paths over it through an OpenAI-compatible API."""
@@ -83,7 +81,6 @@ def serve(
     for path in paths.values():
         if path is not None:
             file.plan(path)  # what is refused is refused before the model is loaded
-    devices = device_options(n_gpu_layers, tensor_split, threads, rpc)
     _check_extra()
     from ggufsurgeon.inference.contexts import ContextSettings
     from ggufsurgeon.serving.http_server import listening, run
@@ -93,6 +90,7 @@ def serve(
         print_warning(f"{host} can be reached from other machines, and no --api-key is given")
     listener = listening(host, port)
     service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
+    tell_devices(service.model(), devices)
     print_note(f"loading {model}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"

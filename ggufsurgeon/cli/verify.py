@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
-    GpuLayers,
     Json,
     Quiet,
-    Rpc,
-    TensorSplit,
-    Threads,
-    device_options,
 )
 from ggufsurgeon.cli.serializers import (
     devices_as_json,
@@ -27,8 +24,10 @@ from ggufsurgeon.cli.serializers import (
     perplexity_as_json,
 )
 from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
+from ggufsurgeon.errors import EngineError, MissingExtraError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.statistics.perplexity import Perplexity
     from ggufsurgeon.verification.model_run import ModelRun
     from ggufsurgeon.verification.verifier import Verification
@@ -38,6 +37,7 @@ N_CHUNKS = 8
 MARKS = {True: "ok", False: "FAILED", None: "unproven"}
 
 
+@with_device_options
 def verify(
     patched: Annotated[
         Path,
@@ -69,20 +69,21 @@ def verify(
         int,
         typer.Option("--chunks", metavar="N", min=1, help="Number of chunks of --thorough."),
     ] = N_CHUNKS,
-    n_gpu_layers: GpuLayers = None,
-    tensor_split: TensorSplit = None,
-    threads: Threads = None,
-    rpc: Rpc = None,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file matches its source and layer path exactly, and that it runs."""
+    # Without llama.cpp, or where it dies, the file's structure is proven all the same.
+    with gs.load(patched, devices) as loaded, suppress(MissingExtraError, EngineError):
+        tell_devices(loaded, devices)
     with watched() as progress:
         outcome = gs.verify(
             patched,
             source,
             settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
-            devices=device_options(n_gpu_layers, tensor_split, threads, rpc),
+            devices=devices,
             progress=progress,
         )
     if json:

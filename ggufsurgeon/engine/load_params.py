@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ggufsurgeon.engine.devices.heartbeat import beat
-from ggufsurgeon.engine.devices.registry import Device, has_other_servers, offload_devices
+from ggufsurgeon.engine.devices.offload import Offload
+from ggufsurgeon.engine.devices.options import Devices
+from ggufsurgeon.engine.devices.registry import Device, cpu_device, has_other_servers
 from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.native_overrides import override_list
 from ggufsurgeon.engine.stopping import is_stop_requested
-from ggufsurgeon.errors import UsageError
-
-if TYPE_CHECKING:
-    from ggufsurgeon.engine.model import Devices
 
 
 class LayerSplit(NamedTuple):
@@ -37,21 +36,25 @@ def split_params(split: LayerSplit) -> tuple[Any, tuple[Any, ...]]:
     return params, (devices,)
 
 
-def load_params(options: Devices) -> tuple[Any, tuple[Any, ...]]:
+def load_params(options: Devices, offload: Offload) -> tuple[Any, tuple[Any, ...]]:
     """Native parameters of a load, and the arrays they point to, which must outlive the load.
 
-    Raises UsageError when the tensor split has more shares than there are GPUs.
+    Raises UsageError for a tensor override that cannot be.
     """
     params = _params()
     if options.n_gpu_layers is not None:
         params.n_gpu_layers = options.n_gpu_layers
-    gpus = offload_devices(options.rpc)
-    if options.tensor_split:
-        params.tensor_split = _shares(options.tensor_split, [gpu.name for gpu in gpus])
-    devices = _listed(gpus)
-    if has_other_servers(options.rpc):  # by default, llama.cpp takes all servers that it knows
+    if offload.shares:
+        params.tensor_split = _array(offload.shares)
+    devices = _listed(offload.gpus)
+    # By default, llama.cpp takes all devices, those of all servers that it knows among them.
+    if options.names is not None or has_other_servers(options.rpc):
         params.devices = ctypes.addressof(devices)
-    return params, (devices,)
+    if not options.overrides:
+        return params, (devices,)
+    overrides = override_list(options.overrides, (cpu_device(), *offload.gpus))
+    params.tensor_buft_overrides = ctypes.addressof(overrides)
+    return params, (devices, overrides)
 
 
 def _params() -> Any:
@@ -74,21 +77,6 @@ def _go_on_callback() -> Any:
         return not is_stop_requested()
 
     return llama_cpp().llama_progress_callback(go_on)
-
-
-def _shares(split: Sequence[float], gpus: Sequence[str]) -> Any:
-    """A tensor split as the array that llama.cpp reads: floats, one for each possible device.
-
-    Raises UsageError for more shares than `gpus`, of which llama.cpp would ignore some.
-    """
-    if len(split) > len(gpus):
-        shares = ",".join(f"{share:g}" for share in split)
-        raise UsageError(
-            f"the tensor split {shares} names {len(split)} devices, and llama.cpp finds "
-            f"{len(gpus)} GPUs{': ' * bool(gpus)}{', '.join(gpus)}",
-            hint="Give one share for each GPU, in this order; a build without GPUs takes none.",
-        )
-    return _array(split)
 
 
 def _array(shares: Sequence[float]) -> Any:

@@ -6,7 +6,6 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,36 +18,14 @@ from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.devices.device_use import DeviceUse, UseLog
 from ggufsurgeon.engine.devices.heartbeat import awaiting
-from ggufsurgeon.engine.devices.registry import add_rpc_servers
+from ggufsurgeon.engine.devices.offload import Offload, find_offload
+from ggufsurgeon.engine.devices.options import Devices as Devices
 from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.engine.tokenizing import read_tokens
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, OutOfMemoryError, UsageError
-
-
-@dataclass(frozen=True)
-class Devices:
-    """Devices that a model runs on. None and empty mean llama.cpp's own defaults.
-
-    >>> import ggufsurgeon as gs
-    >>> with gs.load("fixtures/stories260K.gguf", gs.Devices(n_threads=1)) as model:
-    ...     model.generate("Once upon a time", max_tokens=5).text
-    ', there was a little'
-    """
-
-    n_gpu_layers: int | None = None
-    """Layers on GPUs, the output counted as one; None or -1 for all."""
-    tensor_split: tuple[float, ...] = ()
-    """Shares of the layers for each GPU; empty for shares by free memory."""
-    n_threads: int | None = None
-    """CPU threads; None for one on each physical core, and no more than the CPU quota."""
-    rpc: tuple[str, ...] = ()
-    """RPC servers whose devices join, each HOST:PORT."""
-    rpc_timeout_s: float = 600.0
-    """Seconds that a job in a worker may go without a result from RPC servers: it then fails,
-    since a frozen server cannot be told from a slow one. It must exceed the time of a batch."""
 
 
 class Model:
@@ -235,26 +212,28 @@ def loaded_model(
     """The model at `path`, or its tokenizer alone; it is freed behind the `with` block.
 
     Raises MalformedFileError with llama.cpp's reason, OutOfMemoryError when a device has no room,
-    and UsageError when one cannot be used, or the tensor split has more shares than there are GPUs.
+    and UsageError when one cannot be used, or is missing.
     """
-    add_rpc_servers(options.rpc)
+    offload = find_offload(options)
     with awaiting(options.rpc, options.rpc_timeout_s):
-        model = _load(path, options, vocabulary_alone)
+        model = _load(path, options, offload, vocabulary_alone)
         try:
             yield model
         finally:
             model.free()
 
 
-def _load(path: Path, options: Devices, vocabulary_alone: bool) -> Model:
+def _load(path: Path, options: Devices, offload: Offload, vocabulary_alone: bool) -> Model:
     lib = llama_cpp()
-    params, _kept = load_params(options)
+    params, _kept = load_params(options, offload)
     params.vocab_only = vocabulary_alone
     use = UseLog()
     with log_read_by(use.read):
         handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
         check_stop()
+        if options.overrides and "expression" in last_errors():  # of a C++ library's own grammar
+            raise UsageError(f"llama.cpp cannot read a tensor override: {last_errors()}")
         raise failure(path, "llama.cpp cannot load it")
     return Model(handle, path, options, use)
 

@@ -38,7 +38,7 @@ class PathCosts:
         )
 
     def _weights(self, blocks: Sequence[int]) -> int:
-        return sum(self._footprint.blocks[block] for block in blocks)
+        return sum(map(self._footprint.n_bytes, blocks))
 
     def _kv(self, more: Sequence[int], fewer: Sequence[int]) -> int | None:
         caches = self._footprint.caches

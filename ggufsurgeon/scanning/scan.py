@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.model import Devices
@@ -151,7 +149,7 @@ def _prepared(
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
     fingerprint = ModelFingerprint.of(task.model)
     with probe_errors(task.probe.name):
-        settings = {**task.probe.settings(), "devices": _as_settings(task.devices)}
+        settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
     number = store.model_number(fingerprint)
     if task.content_sha256 is not None:
@@ -173,13 +171,6 @@ def _prepared(
 def _n_others(store: Store, kept: KeptScores) -> int:
     """Scans of the model by other probes of the same name."""
     return sum(one.name == kept.scores.name for one in store.scans.probes(kept.model)) - 1
-
-
-def _as_settings(devices: Devices) -> dict[str, Any]:
-    """The devices as far as they decide how scores are rounded."""
-    settings = dataclasses.asdict(devices)
-    del settings["rpc_timeout_s"]
-    return settings
 
 
 def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scoring.task import (
     LogitsFileReference,
@@ -73,7 +72,7 @@ def measurement_key(task: ScoringTask, runner: Runner) -> MeasurementKey:
 
     Raises UsageError or MalformedFileError when a model or a logits file cannot be read.
     """
-    settings = {"is_routed": task.is_routed, "devices": _as_settings(task.devices)}
+    settings = {"is_routed": task.is_routed, "devices": task.devices.as_settings()}
     return MeasurementKey(
         model=ModelFingerprint.of(task.model),
         text=TextFingerprint.of(task.text),
@@ -81,11 +80,6 @@ def measurement_key(task: ScoringTask, runner: Runner) -> MeasurementKey:
         settings=asdict(task.settings) | settings,
         reference=_reference(task),
     )
-
-
-def _as_settings(devices: Devices) -> dict[str, Any]:
-    """The devices as far as they decide how scores are rounded."""
-    return {name: value for name, value in asdict(devices).items() if name != "rpc_timeout_s"}
 
 
 def _reference(task: ScoringTask) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ class Service:
         kind = RequestKind.EMBEDDING if architecture.is_encoder else RequestKind.COMPLETION
         if self._settings.chat_format is not None:
             kind = RequestKind.CHAT  # so that a format of an unknown name is refused now
-        return self._model().prepare(kind, layer_path, name=name, settings=self._settings)
+        return self.model().prepare(kind, layer_path, name=name, settings=self._settings)
 
     def close(self) -> None:
         """End the worker, whatever it computes."""
@@ -112,7 +112,7 @@ class Service:
         has_usage: bool = False,
         on_chunk: Callable[[Chunk], object] | None = None,
     ) -> Any:
-        return self._model().request(
+        return self.model().request(
             kind,
             arguments,
             self.paths[name],
@@ -122,7 +122,7 @@ class Service:
             on_chunk=on_chunk,
         )
 
-    def _model(self) -> LoadedModel:
+    def model(self) -> LoadedModel:
         """The loaded model; another one when the process of the last has ended."""
         if self._loaded is None or self._loaded.is_lost:
             self._loaded = load(self._path, self._devices)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from ggufsurgeon.architectures.model import Model
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 from ggufsurgeon.rules.block_names import block_of
+from ggufsurgeon.rules.tensor_overrides import TensorOverride, override_of
 from ggufsurgeon.sizing.caches import BlockCache, block_caches
 
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
@@ -33,54 +35,95 @@ WINDOW_PADDING = 256
 (src/llama-kv-cache-iswa.cpp:63)."""
 
 
+Part: TypeAlias = "int | str"
+"""What lies on one device: a block, one of the names below, or a buffer that overrides name."""
+INPUT = "input"
+"""Input tensors, which stay on the CPU."""
+TIED = "tied"
+"""The input that is the output matrix too: copied to the device of the output."""
+SHARED = "shared"
+"""Tensors of which each device with blocks has a copy."""
+OUTPUT = "output"
+"""Output tensors."""
+
+
+class PartSize(NamedTuple):
+    """The tensors of a part: their bytes, and the piece of the data section that they are in."""
+
+    n_bytes: int
+    start: int
+    end: int
+
+    def with_(self, other: PartSize) -> PartSize:
+        """The bytes of both, and the piece from the first tensor to the last."""
+        start, end = min(self.start, other.start), max(self.end, other.end)
+        return PartSize(self.n_bytes + other.n_bytes, start, end)
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of weights, by what decides where llama.cpp puts them, and the cache of each block."""
+    """The weights, by what decides where llama.cpp puts them, and the cache of each block."""
 
-    blocks: tuple[int, ...]
-    """Bytes of each block."""
-    n_input: int
-    """Bytes of input tensors, which stay on the CPU."""
-    n_tied: int
-    """Bytes of the input that are the output matrix too: copied to the device of the output."""
-    n_shared: int
-    """Bytes of which each device with blocks has a copy."""
-    n_output: int
-    """Bytes of output tensors."""
+    n_blocks: int
+    parts: Mapping[Part, PartSize]
+    """Parts that have tensors."""
+    buffers: tuple[str, ...]
+    """Those of the parts that are buffers of overrides."""
     caches: tuple[BlockCache, ...] | None
     """The cache of each block; None where this version does not know the rule."""
 
+    def n_bytes(self, part: Part) -> int:
+        """Bytes of a part; 0 for one without tensors."""
+        return self.parts[part].n_bytes if part in self.parts else 0
 
-def footprint(header: Header, layout: Layout, n_blocks: int, n_mtp: int) -> Footprint:
+
+def footprint(
+    header: Header,
+    layout: Layout,
+    n_blocks: int,
+    n_mtp: int,
+    overrides: Sequence[TensorOverride] = (),
+) -> Footprint:
     """The footprint of a model of `n_blocks`, of which the last `n_mtp` are MTP blocks.
 
     MTP blocks take no memory: llama.cpp does not load them by default (`load_mtp`,
-    src/llama-model.cpp:2927).
+    src/llama-model.cpp:2927). A tensor that an override moves is there once, also if it is input
+    and output (src/llama-model-loader.cpp:1371). Raises UsageError for an override that is no
+    regular expression.
     """
-    n_bytes: Counter[int | str] = Counter()
-    for tensor, size in zip(header.tensors, layout.tensor_n_bytes, strict=True):
-        n_bytes[_part(tensor.name)] += pad(size, TENSOR_ALIGNMENT)
-        n_bytes[tensor.name] += pad(size, TENSOR_ALIGNMENT)
+    found: dict[Part, PartSize] = {}
+    is_tied = all(tensor.name != "output.weight" for tensor in header.tensors)
+    for tensor, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):
+        part = _part(tensor.name)
+        if isinstance(part, int) and part >= n_blocks - n_mtp:
+            continue
+        parts: tuple[Part, ...] = (part,)
+        if override := override_of(tensor.name, overrides):
+            parts = (override.buffer,)
+        elif tensor.name == "token_embd.weight" and is_tied:
+            parts = (part, TIED)
+        start = tensor.offset_in_data
+        size = PartSize(pad(n_bytes, TENSOR_ALIGNMENT), start, start + n_bytes)
+        for each in parts:
+            found[each] = found[each].with_(size) if each in found else size
     return Footprint(
-        blocks=tuple(n_bytes[n] if n < n_blocks - n_mtp else 0 for n in range(n_blocks)),
-        n_input=n_bytes["input"],
-        n_tied=0 if n_bytes["output.weight"] else n_bytes["token_embd.weight"],
-        n_shared=n_bytes["shared"],
-        n_output=n_bytes["output"],
+        n_blocks=n_blocks,
+        parts=found,
+        buffers=tuple({each.buffer: 0 for each in overrides if each.buffer in found}),
         caches=block_caches(Model(header, n_blocks, n_mtp)),
     )
 
 
-def _part(name: str) -> int | str:
-    """The part of the footprint that a tensor counts for: a block, or the name of another part."""
+def _part(name: str) -> Part:
+    """The part of the footprint that a tensor counts for, without overrides."""
     block = block_of(name)
     if block is not None:
         return block
     if name.startswith("token_embd_norm."):
         return 0  # with the first block, src/llama-arch.cpp:732
     if name in INPUT_TENSORS:
-        return "input"
-    return "shared" if name in SHARED_TENSORS else "output"
+        return INPUT
+    return SHARED if name in SHARED_TENSORS else OUTPUT
 
 
 def cache_n_bytes(cache: BlockCache, n_ctx: int, kind: str) -> int | None:

@@ -10,8 +10,19 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.sizing.footprint import CACHE_TYPES, Footprint, cache_n_bytes, footprint
-from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares
+from ggufsurgeon.rules.tensor_overrides import TensorOverride
+from ggufsurgeon.sizing.footprint import (
+    CACHE_TYPES,
+    INPUT,
+    OUTPUT,
+    SHARED,
+    TIED,
+    Footprint,
+    Part,
+    cache_n_bytes,
+    footprint,
+)
+from ggufsurgeon.sizing.splitting import CPU, assign_layers, balanced_shares, device_of
 
 MARGIN = 1 << 30
 """Bytes left free on each device for compute buffers, which are not predicted: the default
@@ -33,6 +44,8 @@ class DeviceSettings:
     """Size of the context, in tokens."""
     memory: tuple[int, ...] = ()
     """Size of the memory of each GPU, in bytes; empty where it is not known."""
+    overrides: tuple[TensorOverride, ...] = ()
+    """Tensors that go to another device than that of their block."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,9 @@ class DeviceLoad:
     blocks: tuple[int, ...]
     has_output: bool
     n_bytes_weights: int
+    n_bytes_mapped: int
+    """Size of the piece of the file from the first of the weights to the last, which llama.cpp maps
+    as one on the CPU and on Metal (`get_mapping_range`, src/llama-model-loader.cpp:1449)."""
     n_bytes_kv: Mapping[str, int | None]
     """Size of the KV cache of the whole context, by its type."""
     n_bytes_kv_1k: Mapping[str, int | None]
@@ -76,25 +92,26 @@ def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
     source, write_plan = planned.source, planned.write_plan
     header, n_bytes = parse_header(write_plan.header, str(source.path))
     layout = lay_out(header, n_bytes, write_plan.n_bytes, str(source.path))
-    patched = footprint(header, layout, len(planned.path), find_blocks(source).n_mtp)
+    n_mtp = find_blocks(source).n_mtp
+    patched = footprint(header, layout, len(planned.path), n_mtp, settings.overrides)
     return Prediction(
         settings,
-        before=predict(footprint_of(source), settings),
+        before=predict(footprint_of(source, settings.overrides), settings),
         after=predict(patched, settings),
         suggested_split=suggest_split(patched, settings),
         has_windows=any(cache.window for cache in patched.caches or ()),
     )
 
 
-def footprint_of(file: GgufFile) -> Footprint:
-    """The footprint of the model in a file."""
+def footprint_of(file: GgufFile, overrides: Sequence[TensorOverride] = ()) -> Footprint:
+    """The footprint of the model in a file. Raises as `footprint`."""
     blocks = find_blocks(file)
-    return footprint(file.header, file.layout, len(blocks), blocks.n_mtp)
+    return footprint(file.header, file.layout, len(blocks), blocks.n_mtp, overrides)
 
 
 def predict(model: Footprint, settings: DeviceSettings) -> tuple[DeviceLoad, ...]:
-    """The load of the CPU, then of each GPU."""
-    layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
+    """The load of the CPU, then of each GPU. Raises UsageError for an override to none of them."""
+    layers = assign_layers(model.n_blocks, settings.shares, settings.n_gpu_layers)
     devices = range(CPU, len(settings.shares))
     return tuple(_load(model, settings, layers, device) for device in devices)
 
@@ -102,11 +119,9 @@ def predict(model: Footprint, settings: DeviceSettings) -> tuple[DeviceLoad, ...
 def _load(
     model: Footprint, settings: DeviceSettings, layers: Sequence[int], device: int
 ) -> DeviceLoad:
-    blocks = tuple(n for n, where in enumerate(layers[:-1]) if where == device)
-    has_output = layers[-1] == device
-    weights = sum(model.blocks[n] for n in blocks) + model.n_shared * bool(blocks)
-    weights += model.n_input * (device == CPU) + model.n_output * has_output
-    weights += model.n_tied * (has_output and device != CPU)
+    blocks = _blocks_on(layers, device)
+    parts = tuple(_parts(model, settings, layers, device))
+    weights = sum(map(model.n_bytes, parts))
     kv = {kind: _kv(model, blocks, settings.n_ctx, kind) for kind in CACHE_TYPES}
     state = sum(4 * model.caches[n].n_state for n in blocks) if model.caches is not None else None
     has_memory = 0 <= device < len(settings.memory)
@@ -116,8 +131,9 @@ def _load(
     return DeviceLoad(
         device="CPU" if device == CPU else f"GPU {device}",
         blocks=blocks,
-        has_output=has_output,
+        has_output=layers[-1] == device,
         n_bytes_weights=weights,
+        n_bytes_mapped=_n_bytes_mapped(model, parts),
         n_bytes_kv=kv,
         n_bytes_kv_1k={kind: _kv(model, blocks, 1024, kind) for kind in CACHE_TYPES},
         n_bytes_state=state,
@@ -125,6 +141,37 @@ def _load(
         n_bytes_memory=memory,
         fits=_fits(weights, total, memory),
     )
+
+
+def _parts(
+    model: Footprint, settings: DeviceSettings, layers: Sequence[int], device: int
+) -> Iterator[Part]:
+    """The parts of a model that a device holds, given the device of each layer."""
+    blocks = _blocks_on(layers, device)
+    has_output = layers[-1] == device
+    yield from blocks
+    if blocks:
+        yield SHARED
+    if device == CPU:
+        yield INPUT
+    elif has_output:
+        yield TIED
+    if has_output:
+        yield OUTPUT
+    for buffer in model.buffers:
+        if device_of(buffer, len(settings.shares)) == device:
+            yield buffer
+
+
+def _blocks_on(layers: Sequence[int], device: int) -> tuple[int, ...]:
+    return tuple(n for n, where in enumerate(layers[:-1]) if where == device)
+
+
+def _n_bytes_mapped(model: Footprint, parts: Sequence[Part]) -> int:
+    """Bytes from the first tensor of some parts to the last."""
+    sizes = [model.parts[part] for part in parts if part in model.parts]
+    end = max((size.end for size in sizes), default=0)
+    return end - min((size.start for size in sizes), default=0)
 
 
 def _kv(model: Footprint, blocks: Sequence[int], n_ctx: int, kind: str) -> int | None:
@@ -152,17 +199,18 @@ def suggest_split(model: Footprint, settings: DeviceSettings) -> tuple[int, ...]
     """
     shares_alike = len(set(settings.shares)) == 1
     goals = settings.memory or (settings.shares if shares_alike else ())
-    layers = assign_layers(len(model.blocks), settings.shares, settings.n_gpu_layers)
+    layers = assign_layers(model.n_blocks, settings.shares, settings.n_gpu_layers)
     n_bytes = [n for n, where in zip(_layers(model, settings), layers, strict=True) if where != CPU]
     if len(goals) < 2 or not n_bytes:
         return None
     balanced = balanced_shares(n_bytes, goals)
-    return None if assign_layers(len(model.blocks), balanced, len(n_bytes)) == layers else balanced
+    return None if assign_layers(model.n_blocks, balanced, len(n_bytes)) == layers else balanced
 
 
 def _layers(model: Footprint, settings: DeviceSettings) -> Iterator[int]:
     """Bytes of each block, with its cache where that is known, then of the output."""
-    for n, weights in enumerate(model.blocks):
+    for n in range(model.n_blocks):
         kv = _kv(model, (n,), settings.n_ctx, "f16") or 0
-        yield weights + kv + (4 * model.caches[n].n_state if model.caches is not None else 0)
-    yield model.n_output + model.n_tied
+        state = 4 * model.caches[n].n_state if model.caches is not None else 0
+        yield model.n_bytes(n) + kv + state
+    yield model.n_bytes(OUTPUT) + model.n_bytes(TIED)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.rules.tensor_overrides import CPU_BUFFER
 
 CPU = -1
 """Index of the CPU among the devices; GPUs count from 0."""
@@ -23,6 +27,22 @@ def assign_layers(n_blocks: int, shares: Sequence[float], n_gpu_layers: int) -> 
     ends = [_float32(end / sums[-1]) for end in sums] if sums else []
     on_gpus = [bisect_right(ends, _float32(n / n_on_gpus)) for n in range(n_on_gpus if ends else 0)]
     return [CPU] * (n_layers - len(on_gpus)) + on_gpus
+
+
+def device_of(buffer: str, n_gpus: int) -> int:
+    """The device of a buffer by its name: CPU for `CPU`, the GPU of its number for `CUDA1`.
+
+    A name without a number is that of the only GPU. Raises UsageError for what is none of these.
+    """
+    if buffer == CPU_BUFFER:
+        return CPU
+    match = re.fullmatch(r"[A-Za-z_]+(\d{0,3})", buffer)
+    if match and n_gpus and int(match[1] or 0) < n_gpus and (match[1] or n_gpus == 1):
+        return int(match[1] or 0)
+    raise UsageError(
+        f"the buffer {buffer} is of no device: there are the CPU and {n_gpus} GPUs",
+        hint="GPUs count from 0, in the order of their shares: CUDA0 is the first.",
+    )
 
 
 def _float32(value: float) -> float:

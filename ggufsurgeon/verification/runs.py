@@ -187,5 +187,5 @@ def _suggest_split(
         return None
     n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     n_ctx = (settings or TextSettings()).n_ctx
-    where = DeviceSettings(shares, n_gpu_layers, n_ctx, memory)
-    return suggest_split(footprint_of(patched), where)
+    where = DeviceSettings(shares, n_gpu_layers, n_ctx, memory, options.overrides)
+    return suggest_split(footprint_of(patched, options.overrides), where)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ggufsurgeon.aliasing.placement import Placement
+from ggufsurgeon.aliasing.placement import Placement, split_beside
 from ggufsurgeon.engine.context import Batch, Results, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
@@ -40,6 +40,13 @@ def run_beside_written(
     with alias_along(source, path) as model:
         is_equal = np.array_equal(logits_of(model), expected)
         return Ran(is_equal, source.devices(), model.devices(), model.placements())
+
+
+def gpus_beside(session: Session, file: Path, devices: Devices, _reporter: Reporter) -> list[str]:
+    """Names of the GPUs that an aliased model is loaded on; a context is opened on each."""
+    source = session.model(file, devices)
+    blocks = range(source.n_blocks)
+    return [gpu.name for gpu in split_beside(devices, blocks, source.devices()).gpus]
 
 
 def answer(

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.calls import patch
 from tests.engine.serving import rpc_server
+from tests.engine.test_devices import MIB_ROUNDING
+from tests.models.expanding import expand_named
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.workers.worker import Worker
-from tests.aliasing.jobs import run_beside_written
+from tests.aliasing.jobs import gpus_beside, run_beside_written
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +79,27 @@ def test_weights_stay_and_caches_are_beside_them(
         assert not placement.is_apart or "CPU" in (placement.weights, placement.cache)
     for use in ran.aliased:
         assert (use.n_bytes_kv > 0) == bool(use.blocks)
+
+
+@pytest.mark.parametrize("names", [("RPC1", "RPC0"), ("RPC1",)])
+def test_experts_on_the_cpu_stay_there(
+    names: tuple[str, ...], worker: Worker, servers: tuple[str, str], tmp_path: Path
+) -> None:
+    """They are those of the source's first blocks, wherever the path runs these."""
+    file, written = tmp_path / "moe.gguf", tmp_path / "written.gguf"
+    expand_named("qwen3moe-moe", file)
+    shares = (1.0,) * len(names)
+    devices = Devices(-1, shares, n_threads=1, rpc=servers, names=names, n_cpu_moe=3)
+    patch(file, written, LayerPath("0..3,1..7"))
+    ran = worker.run(run_beside_written, file, "0..3,1..7", written, devices)
+    assert ran.is_equal
+    assert sum(use.n_bytes_weights for use in ran.aliased) == 0, "nothing was loaded"
+    assert [use.device for use in ran.source] == ["CPU", *names]
+    assert worker.run(gpus_beside, file, devices) == list(names)
+    assert not any(placement.is_apart for placement in ran.placements)
+    loads = predict(footprint_of(open_gguf(file), devices.overrides), DeviceSettings(shares))
+    for use, load in zip(ran.source, loads, strict=True):
+        assert use.blocks == load.blocks
+        assert use.device == "CPU" or use.n_bytes_weights == pytest.approx(
+            load.n_bytes_weights, abs=MIB_ROUNDING
+        )

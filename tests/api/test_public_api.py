@@ -57,6 +57,8 @@ def test_from_a_file_to_a_proven_one(stories: Path, tmp_path: Path) -> None:
     assert {"llama.block_count"} <= {change.after.key for change in plan.changes}
     halves = plan.memory(n_ctx=512, tensor_split=(1, 1)).after
     assert [load.blocks for load in halves] == [(), (0, 1, 2, 3), (4, 5, 6)]
+    moved = plan.memory(n_cpu_moe=2, override_tensors=[("attn_q", "CPU")]).after
+    assert moved[0].n_bytes_weights > plan.memory().after[0].n_bytes_weights
     sized = plan.memory(device_memory=(2 << 30, 1 << 20)).after
     assert [load.fits for load in sized] == [None, True, False]
     with pytest.raises(UsageError, match="for 2 GPUs, and 1 sizes"):

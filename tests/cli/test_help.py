@@ -63,11 +63,12 @@ FIRST_WORDS = {
         "Keep",
         "Evaluate",
         "Measure",
+        "Keep",
         "Multiply",
         "Overwrite",
         "Print",
     ),
-    *("Repeat", "Route", "Sample", "Save", "Show"),
+    *("Repeat", "Route", "Run", "Sample", "Save", "Show"),
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
     *(
         "Address",
@@ -75,6 +76,7 @@ FIRST_WORDS = {
         "Key",
         "Memory",
         "Name",
+        "Names",
         "Nucleus",
         "Number",
         "Port",
@@ -86,7 +88,7 @@ FIRST_WORDS = {
         "Shares",
     ),
     *("CSV", "HTML", "JSON", "JSONL", "PNG", "Probe", "Rank", "Share", "Store", "Windows"),
-    *("SQLite", "Strided", "System", "Text", "Total"),
+    *("SQLite", "Strided", "System", "Tensors", "Text", "Total"),
 }
 """Verbs, and nouns with what stands in front of them."""
 
@@ -105,7 +107,8 @@ def test_options_have_the_names_that_llama_cpp_gives_them() -> None:
     expected = {
         "perplexity": {"-f", "--file", "-c", "--ctx-size", "-b", "--batch-size", "--ppl-stride"},
         "generate": {"-p", "-n", "--predict", "--n-predict", "--temp", "-s"},
-        "verify": {"-c", "-t", "-ts", "-ngl", "--gpu-layers", "--rpc"},
+        "verify": {"-c", "-t", "-ts", "-ngl", "--gpu-layers", "--rpc", "-dev", "--device"},
+        "serve": {"-ot", "--override-tensor", "-ncmoe", "--n-cpu-moe", "-cmoe", "--cpu-moe"},
     }
     for name, options in expected.items():
         taken = {option for parameter in COMMANDS[name].params for option in parameter.opts}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.terminal import n_bytes_text
 from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
 from tests.models.expanding import expand, expand_named
@@ -121,6 +122,21 @@ def test_shares_that_are_none(split: str, stories: Path, surgeon: Run) -> None:
     assert "expected shares, for instance 3,1" in done.stderr
 
 
+def test_both_ways_to_count_weights_on_the_cpu(stories: Path, surgeon: Run) -> None:
+    """The repeats of blocks 1 and 2 lie behind the output, which is not on the CPU."""
+    options = ("--n-gpu-layers", "3")
+    cpu, gpu = plan(surgeon, stories, *options)["after"]
+    file = open_gguf(stories)
+    n_block = 64 * (64 + 32 + 32 + 64 + 3 * 172 + 2) * 4
+    assert cpu["blocks"] == [0, 1, 2, 3, 4] and gpu["blocks"] == [5, 6]
+    assert cpu["n_bytes_weights"] == 512 * 64 * 4 + 5 * n_block
+    assert cpu["n_bytes_mapped"] == file.layout.data_n_bytes + 2 * n_block
+    told = surgeon("plan", stories, "--window", "1:3", *options).stdout
+    counts = f"it reports {n_bytes_text(cpu['n_bytes_mapped'])} where the table counts "
+    assert f"{counts}{n_bytes_text(cpu['n_bytes_weights'])}\n" in told
+    assert "one piece" not in surgeon("plan", stories, "--window", "1:3").stdout
+
+
 def test_an_aliased_run_costs_what_changes_alone(
     stories: Path, surgeon: Run, tmp_path: Path
 ) -> None:
@@ -134,3 +150,35 @@ def test_an_aliased_run_costs_what_changes_alone(
     sizes = zip(file.header.tensors, file.layout.tensor_n_bytes, strict=True)
     expected = sum(n_bytes for tensor, n_bytes in sizes if tensor.name in names)
     assert made["memory"]["n_bytes_aliased_weights"] == expected > 0
+
+
+def test_experts_on_the_cpu(tmp_path: Path, surgeon: Run) -> None:
+    """Those of the first blocks of each file; a block's experts are 2359344 bytes, padded."""
+    moe = expand_named("qwen3moe-moe", tmp_path / "moe.gguf")
+    n_experts = 3 * (384 * 256 * 2 * 4 + 2 * 32)  # matrices of two experts, each with 2 scales
+    plain, moved = (plan(surgeon, moe, *options) for options in ((), ("--n-cpu-moe", "9")))
+    for key, n_blocks in (("before", 8), ("after", 9)):
+        for device, sign in ((0, 1), (1, -1)):
+            weights = [each[key][device]["n_bytes_weights"] for each in (plain, moved)]
+            assert weights[1] - weights[0] == sign * n_blocks * n_experts
+    every = plan(surgeon, moe, "--cpu-moe")["after"][0]["n_bytes_weights"]
+    assert every == plain["after"][0]["n_bytes_weights"] + 10 * n_experts
+    told = surgeon("plan", moe, "--window", "1:3", "--n-cpu-moe", "9")
+    assert "note: --n-cpu-moe 9 counts blocks as the loaded file has them" in told.stdout
+    assert "tensor overrides put 72 tensors (18.87 MB) on CPU" in told.stderr
+
+
+def test_overrides_to_other_gpus(tmp_path: Path, surgeon: Run) -> None:
+    moe = expand_named("qwen3moe-moe", tmp_path / "moe.gguf")
+    options = ("-ts", "1,1", "-ot", "exps=CUDA1,token_embd=CUDA0")
+    cpu, first, second = plan(surgeon, moe, *options)["after"]
+    assert cpu["n_bytes_weights"] == 0
+    assert second["n_bytes_weights"] > 10 * 2359488 > first["n_bytes_weights"] > 256 * 128 * 4
+
+
+@pytest.mark.parametrize("buffer", ["CUDA2", "RPC0[127.0.0.1:50052]", "cpu", "Metal"])
+def test_overrides_to_no_device(buffer: str, stories: Path, surgeon: Run) -> None:
+    options = ["-ts", "1,1", "-ot", f"attn={buffer}"]
+    done = surgeon("plan", stories, "--window", "1:3", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: the buffer {buffer} is of no device: there are the CPU and 2" in done.stderr

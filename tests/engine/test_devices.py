@@ -13,6 +13,7 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT, Run
 from tests.engine.serving import rpc_server
+from tests.models.builders import llama_model
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def on(servers: Servers, split: str = "1,1", n_gpu_layers: str = "-1") -> list[s
 
 
 def measure(surgeon: Run, model: Path, *options: str) -> dict[str, Any]:
-    arguments = ["--text", TEXT, "--chunks", "1", "--ctx", "256", "--json", *options]
+    arguments = ["--text", TEXT, "--chunks", "1", "--ctx", "256", "--json", "--quiet", *options]
     done = surgeon("perplexity", model, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     measured: dict[str, Any] = json.loads(done.stdout)
@@ -75,9 +76,22 @@ def test_the_report_is_what_was_predicted(
         use = used.get(device, NOTHING)
         assert (tuple(use["blocks"]), use["has_output"]) == (load.blocks, load.has_output)
         assert use["n_bytes_kv"] == pytest.approx(load.n_bytes_kv["f16"], abs=MIB_ROUNDING)
-        if device != "CPU":  # there, the file is mapped with what lies between
-            weights = pytest.approx(load.n_bytes_weights, abs=MIB_ROUNDING)
-            assert use["n_bytes_weights"] == weights
+        weights = load.n_bytes_mapped if device == "CPU" else load.n_bytes_weights
+        assert use["n_bytes_weights"] == pytest.approx(weights, abs=MIB_ROUNDING)
+
+
+def test_repeats_make_the_mapped_piece_larger_than_the_weights(
+    stories: Path, tmp_path: Path, surgeon: Run, rpc_servers: Servers
+) -> None:
+    """They are behind all else, and the CPU's weights are one piece from the first to the last."""
+    patched = tmp_path / "patched.gguf"
+    surgeon("patch", stories, patched, "--window", "0:2")
+    used = measure(surgeon, patched, *on(rpc_servers, "1,1", "3"))["devices"][0]
+    settings = DeviceSettings((1, 1), 3, n_ctx=256)
+    load = predict(footprint_of(open_gguf(patched)), settings)[0]
+    assert used["blocks"] == list(load.blocks) == [0, 1, 2, 3, 4]
+    assert used["n_bytes_weights"] == pytest.approx(load.n_bytes_mapped, abs=MIB_ROUNDING)
+    assert load.n_bytes_mapped > 1.1 * load.n_bytes_weights
 
 
 def test_a_patched_file_is_proven_on_two_devices(
@@ -87,7 +101,7 @@ def test_a_patched_file_is_proven_on_two_devices(
     surgeon("patch", stories, patched, "--window", "0:3")
     few = ["--chunks", "1", "--ctx", "256"]
     command = ["verify", patched, "--source", stories, *on(rpc_servers, "2,1"), *few]
-    done = surgeon(*command, "--json")
+    done = surgeon(*command, "--json", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     proof = json.loads(done.stdout)
     assert proof["ok"]
@@ -120,6 +134,43 @@ def test_the_suggested_split_balances(
     one, two = (use["n_bytes_weights"] + use["n_bytes_kv"] for use in again["devices"][1:])
     assert [len(use["blocks"]) for use in again["devices"][1:]] == [split[0], split[1] - 1]
     assert abs(one - two) < 2_700_000  # a block and its cache
+
+
+def test_devices_are_told_in_the_order_of_their_shares_before_loading(
+    stories: Path, surgeon: Run, rpc_servers: Servers, tmp_path: Path
+) -> None:
+    first, second = rpc_servers
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(llama_model(4))  # llama.cpp does not load it
+    told = f"GPUs and their shares: RPC1 ({second}) 3, RPC0 ({first}) 1\n"
+    options = ["--text", TEXT, "--chunks", "1", "--ctx", "64", "--json", *on(rpc_servers, "3,1")]
+    for model in (stories, broken):
+        done = surgeon("perplexity", model, *options, "--device", "RPC1,RPC0")
+        assert done.stderr.startswith(told)
+        assert (done.returncode == 0) == (model is stories)
+    used = measure(surgeon, stories, *on(rpc_servers, "3,1"), "--device", "RPC1,RPC0")["devices"]
+    blocks = {use["device"]: use["blocks"] for use in used}
+    assert blocks == {"CPU": [], "RPC1": [0, 1, 2, 3, 4], "RPC0": []}
+
+
+def test_three_shares_for_two_devices(stories: Path, surgeon: Run, rpc_servers: Servers) -> None:
+    options = ["--text", TEXT, "--chunks", "1", "--ctx", "64", *on(rpc_servers, "1,1,2")]
+    done = surgeon("perplexity", stories, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    problem = "the tensor split 1,1,2 names 3 devices, and llama.cpp finds 2 GPUs: RPC0, RPC1 ("
+    assert f"error: {problem}" in done.stderr
+    allowed = surgeon("perplexity", stories, *options, "--allow-cpu")
+    assert f"warning: {problem}" in allowed.stderr
+    assert f"RPC0 ({rpc_servers[0]}) 1, RPC1 ({rpc_servers[1]}) 1\n" in allowed.stderr
+    assert allowed.returncode == 0
+
+
+def test_the_cpu_alone_though_there_are_servers(
+    stories: Path, surgeon: Run, rpc_servers: Servers
+) -> None:
+    hosts = ",".join(rpc_servers)
+    used = measure(surgeon, stories, "--rpc", hosts, "--device", "none")["devices"]
+    assert [use["device"] for use in used] == ["CPU"]
 
 
 def test_a_device_without_room(smollm2: Path, surgeon: Run) -> None:

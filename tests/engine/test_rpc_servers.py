@@ -100,7 +100,7 @@ def test_a_name_that_is_no_server(host: str, says: str) -> None:
 def run(surgeon: Run, model: Path, hosts: str) -> subprocess.CompletedProcess[str]:
     if not has_rpc():
         pytest.skip("llama-cpp-python has no RPC backend: scripts/setup builds it with one")
-    arguments = ["--text", TEXT, "--chunks", "1", "--ctx", "64", "--rpc", hosts]
+    arguments = ["--text", TEXT, "--chunks", "1", "--ctx", "64", "--quiet", "--rpc", hosts]
     return surgeon("perplexity", model, *arguments, timeout=60)
 
 

@@ -13,7 +13,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.models.builders import ARRAY, STRING, U32, gguf, llama_model, llama_pairs, pair
 
 pytestmark = pytest.mark.slow
@@ -217,14 +217,15 @@ def test_a_failure_has_its_exit_code(stories: Path, patched: Path, surgeon: Run)
     assert "FAILED" in done.stdout and "does not hold what it claims: tensors" in done.stderr
 
 
+@pytest.mark.parametrize("options", [(), ("--n-gpu-layers", "1")])
 def test_without_llama_cpp_the_structure_is_proven(
-    stories: Path, patched: Path, surgeon: Run, tmp_path: Path
+    options: tuple[str, ...], stories: Path, patched: Path, surgeon: Run, tmp_path: Path
 ) -> None:
     hiding = tmp_path / "hiding"
     (hiding / "llama_cpp").mkdir(parents=True)
     (hiding / "llama_cpp/__init__.py").write_text("raise ImportError('not installed')")
-    paths = {"PYTHONPATH": str(hiding), "PATH": "/usr/bin:/bin"}
-    done = surgeon("verify", patched, "--source", stories, env=paths)
+    paths = {"PYTHONPATH": f"{hiding}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    done = surgeon("verify", patched, "--source", stories, *options, env=paths)
     assert done.returncode == 8
     assert "pip install 'ggufsurgeon[llama]'" in done.stderr
     rows = [line.split()[:2] for line in done.stdout.splitlines() if "ok" in line.split()]

@@ -12,7 +12,7 @@ def free_memory(options: Devices) -> int:
     """Bytes that are free where weights go: on the GPUs, or else in the system's memory."""
     add_rpc_servers(options.rpc)
     with awaiting(options.rpc, options.rpc_timeout_s):
-        gpus = offload_devices(options.rpc)
+        gpus = offload_devices(options.rpc, options.names)
     if gpus and options.n_gpu_layers != 0:
         return sum(gpu.n_bytes_free for gpu in gpus)
     return free_in_system()

@@ -39,12 +39,12 @@ def list_devices() -> tuple[Device, ...]:
     return tuple(_describe(device) for device in _pointers())
 
 
-def offload_devices(hosts: Sequence[str]) -> tuple[Device, ...]:
+def offload_devices(hosts: Sequence[str], names: Sequence[str] | None) -> tuple[Device, ...]:
     """The devices that layers go to and a tensor split counts, in its order.
 
-    Those of the RPC servers at `hosts` come first, then the machine's GPUs, or its integrated
-    GPUs where it has no others (src/llama.cpp:276-285). Servers that other models of this process
-    use are left out.
+    Those that `names` names, in its order. With None, those of the RPC servers at `hosts`, then the
+    machine's GPUs, or its integrated GPUs where it has no others (src/llama.cpp:276-285). Servers
+    that other models of this process use are left out. Raises UsageError for a name that none has.
     """
     there = list_devices()
     every_server = {handle for handles in _servers.values() for handle in handles}
@@ -53,7 +53,42 @@ def offload_devices(hosts: Sequence[str]) -> tuple[Device, ...]:
     own = [device for device in there if device.handle not in every_server]
     gpus = [device for device in own if device.kind == "GPU"]
     integrated = [device for device in own if device.kind == "integrated GPU"]
+    if names is not None:
+        return _named((*remote, *gpus, *integrated), names)
     return (*remote, *(gpus or integrated))
+
+
+def _named(there: Sequence[Device], names: Sequence[str]) -> tuple[Device, ...]:
+    """The devices of these names, in their order."""
+    by_name = {device.name: device for device in there}
+    missing = [name for name in names if name not in by_name]
+    if missing or len(set(names)) < len(names):
+        found = ", ".join(f"{device.name} ({device.description})" for device in there)
+        problem = f"there is no {', '.join(missing)}" if missing else "each can be named once"
+        raise UsageError(
+            f"devices {','.join(names)}: {problem}; llama.cpp finds {found or 'no GPU'}",
+            hint="Names are llama.cpp's, such as CUDA0, Vulkan1 or RPC0; none stands for the CPU.",
+        )
+    return tuple(by_name[name] for name in names)
+
+
+def cpu_device() -> Device:
+    """The CPU."""
+    return next(device for device in list_devices() if device.kind == "CPU")
+
+
+def buffer_type_of(device: Device) -> int | None:
+    """The native type of a device's buffers, a `ggml_backend_buffer_type_t`."""
+    return _pointer("ggml_backend_dev_buffer_type", ctypes.c_void_p(device.handle)).value
+
+
+def backend_names() -> tuple[str, ...]:
+    """The backends of this build, such as CPU, CUDA and RPC, with or without a device."""
+    llama_cpp()
+    indices = range(_size("ggml_backend_reg_count"))
+    registries = [_pointer("ggml_backend_reg_get", ctypes.c_size_t(index)) for index in indices]
+    names = [_text("ggml_backend_reg_name", registry) for registry in registries]
+    return tuple(name for name in names if "[" not in name)  # those of single RPC servers
 
 
 def has_other_servers(hosts: Sequence[str]) -> bool:
