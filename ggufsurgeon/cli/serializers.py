@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.estimate import Estimate
     from ggufsurgeon.statistics.perplexity import Perplexity
     from ggufsurgeon.verification.embedding import Embedding
-    from ggufsurgeon.verification.equivalence import Equivalence
+    from ggufsurgeon.verification.equivalence import Equivalence, Noise
     from ggufsurgeon.verification.generation import Generation
 
 Json = dict[str, Any]
@@ -207,5 +207,9 @@ def equivalence_as_json(equivalence: Equivalence) -> Json:
         "mean_kl": equivalence.mean_kl,
         "n_tokens": equivalence.n_tokens,
         "n_prompt": equivalence.n_prompt,
-        "noise": equivalence.noise and equivalence.noise._asdict(),
+        "noise": equivalence.noise and _noise_as_json(equivalence.noise),
     }
+
+
+def _noise_as_json(noise: Noise) -> Json:
+    return {"max_abs_diff": noise.max_abs_diff, "mean_kl": noise.mean_kl}

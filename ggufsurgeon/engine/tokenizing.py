@@ -81,7 +81,10 @@ def _read(
 
 
 def _on_deep_stack(call: Callable[[], T], n_bytes: int) -> T:
-    """What `call` returns or raises in a thread with a stack of `n_bytes`, within the bounds."""
+    """What `call` returns or raises in a thread with a stack of `n_bytes`, within the bounds.
+
+    Where the system starts no thread, the stack of the caller must do.
+    """
     future: Future[T] = Future()
 
     def run() -> None:
@@ -91,32 +94,32 @@ def _on_deep_stack(call: Callable[[], T], n_bytes: int) -> T:
             future.set_exception(error)
 
     thread = threading.Thread(target=run, daemon=True)
-    _start(thread, min(max(n_bytes, LEAST_STACK_N_BYTES), LARGEST_STACK_N_BYTES))
+    if not _start(thread, min(max(n_bytes, LEAST_STACK_N_BYTES), LARGEST_STACK_N_BYTES)):
+        return call()
     try:
         return future.result()
     finally:  # after Ctrl-C too: the thread reads what the caller is about to free
         thread.join()
 
 
-def _start(thread: threading.Thread, n_bytes: int) -> None:
-    """Start a thread with a stack of `n_bytes`, or of half as long as the system refuses.
+def _start(thread: threading.Thread, n_bytes: int) -> bool:
+    """Start a thread with a stack of `n_bytes`, or half of it as long as there is no room.
 
-    The size is one of the whole process, so it is put back at once.
+    Returns whether it runs. The size is one of the whole process, so it is put back at once.
     """
     with _starting:
         before = threading.stack_size()
         try:
-            while True:
+            while n_bytes >= LEAST_STACK_N_BYTES:
                 threading.stack_size(n_bytes)
                 try:
                     thread.start()
-                    return
-                except RuntimeError:  # no room for it, by a limit of address space say
-                    if n_bytes <= LEAST_STACK_N_BYTES:
-                        raise
+                    return True
+                except RuntimeError:  # by a limit of address space, for one
                     n_bytes //= 2
         finally:
             threading.stack_size(before)
+    return False
 
 
 class Run(NamedTuple):

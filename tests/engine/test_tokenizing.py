@@ -22,8 +22,6 @@ from ggufsurgeon.workers.worker import Worker
 from tests.conftest import Run
 from tests.models.vocabularies import with_byte_tokens
 
-N_ROOM_BYTES = 300 << 20
-"""Address space for arrays and a stack, which is then shorter than 800,000 characters need."""
 Write = Callable[..., Path]
 
 
@@ -55,14 +53,16 @@ def test_a_long_run_is_measured(model: Path, surgeon: Run, write: Write) -> None
     assert json.loads(done.stdout)["n_chunks"] == 1
 
 
-def read_with_little_room(session: Session, path: Path, text: bytes, reporter: Reporter) -> None:
-    """A job: the tokens of a text in a process that has no room for a large stack."""
+def read_within(
+    session: Session, path: Path, text: bytes, n_bytes: int, reporter: Reporter
+) -> list[int]:
+    """A job: the tokens of a text, with so many bytes of address space left for all it needs."""
     session.model(path, Devices(n_threads=1))
     found = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (1024 * int(found[1]) + N_ROOM_BYTES,) * 2)
-    read_text(session, path, text, reporter)
+    resource.setrlimit(resource.RLIMIT_AS, (1024 * int(found[1]) + n_bytes,) * 2)
+    return read_text(session, path, text, reporter)
 
 
 def test_a_run_too_long_for_any_stack_is_to_blame(
@@ -71,11 +71,19 @@ def test_a_run_too_long_for_any_stack_is_to_blame(
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # glibc would try to map another with each call
     run = b"Hello.\n\n" + b"b" * 800_000 + b" end"
     with Worker() as worker, pytest.raises(UsageError) as caught:
-        worker.run(read_with_little_room, model, run)
+        worker.run(read_within, model, run, 300 << 20)  # the stack is then of 200 MB
     told = str(caught.value)
     assert "crashed on the text (SIGSEGV)" in told
     assert told.endswith("800,000 letters without a break, from line 3 on")
     assert caught.value.hint and str(model) not in told
+
+
+def test_where_no_thread_starts_a_text_is_read_all_the_same(model: Path) -> None:
+    text = b"Hello there. " * 500
+    with Worker() as worker:
+        expected = worker.run(read_text, model, text)
+    with Worker() as worker:
+        assert worker.run(read_within, model, text, 3 << 20) == expected
 
 
 def test_a_client_does_not_end_the_server(model: Path) -> None:
