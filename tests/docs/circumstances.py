@@ -67,6 +67,14 @@ def with_rpc(_: Path) -> Circumstance:
     return Circumstance()
 
 
+def without_gpu(_: Path) -> Circumstance:
+    from ggufsurgeon.engine.devices.registry import gpu_descriptions
+
+    if gpu_descriptions():
+        raise NotToBeHadError("llama.cpp finds a GPU")
+    return Circumstance()
+
+
 def limited(limit: str) -> Callable[[Path], Circumstance]:
     """The shell's ulimit, with its options."""
     return lambda _: Circumstance(f"ulimit {limit}; ")
@@ -82,8 +90,12 @@ CIRCUMSTANCES: Mapping[str, Callable[[Path], Circumstance]] = {
     "": normal,
     "llama-cpp-python is not installed": without("llama_cpp"),
     "llama.cpp has its RPC backend": with_rpc,
+    "llama.cpp finds no GPU": without_gpu,
     "matplotlib is not installed": without("matplotlib"),
     "the system kills the worker": instead("llama_cpp", "import os; os.kill(os.getpid(), 9)"),
+    "llama.cpp's library is not where it should be": lambda _: Circumstance(
+        "LLAMA_CPP_LIB_PATH=/nowhere "
+    ),
     "llama.cpp was built for another CPU": instead(
         "llama_cpp", "import os; os.kill(os.getpid(), 4)"
     ),

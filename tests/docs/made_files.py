@@ -17,6 +17,7 @@ from tests.models.builders import (
     llama_pairs,
     pair,
 )
+from tests.models.foreign import OLLAMA, QWEN_IMAGE
 from tests.writing.plans import sparse_model
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -45,11 +46,32 @@ def model_of(architecture: str, n_blocks: int) -> bytes:
     return gguf(pairs, block_tensors(n_blocks))
 
 
+def without_its_mtp_block() -> bytes:
+    pairs = [
+        pair("general.architecture", STRING, "qwen35"),
+        pair("qwen35.block_count", U32, 8),
+        pair("qwen35.nextn_predict_layers", U32, 1),
+    ]
+    return gguf(pairs, block_tensors(7))
+
+
 MADE: Mapping[str, Callable[[], bytes]] = {
     "empty.gguf": lambda: b"",
     "page.gguf": lambda: b"<!DOCTYPE html>\n<html><body>Sign in to download</body></html>\n",
     "truncated.gguf": lambda: stories()[:500_000],
     "checkpoint.gguf": lambda: b"PK\x03\x04" + bytes(1000),
+    "pointer.gguf": lambda: (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+        + b"0" * 64
+        + b"\nsize 4368438944\n"
+    ),
+    "entry.gguf": lambda: b"Entry not found",
+    "zeros.gguf": lambda: bytes(100_000),
+    "model.gguf.part1of2": lambda: stories()[:500_000],
+    "image.gguf": lambda: QWEN_IMAGE,
+    "sha256-5f70bf18a086": lambda: OLLAMA,
+    "no-mtp.gguf": lambda: without_its_mtp_block(),
+    "page.txt": lambda: b"<!DOCTYPE html>\n<html><body>Sign in to download</body></html>\n" * 20,
     "lora.gguf": lambda: gguf([*llama_pairs(3), pair("general.type", STRING, "adapter")]),
     "shard-00001-of-00002.gguf": lambda: llama_model(3, pair("split.count", U16, 2)),
     "smollm3.gguf": lambda: model_of("smollm3", 8),
