@@ -53,8 +53,8 @@ def test_files_and_circumstances_are_used() -> None:
 def test_messages_are_filled_in(tmp_path: Path, old: str) -> None:
     page = tmp_path / "page.md"
     block = "<!-- test: exit {} -->\n```console\n$ ggufsurgeon inspect {}\n{}```\n"
-    said = "error: empty.gguf: the file is empty\n  The download may be incomplete: compare the file's "
-    right = block.format(3, "empty.gguf", f"{said}size with the original's.\n")
+    hint = "  The download may be incomplete: compare the file's size with the original's.\n"
+    right = block.format(3, "empty.gguf", f"error: empty.gguf: the file is empty\n{hint}")
     missing = "error: no.gguf: cannot be opened: No such file or directory\n"
     page.write_text(f"# Page\n\n{right}\n{block.format(2, 'no.gguf', old)}\nText.\n")
     fill_in(page)
