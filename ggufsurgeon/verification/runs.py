@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -111,7 +111,7 @@ def _run_on_cpu(
     """The source as it is, with no layer on a GPU or an RPC server; None if it does not run so."""
     if prompt is None:
         return None
-    options = replace(options, n_gpu_layers=0, tensor_split=(), rpc=())
+    options = Devices(n_gpu_layers=0, n_threads=options.n_threads)
     try:
         with Worker() as worker:
             return worker.run(plain_sample, path, prompt, options, progress=progress)
