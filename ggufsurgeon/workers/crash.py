@@ -9,6 +9,8 @@ from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
 
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals by which llama.cpp ends its process on a file that it cannot run."""
+BUG_STATUS = 70
+"""Exit status of a worker process that an exception has ended: EX_SOFTWARE of sysexits.h."""
 CAUSES = {
     signal.SIGKILL: "The system kills processes when memory runs out: use a smaller context or "
     "batch, fewer layers on this device, or a smaller model.",
@@ -21,13 +23,16 @@ def crash_error(status: int, printed: str, job: str, suspect: Path | None) -> Ex
     """The error for a process that ended with `status` in `job`.
 
     `printed` is what it printed last. `suspect` is the file that llama.cpp was loading or running
-    for the first time, if any. RuntimeError stands for a bug of this program: Python ended the
-    process, not a signal.
+    for the first time, if any. RuntimeError stands for a bug of this program, an exception that is
+    not meant for users.
     """
-    if status >= 0:
-        return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
-    number = signal.Signals(-status)
     last = printed.splitlines()[-1:]
+    if status == BUG_STATUS:
+        return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
+    if status >= 0:
+        problem = f"the worker's process ended itself in the job {job}, with status {status}"
+        return EngineError(": ".join([problem, *last]))
+    number = signal.Signals(-status)
     if "RPC server" in printed or "ggml-rpc.cpp" in printed:
         return UsageError(
             f"an RPC server was lost or does not speak this llama.cpp's protocol "

@@ -14,6 +14,7 @@ from typing import IO, Any
 from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.workers.crash import BUG_STATUS
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.session import Session
 
@@ -95,7 +96,7 @@ def _run(request: bytes, session: Session, messages: Messages) -> None:
         _run_or_raise(request, session, messages)
     except BaseException:  # a bug: the caller shows the traceback
         traceback.print_exc()
-        os._exit(1)  # Python's own way out waits for the thread that reads
+        os._exit(BUG_STATUS)  # Python's own way out waits for the thread that reads
 
 
 def _run_or_raise(request: bytes, session: Session, messages: Messages) -> None:
