@@ -11,7 +11,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.edits import AnyPath, path_over
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
@@ -54,7 +54,7 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     model, and MalformedFileError when the model is not whole.
     """
     blocks = find_blocks(source)
-    trunk = path.over(blocks.n_trunk)
+    trunk = path_over(path, blocks.n_trunk)
     whole = with_mtp(trunk, blocks)
     if trunk == LayerPath.identity(blocks.n_trunk):
         return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
