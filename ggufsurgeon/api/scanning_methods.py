@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.files import PathLike
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
@@ -33,6 +34,7 @@ class ScanningMethods(ModelOverRunner):
         progress: Progress = NO_PROGRESS,
         on_size: Callable[[ScanSize], object] | None = None,
         on_result: Callable[[Scored], object] | None = None,
+        on_wait: Callable[[str], object] | None = None,
     ) -> None:
         """Score each item of a probe along each of `paths`, and keep the scores in a store.
 
@@ -44,10 +46,11 @@ class ScanningMethods(ModelOverRunner):
         paths are scored on a few items and the better ones on more; its winner is judged by items
         that are no part of it. `with_hash` compares the SHA-256 of the whole model file with that
         in the store, besides the hash of its header, its size and a sample of its weights.
-        `on_size` is called before the work, `on_result` with each group of scores once it is kept.
+        `on_size` is called before the work, `on_result` with each group of scores once it is kept,
+        `on_wait` once with the name of another process if its part of the work is waited for.
         Raises UsageError for items that do not fit the model and for a probe that fails,
-        RefusedError for a file that is no store or has scores of another model file,
-        WriteFailedError where it cannot grow.
+        RefusedError for a file that is no store or has scores of another model file, and where none
+        of the paths can be run, WriteFailedError where the store cannot grow.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs
@@ -66,6 +69,7 @@ class ScanningMethods(ModelOverRunner):
         from ggufsurgeon.scanning.scan import ScanTask, scan
         from ggufsurgeon.store.fingerprint import content_sha256
 
+        _check_arguments(probe, paths)
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
         sha256 = content_sha256(self.path, progress) if with_hash else None
         task = ScanTask(self.path, self._devices, probe, chosen, only_writable, race, sha256)
@@ -76,4 +80,16 @@ class ScanningMethods(ModelOverRunner):
             progress=progress,
             on_size=on_size,
             on_result=on_result,
+            on_wait=on_wait,
         )
+
+
+def _check_arguments(probe: object, paths: object) -> None:
+    """Raise UsageError for a probe that is none, and for a single path where several belong."""
+    from ggufsurgeon.scanning.probes.answers import AnswerProbe
+    from ggufsurgeon.scanning.probes.probe import Probe
+
+    if not isinstance(probe, Probe | AnswerProbe):
+        raise UsageError(f"{probe!r} is no probe: expected an object such as ArithmeticProbe(64)")
+    if isinstance(paths, str) or not isinstance(paths, Iterable):
+        raise UsageError(f"{paths!r} is no list of layer paths")

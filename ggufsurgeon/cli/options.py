@@ -185,8 +185,13 @@ def split_shares(tensor_split: str | None) -> tuple[float, ...]:
     return shares
 
 
-def check_context(model: ModelFile, n_ctx: int, option: str = "--ctx") -> None:
-    """Warn of contexts longer than the model's, and refuse them where positions are learned."""
+def check_context(
+    model: ModelFile, n_ctx: int, option: str = "--ctx", *, is_limit: bool = False
+) -> None:
+    """Warn of contexts longer than the model's, and refuse them where positions are learned.
+
+    They are refused always with `is_limit`.
+    """
     header = model.file.header
     longest = header.get(f"{header.architecture}.context_length")
     if not isinstance(longest, int) or n_ctx <= longest:
@@ -194,4 +199,6 @@ def check_context(model: ModelFile, n_ctx: int, option: str = "--ctx") -> None:
     problem = f"{option} of {n_ctx} tokens: {model.path} was trained on {longest} tokens"
     if any(tensor.name == "position_embd.weight" for tensor in header.tensors):
         raise UsageError(f"{problem} and has no positions beyond that")
+    if is_limit:
+        raise UsageError(problem)
     print_warning(f"{problem}; text beyond that may be poor")

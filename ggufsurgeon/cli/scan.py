@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Optional
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.measuring_options import Chunks, ChunkSize
 from ggufsurgeon.cli.options import (
     Quiet,
     Source,
@@ -32,6 +32,8 @@ from ggufsurgeon.cli.scan_options import (
     RysEq,
     RysMath,
     ScanChoices,
+    ScanChunks,
+    ScanChunkSize,
     ScanJson,
     ScanStore,
     ScanText,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
+DEFAULT_N_CTX = 512
 PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
 
 
@@ -59,15 +62,15 @@ def scan(
     model: Source,
     store: ScanStore,
     text: ScanText = None,
-    ctx: ChunkSize = 512,
-    chunks: Chunks = None,
+    ctx: ScanChunkSize = None,
+    chunks: ScanChunks = None,
     choices: ScanChoices = None,
     arithmetic: Arithmetic = None,
     answers: Answers = None,
     rys_math: RysMath = None,
     rys_eq: RysEq = None,
     probe: InstalledProbes = None,
-    seed: ProblemSeed = 0,
+    seed: ProblemSeed = None,
     windows: ScanWindows = None,
     times: Times = None,
     drop: DropsWindows = False,
@@ -87,15 +90,17 @@ def scan(
     The scores go to a store, item by item; `report` says what they are worth.
     """
     file = gs.open(model)
+    _check_used(text, ctx, chunks, arithmetic, answers, seed)
+    n_ctx = DEFAULT_N_CTX if ctx is None else ctx
+    if text is not None:
+        check_context(file, n_ctx, is_limit=True)
     probes: list[AnyProbe] = [
-        *likelihood_probes(text, ctx, chunks, choices, arithmetic, seed),
-        *answer_probes(answers, seed, rys_math, rys_eq),
+        *likelihood_probes(text, n_ctx, chunks, choices, arithmetic, seed or 0),
+        *answer_probes(answers, seed or 0, rys_math, rys_eq),
         *installed_probes(probe or ()),
     ]
     if not probes:
         raise UsageError(f"expected a probe: {PROBE_OPTIONS}")
-    if text is not None:
-        check_context(file, ctx)
     paths = _paths(file.n_blocks, windows, times, drop, layers)
     raced = _race(race, held_out, race_seed)
     try:
@@ -107,7 +112,23 @@ def scan(
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
-    print_note(f"ggufsurgeon report {store} shows what the scan found")
+    print_note(f"ggufsurgeon report {shlex.quote(str(store))} shows what the scan found")
+
+
+def _check_used(
+    text: Path | None,
+    ctx: int | None,
+    chunks: int | None,
+    arithmetic: int | None,
+    answers: int | None,
+    seed: int | None,
+) -> None:
+    """Raise UsageError for options of probes that are not asked for."""
+    for name, value in {"--ctx": ctx, "--chunks": chunks}.items():
+        if value is not None and text is None:
+            raise UsageError(f"{name} requires --text")
+    if seed is not None and arithmetic is None and answers is None:
+        raise UsageError("--seed requires --arithmetic or --answers")
 
 
 def _paths(
@@ -173,6 +194,7 @@ def _scan(
             progress=progress,
             on_size=_size_printer(probe.name),
             on_result=show if json else None,
+            on_wait=_wait_printer(probe.name),
         )
 
 
@@ -202,10 +224,23 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
                 f"{name}: a race has {size.n_item_passes} passes of an item, where the whole scan "
                 f"has {size.n_item_passes_of_all}"
             )
-        if size.n_refused:
-            print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
-        if size.n_not_writable:
-            print_note(f"{name}: {size.n_not_writable} paths cannot be written to a file")
+        if size.has_base:
+            print_note(f"{name}: the path of the unmodified model is not ranked among the others")
+        for left, problem in (
+            (size.refused, "cannot be run exactly (left out)"),
+            (size.not_writable, "cannot be written to a file"),
+        ):
+            if left.n_paths:
+                print_note(f"{name}: {_counted(left.n_paths, 'path')} {problem}: {left.reason}")
+
+    return show
+
+
+def _wait_printer(name: str) -> Callable[[str], None]:
+    """What prints which other process is waited for."""
+
+    def show(process: str) -> None:
+        print_note(f"{name}: waiting for {process}, which scans the paths that are left")
 
     return show
 

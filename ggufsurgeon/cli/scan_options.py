@@ -34,6 +34,30 @@ ScanText: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+ScanChunkSize: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--ctx",
+        "-c",
+        "--ctx-size",
+        metavar="N",
+        min=8,
+        help="Number of tokens in a chunk of --text.",
+        rich_help_panel=PROBES,
+        show_default="512",
+    ),
+]
+ScanChunks: TypeAlias = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--chunks",
+        metavar="N",
+        min=1,
+        help="Maximum number of chunks of --text.",
+        rich_help_panel=PROBES,
+        show_default="all",
+    ),
+]
 ScanChoices: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
@@ -103,9 +127,15 @@ InstalledProbes: TypeAlias = Annotated[
     ),
 ]
 ProblemSeed: TypeAlias = Annotated[
-    int,
+    Optional[int],  # noqa: UP045
     typer.Option(
-        "--seed", "-s", min=0, help="Random seed of the problems.", rich_help_panel=PROBES
+        "--seed",
+        "-s",
+        metavar="N",
+        min=0,
+        help="Random seed of the problems of --arithmetic and --answers.",
+        rich_help_panel=PROBES,
+        show_default="0",
     ),
 ]
 ScanWindows: TypeAlias = Annotated[

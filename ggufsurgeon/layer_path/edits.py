@@ -44,6 +44,16 @@ AnyPath: TypeAlias = LayerPath | Repeat | Drop
 """Whatever has `over(n_blocks)`, which gives a LayerPath."""
 
 
+def path_over(path: AnyPath, n_blocks: int) -> LayerPath:
+    """A path over a model of `n_blocks`. Raises UsageError when it does not fit, or is none."""
+    if not callable(getattr(path, "over", None)):
+        raise UsageError(
+            f"{path!r} is no layer path: expected a LayerPath, or what repeat or drop returns",
+            hint='Such as LayerPath("0..6,4..29") or repeat("4:7").',
+        )
+    return path.over(n_blocks)
+
+
 def repeat(*windows: str | Window, times: int = DEFAULT_TIMES) -> Repeat:
     """The path that runs each window `times` times in all.
 

@@ -21,7 +21,7 @@ from ggufsurgeon.multiple_choice.task_results import (
     MultipleChoiceResult,
     TaskResult,
 )
-from ggufsurgeon.multiple_choice.task_tokens import tokenize_task
+from ggufsurgeon.multiple_choice.task_tokens import check_scores_choices, tokenize_task
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
 from ggufsurgeon.workers.session import Reporter, Session
 
@@ -42,7 +42,7 @@ def evaluate_tasks(
     for a path that cannot be routed, MalformedFileError for logits that are not finite.
     """
     model = session.model(path, options)
-    _check_continues_texts(model)
+    check_scores_choices(model)
     packed = [_packed(model, task, task_format) for task in tasks]
     reporter.begin(path.name, len(tasks), "tasks")
     completed = CompletedTasks(layer_paths, len(tasks))
@@ -53,15 +53,6 @@ def evaluate_tasks(
             reporter.emit(results)
             reporter.advance(1)
     return tuple(replace(result, devices=model.devices()) for result in completed.results())
-
-
-def _check_continues_texts(model: Model) -> None:
-    if model.no_text:
-        raise UsageError(f"{model.path} cannot score choices: {model.no_text}")
-    if model.adds_eos:
-        raise UsageError(
-            f"{model.path} cannot score choices: its tokenizer ends every text with EOS"
-        )
 
 
 def _packed(model: Model, task: Task, task_format: TaskFormat) -> PackedTask:

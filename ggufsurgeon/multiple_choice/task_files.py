@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,13 @@ def _jsonl(content: bytes) -> Iterator[Task]:
         except _Malformed as error:
             problems.append(str(error))
     if problems:
-        more = len(problems) - MOST_PROBLEMS
-        told = problems[:MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise _Malformed("; ".join(told))
+        raise _Malformed(told_together(problems))
+
+
+def told_together(problems: Sequence[str]) -> str:
+    """The problems of a file in one sentence, up to MOST_PROBLEMS of them."""
+    more = len(problems) - MOST_PROBLEMS
+    return "; ".join([*problems[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _json_task(number: int, line: str) -> Task:
@@ -108,6 +112,8 @@ def _task_of(value: Any, number: str) -> Task:
     if not isinstance(value, dict):
         raise _Malformed("expected an object with question, choices and answer")
     question, choices, answer = (value.get(key) for key in ("question", "choices", "answer"))
+    if any(map(_has_surrogate, [question, *(choices if isinstance(choices, list) else ())])):
+        raise _Malformed("half of a surrogate pair (\\ud800 to \\udfff), which UTF-8 cannot encode")
     if not isinstance(question, str) or not _is_text(question):
         raise _Malformed("question is not a string, or is empty")
     if not isinstance(choices, list) or not all(map(_is_text, choices)):
@@ -120,11 +126,13 @@ def _task_of(value: Any, number: str) -> Task:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is a string with more than white space that UTF-8 can encode.
+    """Whether a value is a string with more than white space."""
+    return isinstance(value, str) and bool(value.strip())
 
-    JSON strings can hold one half of a surrogate pair, which UTF-8 cannot.
-    """
-    return isinstance(value, str) and bool(value.strip()) and not _SURROGATES.search(value)
+
+def _has_surrogate(value: Any) -> bool:
+    """Whether a string holds one half of a surrogate pair, as those of JSON can."""
+    return isinstance(value, str) and _SURROGATES.search(value) is not None
 
 
 def _hellaswag(content: bytes) -> Iterator[Task]:

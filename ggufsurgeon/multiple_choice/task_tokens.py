@@ -28,6 +28,16 @@ class TaskTokens(NamedTuple):
         return n_common(self.sequences)
 
 
+def check_scores_choices(model: Model) -> None:
+    """Raise UsageError for a model that does not continue texts."""
+    if model.no_text:
+        raise UsageError(f"{model.path} cannot score choices: {model.no_text}")
+    if model.adds_eos:
+        raise UsageError(
+            f"{model.path} cannot score choices: its tokenizer ends every text with EOS"
+        )
+
+
 def tokenize_task(model: Model, task: Task, task_format: TaskFormat) -> TaskTokens:
     """The tokens of a task. Raises UsageError when a choice has no tokens to score."""
     if task_format is TaskFormat.JSONL:

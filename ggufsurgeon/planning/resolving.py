@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.edits import AnyPath, path_over
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_in_path
 
 
 def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
-    """The path over the trunk of `file`. Raises UsageError when it does not fit."""
+    """The path over the trunk of `file`. Raises UsageError when it does not fit, or is none."""
     return over_trunk(path, find_blocks(file))
 
 
 def over_trunk(path: AnyPath, blocks: Blocks) -> LayerPath:
-    """The path over the trunk. Raises UsageError when it does not fit."""
+    """The path over the trunk. Raises UsageError when it does not fit, or is none."""
     try:
-        return path.over(blocks.n_trunk)
+        return path_over(path, blocks.n_trunk)
     except UsageError:
         if not _fits(path, len(blocks)):
             raise
@@ -27,7 +27,7 @@ def over_trunk(path: AnyPath, blocks: Blocks) -> LayerPath:
 
 def _fits(path: AnyPath, n_blocks: int) -> bool:
     try:
-        path.over(n_blocks)
+        path_over(path, n_blocks)
     except UsageError:
         return False
     return True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.rules.application import ModelRules, has_crossing
+from ggufsurgeon.rules.application import ModelRules, can_be_mixed, has_crossing
 from ggufsurgeon.rules.blocks import find_blocks
 
 
@@ -28,10 +28,10 @@ class Limits:
         """Raise RefusedError when routing would not be exact, UsageError for no such path."""
         path.check_within(*(model.n_blocks for model in self._models))
         if len(self._models) == 1:
-            self._rules.check_crossing(path.blocks)
+            self._rules.check_routing(path.blocks)
             return
         for model, file in zip(self._models, self._files, strict=True):
-            if has_crossing(file):
+            if not can_be_mixed(file):
                 raise RefusedError(
                     f"{model.path}: in {model.architecture} more than the residual stream goes "
                     "from block to block: its blocks cannot be mixed with those of another model"

@@ -89,11 +89,6 @@ class Stage:
         """The node that holds the output of a block, or feeds block 0."""
         if block != INPUT and self._nodes.output:
             return f"{self._nodes.output}-{block}"
-        if block == INPUT and self._nodes.first_input_feeds_more:
-            raise RefusedError(
-                f"{self.model.path}: later blocks of {self.model.architecture} read what feeds "
-                "block 0 too, so no other block can run in front of it without a file"
-            )
         if block == INPUT and self._nodes.first_input:
             return self._nodes.first_input
         shape = len(batch.tokens), batch.n_sequences

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ggufsurgeon.architectures.arrays import check_arrays_known
 from ggufsurgeon.architectures.model import Edit, Model, Rule
+from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.architectures.table import Architecture, find_architecture
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
@@ -54,9 +55,16 @@ class ModelRules:
         edits = [edit for rule in rules for edit in rule.follow(self._model, path)]
         return [*edits, *self._tensor_lists.follow(path)]
 
-    def check_crossing(self, trunk: Sequence[int]) -> None:
-        """Raise RefusedError when blocks of a path would miss more than the residual stream."""
+    def check_routing(self, trunk: Sequence[int]) -> None:
+        """Raise RefusedError when blocks of a path would miss more than the residual stream, or
+        when another block would run where later blocks need what feeds block 0."""
         path = self._with_mtp(trunk)
+        is_moved = trunk[0] != 0 or 0 in trunk[1:]
+        if is_moved and residual_nodes(self._architecture.name).first_input_feeds_more:
+            raise RefusedError(
+                f"later blocks of {self._architecture.name} read what feeds block 0 too, so "
+                "without a file block 0 must run first and once"
+            )
         for rule in self._architecture.rules:
             if rule.crosses:
                 for _ in rule.follow(self._model, path):
@@ -93,6 +101,12 @@ class ModelRules:
 def has_crossing(source: GgufFile) -> bool:
     """Whether more than the residual stream may reach other blocks of this model."""
     return any(rule.crosses for rule in find_architecture(source.header.architecture).rules)
+
+
+def can_be_mixed(source: GgufFile) -> bool:
+    """Whether blocks of this model need nothing but the residual stream, of whichever model."""
+    nodes = residual_nodes(find_architecture(source.header.architecture).name)
+    return not has_crossing(source) and not nodes.first_input_feeds_more
 
 
 def with_mtp(path: LayerPath, blocks: Blocks) -> LayerPath:

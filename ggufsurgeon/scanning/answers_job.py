@@ -20,7 +20,7 @@ from ggufsurgeon.errors import NotFiniteError, UsageError
 from ggufsurgeon.inference.execution import Execution, opened_execution
 from ggufsurgeon.scanning.job import ItemTable, Scored, Work
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, Question
-from ggufsurgeon.scanning.probes.probe import probe_errors
+from ggufsurgeon.scanning.probes.probe import kept_score, probe_errors
 from ggufsurgeon.workers.session import Reporter, Session
 
 N_QUESTIONS = 8
@@ -69,10 +69,11 @@ def answers_job(
         for path in one.paths:
             start = time.perf_counter()
             with opened_execution(loaded, path) as execution:
-                pairs = [
-                    _score(probe, index, _answer(loaded, execution, prompts[index], reporter))
-                    for index in items
-                ]
+                pairs = []
+                for index in items:
+                    answer = _answer(loaded, execution, prompts[index], reporter)
+                    where = f"question {prompts[index].label!r} along {path}"
+                    pairs.append(_score(probe, index, answer, where))
             scores, parsed = zip(*pairs, strict=True)
             reporter.emit(Scored(path, items, scores, time.perf_counter() - start, parsed))
 
@@ -120,13 +121,14 @@ def _answer(model: Model, execution: Execution, prompt: _Prompt, reporter: Repor
     return codecs.getincrementaldecoder("utf-8")("replace").decode(content)
 
 
-def _score(probe: AnswerProbe, index: int, answer: str | None) -> tuple[float, float]:
+def _score(probe: AnswerProbe, index: int, answer: str | None, where: str) -> tuple[float, float]:
     """The score of an answer, and 1 if it could be parsed, else 0."""
     if answer is None:
         return math.nan, math.nan
-    with probe_errors(probe.name):
+    with probe_errors(probe.name, where):
         score = probe.score(index, answer)
-        return float(probe.score_of_unparsed if score is None else score), float(score is not None)
+        kept = float(probe.score_of_unparsed if score is None else score)
+    return kept_score(kept), float(score is not None)
 
 
 def _sha256(prompts: Sequence[_Prompt]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import Scored
 from ggufsurgeon.statistics.estimate import mean_of
@@ -25,6 +27,7 @@ class BestSoFar:
             self._bases |= dict(pairs)
             return
         known = [score - self._bases[item] for item, score in pairs if item in self._bases]
+        known = list(filter(math.isfinite, known))
         self._differences.setdefault(scored.path, []).extend(known)
         self._sums[scored.path] = self._sums.get(scored.path, 0.0) + sum(known)
         most = max(map(len, self._differences.values()))

@@ -30,7 +30,7 @@ class PathCosts:
         more, fewer = list(path.blocks), list(range(self._n_blocks))
         return ScannedPath(
             layer_path=str(path),
-            refusal=_refusal(self._rules.check_crossing, more),
+            refusal=_refusal(self._rules.check_routing, more),
             not_writable=_refusal(self._rules.apply, more),
             n_blocks=len(more) - len(fewer),
             n_bytes_weights=self._weights(more) - self._weights(fewer),

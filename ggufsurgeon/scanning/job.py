@@ -21,7 +21,13 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.softmax import losses_of
 from ggufsurgeon.routing.router import Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
-from ggufsurgeon.scanning.probes.probe import Item, Probe, items_sha256, probe_errors
+from ggufsurgeon.scanning.probes.probe import (
+    Item,
+    Probe,
+    items_sha256,
+    kept_score,
+    probe_errors,
+)
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.workers.session import Reporter, Session
@@ -48,7 +54,7 @@ class Scored(NamedTuple):
     path: LayerPath
     items: range
     scores: tuple[float, ...]
-    """NaN where the logits are not finite numbers."""
+    """NaN where the logits, or the score that the probe gives, are not finite numbers."""
     seconds: float
     parsed: tuple[float, ...] = ()
     """Of generated answers: 1 where one could be parsed, 0 where not, NaN as in `scores`."""
@@ -102,8 +108,8 @@ def scan_job(
     windows. Raises RefusedError for a path that cannot be routed.
     """
     loaded = session.model(model, devices)
-    _, numbers, groups = _arranged(loaded, probe, race)
-    chosen = [groups[one.group] for one in work]
+    arranged = _arranged(loaded, probe, race)
+    chosen = [arranged.groups[one.group] for one in work]
     identity = LayerPath.identity(loaded.n_blocks)
     threads = devices.n_threads or default_threads()
     with _opened_router(loaded, chosen) as router, ThreadPoolExecutor(threads) as pool:
@@ -113,7 +119,7 @@ def scan_job(
             for path, log_probs in _along(router, group, paths, pool):
                 seconds, start = time.perf_counter() - start, time.perf_counter()
                 if path in one.paths:
-                    scores = _scores(probe, group, numbers, log_probs)
+                    scores = _scores(probe, arranged, group, path, log_probs)
                     items = range(group.first, group.first + group.n_items)
                     reporter.emit(Scored(path, items, scores, seconds))
 
@@ -188,15 +194,21 @@ def _log_probs(
 
 
 def _scores(
-    probe: Probe, group: Group, numbers: Sequence[int], log_probs: Sequence[LogProbs]
+    probe: Probe,
+    arranged: _Arranged,
+    group: Group,
+    path: LayerPath,
+    log_probs: Sequence[LogProbs],
 ) -> tuple[float, ...]:
     owned: dict[int, list[LogProbs]] = {}
     for owner, values in zip(group.owners.tolist(), log_probs, strict=True):
         owned.setdefault(owner, []).append(values)
-    with probe_errors(probe.name):
-        return tuple(
-            float(probe.score(numbers[index], own))
-            if all(np.isfinite(values).all() for values in own)
-            else math.nan
-            for index, own in owned.items()
-        )
+    scores = []
+    for index, own in owned.items():
+        score = math.nan
+        if all(np.isfinite(values).all() for values in own):
+            label = arranged.items[index].label
+            with probe_errors(probe.name, f"item {label!r} along {path}"):
+                score = float(probe.score(arranged.numbers[index], own))
+        scores.append(kept_score(score))
+    return tuple(scores)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import GgufSurgeonError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
@@ -22,12 +23,13 @@ from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.racing.work import RacedScan
+from ggufsurgeon.scanning.selection import LeftOut, Selection, select_paths
 from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
+from ggufsurgeon.store.database import StoreWriteError
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.machine import Machine, this_machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
-    ProbeScores,
     ScannedItem,
     ScannedModel,
     ScannedPath,
@@ -58,10 +60,12 @@ class ScanSize:
 
     n_paths: int
     """Paths that are run, without that of the unmodified model."""
-    n_refused: int
+    refused: LeftOut
     """Paths that cannot be run exactly."""
-    n_not_writable: int
-    """Paths of which no file can be written, among those that are run or left out."""
+    not_writable: LeftOut
+    """Paths of which no file can be written, among those that are run or left out for it."""
+    has_base: bool
+    """Whether the path of the unmodified model was asked for too, which is no path of its own."""
     n_items: int
     n_groups: int
     n_passes: int
@@ -88,36 +92,48 @@ def scan(
     progress: Progress = NO_PROGRESS,
     on_size: Callable[[ScanSize], object] | None = None,
     on_result: Callable[[Scored], object] | None = None,
+    on_wait: Callable[[str], object] | None = None,
 ) -> None:
     """Score all paths of a task that the store does not know, group of items by group.
 
     `on_size` is called before the work, `on_result` with the scores of each group along each path,
     once they are in the store. Several processes may fill one store: each takes groups that no
-    other has. In a race they decide together, by all scores of a round, and wait for each other.
+    other has. In a race they decide together, by all scores of a round, and wait for each other;
+    `on_wait` is called once, with the process that is waited for, when that takes some time.
     Raises UsageError for a probe named `joint`, RefusedError for a store of another file, and as
-    `opened_store`, the jobs and `RacedScan`.
+    `select_paths`, `opened_store`, the jobs and `Race.check`.
     """
     if task.probe.name == JOINT:
         raise UsageError(f"a probe cannot be called {JOINT}: reports call all of them that")
     file = open_gguf(task.model)
-    costs = PathCosts(file)
-    known = [costs.of(path) for path in task.paths]
+    base = LayerPath.identity(find_blocks(file).n_trunk)
+    selection = select_paths(
+        task.paths,
+        PathCosts(file),
+        base,
+        is_aliased=isinstance(task.probe, AnswerProbe),
+        only_writable=task.only_writable,
+    )
     items = _items(task, runner)
     with opened_store(store) as opened:
-        kept = _prepared(opened, task, file, known, items, this_machine(runner))
-        base = LayerPath.identity(find_blocks(file).n_trunk)
-        plan = _plan(task, kept.scores, items, _runnable(task, known), base)
-        size = _size(task, known, items, plan, _n_others(opened, kept))
+        kept = _prepared(opened, task, file, selection.known, items, this_machine(runner))
+        groups = StoredGroups(kept.scores, items.groups, on_wait)
+        plan = _plan(task, groups, items, selection.runnable, base)
+        size = _size(task, selection, items, plan, _n_others(opened, kept))
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
-        _run(task, runner, kept, plan, BestSoFar(base), progress, on_result)
+        with _telling_what_is_kept(store):
+            _run(task, runner, kept, plan, BestSoFar(base), progress, on_result)
 
 
 def _items(task: ScanTask, runner: Runner) -> ItemTable:
-    """The items of the probe. Raises UsageError for a race by answers."""
+    """The items of the probe. Raises UsageError for a race by answers, or over too few items."""
     if not isinstance(task.probe, AnswerProbe):
-        return runner.run(list_items, task.model, task.devices, task.probe, task.race)
+        items = runner.run(list_items, task.model, task.devices, task.probe, task.race)
+        if task.race is not None:
+            task.race.check(len(items.labels))
+        return items
     if task.race is not None:
         raise UsageError(
             f"probe {task.probe.name}: races work with probes that score given text, not answers"
@@ -127,12 +143,11 @@ def _items(task: ScanTask, runner: Runner) -> ItemTable:
 
 def _plan(
     task: ScanTask,
-    scores: ProbeScores,
+    groups: StoredGroups,
     items: ItemTable,
     paths: Sequence[LayerPath],
     base: LayerPath,
 ) -> WholeScan | RacedScan:
-    groups = StoredGroups(scores, items.groups)
     if task.race is None:
         return WholeScan(groups, items, paths, base)
     return RacedScan(groups, items, paths, base, task.race)
@@ -164,7 +179,7 @@ def _prepared(
     kept = kept_scores(store, number, key, has_parsed=has_parsed)
     rows = zip(items.labels, items.n_tokens, strict=True)
     kept.set_items([ScannedItem(*row) for row in rows])
-    kept.ask([path.layer_path for path in known if not _is_left_out(task, path)])
+    kept.ask([path.layer_path for path in known])
     return kept
 
 
@@ -173,30 +188,22 @@ def _n_others(store: Store, kept: KeptScores) -> int:
     return sum(one.name == kept.scores.name for one in store.scans.probes(kept.model)) - 1
 
 
-def _runnable(task: ScanTask, known: Sequence[ScannedPath]) -> list[LayerPath]:
-    pairs = zip(task.paths, known, strict=True)
-    return [path for path, found in pairs if not found.refusal and not _is_left_out(task, found)]
-
-
-def _is_left_out(task: ScanTask, path: ScannedPath) -> bool:
-    return task.only_writable and bool(path.not_writable)
-
-
 def _size(
     task: ScanTask,
-    known: Sequence[ScannedPath],
+    selection: Selection,
     items: ItemTable,
     plan: WholeScan | RacedScan,
     n_others: int,
 ) -> ScanSize:
-    n_paths, n_items, n_missing = len(_runnable(task, known)), len(items.labels), plan.n_missing()
+    n_paths, n_items, n_missing = len(selection.runnable), len(items.labels), plan.n_missing()
     n_of_all = (n_paths + 1) * n_items
     with probe_errors(task.probe.name):
         constant = constant_score(task.probe)
     return ScanSize(
         n_paths=n_paths,
-        n_refused=sum(bool(path.refusal) for path in known),
-        n_not_writable=sum(bool(path.not_writable) and not path.refusal for path in known),
+        refused=selection.refused,
+        not_writable=selection.not_writable,
+        has_base=selection.has_base,
         n_items=n_items,
         n_groups=len(items.groups),
         n_passes=n_missing,
@@ -224,8 +231,21 @@ def _run(
         if on_result is not None:
             on_result(scored)
 
-    for work in plan.work():
-        _run_job(task, runner, work, take)
+    with closing(plan.work()) as parts:  # an error gives the lease back at once
+        for work in parts:
+            _run_job(task, runner, work, take)
+
+
+@contextmanager
+def _telling_what_is_kept(store: Path) -> Iterator[None]:
+    """Let errors that end a scan say what becomes of the scores so far."""
+    try:
+        yield
+    except StoreWriteError:
+        raise  # it says so itself
+    except GgufSurgeonError as error:
+        error.state = f"{store} keeps all scores so far."
+        raise
 
 
 def _run_job(task: ScanTask, runner: Runner, work: Work, take: Callable[[Scored], object]) -> None:

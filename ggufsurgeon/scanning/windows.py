@@ -48,6 +48,8 @@ class WindowRange:
         last = n_blocks - 1 if self.last is None else self.last
         if last >= n_blocks:
             raise UsageError(f"windows to block {last}: the model has blocks 0 to {n_blocks - 1}")
+        if self.first > last:
+            raise UsageError(f"windows from block {self.first} to {last}: the range runs backwards")
         largest = last + 1 if self.largest is None else self.largest
         if self.first + self.smallest > last + 1 or self.smallest > largest:
             raise UsageError(f"there is no window of this size in blocks {self.first} to {last}")

@@ -41,9 +41,15 @@ def opened_database(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connect
     is not a store, is damaged or has another schema; UsageError when it is not a regular file;
     WriteFailedError when it cannot be opened. What is refused is left untouched.
     """
+    folder = path.absolute().parent
     try:
         if path.exists():
             _check_kind(path)
+        elif not folder.exists():
+            raise WriteFailedError(
+                f"{path}: cannot be opened: the folder {folder} does not exist",
+                hint="Make it first: mkdir -p.",
+            )
         # Absolute, because SQLite gives names such as ":memory:" a meaning of their own.
         place = path.absolute()
         database = sqlite3.connect(place, timeout=busy_seconds, isolation_level=None)

@@ -31,6 +31,15 @@ def is_alive(owner: str) -> bool:
     return host != _host() or (started is not None and _started(pid) == started)
 
 
+def describe(owner: str) -> str:
+    """A process as people know it, such as `process 4242`."""
+    try:
+        host, pid, _ = json.loads(owner)
+    except ValueError:
+        return "another process"
+    return f"process {pid}" if host == _host() else f"process {pid} of another host"
+
+
 def _host() -> str:
     """This host since its last start."""
     try:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ggufsurgeon.errors import RefusedError, UsageError
-from ggufsurgeon.store.database import database_errors, transaction
+from ggufsurgeon.store.database import damaged, database_errors, transaction
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.lease_owner import is_alive
 from ggufsurgeon.store.machine import Machine
 
+LARGEST_SCORE = 1e150
+"""Of greater scores, squares of differences are no numbers."""
+INFINITIES = (math.inf, -math.inf)
+"""Scores that earlier versions kept."""
 _LEASE = "probe = ? AND first_item = ? AND first_path = ?"
 
 
@@ -104,11 +108,19 @@ class ProbeScores:
             self._database.executemany("INSERT OR IGNORE INTO asked_path VALUES (?,?,?)", rows)
 
     def scores(self) -> dict[str, dict[int, float]]:
-        """All scores, by layer path and item; NaN where logits were not numbers."""
+        """All scores, by layer path and item; NaN where they are not numbers.
+
+        Raises RefusedError for what cannot be a score.
+        """
         found: dict[str, dict[int, float]] = {}
         query = "SELECT layer_path, item, score FROM item_score WHERE probe = ?"
         for layer_path, item, score in self._all(query):
-            found.setdefault(layer_path, {})[item] = math.nan if score is None else score
+            if score is None or score in INFINITIES:
+                score = math.nan
+            elif type(score) is not float or abs(score) > LARGEST_SCORE:
+                where = f"the score of item {item} along {layer_path}"
+                raise damaged(self._path, f"{where} is {score!r}, which no scan gives")
+            found.setdefault(layer_path, {})[item] = score
         return found
 
     def scored_paths(self, item: int) -> set[str]:
@@ -119,8 +131,8 @@ class ProbeScores:
     def add(self, layer_path: str, first_item: int, scores: Sequence[float]) -> None:
         """Commit the scores of consecutive items along a layer path, all or none.
 
-        Scores that another process has added stay: they are the same. Raises StoreWriteError when
-        the file takes no more.
+        NaN stands for a score that is no finite number. Scores that another process has added stay:
+        they are the same. Raises StoreWriteError when the file takes no more.
         """
         rows = [  # SQLite keeps NaN as null
             (self._number, layer_path, first_item + n, score) for n, score in enumerate(scores)
@@ -139,6 +151,14 @@ class ProbeScores:
                 return False
             self._database.execute("INSERT OR REPLACE INTO lease VALUES (?,?,?,?)", (*key, owner))
         return True
+
+    def lease_owner(self, first_item: int, first_path: str) -> str | None:
+        """The process that has a lease, as `this_owner` gives it; None where there is no lease."""
+        query = f"SELECT owner FROM lease WHERE {_LEASE}"
+        with database_errors(self._path):
+            key = (self._number, first_item, first_path)
+            found = self._database.execute(query, key).fetchone()
+        return None if found is None else str(found[0])
 
     def release(self, first_item: int, first_path: str, owner: str) -> None:
         """Give a lease back."""

@@ -13,6 +13,8 @@ from ggufsurgeon.workers.memory_kills import MemoryKills, cause_of_kill
 
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals by which llama.cpp ends its process on a file that it cannot run."""
+BUG_STATUS = 70
+"""Exit status of a worker process that an exception has ended: EX_SOFTWARE of sysexits.h."""
 NO_MEMORY = re.compile(
     r"out ?of ?(device|host)? ?memory|bad_alloc|insufficient memory|(failed|unable) to allocate"
     r"|cannot allocate memory",
@@ -42,12 +44,15 @@ def crash_error(
 
     `printed` is what it printed last. `suspect` is the file that llama.cpp was loading or running
     for the first time, if any. `before` is the count of kills when the process started.
-    RuntimeError stands for a bug of this program: Python ended the process, not a signal.
+    RuntimeError stands for a bug of this program, an exception that is not meant for users.
     """
-    if status >= 0:
-        return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
-    number = signal.Signals(-status)
     lines = printed.splitlines()[-N_LAST_LINES:]
+    if status == BUG_STATUS:
+        return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
+    if status >= 0:
+        problem = f"the worker's process ended itself in the job {job}, with status {status}"
+        return EngineError(": ".join([problem, *lines[-1:]]))
+    number = signal.Signals(-status)
     if "RPC server" in printed or "ggml-rpc.cpp" in printed:
         return UsageError(
             f"an RPC server was lost or does not speak this llama.cpp's protocol "

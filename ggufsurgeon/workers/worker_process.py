@@ -16,7 +16,7 @@ from ggufsurgeon.engine.library import print_logged_errors
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.engine.tokenizing import report_reading
 from ggufsurgeon.errors import GgufSurgeonError, OutOfMemoryError, UsageError
-from ggufsurgeon.workers.crash import USE_LESS
+from ggufsurgeon.workers.crash import BUG_STATUS, USE_LESS
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.session import Session
 
@@ -104,7 +104,7 @@ def _run(request: bytes, session: Session, messages: Messages) -> None:
         _run_or_raise(request, session, messages)
     except BaseException:  # a bug: the caller shows the traceback
         traceback.print_exc()
-        os._exit(1)  # Python's own way out waits for the thread that reads
+        os._exit(BUG_STATUS)  # Python's own way out waits for the thread that reads
 
 
 def _run_or_raise(request: bytes, session: Session, messages: Messages) -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
 from tests.interrupts import started
+from tests.models.expanding import expand_named
 
 WINDOWS = ("--windows", "1..4:1..2")
 SCAN = ("--store", "scan.db", "--arithmetic", "16", *WINDOWS, "--threads", "1")
@@ -205,6 +206,13 @@ def test_a_scan_of_another_model(scanned: Run, tmp_path: Path, stories: Path) ->
         (("--arithmetic", "8", "--drop", "--times", "3"), 2, "--drop excludes it"),
         (("--arithmetic", "8", "--layers", "0..4,4", "--times", "3"), 2, "requires --windows"),
         (("--arithmetic", "8", "--layers", "0..9"), 2, "there is no block 5"),
+        (("--arithmetic", "8", "--windows", "4..0"), 2, "runs backwards"),
+        (("--arithmetic", "8", "--times", "1"), 2, "unmodified model"),
+        (("--arithmetic", "8", "--ctx", "64"), 2, "--ctx requires --text"),
+        (("--arithmetic", "8", "--chunks", "4"), 2, "--chunks requires --text"),
+        (("--choices", "tasks.jsonl", "--seed", "4"), 2, "--seed requires --arithmetic or"),
+        (("--text", "none.txt", "--ctx", "4096"), 2, "was trained on 2048 tokens"),
+        (("--arithmetic", "8", "--race"), 2, "too few"),
         (("--text", "none.txt"), 2, "none.txt"),
         (("--choices", "none.jsonl"), 2, "none.jsonl"),
     ],
@@ -214,6 +222,56 @@ def test_bad_requests(
 ) -> None:
     assert_told(surgeon("scan", stories, "--store", "scan.db", *options), code, says)
     assert not (tmp_path / "scan.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("rwkv7-dense", ("--windows", "0..0"), "cannot be run exactly (block 0"),
+        ("minimax-01-moe", ("--windows", "0..7:1", "--writable"), "be written to a file (arch"),
+    ],
+)
+def test_without_a_path_nothing_runs(
+    surgeon: Run, tmp_path: Path, name: str, options: tuple[str, ...], reason: str
+) -> None:
+    model = expand_named(f"{name}@words=stories260K", tmp_path / "model.gguf")
+    done = surgeon("scan", model, "--arithmetic", "4", "--store", "scan.db", *options)
+    assert_told(done, 4, "no layer path is left to scan")
+    assert reason in done.stderr and not (tmp_path / "scan.db").exists()
+
+
+def test_why_paths_are_left_out_is_told(surgeon: Run, tmp_path: Path) -> None:
+    model = expand_named("llama4-moe@words=stories260K", tmp_path / "model.gguf")
+    paths = ("--layers", "0..7,7", "--layers", "0..7", "--layers", "0..7,4..7", "--threads", "1")
+    few = ("--arithmetic", "4", "--store", "my scan.db", "--writable")
+    done = surgeon("scan", model, *few, *paths)
+    assert done.returncode == 0, done.stderr
+    assert "1 path cannot be written to a file: block 7 would become block 8" in done.stderr
+    assert "the path of the unmodified model is not ranked among the others" in done.stderr
+    assert "ggufsurgeon report 'my scan.db' shows" in done.stderr
+    found = json.loads(surgeon("report", "my scan.db", "--json").stdout)["models"][0]
+    assert [one["layer_path"] for one in found["probes"][0]["paths"]] == ["0..7,4..7"]
+
+
+@pytest.mark.parametrize("name", ["bert-dense", "llada-dense"])
+def test_choices_need_a_model_that_continues_texts(surgeon: Run, tmp_path: Path, name: str) -> None:
+    model = expand_named(name, tmp_path / "model.gguf")
+    tasks = ROOT / "fixtures/tasks/choices.jsonl"
+    done = surgeon("scan", model, "--choices", tasks, "--store", "scan.db")
+    assert_told(done, 2, "cannot score choices: it is ")
+
+
+def test_a_store_in_a_folder_that_is_missing(surgeon: Run, stories: Path) -> None:
+    done = surgeon("scan", stories, "--arithmetic", "4", "--store", "none/scan.db")
+    assert_told(done, 5, "none does not exist")
+
+
+def test_a_disk_that_fills(surgeon: Run, stories: Path, small_disk: Path) -> None:
+    """One message, although the lease cannot be given back either."""
+    (small_disk / "ballast").write_bytes(bytes((1 << 20) - 200 * 1024))
+    done = surgeon("scan", stories, *SCAN, "--quiet")
+    assert_told(done, 5, "disk is full")
+    assert "the same command resumes from it" in done.stderr
 
 
 def test_reports_of_what_is_no_scan(stories: Path, surgeon: Run, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ MALFORMED = [
     ("jsonl", b"[1]", "line 1: expected an object"),
     ("jsonl", line(question=None), "line 1: question is not a string"),
     ("jsonl", line(question=" "), "line 1: question is not a string, or is empty"),
-    ("jsonl", line(question="\ud800"), "line 1: question is not a string"),
+    ("jsonl", line(question="\ud800"), "line 1: half of a surrogate pair"),
     ("jsonl", line(choices="ab"), "line 1: choices is not a list of non-empty strings"),
     ("jsonl", line(choices=["a", ""]), "line 1: choices is not a list of non-empty strings"),
     ("jsonl", line(choices=["a"], answer=0), "line 1: 1 choices; expected 2 to 100"),

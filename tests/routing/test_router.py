@@ -233,6 +233,7 @@ def test_what_crosses_seams_besides_the_residual_stream(
     ("header", "layers", "says"),
     [
         ("talkie-dense", "0..3,0..7", "later blocks of talkie read what feeds block 0"),
+        ("talkie-dense", "1..7", "later blocks of talkie read what feeds block 0"),
         ("hrm_text-dense", "0..3,2..5", "two stacks"),
         ("hy_v4-moe", "0..4,3..7", "top-k"),
     ],
@@ -245,6 +246,14 @@ def test_what_cannot_be_routed_is_refused(
         tokens = np.arange(40, dtype=np.int32) % model.n_vocab
         with pytest.raises(RefusedError, match=says):
             route(model, LayerPath(layers)).logits(tokens)
+
+
+def test_blocks_that_read_what_feeds_block_0_are_not_mixed(tmp_path: Path) -> None:
+    header = ROOT / "fixtures/arch_headers/talkie-dense.gguf"
+    path = expand(header, tmp_path / "model.gguf", 0)
+    refused = pytest.raises(RefusedError, match="cannot be mixed with those of another model")
+    with loaded_model(path, Devices()) as model, refused:
+        route([model, model], LayerPath("0..3,1:4..7"))
 
 
 def test_a_path_that_no_file_can_have_is_routed(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_a_chat_template_that_fails(stories: Path, tmp_path: Path, template: str
     ("fault", "says"),
     [
         ("questions", "probe words failed: RuntimeError: out of ideas"),
-        ("score", "probe words failed: ZeroDivisionError: by hand"),
+        ("score", "probe words failed on question 'A cat saw a big dog and' along 0..4: Zero"),
         ("settings", "probe words failed: RuntimeError: no settings"),
         ("constant", "probe words failed: RuntimeError: inconstant"),
         ("few", "1 questions; at least 2 are needed"),
@@ -269,7 +269,7 @@ def test_paths_that_cannot_be_aliased_are_routed(tmp_path: Path) -> None:
     path = gs.repeat("1:2")
     sizes: list[ScanSize] = []
     scan(model, tmp_path / "scan.db", Words(), [path], on_size=sizes.append)
-    assert sizes[0].n_not_writable == 1
+    assert sizes[0].not_writable.n_paths == 1
     with gs.load(model, ONE_THREAD) as loaded:
         texts = [loaded.generate(one, path, max_tokens=N_TOKENS) for one in PROMPTS]
     assert {one.execution for one in texts} == {"routed"}

@@ -148,8 +148,7 @@ def test_two_processes_race_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_items", [2, 8])
-def test_too_few_items_are_no_race(tmp_path: Path, n_items: int) -> None:
-    with opened(tmp_path / "scan.db") as scores:
-        with pytest.raises(UsageError, match=f"a race over {n_items} items.*too few"):
-            raced_scan(scores, n_items)
-        raced_scan(scores, 10)
+def test_too_few_items_are_no_race(n_items: int) -> None:
+    with pytest.raises(UsageError, match=f"a race over {n_items} items.*too few"):
+        Race().check(n_items)
+    Race().check(10)

@@ -173,6 +173,7 @@ GOOD = {"question": "What?", "answer": 1}
         ("text", "expected a list of questions"),
         ([GOOD, 7], "entry 2: expected an object"),
         ([GOOD, {"answer": 1}], "entry 2: question is not a string"),
+        ([7, GOOD, {"answer": 1}], "entry 1: expected an object; entry 3: question is not"),
         ({"a": GOOD | {"question": " "}}, "entry a: question is not a string, or is empty"),
         ([GOOD | {"question": "\ud800"}], "entry 1: question has half of a surrogate pair"),
         ([GOOD | {"answer": -1}], "entry 1: answer is -1; expected an integer of 0 or more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import struct
@@ -20,12 +21,14 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import EngineError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.multiple_choice.task_files import read_tasks
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
+from ggufsurgeon.scanning import stored_groups
 from ggufsurgeon.scanning.job import Scored
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe
 from ggufsurgeon.scanning.probes.choices import ChoicesProbe
 from ggufsurgeon.scanning.probes.text import TextProbe
 from ggufsurgeon.scanning.scan import ScanSize
@@ -140,10 +143,11 @@ def test_probes_share_a_store(store: Path, stories: Path) -> None:
 
 
 def test_paths_that_cannot_be_run_or_written(tmp_path: Path) -> None:
-    """minimax-01 has no file for a path that moves its blocks; gemma4 shares KV across blocks."""
-    model = expand_named("minimax-01-moe@words=stories260K", tmp_path / "model.gguf")
+    """llama4's attention goes by index in a file: blocks can move by four places alone."""
+    model = expand_named("llama4-moe@words=stories260K", tmp_path / "model.gguf")
     n_blocks = gs.open(model).n_blocks
     paths = [one.path for one in repeats(n_blocks, WindowRange(smallest=1, largest=1))]
+    paths.append(LayerPath("0..7,4..7"))
     sizes: list[ScanSize] = []
     with gs.load(model) as loaded:
         for only_writable in (False, True):
@@ -154,12 +158,98 @@ def test_paths_that_cannot_be_run_or_written(tmp_path: Path) -> None:
                 only_writable=only_writable,
                 on_size=sizes.append,
             )
-    assert sizes[0].n_not_writable > 0 and sizes[0].n_paths == len(paths)
-    assert sizes[1].n_paths == len(paths) - sizes[1].n_not_writable
+    n_not_writable = sizes[0].not_writable.n_paths
+    assert n_not_writable > 0 and sizes[0].n_paths == len(paths)
+    assert sizes[1].n_paths == len(paths) - n_not_writable
     (found,) = gs.scan_findings(tmp_path / "scan.db")
     marked = [path for path in found.probes[0].paths if path.not_writable]
-    assert len(marked) == sizes[0].n_not_writable
+    assert len(marked) == n_not_writable
     assert all(path.z is not None for path in marked)
+
+
+def test_paths_that_cannot_be_routed_leave_the_others_alone(tmp_path: Path) -> None:
+    """talkie's later blocks read what feeds block 0. Answers run along what can be written."""
+    model = expand_named("talkie-dense@words=stories260K", tmp_path / "model.gguf")
+    paths = [LayerPath("0..1,0..7"), LayerPath("1..7"), LayerPath("0..4,3..7"), LayerPath("0..5,7")]
+    sizes: list[ScanSize] = []
+    with gs.load(model, gs.Devices(n_threads=1)) as loaded:
+        for probe in (ArithmeticProbe(4), ArithmeticAnswerProbe(2)):
+            loaded.scan(tmp_path / "scan.db", probe, paths, on_size=sizes.append)
+    assert [size.n_paths for size in sizes] == [2, 4]
+    assert sizes[0].refused.n_paths == 2 and "what feeds block 0" in sizes[0].refused.reason
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    problems = {path.layer_path: path.problem for path in found.probes[0].paths}
+    assert [bool(problems[str(path)]) for path in paths] == [True, True, False, False]
+    assert sizes[0].refused.reason == problems["1..7"]
+    names = {name for name, _, score in scores_in(tmp_path / "scan.db") if score is not None}
+    assert names == {"0..7", *map(str, paths)}
+
+
+def test_the_unmodified_model_is_no_path(stories: Path, tmp_path: Path) -> None:
+    sizes: list[ScanSize] = []
+    with gs.load(stories, gs.Devices(n_threads=1)) as model:
+        with pytest.raises(UsageError, match=r"that of the unmodified model.* is the only one"):
+            model.scan(tmp_path / "none.db", ArithmeticProbe(4), [LayerPath("0..4")])
+        paths = [LayerPath("0..4"), PATHS[0]]
+        model.scan(tmp_path / "scan.db", ArithmeticProbe(4), paths, on_size=sizes.append)
+    assert (sizes[0].n_paths, sizes[0].has_base) == (1, True)
+    (found,) = gs.scan_findings(tmp_path / "scan.db")
+    assert [path.layer_path for path in found.probes[0].paths] == [str(PATHS[0])]
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize("arguments", [("text", PATHS), (ArithmeticProbe(4), gs.repeat("1:2"))])
+def test_arguments_that_are_none(stories: Path, tmp_path: Path, arguments: tuple[Any, Any]) -> None:
+    with gs.load(stories) as model, pytest.raises(UsageError, match=r"is no (probe|list of layer)"):
+        model.scan(tmp_path / "scan.db", *arguments)
+
+
+def test_text_is_no_path_for_any_method(stories: Path, tmp_path: Path) -> None:
+    path: Any = "0..3,3..4"
+    with gs.load(stories) as model:
+        for call in (
+            lambda: model.scan(tmp_path / "scan.db", ArithmeticProbe(4), [path]),
+            lambda: model.score(TEXT, [path]),
+            lambda: gs.open(stories).plan(path),
+        ):
+            with pytest.raises(UsageError, match=r"'0..3,3..4' is no layer path") as told:
+                call()
+            assert 'LayerPath("0..6,4..29")' in told.value.hint
+
+
+WAITING = """
+import time
+from ggufsurgeon.store.lease_owner import this_owner
+print(this_owner(), flush=True)
+time.sleep(120)
+"""
+
+
+def test_who_waits_says_for_whom(
+    stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_groups, "QUIET_S", 0.2)
+    store, told = tmp_path / "scan.db", list[str]()
+    with (
+        gs.load(stories, gs.Devices(n_threads=1)) as model,
+        subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE) as other,
+    ):
+        assert other.stdout is not None
+        owner = other.stdout.readline().decode().strip()
+        model.scan(store, ArithmeticProbe(4), [])
+        with closing(sqlite3.connect(store)) as database, database:
+            database.execute("INSERT INTO lease VALUES (1, 0, '0..4', ?)", (owner,))
+
+        def end(process: str) -> None:
+            told.append(process)
+            other.kill()
+
+        model.scan(store, ArithmeticProbe(4), [PATHS[0]], on_wait=end)
+    assert told == [f"process {other.pid}"]
+    assert len(scores_along(store, PATHS[0])) == 4
+
+
+NO_SCORES = ("nan", "inf", "1e200")
 
 
 @dataclass(frozen=True)
@@ -182,14 +272,16 @@ class FailingProbe:
     def score(self, index: int, log_probs: Sequence[Any]) -> float:
         if self.fault == "score" and index == 2:
             raise ZeroDivisionError("by hand")
-        return float("nan") if self.fault == "nan" and index == 1 else 1.0
+        if self.fault == "exit" and index == 2:
+            os._exit(3)
+        return float(self.fault) if self.fault in NO_SCORES and index == 1 else 1.0
 
 
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
         ("items", "probe failing failed: RuntimeError: out of ideas"),
-        ("score", "probe failing failed: ZeroDivisionError: by hand"),
+        ("score", "failing failed on item 'chunk 2' along 0..4: ZeroDivisionError: by hand"),
         ("few", "at least 2 are needed"),
     ],
 )
@@ -200,10 +292,35 @@ def test_a_probe_that_fails_is_named(stories: Path, tmp_path: Path, fault: str, 
         model.scan(tmp_path / "scan.db", TextProbe(TEXT, 64, 4), PATHS)  # the model is still there
 
 
-def test_scores_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) -> None:
-    with gs.load(stories) as model:
-        model.scan(tmp_path / "scan.db", FailingProbe("nan"), PATHS)
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fault", NO_SCORES)
+def test_scores_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path, fault: str) -> None:
+    with gs.load(stories, in_process=True) as model:
+        model.scan(tmp_path / "scan.db", FailingProbe(fault), PATHS)
     assert scores_along(tmp_path / "scan.db", PATHS[0]) == [1.0, None, 1.0, 1.0]
+    assert gs.scan_findings(tmp_path / "scan.db")
+
+
+def test_what_a_probe_that_fails_leaves_is_told(stories: Path, tmp_path: Path) -> None:
+    """One that ends its process is no bug of this program."""
+    store = tmp_path / "scan.db"
+    with gs.load(stories) as model:
+        with pytest.raises(UsageError) as told:
+            model.scan(store, FailingProbe("score"), PATHS)
+        assert told.value.state == f"{store} keeps all scores so far."
+        with pytest.raises(EngineError, match="ended itself in the job scan_job, with status 3"):
+            model.scan(store, FailingProbe("exit"), PATHS)
+
+
+@pytest.mark.parametrize("score", ["x", 1e308])
+def test_scores_that_no_scan_gives_are_damage(stories: Path, tmp_path: Path, score: Any) -> None:
+    store = tmp_path / "scan.db"
+    with gs.load(stories, gs.Devices(n_threads=1)) as model:
+        model.scan(store, ArithmeticProbe(4), [])
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("UPDATE item_score SET score = ? WHERE item = 2", (score,))
+    with pytest.raises(RefusedError, match=r"damaged store: the score of item 2 along 0..4 is"):
+        gs.scan_findings(store)
 
 
 def test_logits_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) -> None:

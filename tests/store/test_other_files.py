@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.store.schema import VERSION
 from ggufsurgeon.store.store import opened_store
 from tests.store.adding import KEY, PATH
 
@@ -65,7 +66,7 @@ def test_databases_of_others_are_left_alone(tmp_path: Path, journal: str) -> Non
     refused(store, "another program")
 
 
-@pytest.mark.parametrize("version", [0, 3, 99])
+@pytest.mark.parametrize("version", [0, VERSION + 1, 99])
 def test_other_schemas_are_left_alone(tmp_path: Path, version: int) -> None:
     store = tmp_path / "scores.db"
     with opened_store(store):

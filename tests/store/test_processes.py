@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from ggufsurgeon.store.store import opened_store
-from tests.conftest import ROOT, is_root
+from tests.conftest import ROOT
 from tests.store.adding import KEY, PATH, scores
 from tests.writing.powerless import powerless_prefix
 
@@ -99,20 +98,6 @@ def test_without_permission(tmp_path: Path) -> None:
         assert process.returncode == 5, errors
         assert any(part in errors for part in told.split("|")), errors
         assert_holds(store, 1)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    if not is_root():
-        pytest.skip("only root can mount a small disk")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no small tmpfs could be mounted")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 def test_a_full_disk(small_disk: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.multiple_choice.task_tokens import tokenize_task
+from ggufsurgeon.multiple_choice.task_tokens import check_scores_choices, tokenize_task
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
 from ggufsurgeon.scanning.probes.probe import Item, TokenSequence
 
@@ -32,7 +32,11 @@ class ChoicesProbe:
         return {"answers": [task.answer for task in self.tasks]}
 
     def items(self, model: Model) -> Sequence[Item]:
-        """The tasks, with a sequence for each choice. Raises UsageError as `tokenize_task`."""
+        """The tasks, with a sequence for each choice.
+
+        Raises UsageError as `check_scores_choices` and `tokenize_task`.
+        """
+        check_scores_choices(model)
         return [self._item(model, task) for task in self.tasks]
 
     def _item(self, model: Model, task: Task) -> Item:

@@ -7,6 +7,7 @@ its items there, and scores them from the log-probabilities of their tokens.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.store.scan_scores import LARGEST_SCORE
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,21 @@ def items_sha256(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
+def kept_score(score: float) -> float:
+    """A score as a store keeps it: NaN for one that it does not take."""
+    return score if abs(score) <= LARGEST_SCORE else math.nan
+
+
 @contextmanager
-def probe_errors(name: str) -> Iterator[None]:
-    """Turn what a probe raises, which others may have written, into a UsageError."""
+def probe_errors(name: str, where: str = "") -> Iterator[None]:
+    """Turn what a probe raises, which others may have written, into a UsageError.
+
+    `where` says what it was asked for, such as `an item along 0..4`.
+    """
     try:
         yield
     except GgufSurgeonError:
         raise
-    except Exception as error:
-        kind = type(error).__name__
-        raise UsageError(f"probe {name} failed: {kind}: {error}") from error
+    except (Exception, SystemExit) as error:
+        kind, place = type(error).__name__, f" on {where}" if where else ""
+        raise UsageError(f"probe {name} failed{place}: {kind}: {error}") from error

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.multiple_choice.task_files import told_together
 
 N_EMOTIONS = 4
 LARGEST_SCORE = 10
@@ -61,24 +62,27 @@ class _Malformed(Exception):
 
 
 def read_math_questions(path: Path) -> tuple[MathQuestion, ...]:
-    """The questions of a file. Raises UsageError, with the entry, for one that is malformed."""
+    """The questions of a file. Raises UsageError, with the entries, for malformed ones."""
     return _read(path, _math_question)
 
 
 def read_emotion_questions(path: Path) -> tuple[EmotionQuestion, ...]:
-    """The questions of a file. Raises UsageError, with the entry, for one that is malformed."""
+    """The questions of a file. Raises UsageError, with the entries, for malformed ones."""
     return _read(path, _emotion_question)
 
 
 def _read(path: Path, question_of: Callable[[str, Mapping[str, Any]], T]) -> tuple[T, ...]:
-    found = []
+    """The questions of all entries. Those that are malformed are told together."""
+    found, problems = [], []
     for name, entry in _entries(path):
         try:
             if not isinstance(entry, dict):
                 raise _Malformed("expected an object")
             found.append(question_of(name, entry))
         except _Malformed as error:
-            raise UsageError(f"{path}, entry {name}: {error}") from None
+            problems.append(f"entry {name}: {error}")
+    if problems:
+        raise UsageError(f"{path}, {told_together(problems)}")
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.statistics.maximum import Values, held_out_items, studentised
+from ggufsurgeon.statistics.maximum import LEAST_ITEMS, Values, held_out_items, studentised
 
 N_FIRST = 4
 """Items of the first round."""
@@ -57,6 +57,16 @@ class Race:
         """The race in the settings of a probe; None for a probe that was not raced."""
         found = settings.get("race")
         return None if found is None else cls(**found)
+
+    def check(self, n_items: int) -> None:
+        """Raise UsageError for too few items: the held-out ones could not judge the winner."""
+        n_search = self.course(n_items).n_search
+        n_held_out = n_items - n_search
+        if min(n_search, n_held_out) < LEAST_ITEMS:
+            raise UsageError(
+                f"a race over {n_items} items: {n_search} that choose the best path and "
+                f"{n_held_out} that judge it are too few; each needs {LEAST_ITEMS}"
+            )
 
     def course(self, n_items: int) -> Course:
         """The items of this race in its order, and its rounds."""

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import ItemTable, Work
 from ggufsurgeon.scanning.racing.race import Race, Round, current_round
 from ggufsurgeon.scanning.stored_groups import PATIENCE_S, StoredGroups
-from ggufsurgeon.statistics.maximum import LEAST_ITEMS
 
 
 class RacedScan:
-    """The work of a scan that leaves paths out, round by round.
-
-    Raises UsageError for too few items: the held-out ones could not judge the winner.
-    """
+    """The work of a scan that leaves paths out, round by round."""
 
     def __init__(
         self,
@@ -30,13 +25,6 @@ class RacedScan:
         self._base = base
         self._names = {str(path): path for path in paths if path != base}
         self._course = race.course(len(items.labels))
-        n_search = self._course.n_search
-        n_held_out = len(items.labels) - n_search
-        if min(n_search, n_held_out) < LEAST_ITEMS:
-            raise UsageError(
-                f"a race over {len(items.labels)} items: {n_search} that choose the best path and "
-                f"{n_held_out} that judge it are too few; each needs {LEAST_ITEMS}"
-            )
 
     def n_item_passes(self) -> int:
         """Passes of an item along a path in the whole race."""
