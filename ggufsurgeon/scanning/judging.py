@@ -79,7 +79,7 @@ def judge(
     rows.sort(key=lambda row: -math.inf if row.z is None else row.z, reverse=True)
     is_better, verdict = _verdict(rows, scored, held_out, split.seed)
     if base and not items:
-        verdict = "No verdict: the logits of the unmodified model are not finite numbers."
+        verdict = "No verdict: the scores of the unmodified model are not finite numbers."
     elif missing := _missing(data, tested, items):
         is_better, verdict = False, f"No verdict: the scan is not finished, {missing}."
     return ProbeFindings(
@@ -111,7 +111,7 @@ def _notes(data: ProbeData, base: Mapping[int, float], items: Sequence[int]) -> 
     notes = []
     if n_broken and items:
         notes.append(
-            f"Items left out, since the unmodified model's logits are not finite there: {n_broken} "
+            f"Items left out, since the unmodified model has no finite score there: {n_broken} "
             f"of {len(data.labels)}."
         )
     return tuple(notes)
@@ -203,7 +203,7 @@ def problem_of(path: ScannedPath, differences: Values) -> str:
     if len(differences) == 0:
         return NOT_SCANNED
     if not np.isfinite(differences).all():
-        return "its logits are not finite numbers"
+        return "its scores are not finite numbers"
     return "too few items are scanned"
 
 

@@ -87,7 +87,7 @@ TABLES = (
     probe INTEGER NOT NULL REFERENCES probe (id),
     layer_path TEXT NOT NULL, -- as in scanned_path
     item INTEGER NOT NULL,    -- its number
-    score REAL,               -- null where the model's logits are not finite numbers
+    score REAL,               -- null where it is not a finite number
     PRIMARY KEY (probe, layer_path, item)
 ) WITHOUT ROWID""",
     """CREATE TABLE lease (

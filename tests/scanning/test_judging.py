@@ -94,7 +94,7 @@ def test_items_without_a_base_are_told() -> None:
     found[BASE][5] = found[BASE][9] = math.nan
     told = judged(found)
     assert told.notes == (
-        "Items left out, since the unmodified model's logits are not finite there: 2 of 60.",
+        "Items left out, since the unmodified model has no finite score there: 2 of 60.",
     )
     assert judged(scores()).notes == ()
 
@@ -118,7 +118,7 @@ def test_paths_without_a_score_come_last_with_the_reason() -> None:
     told = judged(found, known)
     problems = {path.layer_path: path.problem for path in told.paths if path.z is None}
     assert problems == {
-        PATHS[0]: "its logits are not finite numbers",
+        PATHS[0]: "its scores are not finite numbers",
         PATHS[1]: "not scanned yet",
         PATHS[2]: "crosses blocks",
     }

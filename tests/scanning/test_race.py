@@ -150,7 +150,7 @@ def test_a_path_without_numbers_leaves_first() -> None:
     raced = run_race(course, FEW_BLOCKS, every)
     assert {len(raced.scores[path]) for path in paths[5:7]} == {4}
     told = {path.layer_path: path for path in judged(raced.scores, 40).paths}
-    assert {told[path].problem for path in paths[5:7]} == {"its logits are not finite numbers"}
+    assert {told[path].problem for path in paths[5:7]} == {"its scores are not finite numbers"}
 
 
 def test_an_item_without_a_number_of_the_unmodified_model_is_left_out() -> None:
