@@ -189,7 +189,7 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
 
     def show(size: ScanSize) -> None:
         print_note(
-            f"{name}: {size.n_items} items in {_counted(size.n_groups, 'group')} along "
+            f"{name}: {_counted(size.n_items, 'item')} in {_counted(size.n_groups, 'group')} along "
             f"{_counted(size.n_paths, 'layer path')} and the unmodified model: "
             f"{_counted(size.n_passes, 'pass', 'passes')} of a group"
             + (f", {size.n_known} known" if size.n_known else "")
@@ -202,9 +202,12 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
                 f"has {size.n_item_passes_of_all}"
             )
         if size.n_refused:
-            print_note(f"{name}: {size.n_refused} paths cannot be run exactly, and are left out")
+            refused = _counted(size.n_refused, "path")
+            print_note(f"{name}: {refused} cannot be run exactly: left out")
         if size.n_not_writable:
-            print_note(f"{name}: {size.n_not_writable} paths cannot be written to a file")
+            print_note(
+                f"{name}: {_counted(size.n_not_writable, 'path')} cannot be written to a file"
+            )
 
     return show
 
