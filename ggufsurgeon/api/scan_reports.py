@@ -69,7 +69,7 @@ def scanned_path(
         names = ", ".join(dict.fromkeys(one.probe for one in probes))
         wanted = "" if probe is None else f" by the probe {probe}"
         raise UsageError(
-            f"{store}: it has {len(probes)} scans of {model}{wanted}"
+            f"{store}: it has {f'{len(probes)} scans' if probes else 'no scan'} of {model}{wanted}"
             + (f", by {names}: name one" if probes else "")
         )
     (found,) = probes

@@ -207,7 +207,7 @@ def _size_printer(name: str) -> Callable[[ScanSize], None]:
 
     def show(size: ScanSize) -> None:
         print_note(
-            f"{name}: {size.n_items} items in {_counted(size.n_groups, 'group')} along "
+            f"{name}: {_counted(size.n_items, 'item')} in {_counted(size.n_groups, 'group')} along "
             f"{_counted(size.n_paths, 'layer path')} and the unmodified model: "
             f"{_counted(size.n_passes, 'pass', 'passes')} of a group"
             + (f", {size.n_known} known" if size.n_known else "")

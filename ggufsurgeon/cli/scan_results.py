@@ -1,4 +1,4 @@
-"""Tables, a map of windows, and JSON of what a scan found."""
+"""Tables, maps, and JSON of what a scan found."""
 
 from __future__ import annotations
 
@@ -10,61 +10,62 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.scan_maps import print_bars, print_maps
 from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
-from ggufsurgeon.reporting.scan_words import joint_note
+from ggufsurgeon.reporting.lettering import MINUS, counted
+from ggufsurgeon.reporting.scan_kinds import not_of_its_scan, of_its_scan
+from ggufsurgeon.reporting.scan_words import joint_note, luck_text, verdict_text, z_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
     from ggufsurgeon.statistics.estimate import Estimate
 
-MARKS = (
-    "z: # above the 5 % bound, + above 2, . from -2 to 2, - below -2, = below minus the bound",
-    "x no score, ~ left the race, blank not scanned; rows are I from 0, columns are J from 1",
-)
-WIDEST_MAP = 100
-"""Largest number of blocks of a map, in characters of a line."""
 COLUMNS = ("layer path", "search", "held out", "z", "p", "weights", "KV cache")
 
 
 def print_findings(found: ScanFindings, n_rows: int) -> None:
     """The best and the worst paths by each probe, with a map and the verdict."""
     for probe in found.probes:
-        _print_probe(probe, found, n_rows)
+        _print_probe(of_its_scan(probe), found, n_rows, not_of_its_scan(probe))
 
 
-def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int) -> None:
+def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int, left_out: str) -> None:
     scored = [path for path in probe.paths if path.z is not None]
     title = (
-        f"{found.model}, probe {probe.probe}: {len(scored)} of {len(probe.paths)} paths scored on "
-        f"{_items(probe)}; differences from the unmodified model in {probe.unit}"
+        f"{found.model}, probe {probe.probe}: {len(scored)} of {counted(len(probe.paths), 'path')} "
+        f"scored on {_items(probe)}; differences from the unmodified model in {probe.unit}"
     )
     if probe.is_joint:
-        title = f"{found.model}, {len(scored)} paths by all probes: {joint_note(probe)}"
+        title = f"{found.model}, {counted(len(scored), 'path')} by all probes: {joint_note(probe)}"
     shown = scored[:n_rows] + scored[max(n_rows, len(scored) - 3) :]
     print_table(title, COLUMNS, [_row(path) for path in shown])
-    _print_map(probe, found.n_blocks)
+    print_maps(probe, found.n_blocks)
+    print_bars(probe)
     if any(path.not_writable for path in shown):
         print_text("* can be run, but not written to a file")
     for left, n in _counted([path.left_race for path in probe.paths]):
-        print_text(f"{n} paths: {left}")
+        print_text(f"{counted(n, 'path')}: {left}")
     for problem, n in _counted([path.problem for path in probe.paths])[:5]:
         print_text(f"{n} without a score: {problem}")
     if math.isfinite(probe.luck_z):
         print_text(
-            f"By chance alone, the best of {len(scored)} paths exceeds {probe.luck_z:.2f} standard "
-            "errors in 5 % of scans."
+            f"By chance alone, the best of {counted(len(scored), 'path')} exceeds "
+            f"{luck_text(probe.luck_z)} standard errors in 5 % of scans."
         )
+    if left_out:
+        print_text(left_out)
     for note in probe.notes:
         print_text(note)
-    print_text(f"Verdict: {probe.verdict}\n")
+    print_text(f"Verdict: {verdict_text(probe)}\n")
 
 
 def _items(probe: ProbeFindings) -> str:
     n_items, n_held_out = len(probe.item_labels), sum(probe.is_held_out)
     if probe.is_race:
-        return f"all {n_items - n_held_out} search items of a race, and {n_held_out} held-out items"
-    return f"{n_items} items, {n_held_out} of them held out"
+        search = counted(n_items - n_held_out, "search item")
+        return f"all {search} of a race, and {counted(n_held_out, 'held-out item')}"
+    return f"{counted(n_items, 'item')}, {n_held_out} of them held out"
 
 
 def _row(path: PathFinding) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def _row(path: PathFinding) -> tuple[str, ...]:
         f"{path.layer_path} *" if path.not_writable else path.layer_path,
         _text(path.search),
         _text(path.held_out),
-        "-" if path.z is None else f"{path.z:+.2f}",
+        "-" if path.z is None else z_text(path.z).replace(MINUS, "-"),
         "-" if path.p_value is None else f"{path.p_value:.2g}",
         "-" if cost is None else _bytes(cost.n_bytes_weights),
         "-" if cost is None or cost.n_bytes_kv is None else _bytes(cost.n_bytes_kv),
@@ -96,32 +97,6 @@ def _bytes(n_bytes: int) -> str:
 def _counted(texts: Sequence[str]) -> list[tuple[str, int]]:
     """How often each text is there, the most frequent first; empty ones are left out."""
     return Counter(text for text in texts if text).most_common()
-
-
-def _print_map(probe: ProbeFindings, n_blocks: int) -> None:
-    """A map of the windows that are repeated: a row for each I, a column for each J."""
-    windows = [path for path in probe.paths if path.kind == "window"]
-    if len(windows) < n_blocks or n_blocks > WIDEST_MAP:
-        return
-    rows = [[" "] * n_blocks for _ in range(n_blocks)]
-    for path in reversed(windows):  # of a window that ran two and three times, the better shows
-        if path.first is not None and path.end is not None:
-            rows[path.first][path.end - 1] = _mark(path, probe.luck_z)
-    print_text("Windows I:J that are repeated:\n" + "\n".join(MARKS))
-    for first, row in enumerate(rows):
-        print_text(f"{first:4} {''.join(row)}".rstrip())
-    print_text("")
-
-
-def _mark(path: PathFinding, luck_z: float) -> str:
-    z = path.z
-    if z is None:
-        return "~" if path.left_race else "x"
-    if abs(z) <= 2:
-        return "."
-    if z > 0:
-        return "#" if z > luck_z else "+"
-    return "=" if z < -luck_z else "-"
 
 
 def findings_as_json(found: ScanFindings) -> dict[str, Any]:

@@ -50,6 +50,11 @@ def counted(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
+def signed(value: float) -> str:
+    """A value to two digits with its sign, for scales; 0 has none."""
+    return f"{value:+.2g}".replace("-", MINUS) if value else "0"
+
+
 def with_error(value: float, error: float, sign: str = "") -> str:
     """A value and its error, to three digits of the error; sign "+" shows a plus sign."""
     if not abs(value) + error < 1e7:  # huge, or not a number

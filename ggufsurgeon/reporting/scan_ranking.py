@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +42,9 @@ def draw_ranking(axes: Axes, paths: Sequence[PathFinding], luck_z: float, unit: 
     ticks = span.ticks(5)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set_xlabel(f"difference, {unit}")
-    note = "● search items, □ held-out items, mean ± 2 standard errors; grey: 5 % bound"
+    note = "● search items, □ held-out items, mean ± 2 standard errors"
+    if math.isfinite(luck_z):
+        note += "; grey: 5 % bound"
     write_heading(axes, f"Best {len(paths)}", note)
 
 
@@ -61,8 +64,10 @@ def _draw_interval(
 
 
 def _write_p_values(axes: Axes, paths: Sequence[PathFinding]) -> None:
-    """To the right of each row."""
+    """To the right of each row that has one."""
     for row, path in enumerate(paths):
+        if path.p_value is None:
+            continue
         axes.text(
             1.02,
             row,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
@@ -16,15 +17,19 @@ NONE: Final = "\N{EN DASH}"
 """In place of a figure that there is none of."""
 HEADINGS: Final = {"window": "Windows that run twice or more", "drop": "Windows that are dropped"}
 """Headings of the maps, by kind of path."""
+ON_FEWER_ITEMS: Final = "scored on fewer items of the race"
+"""What is told of paths that have left a race."""
+MOST_Z: Final = 1000
+"""Standard errors beyond which no figure is written: differences that hardly differ among items."""
 
 
 class State(Enum):
     """What is known of a path."""
 
     SCORED = "scored"
-    UNSCORED = "no score"
+    UNSCORED = "without a score"
     """Refused, or its scores are not numbers."""
-    MISSING = "not scanned"
+    MISSING = "not scanned yet"
 
 
 def state_of(path: PathFinding) -> State:
@@ -40,10 +45,11 @@ def ranked(paths: Sequence[PathFinding]) -> list[tuple[int, PathFinding]]:
 
 
 def has_map(paths: Sequence[PathFinding], kind: str) -> bool:
-    """Whether windows of a kind make a map; blocks that are dropped one by one make none."""
+    """Whether windows of a kind make a map: neither unscanned ones nor single dropped blocks."""
     least = 2 if kind == "drop" else 1
     return any(
         path.kind == kind
+        and state_of(path) is not State.MISSING
         and path.first is not None
         and path.end is not None
         and path.end - path.first >= least
@@ -64,9 +70,26 @@ def path_name(path: PathFinding) -> str:
     return f"drop {window}" if path.kind == "drop" else window
 
 
+def verdict_text(probe: ProbeFindings) -> str:
+    """The verdict, with the short name beside the layer path: `drop 2:3 (0..1,3..4) is better`."""
+    if not probe.paths:
+        return probe.verdict
+    best = probe.paths[0]
+    name, layer_path = path_name(best), best.layer_path
+    if name == layer_path or f"{name} (" in probe.verdict:
+        return probe.verdict
+    place = rf"(?<![\w.,]){re.escape(layer_path)}(?=,? is )"
+    return re.sub(place, lambda _: f"{name} ({layer_path})", probe.verdict, count=1)
+
+
 def remark(path: PathFinding) -> str:
     """Why there is no score, or no file, or when it left a race; empty for most paths."""
     return "; ".join(each for each in (path.problem, path.left_race, path.not_writable) if each)
+
+
+def measure(probe: ProbeFindings) -> str:
+    """What is drawn of a path, with its unit."""
+    return "joint z" if probe.is_joint else f"mean difference, {probe.unit}"
 
 
 def joint_note(probe: ProbeFindings) -> str:
@@ -89,7 +112,16 @@ def estimate_text(estimate: Estimate | None) -> str:
 
 def z_text(z: float | None) -> str:
     """Standard errors above 0."""
-    return NONE if z is None else f"{z:+.2f}".replace("-", MINUS)
+    if z is None:
+        return NONE
+    if abs(z) > MOST_Z:
+        return f"> {MOST_Z}" if z > 0 else f"< {MINUS}{MOST_Z}"
+    return f"{z:+.2f}".replace("-", MINUS)
+
+
+def luck_text(luck_z: float) -> str:
+    """The 5 % bound in standard errors."""
+    return f"> {MOST_Z}" if luck_z > MOST_Z else f"{luck_z:.2f}"
 
 
 def p_text(p_value: float | None) -> str:

@@ -27,6 +27,7 @@ from tests.reporting.scanned import (
     PLANNED,
     REFUSED,
     scan,
+    unscored,
     with_gaps,
 )
 
@@ -119,14 +120,30 @@ def test_cells_without_a_figure_differ_by_pattern() -> None:
     (hatched,) = page.all("rect", "not-writable", within="svg.plot")
     assert (int(hatched.attributes["y"]), int(hatched.attributes["x"]) + 1) == NOT_WRITABLE
     assert "heads differs" in found[NOT_WRITABLE].attributes["aria-label"]
-    (ground,) = page.all("path", "missing", within="svg.plot")
-    assert ground.attributes["d"].startswith("M0 0H9V9H9V8H8V7")
+    assert not page.all("path", within="svg.plot"), "what nobody asked for is blank"
     patterns = {each.attributes["id"] for each in page.all("pattern")}
     for name in ("missing", "unscored", "not-writable"):
         assert name in patterns and f".{name} {{ fill: url(#{name})" in source
         assert page.all("rect", name, within="svg.swatch")
     legend = " ".join(each.text for each in page.all("li"))
     assert all(word in legend for word in ("not scanned", "refused", "not written to a file"))
+
+
+def test_a_refused_cell_has_no_other_mark_and_the_legend_lists_what_is_there() -> None:
+    findings = with_gaps(scan(9, 12, "window"))
+    (probe,) = findings.probes
+    refused = [
+        replace(path, not_writable="refused too") if path.problem.startswith("blocks") else path
+        for path in probe.paths
+        if path.not_writable == ""
+    ]
+    page = page_of(with_paths(findings, tuple(refused)))
+    assert cells(page)[REFUSED].classes == ["unscored"]
+    assert not page.all("rect", "not-writable")
+    told = [each.text for each in page.all("li")]
+    assert told == ["not scanned yet", "no score: refused, or logits not finite", "p below 0.05"]
+    unsure = tuple(replace(path, p_value=1.0) for path in scan(9, 12).probes[0].paths)
+    assert not page_of(with_paths(findings, unsure)).all("li")
 
 
 def test_hostile_names_are_text() -> None:
@@ -222,7 +239,9 @@ def test_the_verdict_and_the_command_are_told() -> None:
     findings = scan(9, 12, n_probes=2)
     page = page_of(findings)
     assert [found.text for found in page.all("p", "verdict")] == [
-        probe.verdict for probe in findings.probes
+        f"Running blocks {path.first}:{path.end} ({path.layer_path}) is better than the model on "
+        "this text."
+        for path in [probe.paths[0] for probe in findings.probes]
     ]
     assert COMMAND in [found.text for found in page.all("code")]
     sections = [found.attributes["id"] for found in page.all("section")]
@@ -248,6 +267,25 @@ def test_the_ranking_has_the_best_and_the_worst_with_their_figures() -> None:
         assert row.text.endswith(f"{path.cost.n_blocks:+d}".replace("-", MINUS))
     buttons = page.all("button", within="table.ranking")
     assert [int(each.attributes["data-path"]) for each in buttons] == [k - 1 for k in ranks]
+
+
+@pytest.mark.parametrize(
+    ("n_kept", "n_unscored", "is_offered"), [(25, 0, 0), (26, 0, 1), (9, 1, 1)]
+)
+def test_all_paths_are_offered_where_the_ranking_lacks_some(
+    n_kept: int, n_unscored: int, is_offered: int
+) -> None:
+    findings = scan(9, 12)
+    paths = findings.probes[0].paths
+    last = tuple(unscored(path, "refused") for path in paths[:n_unscored])
+    page = page_of(with_paths(findings, (*paths[:n_kept], *last)))
+    assert len(page.all("button", within="div.everything")) == is_offered
+
+
+def test_the_ranking_says_why_rank_1_may_have_a_larger_p() -> None:
+    note = page_of(scan(9, 12)).all("p", "note")[0].text
+    assert "As z is over the search items alone, rank 1 can have a larger p than rank 2" in note
+    assert "a point beyond the grey bar can be noise" in note
 
 
 def test_intervals_and_luck_are_where_they_belong() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ggufsurgeon.reporting.scan_page.page import scan_page
+from ggufsurgeon.reporting.scan_words import path_name
 from ggufsurgeon.scanning.findings import ScanFindings
 from tests.reporting.markup import Page
 from tests.reporting.scanned import HOSTILE, NOT_WRITABLE, REFUSED, scan, with_gaps
@@ -231,6 +232,27 @@ def test_ranking_bars_and_the_list_of_all_choose_too(tmp_path: Path) -> None:
     assert third.endswith(f"{paths[2].first}:{paths[2].end}")
     assert bar == "Items of drop 4:5"
     assert n_listed == len(paths) and last == f"Layer path {paths[-1].layer_path}"
+
+
+def test_the_probes_of_a_joint_ranking_have_a_z_each(tmp_path: Path) -> None:
+    findings = scan(4, 3)
+    (probe,) = findings.probes
+    joint = replace(probe, is_joint=True, item_labels=("text", "arithmetic", "choices"))
+    steps = """return [text(".items h3"), text(".items thead"), rows(), text(".legend p")]"""
+    heading, columns, found, legend = told(tmp_path, replace(findings, probes=(joint,)), steps)
+    path = joint.paths[0]
+    assert heading == f"Probes of {path_name(path)}"
+    assert columns == "probez on its search items" and legend.startswith("Colour: joint z")
+    assert [row[0] for row in found] == list(joint.item_labels)
+    assert [number(row[1]) for row in found] == pytest.approx(path.differences, abs=1e-3)
+    assert {len(row) for row in found} == {2}
+
+
+def test_heads_of_columns_stand_over_what_they_name(tmp_path: Path) -> None:
+    steps = """return [...document.querySelectorAll(".ranking thead th")].map(
+      (head) => [head.textContent, getComputedStyle(head).textAlign]);"""
+    sides = dict(told(tmp_path, scan(4, 3), steps, 1280))
+    assert sides["interval"] == sides["path"] == "left" and sides["search"] == "right"
 
 
 def test_hostile_labels_are_shown_as_text(tmp_path: Path) -> None:

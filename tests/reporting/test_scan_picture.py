@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,13 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from ggufsurgeon.reporting.formats import FORMATS
+from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture import N_BEST, scan_figure, scan_picture
 from ggufsurgeon.reporting.style import house_style
 from ggufsurgeon.scanning.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate
+from tests.reporting.markup import Page
 from tests.reporting.scanned import (
-    ABSENT,
     HOSTILE,
     NOT_WRITABLE,
     PLANNED,
@@ -73,9 +75,9 @@ def test_every_window_has_its_place_and_its_difference() -> None:
 def test_marks_tell_what_colour_does_not() -> None:
     findings = with_gaps(scan(9, 12))
     axes = panels(findings)[0]
-    assert marks(axes, "not scanned") == [PLANNED, ABSENT]
+    assert marks(axes, "not scanned") == [PLANNED]
     assert marks(axes, "no score") == [REFUSED]
-    assert marks(axes, "not writable") == [NOT_WRITABLE]
+    assert marks(axes, "can be run, but not written") == [NOT_WRITABLE]
     sure = [
         (path.first, path.end)
         for path in findings.probes[0].paths
@@ -84,6 +86,35 @@ def test_marks_tell_what_colour_does_not() -> None:
     assert sorted(marks(axes, "p below")) == sorted(sure) and sure
     legend = axes.get_legend()
     assert legend is not None and len(legend.get_texts()) == 4
+
+
+def test_a_refused_cell_has_no_other_mark() -> None:
+    findings = with_gaps(scan(9, 12))
+    (probe,) = findings.probes
+    paths = [replace(path, not_writable="no rule") for path in probe.paths]
+    axes = panels(replace(findings, probes=(replace(probe, paths=tuple(paths)),)))[0]
+    assert marks(axes, "no score") == [REFUSED]
+    hatched = marks(axes, "can be run, but not written")
+    assert REFUSED not in hatched and len(hatched) == 43  # of 45, one is absent
+
+
+def test_page_and_picture_name_the_same_ends_of_their_scale() -> None:
+    findings = scan(9, 12)
+    bar = panels(findings)[0].child_axes[0]
+    ends = [label.get_text() for label in bar.get_xticklabels()]
+    page = Page(scan_page(findings, ""))
+    numbers = [found.text for found in page.all("span", within="div.numbers")]
+    assert ends == [numbers[0], "0", numbers[4]]
+    (mesh,) = [each for each in bar.collections if isinstance(each, QuadMesh)]
+    left, right = bar.get_xlim()
+    places = [(tick - left) / (right - left) for tick in bar.get_xticks()]
+    assert places == pytest.approx([0, 0.5, 1], abs=0.03) and mesh.get_linewidth()
+
+
+def test_cells_of_a_vector_picture_leave_no_seam() -> None:
+    svg = scan_picture(scan(9, 12), 0, "svg").decode()
+    cells = re.findall(r"fill: (#[0-9a-f]{6}); stroke: (#[0-9a-f]{6}); stroke-width: 0.8", svg)
+    assert len(cells) >= 45 and all(fill == stroke for fill, stroke in cells)
 
 
 def test_the_best_are_drawn_with_their_intervals() -> None:

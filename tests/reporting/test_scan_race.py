@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
 
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture import scan_figure, scan_picture
-from ggufsurgeon.reporting.scan_words import State, remark, state_of
+from ggufsurgeon.reporting.scan_words import ON_FEWER_ITEMS, State, remark, state_of
 from ggufsurgeon.reporting.spans import luck_reach
 from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
 from ggufsurgeon.statistics.estimate import mean_of
+from tests.reporting.markup import Page
 from tests.reporting.scanned import scan
 
 LEFT = "left the race after 4 of 7 search items"
@@ -44,6 +46,12 @@ def test_the_page_of_a_race(raced: ScanFindings) -> None:
     assert page.count(LEFT) >= len(raced.probes[0].paths) - 4
     assert "judged by the held-out items alone" in page and "p: family-wise" not in page
     assert "of them on fewer items" in page
+    marks = Page(page)
+    n_left = len(raced.probes[0].paths) - 4
+    assert len(marks.all("rect", "left-race", within="svg.plot")) == n_left
+    assert {found.text for found in marks.all("li")} == {ON_FEWER_ITEMS}
+    bars = [found for found in marks.all("rect", "bar") if "left-race" in found.classes]
+    assert len(bars) >= 11 and f"Pale bars: {ON_FEWER_ITEMS}." in page
 
 
 def test_the_picture_of_a_race(raced: ScanFindings) -> None:
@@ -52,6 +60,13 @@ def test_the_picture_of_a_race(raced: ScanFindings) -> None:
     assert luck_reach(path, math.nan) == 0.0
     ranking = scan_figure(raced, 0).axes[1]
     assert all(math.isfinite(end) for end in ranking.get_xlim())
+    told = [text.get_text() for text in ranking.texts]
+    assert not any(text.startswith("p ") or "5 % bound" in text for text in told)
+    windows = [path for path in raced.probes[0].paths if path.kind == "window"]
+    (hollow,) = [
+        line for line in scan_figure(raced, 0).axes[0].lines if line.get_label() == ON_FEWER_ITEMS
+    ]
+    assert len(np.asarray(hollow.get_xydata())) == sum(bool(each.left_race) for each in windows)
 
 
 def test_a_path_that_left_is_drawn_and_says_so(raced: ScanFindings) -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from ggufsurgeon.reporting.diverging import N_STEPS, scale_for, step_colours
-from ggufsurgeon.reporting.scan_words import bytes_more, count_text, estimate_text, p_text, z_text
+from ggufsurgeon.reporting.lettering import MINUS
+from ggufsurgeon.reporting.scan_words import (
+    bytes_more,
+    count_text,
+    estimate_text,
+    luck_text,
+    p_text,
+    verdict_text,
+    z_text,
+)
 from ggufsurgeon.reporting.spans import Span, span_of, span_of_most
 from ggufsurgeon.statistics.estimate import Estimate
+from tests.reporting.scanned import scan
 
 
 @pytest.mark.parametrize(
@@ -33,6 +44,44 @@ def test_figures_that_are_missing_are_dashes() -> None:
     assert estimate_text(Estimate(0.25, None)) == "+0.25"
     assert (count_text(3), count_text(0)) == ("+3", "0")
     assert [p_text(p) for p in (0.0, 0.00012, 0.0234, 1.0)] == ["< 0.0001", "0.00012", "0.023", "1"]
+
+
+def test_a_z_without_bound_is_cut() -> None:
+    assert [z_text(z) for z in (3316624.79, -3e6, 999.5, math.inf)] == [
+        "> 1000",
+        f"< {MINUS}1000",
+        "+999.50",
+        "> 1000",
+    ]
+    assert (luck_text(2.345), luck_text(1e6)) == ("2.35", "> 1000")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        ("0..1,3..4 is better: p.", "drop 2:3 (0..1,3..4) is better: p."),
+        (
+            "Noise: the best path, 0..1,3..4, is not",
+            "Noise: the best path, drop 2:3 (0..1,3..4), is not",
+        ),
+        ("drop 2:3 (0..1,3..4) is better: p.", "drop 2:3 (0..1,3..4) is better: p."),
+        ("No path is scored yet.", "No path is scored yet."),
+    ],
+)
+def test_the_verdict_names_the_path_as_the_ranking_does(verdict: str, told: str) -> None:
+    (probe,) = scan(5, 12).probes
+    path = replace(probe.paths[0], kind="drop", first=2, end=3, layer_path="0..1,3..4")
+    assert verdict_text(replace(probe, paths=(path,), verdict=verdict)) == told
+    assert verdict_text(replace(probe, paths=(), verdict=verdict)) == verdict
+
+
+def test_a_count_that_equals_a_path_is_no_path() -> None:
+    (probe,) = scan(5, 12).probes
+    path = replace(probe.paths[0], kind="drop", first=1, end=5, layer_path="0")
+    few = "No verdict: 10 items that choose the best path and 0 that judge it are too few."
+    assert verdict_text(replace(probe, paths=(path,), verdict=few)) == few
+    better = replace(probe, paths=(path,), verdict="0 is better: p = 0.01.")
+    assert verdict_text(better) == "drop 1:5 (0) is better: p = 0.01."
 
 
 def test_the_scale_is_symmetric_and_outliers_do_not_move_it() -> None:

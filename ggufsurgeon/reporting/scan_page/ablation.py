@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ggufsurgeon.reporting.lettering import counted
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.reporting.scan_words import estimate_text, ranked, z_text
+from ggufsurgeon.reporting.scan_words import ON_FEWER_ITEMS, estimate_text, z_text
+from ggufsurgeon.reporting.single_drops import Drop
 from ggufsurgeon.reporting.spans import Span, interval, span_of_most
-from ggufsurgeon.scanning.findings import PathFinding
-from ggufsurgeon.statistics.estimate import Estimate
 
 MOST_TICKS = 10
 
 
-class Drop(NamedTuple):
-    """A block, and what was found without it."""
-
-    block: int
-    number: int
-    """Index in the probe's paths."""
-    found: Estimate
-    path: PathFinding
-
-
-def single_drops(paths: Sequence[PathFinding]) -> list[Drop]:
-    """The scored paths that drop one block, by its number."""
-    drops = [
-        Drop(path.first, index, path.search, path)
-        for index, path in ranked(paths)
-        if path.kind == "drop" and path.first is not None and path.end == path.first + 1
-        if path.search is not None
-    ]
-    return sorted(drops)
-
-
-def ablation(drops: Sequence[Drop], n_blocks: int, unit: str) -> str:
+def ablation(drops: Sequence[Drop], n_blocks: int, measured: str) -> str:
     """A bar for each block, up where the model is better without it."""
     span = span_of_most([interval(drop.found) for drop in drops])
     n_cut = sum(not span.holds(drop.found.value) for drop in drops)
@@ -51,7 +28,9 @@ def ablation(drops: Sequence[Drop], n_blocks: int, unit: str) -> str:
     scale = element("div", *numbers, class_="scale", aria_hidden="true")
     below = element("svg", *_block_numbers(n_blocks), class_="ticks-x", aria_hidden="true")
     title = element("div", "block that is dropped", class_="title-x")
-    note = f"Mean ± 2 standard errors on the search items, {unit}."
+    note = f"{measured[:1].upper()}{measured[1:]}, ± 2 standard errors, on the search items."
+    if any(drop.path.left_race for drop in drops):
+        note += f" Pale bars: {ON_FEWER_ITEMS}."
     if n_cut:
         note += f" {counted(n_cut, 'bar')} beyond the scale: triangles."
     drawing = element("div", scale, plot, below, title, class_="ablation")
@@ -74,6 +53,7 @@ def _bar(drop: Drop, span: Span, n_blocks: int) -> str:
     low, high = (percent(1 - span.share(side)) for side in interval(drop.found))
     column = {"x": percent(drop.block / n_blocks), "width": percent(1 / n_blocks)}
     side = "better" if value > 0 else "worse"
+    side += " left-race" if drop.path.left_race else ""
     bar = element(
         "rect",
         class_=f"bar {side}",

@@ -8,6 +8,7 @@ import re
 import shlex
 from typing import Any
 
+from ggufsurgeon.reporting.scan_kinds import of_its_scan
 from ggufsurgeon.reporting.scan_words import (
     cost_texts,
     estimate_text,
@@ -33,10 +34,11 @@ def scan_data(findings: ScanFindings) -> str:
 def _probe(probe: ProbeFindings) -> dict[str, Any]:
     return {
         "unit": probe.unit,
+        "isJoint": probe.is_joint,
         "labels": probe.item_labels,
         "bases": [_rounded(base) for base in probe.item_bases],
         "heldOut": [int(held_out) for held_out in probe.is_held_out],
-        "paths": [_path(path) for path in probe.paths],
+        "paths": [_path(path) for path in of_its_scan(probe).paths],
     }
 
 

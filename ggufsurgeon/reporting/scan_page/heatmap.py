@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.reporting.cell_marks import CellMark, marks_of
 from ggufsurgeon.reporting.diverging import DivergingScale, scale_for
-from ggufsurgeon.reporting.scan_page.legend import legend, step_class
+from ggufsurgeon.reporting.scan_page.legend import cell_mark, legend, step_class
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 from ggufsurgeon.reporting.scan_words import (
     State,
     estimate_text,
-    is_significant,
     p_text,
     path_name,
     state_of,
@@ -37,14 +37,18 @@ class Cell:
     end: int
 
 
-def heatmap(paths: Sequence[PathFinding], kind: str, n_blocks: int, unit: str, title: str) -> str:
-    """The map of all paths of a kind, with its legend; `unit` is that of a difference."""
+def heatmap(
+    paths: Sequence[PathFinding], kind: str, n_blocks: int, measured: str, title: str
+) -> str:
+    """The map of all paths of a kind, with its legend; `measured` says what the colours are."""
     cells = _cells(paths, kind)
-    scale = scale_for(
+    values = [
         cell.path.search.value
         for cell in cells
         if cell.path.search is not None and state_of(cell.path) is State.SCORED
-    )
+    ]
+    scale = scale_for(values)
+    marks = {mark for cell in cells for mark in marks_of(cell.path)}
     drawing = element(
         "div",
         element("div", "start I of the window ↓", class_="title-y"),
@@ -55,7 +59,8 @@ def heatmap(paths: Sequence[PathFinding], kind: str, n_blocks: int, unit: str, t
         class_="heat",
         style=f"min-width:{LEAST_PIXELS * n_blocks + 40}px",
     )
-    return element("div", drawing, class_="wide") + legend(scale, unit)
+    shown_scale = scale if values else None
+    return element("div", drawing, class_="wide") + legend(shown_scale, marks, measured)
 
 
 def _cells(paths: Sequence[PathFinding], kind: str) -> list[Cell]:
@@ -74,7 +79,6 @@ def _plot(cells: list[Cell], scale: DivergingScale, n_blocks: int, title: str) -
     keys = "arrow keys move, Enter shows the items"
     return element(
         "svg",
-        _area(n_blocks),
         *marks,
         element("rect", class_="cursor", width=1, height=1, visibility="hidden"),
         viewBox=f"0 0 {n_blocks} {n_blocks}",
@@ -82,12 +86,6 @@ def _plot(cells: list[Cell], scale: DivergingScale, n_blocks: int, title: str) -
         role="group",
         aria_label=f"{title}; {keys}",
     )
-
-
-def _area(n_blocks: int) -> str:
-    """All windows that a model has: dotted, where no cell covers it."""
-    stairs = "".join(f"V{k}H{k}" for k in range(n_blocks, 0, -1))
-    return element("path", class_="missing", d=f"M0 0H{n_blocks}{stairs}V0Z")
 
 
 def _cell(cell: Cell, scale: DivergingScale, is_tab_stop: bool) -> str:
@@ -129,14 +127,10 @@ def _label(path: PathFinding) -> str:
 
 
 def _overlay(cell: Cell) -> str:
-    """Marks on a cell that do not depend on colour: no file of it, and more than luck."""
-    marks = ""
-    if cell.path.not_writable:
-        place = {"x": cell.end - 1, "y": cell.first, "width": 1, "height": 1}
-        marks += element("rect", class_="not-writable", **place)
-    if state_of(cell.path) is State.SCORED and is_significant(cell.path):
-        marks += element("circle", class_="sure", cx=cell.end - 0.5, cy=cell.first + 0.5, r=0.2)
-    return marks
+    """The marks over the colour of a cell."""
+    over = (CellMark.LEFT_RACE, CellMark.NOT_WRITABLE, CellMark.SURE)
+    marks = marks_of(cell.path)
+    return "".join(cell_mark(mark, cell.end - 1, cell.first) for mark in over if mark in marks)
 
 
 def _ticks(axis: str, least: int, n_blocks: int) -> str:

@@ -1,11 +1,14 @@
-"""What the colours and patterns of a map mean."""
+"""What the colours of a map mean, and its marks: how they are drawn, and their words."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
+from ggufsurgeon.reporting.cell_marks import MEANINGS, CellMark
 from ggufsurgeon.reporting.diverging import CLIP_PERCENT, N_STEPS, DivergingScale
-from ggufsurgeon.reporting.lettering import MINUS, counted
+from ggufsurgeon.reporting.lettering import counted, signed
 from ggufsurgeon.reporting.scan_page.markup import element, escape
-from ggufsurgeon.statistics.maximum import LEVEL
 
 PATTERNS = """
 <svg width="0" height="0" class="defs" aria-hidden="true"><defs>
@@ -19,11 +22,26 @@ PATTERNS = """
 """
 """Patterns whose unit is a cell of a map."""
 
+HOLLOW: Final = 0.27
+"""From the edge of a cell to that of the mark that makes it hollow."""
 
-def legend(scale: DivergingScale, unit: str) -> str:
-    """The colours with figures at their ends, how they were chosen, and the patterns."""
-    parts = _colours(scale), _words(scale, unit), _patterns()
-    return element("div", *parts, class_="legend")
+
+def legend(scale: DivergingScale | None, marks: Collection[CellMark], measured: str) -> str:
+    """The colours with figures at their ends, how they were chosen, and the marks that are there.
+
+    None for the scale of a map that has no colours.
+    """
+    colours = [_colours(scale), _words(scale, measured)] if scale is not None else []
+    return element("div", *colours, _marks(marks), class_="legend")
+
+
+def cell_mark(mark: CellMark, x: int, y: int) -> str:
+    """The drawing of a mark in the cell at a place."""
+    if mark is CellMark.SURE:
+        return element("circle", class_=mark.value, cx=x + 0.5, cy=y + 0.5, r=0.2)
+    gap = HOLLOW if mark is CellMark.LEFT_RACE else 0
+    side = 1 - 2 * gap
+    return element("rect", class_=mark.value, x=x + gap, y=y + gap, width=side, height=side)
 
 
 def step_class(step: int) -> str:
@@ -46,40 +64,32 @@ def _colours(scale: DivergingScale) -> str:
         aria_hidden="true",
     )
     shares = (-1.0, -0.25, 0.0, 0.25, 1.0)
-    numbers = [element("span", escape(_short(share * scale.limit))) for share in shares]
+    numbers = [element("span", escape(signed(share * scale.limit))) for share in shares]
     sides = element("span", "worse") + element("span", "better")
     return element("div", sides, class_="sides") + bar + element("div", *numbers, class_="numbers")
 
 
-def _words(scale: DivergingScale, unit: str) -> str:
+def _words(scale: DivergingScale, measured: str) -> str:
     text = (
-        f"Colour: mean difference on the search items, {unit}; above 0 is better. Steps are even "
-        f"in the square root. The scale ends at percentile {CLIP_PERCENT} of the sizes"
+        f"Colour: {measured}, on the search items; above 0 is better. Steps are even in the square "
+        f"root. The scale ends at percentile {CLIP_PERCENT} of the sizes"
     )
     if scale.n_beyond:
         text += f": {counted(scale.n_beyond, 'cell')} beyond it"
     return element("p", escape(f"{text}."))
 
 
-def _patterns() -> str:
-    entries = [
-        ("missing", "not scanned"),
-        ("unscored", "no score: refused, or logits not finite"),
-        ("not-writable", "can be run, but not written to a file"),
-        ("sure", f"p below {LEVEL}"),
+def _marks(marks: Collection[CellMark]) -> str:
+    items = [
+        element("li", _swatch(mark), escape(meaning))
+        for mark, meaning in MEANINGS.items()
+        if mark in marks
     ]
-    items = [element("li", _swatch(name), escape(words)) for name, words in entries]
-    return element("ul", *items)
+    return element("ul", *items) if items else ""
 
 
-def _swatch(name: str) -> str:
-    ground = element("rect", width=1, height=1, class_="b4" if name == "sure" else "n")
-    if name == "sure":
-        mark = element("circle", class_="sure", cx=0.5, cy=0.5, r=0.2)
-    else:
-        mark = element("rect", width=1, height=1, class_=name)
-    return element("svg", ground, mark, viewBox="0 0 1 1", class_="swatch", aria_hidden="true")
-
-
-def _short(value: float) -> str:
-    return f"{value:+.2g}".replace("-", MINUS) if value else "0"
+def _swatch(mark: CellMark) -> str:
+    is_coloured = mark in (CellMark.SURE, CellMark.LEFT_RACE)
+    ground = element("rect", width=1, height=1, class_="b4" if is_coloured else "n")
+    drawing = cell_mark(mark, 0, 0)
+    return element("svg", ground, drawing, viewBox="0 0 1 1", class_="swatch", aria_hidden="true")

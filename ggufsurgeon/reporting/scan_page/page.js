@@ -116,7 +116,7 @@
       const path = this.probe.paths[index];
       const find = (selector) => this.items.querySelector(selector);
       this.items.hidden = false;
-      find("h3").textContent = `Items of ${path.name}`;
+      find("h3").textContent = `${this.probe.isJoint ? "Probes" : "Items"} of ${path.name}`;
       find(".path").textContent = `Layer path ${path.layers}`;
       find(".command").hidden = path.notWritable !== "";
       find("code").textContent = `ggufsurgeon patch ${data.model} best.gguf --layers ${path.argument}`;
@@ -130,12 +130,13 @@
       const difference = writer(path.differences, true);
       return path.differences.map((value, k) => {
         const row = made("tr");
-        row.append(
-          made("td", this.probe.labels[k]),
-          made("td", base(this.probe.bases[k])),
-          made("td", difference(value), { class: value > 0 ? "up" : "down" }),
-          made("td", this.probe.heldOut[k] ? "held out" : "search", { class: "held-out" }),
-        );
+        const name = made("td", this.probe.labels[k]);
+        const figure = made("td", difference(value), { class: value > 0 ? "up" : "down" });
+        if (this.probe.isJoint) row.append(name, figure);
+        else {
+          const use = made("td", this.probe.heldOut[k] ? "held out" : "search", { class: "held-out" });
+          row.append(name, made("td", base(this.probe.bases[k])), figure, use);
+        }
         return row;
       });
     }

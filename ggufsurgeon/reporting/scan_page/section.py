@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from ggufsurgeon.reporting.lettering import counted
-from ggufsurgeon.reporting.scan_page.ablation import ablation, single_drops
+from ggufsurgeon.reporting.scan_kinds import not_of_its_scan, of_its_scan
+from ggufsurgeon.reporting.scan_page.ablation import ablation
 from ggufsurgeon.reporting.scan_page.heatmap import heatmap
 from ggufsurgeon.reporting.scan_page.markup import element, escape
-from ggufsurgeon.reporting.scan_page.ranking import ranking
+from ggufsurgeon.reporting.scan_page.ranking import N_BEST, N_WORST, ranking
 from ggufsurgeon.reporting.scan_words import (
     HEADINGS,
     State,
     has_map,
     joint_note,
+    luck_text,
+    measure,
     ranked,
     state_of,
+    verdict_text,
 )
+from ggufsurgeon.reporting.single_drops import single_drops
 from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 
 COPY = element("button", "Copy", type="button", class_="copy")
 """Copies the code before it."""
+COLUMNS: Final = ("item", "base", "difference", "")
+JOINT_COLUMNS: Final = ("probe", "z on its search items")
 
 
 def section_id(number: int) -> str:
@@ -28,15 +38,17 @@ def section_id(number: int) -> str:
 
 def section(findings: ScanFindings, number: int) -> str:
     """All of a probe; the script fills what is chosen, and its items."""
-    probe = findings.probes[number]
+    whole = findings.probes[number]
+    probe = of_its_scan(whole)
     name = section_id(number)
     parts = [
         element("h2", escape(probe.probe), id=f"{name}-title"),
         _verdict(probe),
         element("p", escape(_counts(probe)), class_="facts"),
         *[element("p", escape(note), class_="facts") for note in probe.notes],
+        _note(not_of_its_scan(whole)),
         _maps(probe, findings.n_blocks),
-        _items(f"{name}-items", "probe" if probe.is_joint else "item"),
+        _items(f"{name}-items", JOINT_COLUMNS if probe.is_joint else COLUMNS),
         _ranking(probe),
         _ablation(probe, findings.n_blocks),
     ]
@@ -45,7 +57,11 @@ def section(findings: ScanFindings, number: int) -> str:
 
 def _verdict(probe: ProbeFindings) -> str:
     side = "is-better" if probe.is_better else "is-open"
-    return element("p", escape(probe.verdict), class_=f"verdict {side}")
+    return element("p", escape(verdict_text(probe)), class_=f"verdict {side}")
+
+
+def _note(text: str) -> str:
+    return element("p", escape(text), class_="note") if text else ""
 
 
 def _counts(probe: ProbeFindings) -> str:
@@ -71,7 +87,7 @@ def _maps(probe: ProbeFindings, n_blocks: int) -> str:
         element(
             "figure",
             element("h3", escape(title)),
-            heatmap(probe.paths, kind, n_blocks, probe.unit, title),
+            heatmap(probe.paths, kind, n_blocks, measure(probe), title),
         )
         for kind, title in HEADINGS.items()
         if has_map(probe.paths, kind)
@@ -83,8 +99,7 @@ def _maps(probe: ProbeFindings, n_blocks: int) -> str:
 READOUT_HINT = element("p", "Point at a cell, or tap it, for its figures.")
 
 
-def _items(name: str, what: str) -> str:
-    names = (what, "base", "difference", "")
+def _items(name: str, names: Sequence[str]) -> str:
     head = element("tr", *[element("th", escape(each), scope="col") for each in names])
     table = element("table", element("thead", head), element("tbody"))
     return element(
@@ -105,26 +120,36 @@ def _ranking(probe: ProbeFindings) -> str:
     if not n_scored:
         return ""
     note = (
-        "Mean ± 2 standard errors: ● on the search items, □ on the held-out items. "
+        f"{'Joint z' if probe.is_joint else 'Mean'} ± 2 standard errors: ● on the search items, "
+        "□ on the held-out items. "
         f"{_race_note() if probe.is_race else _luck_note(probe)} Weights, KV cache and blocks: "
         "what the path needs in addition to the model."
     )
-    everything = element("button", f"Show all {len(probe.paths):,} paths", type="button")
     return "".join(
         [
             element("h3", "Ranking"),
-            element("p", escape(note), class_="note"),
+            _note(note),
             ranking(probe),
-            element("div", everything, class_="everything"),
+            _everything(probe, n_scored),
         ]
     )
 
 
+def _everything(probe: ProbeFindings, n_scored: int) -> str:
+    """The button that lists all paths, unless the ranking has them all."""
+    if n_scored == len(probe.paths) and n_scored <= N_BEST + N_WORST:
+        return ""
+    button = element("button", f"Show all {len(probe.paths):,} paths", type="button")
+    return element("div", button, class_="everything")
+
+
 def _luck_note(probe: ProbeFindings) -> str:
+    z = "the joint z" if probe.is_joint else "the search difference in standard errors"
     return (
         "Grey: the 5 % bound. By chance alone, the best of all paths exceeds it in 5 % of scans: "
-        f"{probe.luck_z:.2f} standard errors. z: the search difference in standard errors. p: "
-        "family-wise p-value over all items."
+        f"{luck_text(probe.luck_z)} standard errors. z: {z}. "
+        "p: family-wise p-value over all items. As z is over the search items alone, rank 1 can "
+        "have a larger p than rank 2, and a point beyond the grey bar can be noise."
     )
 
 
@@ -139,4 +164,4 @@ def _ablation(probe: ProbeFindings, n_blocks: int) -> str:
     drops = single_drops(probe.paths)
     if not drops:
         return ""
-    return element("h3", "Each block dropped") + ablation(drops, n_blocks, probe.unit)
+    return element("h3", "Each block dropped") + ablation(drops, n_blocks, measure(probe))
