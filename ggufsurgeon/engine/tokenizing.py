@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 SHORT_N_BYTES = 1000
 """A text up to this length is read on the stack of the caller."""
+LONG_RUN = 10_000
+"""Characters: shorter runs need less than the stack that a process has anyway."""
 STACK_N_BYTES_PER_CHARACTER = 512
 LARGEST_STACK_N_BYTES = 4 << 30
 """Enough for runs of 8 million characters."""
@@ -35,7 +37,10 @@ _readers: list[Callable[[str], None]] = []
 
 
 def report_reading(to: Callable[[str], None]) -> None:
-    """Call `to` with what is known of a long text before it is read, and with "" after that."""
+    """Call `to` with the longest run of a text before it is read, and with "" after that.
+
+    Only runs that could end llama.cpp are reported.
+    """
     _readers.append(to)
 
 
@@ -53,9 +58,9 @@ def read_tokens(
 
     if len(text) <= SHORT_N_BYTES:
         return read()
-    told = str(longest_run(text)) if _readers else ""
-    for report in _readers:
-        report(told)
+    if _readers and (run := longest_run(text)).length >= LONG_RUN:
+        for report in _readers:
+            report(str(run))
     tokens = _on_deep_stack(read, len(text) * STACK_N_BYTES_PER_CHARACTER)
     for report in _readers:
         report("")

@@ -1,10 +1,15 @@
-"""The cause of the death of a worker process: a file, a text, memory, the CPU, or an RPC server."""
+"""The cause of the death of a worker process: memory, a device, the CPU, a text, or a file.
+
+What the process printed decides first, since it says most; then the signal, and what the process
+was doing.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 from ggufsurgeon.engine.build import cpu_name
 from ggufsurgeon.engine.library_errors import REBUILD
@@ -16,14 +21,22 @@ CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFP
 BUG_STATUS = 70
 """Exit status of a worker process that an exception has ended: EX_SOFTWARE of sysexits.h."""
 NO_MEMORY = re.compile(
-    r"out ?of ?(device|host)? ?memory|bad_alloc|insufficient memory|(failed|unable) to allocate"
+    r"out ?of ?(device|host)? ?memory|bad_alloc|insufficient ?memory|(failed|unable) to allocate"
     r"|cannot allocate memory",
     re.IGNORECASE,
 )
 """As CUDA, ROCm, Vulkan, Metal, C++ and ggml put it (ggml/src/ggml.c, ggml-cuda/ggml-cuda.cu)."""
-DEVICE = re.compile(r"cuda|hip|rocm|musa|sycl|vulkan|vk::|metal|device", re.IGNORECASE)
+DEVICE = re.compile(
+    r"cuda|hip|rocm|musa|sycl|vulkan|vk::|metal|device|insufficient ?memory", re.IGNORECASE
+)
+DEVICE_ERROR = re.compile(
+    r"(CUDA|ROCm|HIP|MUSA|SYCL|Vulkan|Metal) error|rocBLAS error|cuBLAS|vk::\w*Error"
+)
+"""As the backends print before they abort (`ggml_cuda_error`, ggml-cuda/ggml-cuda.cu)."""
+NO_CODE = re.compile(r"no kernel image|invalid device function|TensileLibrary")
+"""The build has no code for this GPU."""
 N_LAST_LINES = 6
-"""Printed lines that tell of the end: an error of CUDA takes four."""
+"""Printed lines that tell of the end: an error of CUDA takes five."""
 USE_LESS = (
     "Use less memory: a smaller context or batch, fewer layers on this device, or a smaller model."
 )
@@ -31,85 +44,138 @@ PUT_LESS = (
     "Put less on the device: fewer GPU layers, another split, a smaller context or batch, or a "
     "smaller model."
 )
-ABORTED = (
-    "llama.cpp aborts where a GPU has no memory left, and on its own faults: try a smaller context "
-    "or batch, or fewer GPU layers."
+OTHER_BUILD = "Build llama-cpp-python on this machine, for this GPU (the FAQ says how)."
+OTHER_PLACE = (
+    "Try fewer GPU layers or none, another driver, or another version of llama-cpp-python: no file "
+    "of yours is to blame."
+)
+OTHER_VERSION = (
+    "Try another version of llama-cpp-python; if it still crashes, report it to llama.cpp with "
+    "what it printed."
+)
+BROKEN_FILE = (
+    "The file is broken, or this llama.cpp cannot run it: compare its SHA-256 with that of its "
+    "publisher, and try another version of llama-cpp-python."
+)
+CUT_FILE = (
+    "A file was cut or could not be read while it was in use: compare the SHA-256 of the model, "
+    "and look at its disk; a damaged library of llama-cpp-python ends so too (reinstall it)."
+)
+BREAK_RUNS = (
+    "Break such runs up or leave them out: many of llama.cpp's tokenizers need stack for each "
+    "character of a run. No model file is to blame."
 )
 
 
-def crash_error(
-    status: int, printed: str, job: str, suspect: Path | None, before: MemoryKills
-) -> Exception:
-    """The error for a process that ended with `status` in `job`.
+class Death(NamedTuple):
+    """What is known of a process that has ended."""
 
-    `printed` is what it printed last. `suspect` is the file that llama.cpp was loading or running
-    for the first time, if any. `before` is the count of kills when the process started.
+    status: int
+    """Its exit status, or minus the number of a signal."""
+    printed: str
+    """What it printed last."""
+    job: str
+    suspect: Path | None = None
+    """The file that llama.cpp was loading or running for the first time."""
+    reading: str = ""
+    """The longest run of a text that it was splitting into tokens, if that is long."""
+    kills_before: MemoryKills = MemoryKills(None, ())
+    """The kernel's count of kills when the process started."""
+
+    @property
+    def lines(self) -> list[str]:
+        """The last lines that it printed."""
+        return [line.strip() for line in self.printed.splitlines()[-N_LAST_LINES:]]
+
+    def told(self, words: re.Pattern[str]) -> str:
+        """The first of these lines that has some words, or nothing."""
+        return next((line for line in self.lines if words.search(line)), "")
+
+    def with_last_line(self, problem: str) -> str:
+        """A problem, and the last line that was printed."""
+        return ": ".join([problem, *self.lines[-1:]])
+
+
+def crash_error(death: Death) -> Exception:
+    """The error for a process that has died.
+
     RuntimeError stands for a bug of this program, an exception that is not meant for users.
     """
-    lines = printed.splitlines()[-N_LAST_LINES:]
-    if status == BUG_STATUS:
-        return RuntimeError(f"the worker process exited with status {status}:\n{printed}")
-    if status >= 0:
-        problem = f"the worker's process ended itself in the job {job}, with status {status}"
-        return EngineError(": ".join([problem, *lines[-1:]]))
-    number = signal.Signals(-status)
-    if "RPC server" in printed or "ggml-rpc.cpp" in printed:
-        return UsageError(
-            f"an RPC server was lost or does not speak this llama.cpp's protocol "
-            f"({': '.join([number.name, *lines[-1:]])})",
-            hint="Check that each RPC server still runs, with the same version of llama.cpp.",
+    if death.status == BUG_STATUS:
+        return RuntimeError(
+            f"the worker process exited with status {death.status}:\n{death.printed}"
         )
+    if death.status >= 0:
+        problem = f"the worker's process ended itself in the job {death.job}"
+        return EngineError(death.with_last_line(f"{problem}, with status {death.status}"))
+    number = signal.Signals(-death.status)
+    if "RPC server" in death.printed or "ggml-rpc.cpp" in death.printed:
+        return _lost_server(death, number)
     if number == signal.SIGKILL:
-        return _killed(job, before)
-    told = [line.strip() for line in lines if NO_MEMORY.search(line)]
-    if number in CRASHES and told:
-        return _aborted_for_memory(number, job, told[-1])
-    if suspect is not None and number in CRASHES:
-        problem = f"llama.cpp crashed on it ({number.name})"
-        return MalformedFileError(str(suspect), ": ".join([problem, *lines[-1:]]))
-    return _crashed(number, job, lines[-1:])
+        return _killed(death)
+    if number in CRASHES and (line := death.told(NO_MEMORY)):
+        return _aborted_for_memory(death, number, line)
+    if number in CRASHES and (line := death.told(DEVICE_ERROR)):
+        return _failed_device(death, number, line)
+    if number in CRASHES and death.reading:
+        return _crashed_on_text(death, number)
+    if number in CRASHES and death.suspect is not None:
+        problem = death.with_last_line(f"llama.cpp crashed on it ({number.name})")
+        hint = CUT_FILE if number == signal.SIGBUS else BROKEN_FILE
+        return MalformedFileError(str(death.suspect), problem, hint=hint)
+    return _crashed(death, number)
 
 
-def _killed(job: str, before: MemoryKills) -> OutOfMemoryError:
-    cause, first = cause_of_kill(before)
+def _lost_server(death: Death, number: signal.Signals) -> UsageError:
+    return UsageError(
+        "an RPC server was lost or does not speak this llama.cpp's protocol "
+        f"({death.with_last_line(number.name)})",
+        hint="Check that each RPC server still runs, with the same version of llama.cpp.",
+    )
+
+
+def _killed(death: Death) -> OutOfMemoryError:
+    cause, first = cause_of_kill(death.kills_before)
     return OutOfMemoryError(
-        f"llama.cpp's process was killed (SIGKILL) in the job {job}: {cause}",
+        f"llama.cpp's process was killed (SIGKILL) in the job {death.job}: {cause}",
         hint=first + (USE_LESS[0].lower() + USE_LESS[1:] if first else USE_LESS),
     )
 
 
-def _aborted_for_memory(number: signal.Signals, job: str, line: str) -> OutOfMemoryError:
+def _aborted_for_memory(death: Death, number: signal.Signals, line: str) -> OutOfMemoryError:
     is_device = DEVICE.search(line)
     whose = "a device" if is_device else "the system"
     return OutOfMemoryError(
-        f"llama.cpp's process ended in the job {job} ({number.name}): {whose} has no memory left: "
-        f"{line}",
+        f"llama.cpp's process ended in the job {death.job} ({number.name}): {whose} has no memory "
+        f"left: {line}",
         hint=PUT_LESS if is_device else USE_LESS,
     )
 
 
-def _crashed(number: signal.Signals, job: str, last: list[str]) -> EngineError:
-    problem = f"llama.cpp's process died in the job {job} ({number.name})"
+def _failed_device(death: Death, number: signal.Signals, line: str) -> EngineError:
+    has_no_code = bool(death.told(NO_CODE))
+    problem = "this build has no code for the GPU" if has_no_code else "a GPU failed"
+    return EngineError(
+        f"llama.cpp's process ended in the job {death.job} ({number.name}): {problem}: {line}",
+        hint=OTHER_BUILD if has_no_code else OTHER_PLACE,
+    )
+
+
+def _crashed_on_text(death: Death, number: signal.Signals) -> UsageError:
+    return UsageError(
+        f"llama.cpp's tokenizer crashed on the text ({number.name}); its longest run has "
+        f"{death.reading}",
+        hint=BREAK_RUNS,
+    )
+
+
+def _crashed(death: Death, number: signal.Signals) -> EngineError:
+    problem = f"llama.cpp's process died in the job {death.job} ({number.name})"
     if number == signal.SIGILL:
         return EngineError(
             f"{problem}: an illegal instruction. This llama-cpp-python was built for another CPU "
             f"than this one ({cpu_name()})",
             hint=f"Build it on this machine: {REBUILD}",
         )
-    hint = ABORTED if number == signal.SIGABRT else ""
-    return EngineError(": ".join([problem, *last]), hint=hint)
-
-
-def text_crash_error(status: int, reading: str) -> UsageError | None:
-    """The error for a process that crashed while it read a text; None where it did not.
-
-    `reading` is what is known of the text, empty for none.
-    """
-    if not reading or -status not in CRASHES:
-        return None
-    return UsageError(
-        f"llama.cpp's tokenizer crashed on the text ({signal.Signals(-status).name}); "
-        f"its longest run has {reading}",
-        hint="Break such runs up or leave them out: many of llama.cpp's tokenizers need stack for "
-        "each character of a run. No model file is to blame.",
-    )
+    hint = CUT_FILE if number == signal.SIGBUS else OTHER_VERSION
+    return EngineError(death.with_last_line(problem), hint=hint)

@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.workers.crash import crash_error, text_crash_error
+from ggufsurgeon.workers.crash import Death, crash_error
 from ggufsurgeon.workers.memory_kills import count_memory_kills
 from ggufsurgeon.workers.messages import STOP, encode, read_message
 from ggufsurgeon.workers.output_tail import OutputTail
@@ -184,9 +184,9 @@ class Worker:
         process, printed = self._process, self._printed
         if process is None or printed is None:  # by another thread
             return EngineError(f"the worker was closed in the job {name}")
-        status = process.wait()
-        error = text_crash_error(status, self._reading) or crash_error(
-            status, printed.text(), name, self._suspect, self._kills_before
+        status, text = process.wait(), printed.text()
+        error = crash_error(
+            Death(status, text, name, self._suspect, self._reading, self._kills_before)
         )
         self._lose(name)
         return error

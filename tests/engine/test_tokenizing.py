@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,10 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.tokenizing import longest_run
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.workers.crash import text_crash_error
+from ggufsurgeon.workers.crash import Death, crash_error
 from ggufsurgeon.workers.session import Reporter, Session
 from ggufsurgeon.workers.worker import Worker
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.models.vocabularies import with_byte_tokens
 
 Write = Callable[..., Path]
@@ -112,7 +114,27 @@ def test_the_longest_run_is_named(text: str, line: int, length: int, kind: str) 
     assert longest_run(text.encode()) == (line, length, kind)
 
 
-@pytest.mark.parametrize(("status", "reading"), [(-9, "a run"), (-11, ""), (1, "a run")])
-def test_other_deaths_are_not_the_texts_fault(status: int, reading: str) -> None:
-    assert text_crash_error(status, reading) is None
-    assert isinstance(text_crash_error(-11, "a run"), UsageError)
+@pytest.mark.parametrize(
+    ("status", "reading", "printed"),
+    [(-9, "a run", ""), (-11, "", ""), (1, "a run", ""), (-6, "a run", "std::bad_alloc")],
+)
+def test_other_deaths_are_not_the_texts_fault(status: int, reading: str, printed: str) -> None:
+    assert not isinstance(crash_error(Death(status, printed, "job", None, reading)), UsageError)
+    assert isinstance(crash_error(Death(-11, "", "job", None, "a run")), UsageError)
+
+
+def test_only_long_runs_are_suspected() -> None:
+    """In a process of its own, since what reports to is never taken back."""
+    code = """if True:
+        from pathlib import Path
+        from ggufsurgeon.engine import tokenizing
+        from ggufsurgeon.engine.model import Devices, loaded_model
+        reported = []
+        tokenizing.report_reading(reported.append)
+        with loaded_model(Path("fixtures/stories260K.gguf"), Devices(n_threads=1)) as model:
+            model.tokenize(b"word " * 5000)
+            assert reported == [""], reported
+            model.tokenize(b"a" * tokenizing.LONG_RUN)
+            assert "10,000 letters" in reported[1], reported
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

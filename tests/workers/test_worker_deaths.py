@@ -16,6 +16,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import EngineError, MalformedFileError, OutOfMemoryError, UsageError
+from ggufsurgeon.workers.crash import Death, crash_error
 from ggufsurgeon.workers.worker import Worker
 from tests.conftest import ROOT
 from tests.models.expanding import expand_named
@@ -71,14 +72,51 @@ LONG_AGO = "failed to allocate a pinned buffer\n" + "loaded\n" * 8 + "GGML_ASSER
     ("printed", "told", "hint"),
     [
         (CUDA, "a device has no memory left: CUDA error: out of memory", "fewer GPU layers"),
-        (VULKAN, "a device has no memory left: .*allocateMemory", "fewer GPU layers"),
-        (CPP, r"the system has no memory left: what\(\):  std::bad_alloc", "smaller model"),
+        (VULKAN, "a device has no memory left: .*OutOfDeviceMemoryError", "fewer GPU layers"),
+        (CPP, "the system has no memory left: .*bad_alloc", "smaller model"),
     ],
 )
 def test_an_abort_for_lack_of_memory_names_it(printed: str, told: str, hint: str) -> None:
     with Worker() as worker, pytest.raises(OutOfMemoryError, match=told) as caught:
         worker.run(die_saying, printed, signal.SIGABRT)
     assert caught.value.exit_code == 6 and hint in caught.value.hint
+
+
+NO_KERNEL = """CUDA error: no kernel image is available for execution on the device
+  current device: 0, in function ggml_cuda_compute_forward at /x/ggml-cuda.cu:2363
+  err
+/x/ggml/src/ggml-cuda/ggml-cuda.cu:88: CUDA error
+"""
+ILLEGAL_ACCESS = NO_KERNEL.replace(
+    "no kernel image is available for execution on the device",
+    "an illegal memory access was encountered",
+)
+ROCBLAS = "rocBLAS error: Cannot read /opt/rocm/TensileLibrary.dat: Illegal seek for GPU : gfx1031"
+
+
+@pytest.mark.parametrize(
+    ("printed", "told", "hint"),
+    [
+        (NO_KERNEL, "no code for the GPU: CUDA error: no kernel image", "for this GPU"),
+        (ROCBLAS, "no code for the GPU: rocBLAS error", "for this GPU"),
+        (ILLEGAL_ACCESS, "a GPU failed: CUDA error: an illegal memory access", "fewer GPU layers"),
+    ],
+)
+def test_a_gpu_that_fails_is_no_fault_of_a_file(
+    stories: Path, printed: str, told: str, hint: str
+) -> None:
+    death = Death(-signal.SIGABRT, printed, "job", suspect=stories)
+    error = crash_error(death)
+    assert isinstance(error, EngineError) and error.exit_code == 9
+    assert told in str(error) and hint in error.hint
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT])
+@pytest.mark.parametrize("suspect", [None, Path("model.gguf")])
+def test_every_crash_says_what_to_do_next(number: int, suspect: Path | None) -> None:
+    error = crash_error(Death(-number, "", "job", suspect))
+    assert isinstance(error, EngineError if suspect is None else MalformedFileError)
+    assert "SHA-256" in error.hint or "another version" in error.hint
 
 
 def test_an_allocation_that_failed_long_before_is_not_the_cause() -> None:
