@@ -45,8 +45,8 @@ class ModelFile:
 
     @property
     def n_bytes(self) -> int:
-        """The size of the file in bytes."""
-        return self.file.layout.n_bytes
+        """The size of the file in bytes, or of all shards together."""
+        return self.file.n_bytes
 
     @property
     def n_blocks(self) -> int:
