@@ -140,3 +140,36 @@ def test_a_shard_that_is_missing(shards: list[Path], tmp_path: Path, surgeon: Ru
     with Unchanged(tmp_path):
         done = surgeon("patch", SECOND, "new.gguf", *WINDOW)
     assert_told(done, 2, "model-00003-of-00003.gguf is missing: shard 3 of the 3 shards")
+
+
+def test_output_in_shards(stories: Path, tmp_path: Path, surgeon: Run) -> None:
+    done = surgeon("patch", stories, "new.gguf", *WINDOW, "--split-max-size", "1M")
+    assert done.returncode == 0, done.stderr
+    told = "wrote new-00001-of-00002.gguf to new-00002-of-00002.gguf; prove it: ggufsurgeon verify"
+    assert f"{told} new-00001-of-00002.gguf --source" in done.stdout
+    names = ["new-00001-of-00002.gguf", "new-00002-of-00002.gguf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    again = surgeon("patch", names[1], "again.gguf", *WINDOW, "--split-max-size", "1M", "--json")
+    written = json.loads(again.stdout)
+    assert written["destination"] == written["files"][0] == "again-00001-of-00002.gguf"
+    whole = surgeon("patch", stories, "whole.gguf", *WINDOW, "--split-max-size", "1G")
+    assert "wrote whole.gguf; prove it" in whole.stdout
+    with Unchanged(tmp_path):
+        exists = surgeon("patch", stories, "new.gguf", *WINDOW, "--split-max-size", "1M")
+    assert_told(exists, 4, "new-00001-of-00002.gguf exists")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--split-max-size", "40"], 2, "'40': expected a number of megabytes or gigabytes"),
+        (["--split-max-size", "0G"], 2, "expected a number"),
+        (["--split-max-size", "1.5G"], 2, "expected a number"),
+        (["--split-max-size", "1M", "--replace"], 2, "exclude each other"),
+    ],
+)
+def test_sizes_that_are_none(
+    stories: Path, tmp_path: Path, surgeon: Run, options: list[str], code: int, says: str
+) -> None:
+    with Unchanged(tmp_path):
+        assert_told(surgeon("patch", stories, "new.gguf", *WINDOW, *options), code, says)
