@@ -112,7 +112,7 @@ class _PlannedFile:
         infos = header.tensors[tensors.start : tensors.stop]
         first = infos[0].offset_in_data if infos else 0
         moved = (replace(info, offset_in_data=info.offset_in_data - first) for info in infos)
-        keys = _split_pairs(header, (number, count, len(header.tensors)))
+        keys = _split_pairs(header, (number, len(header.tensors), count))
         return replace(header, pairs=(*pairs, *keys), tensors=tuple(moved))
 
     def _offset(self, tensor: int) -> int:
@@ -129,7 +129,8 @@ class _PlannedFile:
 
 
 def _split_pairs(header: Header, values: Sequence[int]) -> Iterator[KeyValue]:
-    for key, value in zip((NUMBER, COUNT, N_TENSORS), values, strict=True):
+    """The split keys, in the order in which llama-gguf-split leaves them."""
+    for key, value in zip((NUMBER, N_TENSORS, COUNT), values, strict=True):
         kind = SPLIT_KEYS[key]
         yield make_pair(key, kind, encode_value(kind, value, header.byte_order), header.byte_order)
 

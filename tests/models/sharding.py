@@ -16,8 +16,8 @@ from ggufsurgeon.container.values import ValueType
 def split_keys(number: int, count: int, n_tensors: int) -> tuple[KeyValue, ...]:
     return (
         make_pair("split.no", ValueType.UINT16, struct.pack("<H", number), "<"),
-        make_pair("split.count", ValueType.UINT16, struct.pack("<H", count), "<"),
         make_pair("split.tensors.count", ValueType.INT32, struct.pack("<i", n_tensors), "<"),
+        make_pair("split.count", ValueType.UINT16, struct.pack("<H", count), "<"),
     )
 
 

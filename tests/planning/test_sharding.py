@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ggufsurgeon as gs
+from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.errors import RefusedError
@@ -17,7 +19,7 @@ from ggufsurgeon.planning.sharding import MAX_SHARDS, in_shards
 from tests.calls import patch, plan
 from tests.models.builders import I32, U16, Tensor, gguf, llama_model, llama_pairs, pair
 from tests.models.expanding import expand_named
-from tests.models.sharding import with_alignment
+from tests.models.sharding import cut, split_keys, with_alignment
 
 PATH = LayerPath.of([0, 1, 1, 2])
 
@@ -64,6 +66,14 @@ def test_names_as_llama_gguf_split_gives_them(stories: Path, tmp_path: Path) -> 
         assert names == ["a.b-00001-of-00002.gguf", "a.b-00002-of-00002.gguf"]
 
 
+def test_the_bytes_are_those_of_llama_gguf_split(stories: Path, tmp_path: Path) -> None:
+    planned = gs.open(stories).plan(LayerPath.identity(5))
+    ours = planned.write_shards(tmp_path / "ours.gguf", 10**6)
+    n_first = len(open_gguf(ours[0]).shards[0].header.tensors)
+    theirs = cut(stories, tmp_path / "theirs", [n_first])
+    assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
+
+
 def test_the_keys(stories: Path, tmp_path: Path) -> None:
     paths = gs.open(stories).plan(gs.repeat("1:3")).write_shards(tmp_path / "new.gguf", 10**6)
     for number, file in enumerate(open_gguf(paths[0]).shards):
@@ -84,6 +94,20 @@ def test_keys_that_a_merged_source_still_has(tmp_path: Path) -> None:
     paths = gs.open(source).plan(PATH).write_shards(tmp_path / "new.gguf", 1000)
     assert len(paths) > 1
     checks = {check.name: check.ok for check in gs.verify(paths[1], source).checks}
+    assert checks["metadata"] and checks["tensors"] and checks["gguf-py agrees"]
+
+
+def test_what_llama_gguf_split_merges_is_proven_too(tmp_path: Path) -> None:
+    """It leaves split keys in the file."""
+    source = tmp_path / "source.gguf"
+    source.write_bytes(llama_model(3))
+    patch(source, tmp_path / "new.gguf", PATH)
+    model = open_gguf(tmp_path / "new.gguf")
+    header = replace(model.header, pairs=(*model.header.pairs, *split_keys(0, 0, 10)))
+    raw = serialize_header(header)
+    data = (tmp_path / "new.gguf").read_bytes()[model.layout.data_start :]
+    (tmp_path / "new.gguf").write_bytes(raw + bytes(-len(raw) % 32) + data)
+    checks = {check.name: check.ok for check in gs.verify(tmp_path / "new.gguf", source).checks}
     assert checks["metadata"] and checks["tensors"] and checks["gguf-py agrees"]
 
 
