@@ -85,8 +85,8 @@ def patch(
         typer.Option(
             "--split-max-size",
             metavar="N(M|G)",
-            help="Largest size of a file, such as 40G: the model is written in shards, DEST-00001-"
-            "of-00002.gguf and so on, where it is larger.",
+            help="Maximum size of a file, such as 40G: a larger model is written in shards, "
+            "DEST-00001-of-00002.gguf and so on.",
             show_default=False,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.shards import SPLIT_KEYS
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -110,9 +110,15 @@ def check_tensors(
 
 
 def _descriptors(model: GgufFile, stack: ExitStack) -> list[int]:
-    """A descriptor of each file of a model, open for as long as `stack`."""
-    opened = (file.path.open("rb", buffering=0) for file in model.files)
-    return [stack.enter_context(file).fileno() for file in opened]
+    """A descriptor of each file of a model, open for as long as `stack`.
+
+    Raises UsageError when one is gone, or the process may open no more.
+    """
+    try:
+        opened = (file.path.open("rb", buffering=0) for file in model.files)
+        return [stack.enter_context(file).fileno() for file in opened]
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be opened: {error.strerror}") from None
 
 
 def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:

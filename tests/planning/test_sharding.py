@@ -17,7 +17,16 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.sharding import MAX_SHARDS, in_shards
 from tests.calls import patch, plan
-from tests.models.builders import I32, U16, Tensor, gguf, llama_model, llama_pairs, pair
+from tests.models.builders import (
+    I32,
+    U16,
+    Tensor,
+    block_tensors,
+    gguf,
+    llama_model,
+    llama_pairs,
+    pair,
+)
 from tests.models.expanding import expand_named
 from tests.models.sharding import cut, split_keys, with_alignment
 
@@ -48,6 +57,15 @@ def test_shards_hold_the_file(
     for file, behind in zip(joined.shards, joined.shards[1:], strict=False):
         room = max_n_bytes - file.layout.n_bytes
         assert room < behind.layout.tensor_n_bytes[0] + 100 + 2 * alignment, "more would fit"
+
+
+def test_big_endian_shards(tmp_path: Path) -> None:
+    source = tmp_path / "source.gguf"
+    source.write_bytes(gguf(llama_pairs(3, order=">"), block_tensors(3), order=">"))
+    planned = gs.open(source).plan(PATH)
+    paths = planned.write_shards(tmp_path / "new.gguf", 1000)
+    assert len(paths) > 1
+    assert open_gguf(paths[1]).header == open_gguf(planned.write(tmp_path / "whole.gguf")).header
 
 
 def test_what_fits_is_one_file(stories: Path, tmp_path: Path) -> None:
