@@ -150,7 +150,7 @@ def _missing(paths: Sequence[Path], missing: Sequence[int]) -> UsageError:
     renamed = _renamed(paths, missing)
     return UsageError(
         f"{paths[missing[0]]} is missing: {what} of the {len(paths)} shards of this model {verb} "
-        f"not in {paths[0].parent}",
+        "not there",
         hint=renamed or "Download what is missing into the same folder, under its own name.",
     )
 

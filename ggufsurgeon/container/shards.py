@@ -86,7 +86,7 @@ def shard_paths(path: Path, shard: Shard) -> list[Path]:
             str(path),
             f"it is {is_named}{shard} by its metadata, which llama.cpp finds only under a name "
             f"that ends in {shard.name('')}",
-            hint="Shards must keep the names that they were published with: give it that name.",
+            hint="Give each shard the name that it was published with.",
         )
     numbers = range(shard.count)
     return [path.with_name(Shard(n, shard.count).name(named[0])) for n in numbers]
@@ -118,7 +118,10 @@ def check_together(paths: Sequence[Path], headers: Sequence[Header]) -> None:
             _strange(path, Shard(number, len(paths)), header, paths[0], headers[0]), None
         )
         if problem is not None:
-            hint = "Download this shard again, from where the others come from."
+            hint = (
+                "Give each shard the name that it was published with, or download this one again, "
+                "from where the others come from."
+            )
             raise MalformedFileError(str(path), problem, hint=hint)
     _check_tensors(paths, headers)
 

@@ -137,6 +137,6 @@ def _split_pairs(header: Header, values: Sequence[int]) -> Iterator[KeyValue]:
 
 def _too_small(what: str, max_n_bytes: int) -> RefusedError:
     return RefusedError(
-        f"shards of up to {max_n_bytes:,} bytes are too small: {what} bytes, and is in one file",
+        f"shards of up to {max_n_bytes:,} bytes are too small: {what} bytes, and cannot be cut",
         hint="Make the shards larger.",
     )

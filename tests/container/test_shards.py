@@ -126,7 +126,7 @@ def of_a_shorter_cut(paths: list[Path]) -> None:
 WRONG = [
     Wrong("missing", "00002-of-00003.gguf is missing: shard 2 of the 3 shards of this model is not",
           1, drop_second, UsageError),
-    Wrong("two-missing", "is missing: shards 2, 3 of the 3 shards of this model are not in", 1,
+    Wrong("two-missing", "is missing: shards 2, 3 of the 3 shards of this model are not there", 1,
           drop_all_but_the_first, UsageError),
     Wrong("link-to-nothing", "cannot be opened: No such file", 1,
           link_to_nothing, UsageError),
