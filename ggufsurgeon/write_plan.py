@@ -7,8 +7,11 @@ give the same bytes from the same sources.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -89,6 +92,28 @@ class WritePlan:
     def n_bytes(self) -> int:
         """Size of the file that this plan writes."""
         return len(self.header) + sum(span.n_bytes for span in self.spans)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each span starts in the new file, and where the last one ends."""
+        return list(accumulate((span.n_bytes for span in self.spans), initial=len(self.header)))
+
+    def between(self, start: int, end: int) -> Iterator[Span]:
+        """The spans that lie from `start` to `end` in the new file; copies and zeros are cut.
+
+        Others are each the data of one tensor, which must not be cut.
+        """
+        for index in range(max(bisect_right(self._starts, start) - 1, 0), len(self.spans)):
+            if self._starts[index] >= end:
+                return
+            span, skipped = self.spans[index], max(start - self._starts[index], 0)
+            n_bytes = min(end - self._starts[index], span.n_bytes) - skipped
+            if isinstance(span, CopySpan):
+                yield CopySpan(span.source, span.offset_in_file + skipped, n_bytes)
+            elif isinstance(span, ZeroSpan):
+                yield ZeroSpan(n_bytes)
+            else:
+                yield span
 
     def as_json(self) -> dict[str, Any]:
         """The plan in plain types, with the header as its size and SHA-256."""

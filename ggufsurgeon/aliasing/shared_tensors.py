@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import NamedTuple
 
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import lay_out
-from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
+from ggufsurgeon.write_plan import CopySpan, Span, WritePlan
 
 
 class PlannedTensor(NamedTuple):
@@ -26,14 +24,13 @@ class PlannedTensor(NamedTuple):
 
 
 def planned_tensors(plan: WritePlan, source: GgufFile) -> Iterator[PlannedTensor]:
-    """The tensors of the file that `plan` writes from `source`, its only source."""
+    """The tensors of the file that `plan` writes from `source` alone."""
     header, header_n_bytes = parse_header(plan.header, str(source.path))
     layout = lay_out(header, header_n_bytes, plan.n_bytes, str(source.path))
     originals = _by_place(source)
-    starts = list(accumulate((span.n_bytes for span in plan.spans), initial=len(plan.header)))
     for info, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):
         offset = layout.data_start + info.offset_in_data
-        spans = tuple(_between(plan.spans, starts, offset, offset + n_bytes))
+        spans = tuple(plan.between(offset, offset + n_bytes))
         yield PlannedTensor(info.name, _original(info, spans, originals), offset, spans)
 
 
@@ -43,36 +40,21 @@ def n_bytes_made(plan: WritePlan, source: GgufFile) -> int:
     return sum(span.n_bytes for tensor in made for span in tensor.spans)
 
 
-def _by_place(source: GgufFile) -> dict[tuple[int, int], TensorInfo]:
-    """The source's tensors by their offset in the file and their size."""
+def _by_place(source: GgufFile) -> dict[CopySpan, TensorInfo]:
+    """The source's tensors by the spans of their data."""
     sizes = source.layout.tensor_n_bytes
     return {
-        (source.offset_in_file(index), sizes[index]): info
+        CopySpan(*source.place(index), sizes[index]): info
         for index, info in enumerate(source.header.tensors)
     }
 
 
 def _original(
-    info: TensorInfo, spans: tuple[Span, ...], originals: dict[tuple[int, int], TensorInfo]
+    info: TensorInfo, spans: tuple[Span, ...], originals: dict[CopySpan, TensorInfo]
 ) -> str | None:
     if len(spans) != 1 or not isinstance(spans[0], CopySpan):
         return None
-    original = originals.get((spans[0].offset_in_file, spans[0].n_bytes))
+    original = originals.get(spans[0])
     if original is None or (original.type_id, original.dims) != (info.type_id, info.dims):
         return None
     return original.name
-
-
-def _between(spans: tuple[Span, ...], starts: list[int], start: int, end: int) -> Iterator[Span]:
-    """The spans that lie from `start` to `end` in the planned file; copies and zeros are cut."""
-    for index in range(max(bisect_right(starts, start) - 1, 0), len(spans)):
-        if starts[index] >= end:
-            return
-        span, skipped = spans[index], max(start - starts[index], 0)
-        n_bytes = min(end - starts[index], span.n_bytes) - skipped
-        if isinstance(span, CopySpan):
-            yield CopySpan(span.source, span.offset_in_file + skipped, n_bytes)
-        elif isinstance(span, ZeroSpan):
-            yield ZeroSpan(n_bytes)
-        else:  # it is data of one tensor
-            yield span

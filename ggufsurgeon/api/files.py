@@ -45,8 +45,8 @@ class ModelFile:
 
     @property
     def n_bytes(self) -> int:
-        """The size of the file in bytes."""
-        return self.file.layout.n_bytes
+        """The size of the file in bytes, or of all shards together."""
+        return self.file.n_bytes
 
     @property
     def n_blocks(self) -> int:
@@ -159,6 +159,37 @@ class Plan:
         path = Path(destination)
         write_new_file(self.planned.write_plan, path, replace=replace, progress=progress)
         return path
+
+    def write_shards(
+        self, destination: PathLike, max_n_bytes: int, *, progress: Progress = NO_PROGRESS
+    ) -> tuple[Path, ...]:
+        """Write the file in shards of up to `max_n_bytes`, and return their paths, the first first.
+
+        For the destination `new.gguf` they are called `new-00001-of-00002.gguf` and so on, as
+        llama.cpp and llama-gguf-split call them; where one file is enough it is `new.gguf`. The
+        first appears last: without it the others are no model. Raises RefusedError when a shard
+        exists, or a tensor is too large, and WriteFailedError when the system cannot write.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     shards = plan.write_shards(f"{folder}/new.gguf", 1_000_000)
+        ...     gs.open(shards[1]).n_blocks
+        7
+        >>> [path.name for path in shards]
+        ['new-00001-of-00002.gguf', 'new-00002-of-00002.gguf']
+        """
+        from ggufsurgeon.container.shards import paths_at
+        from ggufsurgeon.planning.sharding import in_shards
+        from ggufsurgeon.writing.new_file import write_new_shards
+
+        plans = in_shards(self.planned.write_plan, max_n_bytes)
+        if len(plans) == 1:
+            return (self.write(destination, progress=progress),)
+        paths = paths_at(Path(destination), len(plans))
+        write_new_shards(plans, paths, progress=progress)
+        return tuple(paths)
 
 
 def open_model(path: PathLike) -> ModelFile:

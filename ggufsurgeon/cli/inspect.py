@@ -58,6 +58,8 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     n_ctx = header.get(f"{header.architecture}.context_length")
     yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
     yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"
+    if facts["n_shards"]:
+        yield "shards", f"{facts['n_shards']} files, from {inspection.file.path.name} on"
     types = facts["tensor_types"].items()
     yield "tensors", ", ".join(f"{count} {name}" for name, count in types)
     yield "format", f"GGUF {facts['gguf_version']}, {facts['byte_order']}-endian"
@@ -78,7 +80,8 @@ def _facts(inspection: Inspection) -> dict[str, Any]:
         "architecture": header.architecture,
         "n_blocks": len(blocks) if blocks else None,
         "n_mtp_blocks": blocks.n_mtp if blocks else None,
-        "n_bytes": file.layout.n_bytes,
+        "n_bytes": file.n_bytes,
+        "n_shards": len(file.shards),
         "n_bytes_in_blocks": in_blocks,
         "n_parameters": sum(math.prod(tensor.dims) for tensor in header.tensors),
         "n_tensors": len(header.tensors),

@@ -23,7 +23,12 @@ LAYER_PATH, MEASURING, DEVICES, OUTPUT = "Layer path", "Measuring", "Devices", "
 Source: TypeAlias = Annotated[
     Path,
     # Whether it can be read is for the reader to say, in its own words.
-    typer.Argument(metavar="MODEL", help="GGUF file to read.", show_default=False, readable=False),
+    typer.Argument(
+        metavar="MODEL",
+        help="GGUF file to read, or any of its shards.",
+        show_default=False,
+        readable=False,
+    ),
 ]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=OUTPUT)

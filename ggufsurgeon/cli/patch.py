@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Optional
@@ -27,6 +28,9 @@ from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.writing.preflight import check_place
+
+SIZE = re.compile(r"(\d{1,9})([MG])", re.ASCII)
+UNITS = {"M": 10**6, "G": 10**9}
 
 
 def patch(
@@ -76,26 +80,64 @@ def patch(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
     ] = False,
+    split_max_size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--split-max-size",
+            metavar="N(M|G)",
+            help="Maximum size of a file, such as 40G: a larger model is written in shards, "
+            "DEST-00001-of-00002.gguf and so on.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     request = _request(source, (window, times, drop, layers), from_scan, probe, rank)
+    max_n_bytes = _n_bytes(split_max_size)
+    if max_n_bytes is not None and replace:
+        raise UsageError(
+            "--replace and --split-max-size exclude each other: several files cannot be replaced "
+            "at one stroke",
+            hint="Remove the old files first, or choose another destination.",
+        )
     planned = gs.open(source).plan(request, scale_weights=scale_weights)
     if from_scan is not None:
         check_place([from_scan], destination, replace=replace)
     try:
         with watched() as progress:
-            planned.write(destination, replace=replace, progress=progress)
+            if max_n_bytes is None:
+                written: tuple[Path, ...] = (
+                    planned.write(destination, replace=replace, progress=progress),
+                )
+            else:
+                written = planned.write_shards(destination, max_n_bytes, progress=progress)
     except Interrupted as interrupt:
         interrupt.state = "The destination is unchanged."
         raise
     if json:
-        print_json({"destination": str(destination), **plan_as_json(planned.planned)})
+        files = {"destination": str(written[0]), "files": list(map(str, written))}
+        print_json({**files, **plan_as_json(planned.planned)})
     else:
         print_plan(planned.planned)
-        proof = ["ggufsurgeon", "verify", _path(destination), "--source", _path(source)]
-        print_text(printable(f"wrote {destination}; prove it: {shlex.join(proof)}"))
+        proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
+        more = f" to {written[-1].name}" if len(written) > 1 else ""
+        print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
+
+
+def _n_bytes(size: str | None) -> int | None:
+    """The bytes of a size in llama-gguf-split's syntax (tools/gguf-split/gguf-split.cpp)."""
+    if size is None:
+        return None
+    match = SIZE.fullmatch(size)
+    n_bytes = int(match[1]) * UNITS[match[2]] if match else 0
+    if not n_bytes:
+        raise UsageError(
+            f"--split-max-size {size!r}: expected a number of megabytes or gigabytes, such as 500M "
+            "or 40G"
+        )
+    return n_bytes
 
 
 def _request(

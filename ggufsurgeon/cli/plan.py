@@ -133,7 +133,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
         "layer_path": str(planned.path),
         "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
         "n_bytes": {
-            "before": planned.source.layout.n_bytes,
+            "before": planned.source.n_bytes,
             "after": planned.write_plan.n_bytes,
         },
         "notes": list(planned.notes),
@@ -149,7 +149,7 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 
 def print_plan(planned: PatchPlan) -> None:
     """A plan as tables."""
-    before, after = planned.source.layout.n_bytes, planned.write_plan.n_bytes
+    before, after = planned.source.n_bytes, planned.write_plan.n_bytes
     print_table(
         f"{planned.source.path}",
         ["", "before", "after"],

@@ -18,6 +18,7 @@ from ggufsurgeon.cli.options import (
     check_context,
 )
 from ggufsurgeon.cli.terminal import print_note, print_warning
+from ggufsurgeon.container.shards import parse_name
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -77,7 +78,7 @@ def serve(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    paths = _paths(alias or model.name.removesuffix(".gguf"), models or [])
+    paths = _paths(alias or _name_of(file), models or [])
     for path in paths.values():
         if path is not None:
             file.plan(path)  # what is refused is refused before the model is loaded
@@ -99,6 +100,13 @@ def serve(
         run(service, listener, api_key)
     except Interrupted:  # raised again behind the last request: the way that a server ends
         print_note("stopped")
+
+
+def _name_of(model: gs.ModelFile) -> str:
+    """The name of a model's file without its ending, and without its number as a shard."""
+    if model.file.shards and (named := parse_name(model.path.name)):
+        return named[0]
+    return model.path.name.removesuffix(".gguf")
 
 
 def _paths(source: str, models: list[str]) -> dict[str, AnyPath | None]:

@@ -1,4 +1,7 @@
-"""A GGUF file on disk, opened for reading only: its header, layout and identity."""
+"""A model on disk, opened for reading only: its header, layout and identity.
+
+It is one GGUF file, or several that are its shards.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,50 @@ import hashlib
 import mmap
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-from ggufsurgeon.container.codec import INCOMPLETE, parse_header
+from ggufsurgeon.container.codec import INCOMPLETE, parse_header, serialize_header
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
-from ggufsurgeon.container.layout import Layout, lay_out
-from ggufsurgeon.errors import MalformedFileError, UsageError
+from ggufsurgeon.container.layout import Layout, lay_out, pad
+from ggufsurgeon.container.shards import (
+    MANY,
+    Shard,
+    check_together,
+    joined_header,
+    parse_name,
+    shard_of,
+    shard_paths,
+)
+from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 END_N_BYTES = 4096
 """Bytes at the end of a file, or of the data of its tensors, that are looked at."""
 
 
+class Place(NamedTuple):
+    """Where the data of a tensor start."""
+
+    file: int
+    """Index into `GgufFile.files`."""
+    offset_in_file: int
+
+
 @dataclass(frozen=True)
 class GgufFile:
-    """What there is to know of a file without reading its tensor data."""
+    """What there is to know of a model without reading its tensor data.
+
+    Of a model in shards, header, layout and digest are those of the single file that they make
+    when they are joined, which is the file that was split: nothing but the places of the data
+    tells the two apart.
+    """
 
     path: Path
+    """The file; of a model in shards, the first."""
     header: Header
     header_n_bytes: int
     header_sha256: str
@@ -31,19 +60,123 @@ class GgufFile:
     layout: Layout
     ends_in_zeros: bool = False
     """Whether the data of its tensors end in zeros, as a download does that reserves its space."""
+    shards: tuple[GgufFile, ...] = ()
+    """The files of a model in shards, in order, each as it is."""
+
+    @property
+    def files(self) -> tuple[GgufFile, ...]:
+        """The files on disk: the shards, or this file."""
+        return self.shards or (self,)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on disk, of all shards together."""
+        return sum(file.layout.n_bytes for file in self.files)
+
+    @cached_property
+    def _places(self) -> tuple[Place, ...]:
+        return tuple(
+            Place(number, file.layout.data_start + tensor.offset_in_data)
+            for number, file in enumerate(self.files)
+            for tensor in file.header.tensors
+        )
+
+    def place(self, tensor: int) -> Place:
+        """Where the data of the tensor with this index start."""
+        return self._places[tensor]
 
     def offset_in_file(self, tensor: int) -> int:
-        """Where the data of the tensor with this index starts."""
-        return self.layout.data_start + self.header.tensors[tensor].offset_in_data
+        """Where the data of the tensor with this index start, in the file that has them."""
+        return self._places[tensor].offset_in_file
 
 
 def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
-    """Read the header of the GGUF file at `path`.
+    """Read the header of the GGUF file at `path`; of a shard, those of all shards of its model.
 
-    Raises UsageError when it is not a readable regular file, MalformedFileError when its
-    content breaks the format.
+    Raises UsageError when one is missing or not a readable regular file, MalformedFileError when
+    its content breaks the format, or when shards do not belong together.
     """
-    path = Path(path)
+    file = _open_file(Path(path))
+    shard = shard_of(file.header, file.path)
+    return file if shard is None else _join(_open_shards(file, shard))
+
+
+def _open_shards(given: GgufFile, shard: Shard) -> tuple[GgufFile, ...]:
+    """All shards of a model, by one of them."""
+    _check_end(given)
+    paths = shard_paths(given.path, shard)
+    missing = [number for number, path in enumerate(paths) if not os.path.lexists(path)]
+    if missing:
+        raise _missing(paths, missing)
+    files = [given if path == given.path else _open_file(path) for path in paths]
+    check_together(paths, [file.header for file in files])
+    for file in files:
+        _check_end(file)
+    return tuple(files)
+
+
+def _join(shards: tuple[GgufFile, ...]) -> GgufFile:
+    n_bytes = [n for file in shards for n in file.layout.tensor_n_bytes]
+    header = joined_header([file.header for file in shards], n_bytes)
+    raw = serialize_header(header)
+    data_start = pad(len(raw), header.alignment) if header.tensors else len(raw)
+    last = header.tensors[-1].offset_in_data + n_bytes[-1] if header.tensors else 0
+    data_n_bytes = pad(last, header.alignment)
+    layout = Layout(data_start, tuple(n_bytes), data_n_bytes, data_start + data_n_bytes)
+    digest = hashlib.sha256(raw).hexdigest()
+    ends_in_zeros = any(file.ends_in_zeros for file in shards)
+    return GgufFile(shards[0].path, header, len(raw), digest, layout, ends_in_zeros, shards)
+
+
+def _check_end(file: GgufFile) -> None:
+    """Raise MalformedFileError for a shard that goes on behind its tensors."""
+    start = pad(file.header_n_bytes, file.header.alignment)
+    n_behind = file.layout.n_bytes - start - file.layout.data_n_bytes
+    if n_behind > 0:
+        raise MalformedFileError(
+            str(file.path),
+            f"{n_behind:,} bytes follow the tensors of this shard: shards that cat has joined are "
+            "no model",
+            hint="Take the shards themselves: they need not be joined. llama-gguf-split (merge) "
+            "or a patch makes one file of them.",
+        )
+
+
+def _missing(paths: Sequence[Path], missing: Sequence[int]) -> UsageError:
+    numbers = ", ".join(str(number + 1) for number in missing[:MANY])
+    more = ", ..." * (len(missing) > MANY)
+    what = f"shard {numbers}" if len(missing) == 1 else f"shards {numbers}{more}"
+    verb = "is" if len(missing) == 1 else "are"
+    renamed = _renamed(paths, missing)
+    return UsageError(
+        f"{paths[missing[0]]} is missing: {what} of the {len(paths)} shards of this model {verb} "
+        "not there",
+        hint=renamed or "Download what is missing into the same folder, under its own name.",
+    )
+
+
+def _renamed(paths: Sequence[Path], missing: Sequence[int]) -> str:
+    """A hint that names a file which is one of the missing shards by its metadata, if any is."""
+    expected = {path.name for path in paths}
+    others = (path for path in sorted(paths[0].parent.glob("*.gguf")) if path.name not in expected)
+    for _, path in zip(range(MANY), others, strict=False):
+        try:
+            file = _open_file(path)
+            shard = shard_of(file.header, path)
+        except GgufSurgeonError:
+            continue
+        if shard is None or shard.count != len(paths) or shard.number not in missing:
+            continue
+        named = parse_name(path.name)
+        if named is None or named[1] != shard:  # else it is a shard of another model
+            wanted = paths[shard.number].name
+            return (
+                f"{path.name} is {shard} by its metadata: if it is this model's, name it {wanted}."
+            )
+    return ""
+
+
+def _open_file(path: Path) -> GgufFile:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))

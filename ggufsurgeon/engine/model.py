@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.container.shards import siblings
 from ggufsurgeon.engine.devices.device_use import DeviceUse, UseLog
 from ggufsurgeon.engine.devices.heartbeat import awaiting
 from ggufsurgeon.engine.devices.offload import Offload, find_offload
@@ -189,8 +190,12 @@ class Model:
         return bool(llama_cpp().llama_vocab_is_eog(self._vocab, token))
 
 
-def _status(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written or replaced; nothing when it is gone."""
+def _status(path: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes when a file, or a shard, is written or replaced; nothing when it is gone."""
+    return tuple(map(_status_of_file, siblings(path)))
+
+
+def _status_of_file(path: Path) -> tuple[int, ...]:
     try:
         status = path.stat()
     except OSError:

@@ -18,7 +18,12 @@ from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pa
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
+from ggufsurgeon.planning.tensors import (
+    OutputTensor,
+    choose_tensors,
+    data_spans,
+    place_tensors,
+)
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
@@ -77,7 +82,7 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(source, chosen)))
-    write_plan = WritePlan((_source_file(source),), header, spans)
+    write_plan = WritePlan(_source_files(source), header, spans)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
@@ -127,12 +132,19 @@ def _new_header(
 
 
 def _verbatim(source: GgufFile) -> WritePlan:
+    """The plan of the same file; of shards, that of the file that they make joined."""
     header = serialize_header(source.header)
-    rest = CopySpan(0, len(header), source.layout.n_bytes - len(header))
-    return WritePlan((_source_file(source),), header, coalesce((rest,)))
+    if not source.shards:
+        rest = CopySpan(0, len(header), source.layout.n_bytes - len(header))
+        return WritePlan(_source_files(source), header, coalesce((rest,)))
+    tensors = [OutputTensor(tensor.name, n) for n, tensor in enumerate(source.header.tensors)]
+    padding = ZeroSpan(source.layout.data_start - len(header))
+    spans = coalesce((padding, *data_spans(source, tensors)))
+    return WritePlan(_source_files(source), header, spans)
 
 
-def _source_file(source: GgufFile) -> SourceFile:
-    return SourceFile(
-        str(source.path), source.layout.n_bytes, source.header_n_bytes, source.header_sha256
+def _source_files(source: GgufFile) -> tuple[SourceFile, ...]:
+    return tuple(
+        SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)
+        for file in source.files
     )

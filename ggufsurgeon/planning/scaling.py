@@ -26,9 +26,10 @@ def scale(
 def _scaled(file: GgufFile, tensor: OutputTensor, factor: float | None) -> OutputTensor:
     if factor is None:
         return tensor
-    offset = file.offset_in_file(tensor.source_tensor)
     n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
-    span = ScaleSpan(0, offset, n_bytes, f"{file.header.byte_order}f4", factor)
+    span = ScaleSpan(
+        *file.place(tensor.source_tensor), n_bytes, f"{file.header.byte_order}f4", factor
+    )
     return replace(tensor, spans=(span,))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ggufsurgeon.architectures.slices import Slicing, slicing_of
 from ggufsurgeon.architectures.table import find_architecture
-from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.gguf_file import GgufFile, Place
 from ggufsurgeon.planning.tensors import OutputTensor
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, Piece, Span
@@ -36,19 +36,19 @@ def _resliced(
     info = file.header.tensors[tensor.source_tensor]
     slicing = slicing_of(info, dim, n_slices)
     dims = (*info.dims[:dim], slicing.slice_n_elements * len(trunk), *info.dims[dim + 1 :])
-    offset = file.offset_in_file(tensor.source_tensor)
-    return replace(tensor, dims=dims, spans=tuple(slice_spans(offset, slicing, trunk)))
+    place = file.place(tensor.source_tensor)
+    return replace(tensor, dims=dims, spans=tuple(slice_spans(place, slicing, trunk)))
 
 
-def slice_spans(offset_in_file: int, slicing: Slicing, blocks: Sequence[int]) -> Iterator[Span]:
+def slice_spans(place: Place, slicing: Slicing, blocks: Sequence[int]) -> Iterator[Span]:
     """The slices of `blocks`, in every row. A single row needs copies alone."""
     pieces = tuple(_runs(slicing.slice_n_bytes, blocks))
     if slicing.n_rows == 1:
         for piece in pieces:
-            yield CopySpan(0, offset_in_file + piece.offset_in_row, piece.n_bytes)
+            yield CopySpan(place.file, place.offset_in_file + piece.offset_in_row, piece.n_bytes)
     else:
         row_n_bytes = slicing.n_slices * slicing.slice_n_bytes
-        yield GatherSpan(0, offset_in_file, slicing.n_rows, row_n_bytes, pieces)
+        yield GatherSpan(*place, slicing.n_rows, row_n_bytes, pieces)
 
 
 def _runs(slice_n_bytes: int, blocks: Sequence[int]) -> Iterator[Piece]:

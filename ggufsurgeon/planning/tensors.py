@@ -80,23 +80,28 @@ def _data(file: GgufFile, tensor: OutputTensor) -> tuple[Span, ...]:
     if tensor.spans is not None:
         return tensor.spans
     n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
-    return (CopySpan(0, file.offset_in_file(tensor.source_tensor), n_bytes),)
+    return (CopySpan(*file.place(tensor.source_tensor), n_bytes),)
 
 
 def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span]:
     """The spans of the data section, and of whatever follows it in the source."""
-    layout = file.layout
     for tensor in tensors:
         data = _data(file, tensor)
         yield from data
         n_bytes = sum(span.n_bytes for span in data)
         n_padding = pad(n_bytes, file.header.alignment) - n_bytes
-        end = file.offset_in_file(tensor.source_tensor) + n_bytes
+        number, start = file.place(tensor.source_tensor)
+        end = start + n_bytes
         # The padding of the source, so that most of the file stays one extent; a file may end
-        # before its last padding.
-        n_there = min(n_padding, layout.n_bytes - end) if tensor.spans is None else 0
-        yield CopySpan(0, end, n_there)
+        # before its last padding, and a shard may have another alignment than the whole.
+        n_there = 0
+        if tensor.spans is None:
+            there = file.files[number]
+            n_there = pad(n_bytes, there.header.alignment) - n_bytes
+            n_there = min(n_there, n_padding, there.layout.n_bytes - end)
+        yield CopySpan(number, end, n_there)
         yield ZeroSpan(n_padding - n_there)
+    layout = file.layout
     data_end = layout.data_start + layout.data_n_bytes
     if layout.n_bytes > data_end:
         yield CopySpan(0, data_end, layout.n_bytes - data_end)

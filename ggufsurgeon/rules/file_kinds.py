@@ -72,7 +72,7 @@ OLLAMA_ARCHITECTURES = frozenset({"deepseekocr", "glmocr", "gptoss", "mllama", "
 
 def other_kind(header: Header) -> FileKind | None:
     """What a file is that is not one whole language model; None for one that seems to be."""
-    return _companion(header) or _shard(header) or _of_ollama(header) or _without_blocks(header)
+    return _companion(header) or _of_ollama(header) or _without_blocks(header)
 
 
 def _companion(header: Header) -> FileKind | None:
@@ -84,18 +84,6 @@ def _companion(header: Header) -> FileKind | None:
         what = f"of type {kind!r}, not a model"
         return FileKind(what, "it has no layer path", "", may_run=True)
     return found
-
-
-def _shard(header: Header) -> FileKind | None:
-    n_shards = header.get("split.count")
-    if not isinstance(n_shards, int) or n_shards < 2:
-        return None
-    return FileKind(
-        f"one of {n_shards} shards of a model",
-        "this version reads single files",
-        "Join the shards with llama-gguf-split (merge) first; cat joins no shards.",
-        may_run=True,
-    )
 
 
 def _of_ollama(header: Header) -> FileKind | None:

@@ -36,11 +36,4 @@ def check_is_whole_model(file: GgufFile) -> None:
 
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
-    n_behind = file.layout.n_bytes - file.layout.data_start - file.layout.data_n_bytes
-    hint = kind.instead
-    if "split.count" in file.header.pair_of and n_behind > 0:
-        hint = (
-            f"{n_behind:,} bytes follow its tensors: shards that cat has joined are no model. "
-            "Take the shards themselves, and join them with llama-gguf-split (merge)."
-        )
-    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=hint)
+    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=kind.instead)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.devices.free_memory import free_memory
 from ggufsurgeon.engine.model import Devices, loaded_model
@@ -90,7 +91,7 @@ def fit_together(models: Sequence[Path], devices: Devices) -> bool:
 
     Only what is free is counted, so that a model that would push others out does not fit.
     """
-    n_bytes = sum(path.stat().st_size for path in models)
+    n_bytes = sum(open_gguf(path).n_bytes for path in models)
     return n_bytes + len(models) * MARGIN <= free_memory(devices)
 
 

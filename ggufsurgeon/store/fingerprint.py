@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
@@ -26,16 +28,17 @@ class ModelFingerprint(NamedTuple):
     data_fingerprint: str
     """As `data_fingerprint` computes it: two models that differ in few weights may share it."""
     n_bytes: int
-    """Size of the file."""
+    """Size of the file; of a model in shards, that of the file that they make."""
 
     @classmethod
     def of(cls, path: Path) -> ModelFingerprint:
-        """The fingerprint of the GGUF file at `path`.
+        """The fingerprint of the GGUF file at `path`; of shards, that of the file that they make.
 
         Raises UsageError when it cannot be read, MalformedFileError when it breaks the format.
         """
         file = open_gguf(path)
-        sample = data_fingerprint(path, file.layout.data_start)
+        with opened_bytes(file) as data:
+            sample = _sample(data.read, data.n_bytes, file.layout.data_start)
         return cls(file.header_sha256, sample, file.layout.n_bytes)
 
 
@@ -52,35 +55,41 @@ class TextFingerprint(NamedTuple):
 
 
 def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
-    """SHA-256 of a whole file; `progress` counts bytes.
+    """SHA-256 of a whole model, of shards that of the file that they make; `progress` counts bytes.
 
-    Raises UsageError when it cannot be read.
+    Raises as `open_gguf`, and UsageError when it cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            progress.begin(f"SHA-256 of {path.name}", os.fstat(file.fileno()).st_size, "bytes")
-            while piece := file.read(HASHED_AT_ONCE):
-                digest.update(piece)
-                progress.advance(len(piece))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    with opened_bytes(open_gguf(path)) as data:
+        progress.begin(f"SHA-256 of {path.name}", data.n_bytes, "bytes")
+        for at in range(0, data.n_bytes, HASHED_AT_ONCE):
+            piece = data.read(at, HASHED_AT_ONCE)
+            digest.update(piece)
+            progress.advance(len(piece))
     return digest.hexdigest()
 
 
-def data_fingerprint(path: Path, start: int = 0) -> str:
-    """SHA-256 of a file's size and of 64 pieces of 4 KiB, spread evenly from byte `start` on.
+def data_fingerprint(path: Path) -> str:
+    """SHA-256 of a file's size and of 64 pieces of 4 KiB, spread evenly over it.
 
     Raises UsageError when it cannot be read.
     """
     try:
         with path.open("rb") as data:
-            n_bytes = data.seek(0, os.SEEK_END)
-            digest = hashlib.sha256(str(n_bytes).encode())
-            end = max(n_bytes - SAMPLE_N_BYTES, start)
-            for at in np.linspace(start, end, N_SAMPLES, dtype=np.int64):
-                data.seek(int(at))
-                digest.update(data.read(SAMPLE_N_BYTES))
+            descriptor = data.fileno()
+            n_bytes = os.fstat(descriptor).st_size
+            return _sample(lambda at, n: os.pread(descriptor, n, at), n_bytes, 0)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _sample(read: Callable[[int, int], bytes], n_bytes: int, start: int) -> str:
+    """SHA-256 of the size and of pieces, spread evenly from byte `start` on.
+
+    `read` is given an offset and a number of bytes.
+    """
+    digest = hashlib.sha256(str(n_bytes).encode())
+    end = max(n_bytes - SAMPLE_N_BYTES, start)
+    for at in np.linspace(start, end, N_SAMPLES, dtype=np.int64):
+        digest.update(read(int(at), SAMPLE_N_BYTES))
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import MAX_DIMS
-from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.gguf_file import GgufFile, Place
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.block_names import name_in_block
 from ggufsurgeon.rules.blocks import find_blocks
@@ -31,35 +31,41 @@ class OpenFiles:
     """A patched file and its source."""
 
     patched: GgufFile
-    patched_descriptor: int
+    patched_descriptors: Sequence[int]
+    """One for each of its files."""
     source: GgufFile
-    source_descriptor: int
+    source_descriptors: Sequence[int]
     progress: Progress
 
-    def same_bytes(self, at: int, source_at: int, n_bytes: int) -> bool:
+    def _read(self, at: Place, done: int, n_bytes: int) -> bytes:
+        """Bytes of the patched file, from `done` bytes behind a place on."""
+        return os.pread(self.patched_descriptors[at.file], n_bytes, at.offset_in_file + done)
+
+    def _read_source(self, at: Place, done: int, n_bytes: int) -> bytes:
+        return os.pread(self.source_descriptors[at.file], n_bytes, at.offset_in_file + done)
+
+    def same_bytes(self, at: Place, source_at: Place, n_bytes: int) -> bool:
         """Whether the files have the same bytes there."""
-        end = at + n_bytes
-        while at < end:
-            n = min(CHUNK_N_BYTES, end - at)
-            piece = os.pread(self.patched_descriptor, n, at)
-            if len(piece) != n or piece != os.pread(self.source_descriptor, n, source_at):
+        for done in range(0, n_bytes, CHUNK_N_BYTES):
+            n = min(CHUNK_N_BYTES, n_bytes - done)
+            piece = self._read(at, done, n)
+            if len(piece) != n or piece != self._read_source(source_at, done, n):
                 return False
-            at, source_at = at + n, source_at + n
             self.progress.advance(n)
         return True
 
-    def same_products(self, at: int, source_at: int, n_bytes: int, factor: float) -> bool:
+    def same_products(self, at: Place, source_at: Place, n_bytes: int, factor: float) -> bool:
         """Whether the numbers there, which are F32, are those of the source times `factor`."""
         import numpy as np
 
         dtype = f"{self.source.header.byte_order}f4"
-        new = os.pread(self.patched_descriptor, n_bytes, at)
-        old = np.frombuffer(os.pread(self.source_descriptor, n_bytes, source_at), dtype)
+        new = self._read(at, 0, n_bytes)
+        old = np.frombuffer(self._read_source(source_at, 0, n_bytes), dtype)
         self.progress.advance(n_bytes)
         with np.errstate(all="ignore"):
             return new == (old.astype(np.float64) * factor).astype(dtype).tobytes()
 
-    def same_slices(self, at: int, source_at: int, n_rows: int, wanted: Slices) -> bool:
+    def same_slices(self, at: Place, source_at: Place, n_rows: int, wanted: Slices) -> bool:
         """Whether each of `n_rows` rows holds the wanted slices of the row of the source."""
         import numpy as np
 
@@ -68,8 +74,8 @@ class OpenFiles:
         n_at_once = max(1, CHUNK_N_BYTES // max(n_new, n_old, 1))
         for row in range(0, n_rows, n_at_once):
             n = min(n_at_once, n_rows - row)
-            new = os.pread(self.patched_descriptor, n * n_new, at + row * n_new)
-            old = os.pread(self.source_descriptor, n * n_old, source_at + row * n_old)
+            new = self._read(at, row * n_new, n * n_new)
+            old = self._read_source(source_at, row * n_old, n * n_old)
             if len(new) != n * n_new or len(old) != n * n_old:
                 return False
             slices = np.frombuffer(old, np.uint8).reshape(n, wanted.n_slices, width)
@@ -96,7 +102,7 @@ class SameTensor:
         """Dimensions, type and data."""
         patched, source = self._files.patched, self._files.source
         new, old = patched.header.tensors[index], source.header.tensors[origin]
-        at, source_at = patched.offset_in_file(index), source.offset_in_file(origin)
+        at, source_at = patched.place(index), source.place(origin)
         n_bytes = source.layout.tensor_n_bytes[origin]
         dim = self._sliced_dims.get(old.name, MAX_DIMS)
         if new.type_id != old.type_id or new.dims != self._expected_dims(old.dims, dim):
@@ -114,13 +120,18 @@ class SameTensor:
         n_along = dims[dim] // self._n_slices * len(self._trunk)
         return (*dims[:dim], n_along, *dims[dim + 1 :])
 
-    def _same_slices(self, at: int, source_at: int, n_bytes: int, n_rows: int) -> bool:
+    def _same_slices(self, at: Place, source_at: Place, n_bytes: int, n_rows: int) -> bool:
         slice_n_bytes = n_bytes // self._n_slices // max(n_rows, 1)
         if n_rows > 1:
             wanted = Slices(self._n_slices, slice_n_bytes, self._trunk)
             return self._files.same_slices(at, source_at, n_rows, wanted)
         starts = (
-            (at + n * slice_n_bytes, source_at + block * slice_n_bytes)
+            (_behind(at, n * slice_n_bytes), _behind(source_at, block * slice_n_bytes))
             for n, block in enumerate(self._trunk)
         )
         return all(self._files.same_bytes(*start, slice_n_bytes) for start in starts)
+
+
+def _behind(place: Place, n_bytes: int) -> Place:
+    """The place so many bytes behind another."""
+    return place._replace(offset_in_file=place.offset_in_file + n_bytes)

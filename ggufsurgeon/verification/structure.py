@@ -8,10 +8,13 @@ tensors into blocks, and the rules, which the tests hold against llama.cpp itsel
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.container.shards import SPLIT_KEYS
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, SCALING_KEYS, is_scaled, scaling_pairs
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -22,7 +25,8 @@ from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.comparing import OpenFiles, SameTensor
 
 MAY_CHANGE = frozenset({"general.name", "general.size_label", "general.parameter_count"})
-"""Descriptive keys: they do not reach the computation."""
+"""Descriptive keys: they do not reach the computation. Nor do split keys, which llama-gguf-split
+leaves in what it merges, and which are checked where shards are opened."""
 
 
 def check_metadata(patched: GgufFile, source: GgufFile, path: LayerPath) -> Check:
@@ -45,10 +49,10 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
     after = patched.header.pair_of
     yield from _wrong_scaling(patched, source, path.blocks)
     expected = {**source.header.pair_of, **{edit.pair.key: edit.pair for edit in edits}}
-    for key in expected.keys() - after.keys():
+    for key in expected.keys() - after.keys() - SPLIT_KEYS.keys():
         yield f"{key} is missing"
     for key, pair in after.items():
-        if key.startswith(PREFIX) or key in MAY_CHANGE:
+        if key.startswith(PREFIX) or key in MAY_CHANGE or key in SPLIT_KEYS:
             continue
         if key not in expected:
             yield f"{key} is new"
@@ -91,8 +95,9 @@ def check_tensors(
     pairs = [(index, origins[expected[name]]) for name, index in found.items()]
     n_bytes = sum(patched.layout.tensor_n_bytes[index] for index, _ in pairs)
     progress.begin("comparing", n_bytes, "bytes")
-    with patched.path.open("rb", buffering=0) as new, source.path.open("rb", buffering=0) as old:
-        files = OpenFiles(patched, new.fileno(), source, old.fileno(), progress)
+    with ExitStack() as stack:
+        new, old = (_descriptors(model, stack) for model in (patched, source))
+        files = OpenFiles(patched, new, source, old, progress)
         factors = _expected_factors(patched, source, path)
         same = SameTensor(files, path, factors)
         wrong = [patched.header.tensors[i].name for i, o in pairs if not same(i, o)]
@@ -102,6 +107,18 @@ def check_tensors(
     proven = f"{len(found)} tensors ({n_bytes:,} bytes)"
     detail = f"{len(found)} tensors, {n_bytes:,} bytes identical{products}"
     return Check("tensors", True, detail, proven)
+
+
+def _descriptors(model: GgufFile, stack: ExitStack) -> list[int]:
+    """A descriptor of each file of a model, open for as long as `stack`.
+
+    Raises UsageError when one is gone, or the process may open no more.
+    """
+    try:
+        opened = (file.path.open("rb", buffering=0) for file in model.files)
+        return [stack.enter_context(file).fileno() for file in opened]
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be opened: {error.strerror}") from None
 
 
 def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
@@ -116,7 +133,18 @@ def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:
 
 
 def check_against_gguf_py(patched: GgufFile) -> Check:
-    """gguf-py's reader finds the same keys, tensors, shapes, types and offsets."""
+    """gguf-py's reader finds the same keys, tensors, shapes, types and offsets, in every file."""
+    checks = [_check_file_against_gguf_py(file) for file in patched.files]
+    wrong = next((check for check in checks if not check.ok), None)
+    if wrong is not None or len(checks) == 1:
+        return wrong or checks[0]
+    n_keys = sum(len(file.header.pairs) for file in patched.files)
+    found = f"{n_keys} keys, {len(patched.header.tensors)} tensors, same shapes and offsets"
+    detail = f"{len(checks)} shards: {found}"
+    return replace(checks[0], detail=detail)
+
+
+def _check_file_against_gguf_py(patched: GgufFile) -> Check:
     name = "gguf-py agrees"
     try:
         from gguf import GGUFReader

@@ -1,4 +1,4 @@
-"""Write a plan to a new file: temporary sibling, sync, rename, sync of the folder."""
+"""Write plans to new files: temporary siblings, sync, rename, sync of the folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ggufsurgeon.writing.preflight import (
     FREE_SOME,
     already_exists,
     check_destination,
+    check_destinations,
     check_place,
 )
 from ggufsurgeon.writing.reservation import NO_ROOM, reserve
@@ -48,6 +49,53 @@ def write_new_file(
         raise _failed(destination, error) from error
     _finish(target, lost)
     return target
+
+
+def write_new_shards(
+    plans: Sequence[WritePlan], destinations: Sequence[Path], *, progress: Progress = NO_PROGRESS
+) -> None:
+    """Write plans over the same sources to files that are one model together, the first last.
+
+    The names appear once all are written and synced. Killed in between, some of the others may be
+    there, and never the first, without which the others are no model. Raises RefusedError when one
+    of them exists, and WriteFailedError; none is then there, and no temporary file is left.
+    """
+    first = destinations[0]
+    sources = plans[0].sources
+    try:
+        targets = check_destinations(plans, destinations)
+        with opened_sources(sources) as opened, temporary_siblings(targets) as files:
+            progress.begin("writing", sum(plan.n_bytes for plan in plans), "bytes")
+            parts = list(zip(plans, files, targets, strict=True))
+            for plan, (_, file), target in parts:  # room for all, before the first byte
+                reserve(file, plan.n_bytes, target)
+            for plan, (_, file), _ in parts:
+                _write(plan, opened, Copier(file, progress))
+            _publish_all([temporary for temporary, _ in files], targets)
+    except OSError as error:
+        raise _failed(first, error) from error
+    _sync_folders(targets)
+
+
+def _publish_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Publish the files from the last to the first; where one cannot be, none is there."""
+    files = [temporary.stat() for temporary in temporaries]
+    try:
+        for number in range(len(targets) - 1, -1, -1):
+            if number == 0:  # durable in this order too
+                _sync_folders(targets)
+            _publish(temporaries[number], targets[number], replace=False)
+    except BaseException:
+        for target, file in zip(targets, files, strict=True):
+            _withdraw(target, file)
+        raise
+
+
+def _withdraw(target: Path, file: os.stat_result) -> None:
+    """Remove what was published, and no file that somebody else made in the meantime."""
+    with suppress(OSError):
+        if os.path.samestat(target.stat(), file):
+            target.unlink()
 
 
 def write_bytes(content: bytes, destination: Path, *, replace: bool) -> None:
@@ -107,6 +155,37 @@ def temporary_sibling(target: Path) -> Iterator[tuple[Path, int]]:
             raise
 
 
+@contextmanager
+def temporary_siblings(targets: Sequence[Path]) -> Iterator[list[tuple[Path, int]]]:
+    """A new file beside each of `targets`, as `temporary_sibling`.
+
+    Not a stack of those: a signal between two of them would leave one behind.
+    """
+    names = [f".ggufsurgeon-{secrets.token_hex(8)}.tmp" for _ in targets]
+    temporaries = [target.with_name(name) for target, name in zip(targets, names, strict=True)]
+    descriptors: list[int] = []
+    try:
+        try:
+            for temporary in temporaries:
+                descriptors.append(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            yield list(zip(temporaries, descriptors, strict=True))
+        finally:
+            for descriptor in descriptors:
+                with suppress(OSError):  # synced or given up by now
+                    os.close(descriptor)
+    finally:
+        try:
+            _remove_all(temporaries)
+        except BaseException:  # a signal came in between; a second one is ignored
+            _remove_all(temporaries)
+            raise
+
+
+def _remove_all(temporaries: Iterable[Path]) -> None:
+    for temporary in temporaries:
+        _remove(temporary)
+
+
 def _remove(temporary: Path) -> None:
     """Remove a temporary file. A failure here must not be reported as a failure to write."""
     with suppress(OSError):
@@ -154,6 +233,11 @@ def _finish(target: Path, lost: str) -> None:
     _sync_folder(target.parent)
     if lost:
         warnings.warn(lost, PermissionsWarning, stacklevel=3)
+
+
+def _sync_folders(targets: Iterable[Path]) -> None:
+    for folder in {target.parent for target in targets}:
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
@@ -21,8 +21,28 @@ def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> P
     """
     sources = (Path(source.path) for source in plan.sources)
     target = check_place(sources, destination, replace=replace)
-    _check_room(plan, target)
+    _check_room(plan.n_bytes, target)
     return target
+
+
+def check_destinations(plans: Sequence[WritePlan], destinations: Sequence[Path]) -> list[Path]:
+    """The files to write for plans over the same sources, with links followed.
+
+    Raises as `check_destination`; files are not replaced, since several cannot be at one stroke.
+    """
+    sources = [Path(source.path) for source in plans[0].sources]
+    targets = []
+    for destination in destinations:
+        try:
+            targets.append(check_place(sources, destination, replace=False))
+        except RefusedError as error:
+            error.hint = (
+                "Shards replace no files, since several cannot be replaced at one stroke: choose "
+                "another destination, or remove them first."
+            )
+            raise
+    _check_room(sum(plan.n_bytes for plan in plans), targets[0])
+    return targets
 
 
 def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) -> Path:
@@ -68,11 +88,11 @@ def _check_existing(
         raise already_exists(target)
 
 
-def _check_room(plan: WritePlan, target: Path) -> None:
+def _check_room(n_bytes: int, target: Path) -> None:
     n_free = n_free_bytes(target.parent)
-    if n_free is not None and n_free < plan.n_bytes:
+    if n_free is not None and n_free < n_bytes:
         raise WriteFailedError(
-            f"{target}: needs {plan.n_bytes:,} bytes, {target.parent} has {n_free:,} free",
+            f"{target}: needs {n_bytes:,} bytes, {target.parent} has {n_free:,} free",
             hint=FREE_SOME,
         )
 

@@ -19,6 +19,7 @@ from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
 from ggufsurgeon.errors import AliasingUnavailableError, OutOfMemoryError, UsageError
 from tests.aliasing.opening import alias_along, opened_alias
+from tests.models.sharding import cut_evenly
 
 PATH = "0..2,1..4"
 IN_OTHER_PLACES = [
@@ -117,6 +118,16 @@ def test_a_weight_of_another_shape_is_not_shared(stories: Path) -> None:
         others = dict(tensor_map.weights_of(model.handle))
         with pytest.raises(AliasingUnavailableError, match="another type or shape"):
             give_memory_of(weights["blk.0.attn_q.weight"], others["blk.0.ffn_up.weight"])
+
+
+def test_a_shard_that_changed_since_it_was_loaded(stories: Path, tmp_path: Path) -> None:
+    shards = cut_evenly(stories, tmp_path / "model")
+    with loaded_model(shards[0], Devices()) as source:
+        with alias_along(source, PATH):
+            pass
+        shards[2].touch()
+        with pytest.raises(UsageError, match="has changed since it was loaded"):
+            alias_along(source, PATH)
 
 
 def test_a_file_that_changed_since_it_was_loaded(stories: Path, tmp_path: Path) -> None:

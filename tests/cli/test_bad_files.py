@@ -39,7 +39,6 @@ Write = Callable[..., Path]
 PATH = LayerPath.of([0, 1, 1, 2])
 MODEL = llama_model(3)
 HUGE = 2**63 - 1
-U16 = 2
 HEAD_COUNT_KV = "llama.attention.head_count_kv"
 
 
@@ -114,14 +113,10 @@ REFUSED = [
     ),
     Bad("array", model(pair("llama.odd", ARRAY, (U32, [1, 2, 3]))), "does not know"),
     Bad("adapter", model(pair("general.type", STRING, "adapter")), "an adapter (LoRA)"),
-    Bad("shard", model(pair("split.count", U16, 2)), "one of 2 shards"),
     Bad("odd-array", model(pair(HEAD_COUNT_KV, ARRAY, (U32, [1, 2]))), "2 elements for 3"),
 ]
 
-SHARD = (pair("split.no", U16, 0), pair("split.count", U16, 2))
 NO_MODELS = [
-    Bad("first-shard", model(*SHARD, n_blocks=5), "one of 2 shards"),
-    Bad("second-shard", gguf(SHARD, block_tensors(5, skip=[0, 1, 2])), "one of 2 shards"),
     Bad(
         "lora",
         gguf(
@@ -257,7 +252,7 @@ BY_NAME = {bad.name: bad for bad in MALFORMED + REFUSED}
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("pairs-2^63", 3), ("hole", 3), ("shard", 4)],
+    [("pairs-2^63", 3), ("hole", 3), ("adapter", 4)],
 )
 def test_the_program_on_bad_files(
     write: Write, tmp_path: Path, surgeon: Run, name: str, code: int

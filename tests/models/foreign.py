@@ -11,7 +11,6 @@ from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import pad
 from tests.models.builders import (
     STRING,
-    U16,
     U32,
     Tensor,
     block_tensors,
@@ -62,7 +61,6 @@ IMATRIX = gguf(
 )
 VOCABULARY = gguf(llama_pairs(3, pair("tokenizer.ggml.model", STRING, "llama")))
 CONTROL_VECTOR = of_architecture("controlvector", tensors=[Tensor("direction.1")])
-SHARD = gguf(llama_pairs(3, pair("split.count", U16, 2)), block_tensors(3))
 
 
 def with_tensors(source: Path, destination: Path, *names: str) -> Path:

@@ -44,7 +44,6 @@ KINDS = [
     (foreign.IMATRIX, "an importance matrix (imatrix) for the weights of another model"),
     (foreign.VOCABULARY, "a vocabulary alone: it has no tensors, so no blocks"),
     (foreign.CONTROL_VECTOR, "a set of control vectors, one for each block of another model"),
-    (foreign.SHARD, "one of 2 shards of a model: this version reads single files"),
     (foreign.OLLAMA, "a model with its vision or sound part in the same file (v.blk.0.attn_q.weig"),
     (of_architecture("gptoss", pair("gptoss.block_count", U32, 3), tensors=block_tensors(3)),
      "a conversion of Ollama's own (architecture 'gptoss'): llama.cpp does not know that "),
@@ -107,15 +106,8 @@ def test_more_dimensions_than_llama_cpp_loads_are_malformed_in_a_language_model(
         find_blocks(opened(gguf(llama_pairs(3), tensors)))
 
 
-def test_shards_that_cat_has_joined_are_told_apart() -> None:
-    with pytest.raises(RefusedError) as caught:
-        find_blocks(opened(foreign.SHARD + llama_model(3)))
-    assert f"{len(llama_model(3)):,} bytes follow its tensors" in caught.value.hint
-    assert "cat has joined" in caught.value.hint
-
-
-@pytest.mark.parametrize("data", [foreign.SHARD, llama_model(3, pair("general.type", STRING, "x"))])
-def test_what_llama_cpp_may_run_is_no_other_kind_of_model(data: bytes) -> None:
+def test_what_llama_cpp_may_run_is_no_other_kind_of_model() -> None:
+    data = llama_model(3, pair("general.type", STRING, "x"))
     check_is_language_model(opened(data))
     with pytest.raises(RefusedError):
         find_blocks(opened(data))

@@ -1,14 +1,14 @@
 """Runs `ggufsurgeon patch` over and over, hit by a signal at one moment later each time.
 
-    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER [OLD]
+    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER [OLD [OPTION...]]
 
 FIRST is a signal for the middle of the copy, 0 for none; SECOND comes at the n-th moment of the
 n-th run, counted from the first signal, or from where the temporary file comes into being.
 Moments are those at which Python looks for signals: when a function starts and when a call to
 the system, or anything else in C, is back. Run n writes `new.gguf`, which holds OLD before, in a
-folder n inside FOLDER. Ends behind the first run that has no n-th moment, and puts the exit
-codes as JSON into FOLDER. Runs are forks of this process: interpreters of their own would take
-minutes.
+folder n inside FOLDER; OPTIONs are more of the program. Ends behind the first run that has no
+n-th moment, and puts the exit codes as JSON into FOLDER. Runs are forks of this process:
+interpreters of their own would take minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from signal import SIG_DFL, SIGINT, SIGKILL, SIGTERM, signal
 from types import CodeType, FrameType
@@ -34,7 +35,10 @@ CHANGING = ("chmod", "hardlink_to", "rename", "replace", "unlink", "__fspath__",
 
 OVER = 99
 """Exit code of a run that had no n-th moment."""
-START = inspect.unwrap(new_file.temporary_sibling).__code__
+STARTS = tuple(
+    inspect.unwrap(made).__code__
+    for made in (new_file.temporary_sibling, new_file.temporary_siblings)
+)
 
 
 def is_watched(code: CodeType) -> bool:
@@ -45,14 +49,14 @@ def is_watched(code: CodeType) -> bool:
 class Moments:
     """A profiler that sends this process a signal at the n-th moment from `counts` on."""
 
-    def __init__(self, number: int, moment: int, start: CodeType | None) -> None:
+    def __init__(self, number: int, moment: int, starts: Sequence[CodeType]) -> None:
         self.counts = False
         self.left = moment
-        self._start = start
+        self._starts = starts
         self._number = number
 
     def __call__(self, frame: FrameType, event: str, function: object) -> None:
-        self.counts = self.counts or frame.f_code is self._start
+        self.counts = self.counts or frame.f_code in self._starts
         if self.counts and self._is_one(event, function) and is_watched(frame.f_code):
             self.left -= 1
             if self.left == 0:
@@ -66,16 +70,19 @@ class Moments:
 
 def profile_writing(moments: Moments) -> None:
     """Count in writing alone, not in all that comes before it."""
-    write = new_file.write_new_file
+    for name in ("write_new_file", "write_new_shards"):
+        setattr(new_file, name, profiled(getattr(new_file, name), moments))
 
-    def profiled(*arguments: Any, **options: Any) -> Path:
+
+def profiled(write: Callable[..., Any], moments: Moments) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
         sys.setprofile(moments)
         try:
             return write(*arguments, **options)
         finally:
             sys.setprofile(None)
 
-    new_file.write_new_file = profiled
+    return call
 
 
 def hit_the_copy(moments: Moments, number: int) -> None:
@@ -93,7 +100,7 @@ def hit_the_copy(moments: Moments, number: int) -> None:
 
 def run(first: int, second: int, moment: int) -> NoReturn:
     """In a child: the program."""
-    moments = Moments(second, moment, None if first else START)
+    moments = Moments(second, moment, () if first else STARTS)
     profile_writing(moments)
     if first:
         hit_the_copy(moments, first)
@@ -105,24 +112,24 @@ def run(first: int, second: int, moment: int) -> NoReturn:
     os._exit(int(code or 0) if moments.left <= 0 else OVER)
 
 
-def aim(source: str, destination: Path, old: str) -> None:
+def aim(source: str, destination: Path, old: str, options: Sequence[str]) -> None:
     """Make the destination, and ask for it to be written."""
     destination.parent.mkdir()
     if old:
         destination.write_text(old)
     sys.argv = ["ggufsurgeon", "patch", source, str(destination), "--window", "0:1"]
-    sys.argv += ["--replace"] * bool(old)
+    sys.argv += [*["--replace"] * bool(old), *options]
 
 
-def main(first: int, second: int, source: str, folder: Path, old: str = "") -> None:
+def main(first: int, second: int, source: str, folder: Path, old: str = "", *options: str) -> None:
     for number in (SIGINT, SIGTERM):
         signal(number, SIG_DFL)  # in a shell's background they are ignored, and stay so
     with contextlib.suppress(SystemExit):
-        aim(source, folder / "0" / "new.gguf", old)
+        aim(source, folder / "0" / "new.gguf", old, options)
         app.main()  # once in peace: imports all that the forks need
     codes: list[int] = []
     for moment in range(1, 1000):
-        aim(source, folder / str(moment) / "new.gguf", old)
+        aim(source, folder / str(moment) / "new.gguf", old, options)
         child = os.fork()
         if not child:
             run(first, second, moment)

@@ -16,7 +16,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing import copying, reservation
 from ggufsurgeon.writing.copying import CopyMethod
-from ggufsurgeon.writing.new_file import write_new_file
+from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 from tests.calls import patch
 from tests.conftest import Run
 from tests.models.builders import llama_model
@@ -139,6 +139,46 @@ def test_room_that_is_gone_when_writing_starts(
     finally:
         (disk.parent / "filler").unlink()
     assert n_free(disk) > plan.n_bytes
+
+
+def in_halves(plan: WritePlan, disk: Path) -> tuple[list[WritePlan], list[Path]]:
+    """Two files of half the bytes each."""
+    half = plan.n_bytes // 2
+    spans = [list(plan.between(4, half)), list(plan.between(half, plan.n_bytes))]
+    plans = [plan_over([Path(plan.sources[0].path)], b"head", each) for each in spans]
+    return plans, [disk / "first", disk / "second"]
+
+
+def test_shards_that_lack_room_when_writing_starts(disk: Path, plan: WritePlan) -> None:
+    plans, destinations = in_halves(plan, disk)
+    filler = Meanwhile(lambda: fill(disk.parent / "filler"), at_begin=True)
+    try:
+        with pytest.raises(WriteFailedError, match="No space left"):
+            write_new_shards(plans, destinations, progress=filler)
+        assert (listing(disk), filler.n_bytes) == ({}, 0)
+    finally:
+        (disk.parent / "filler").unlink()
+
+
+@pytest.mark.parametrize("can_reserve", [True, False])
+def test_shards_that_lack_room_later(
+    disk: Path, plan: WritePlan, can_reserve: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans, destinations = in_halves(plan, disk)
+    n_before = n_free(disk)
+    filler = Meanwhile(lambda: fill(disk.parent / "filler"), at_begin=False)
+    try:
+        if can_reserve:
+            write_new_shards(plans, destinations, progress=filler)
+            assert listing(disk) == {"first": result_of(plans[0]), "second": result_of(plans[1])}
+            return
+        monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
+        with pytest.raises(WriteFailedError, match="No space left"):
+            write_new_shards(plans, destinations, progress=filler)
+        assert listing(disk) == {}
+    finally:
+        (disk.parent / "filler").unlink()
+    assert n_free(disk) == n_before
 
 
 @replacing

@@ -1,0 +1,175 @@
+"""Every command takes a model in shards, given by any of them, as if it were one file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.cli.failing import Unchanged, assert_told
+from tests.cli.test_golden import normalised
+from tests.conftest import ROOT, Run
+from tests.models.expanding import expand_named
+from tests.models.sharding import cut_evenly, with_alignment
+from tests.serving.server import running_server
+
+SECOND = "model-00002-of-00003.gguf"
+WINDOW = ("--window", "1:3")
+TEXT = ("--text", "prose.txt", "--ctx", "64", "--chunks", "4")
+
+
+@pytest.fixture
+def shards(stories: Path, tmp_path: Path) -> list[Path]:
+    shutil.copy(stories, tmp_path / "whole.gguf")
+    (tmp_path / "prose.txt").write_bytes(shakespeare())
+    shutil.copy(ROOT / "fixtures/tasks/choices.jsonl", tmp_path)
+    return cut_evenly(stories, tmp_path / "model")
+
+
+def same(surgeon: Run, command: str, *options: str) -> Any:
+    """What a command finds of the file, and of the shards.
+
+    Mapped files take memory from their first to their last tensor, so that differs a little.
+    """
+    done = [surgeon(command, model, *options, "--json") for model in ("whole.gguf", SECOND)]
+    assert [each.returncode for each in done] == [0, 0], done[1].stderr
+    told = [each.stdout.replace(SECOND, "whole.gguf") for each in done]
+    whole, of_shards = (without_devices(normalised(json.loads(each))) for each in told)
+    assert of_shards == whole
+    return of_shards
+
+
+def without_devices(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_devices(each) for key, each in value.items() if key != "devices"}
+    return [without_devices(each) for each in value] if isinstance(value, list) else value
+
+
+def test_inspect(shards: list[Path], surgeon: Run) -> None:
+    done = surgeon("inspect", SECOND)
+    assert "3 files, from model-00001-of-00003.gguf on" in done.stdout
+    assert f"({sum(path.stat().st_size for path in shards):,} bytes)" in done.stdout
+    told = json.loads(surgeon("inspect", SECOND, "--json").stdout)
+    alone = json.loads(surgeon("inspect", "whole.gguf", "--json").stdout)
+    assert (told.pop("n_shards"), alone.pop("n_shards")) == (3, 0)
+    assert told.pop("n_bytes") > alone.pop("n_bytes")
+    assert told == alone
+
+
+def test_plan(shards: list[Path], surgeon: Run) -> None:
+    told, alone = (
+        json.loads(surgeon("plan", model, *WINDOW, "--json").stdout)
+        for model in (SECOND, "whole.gguf")
+    )
+    assert [source["path"] for source in told["write_plan"]["sources"]] == [p.name for p in shards]
+    assert told["write_plan"]["header"] == alone["write_plan"]["header"]
+    assert told["memory"] == alone["memory"]
+
+
+@pytest.mark.slow
+def test_what_a_model_says_and_how_well(shards: list[Path], surgeon: Run) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    say = ("--tokens", "16", "--prompt", "Once upon a time")
+    assert same(surgeon, "generate", *WINDOW, *say)["n_tokens"] == 16
+    same(surgeon, "perplexity", *WINDOW, *TEXT)
+    same(surgeon, "choose", *WINDOW, "--tasks", "choices.jsonl", "--limit", "2")
+
+
+@pytest.mark.slow
+def test_chat(shards: list[Path], surgeon: Run) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    chat = ("--chat-format", "chatml", "--ctx", "512", "--temperature", "0", "--tokens", "16")
+    whole, of_shards = (
+        surgeon("chat", model, *WINDOW, *chat, input="Hello\n") for model in ("whole.gguf", SECOND)
+    )
+    assert of_shards.stdout == whole.stdout != ""
+
+
+@pytest.mark.slow
+def test_a_store_knows_the_model_whether_in_shards_or_not(shards: list[Path], surgeon: Run) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    scan = ("--arithmetic", "12", "--layers", "0..2", "--store", "scan.db")
+    first = surgeon("scan", "whole.gguf", *scan)
+    again = surgeon("scan", SECOND, *scan, "--hash")
+    assert first.returncode == again.returncode == 0, again.stderr
+    assert "0 passes" in again.stdout + again.stderr
+    done = surgeon("patch", SECOND, "new.gguf", "--from-scan", "scan.db", "--rank", "1")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_verify(shards: list[Path], surgeon: Run) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    assert surgeon("patch", SECOND, "new.gguf", *WINDOW).returncode == 0
+    done = surgeon("verify", "new.gguf", "--source", "model-00003-of-00003.gguf", "--json")
+    told = json.loads(done.stdout)
+    assert told["ok"] and told["unproven"] == []
+    assert "aliased logits of 128 tokens equal to the bit" in told["proven"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen3moe-moe", "gemma-dense"])
+def test_other_architectures_are_proven_too(name: str, tmp_path: Path, surgeon: Run) -> None:
+    """With an alignment that the shards behind the first do not have."""
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    whole = with_alignment(expand_named(name, tmp_path / "a.gguf"), tmp_path / "b.gguf", 64)
+    cut_evenly(whole, tmp_path / "model")
+    assert surgeon("patch", SECOND, "new.gguf", *WINDOW).returncode == 0
+    told = json.loads(surgeon("verify", "new.gguf", "--source", SECOND, "--json").stdout)
+    assert told["ok"]
+    assert [check["ok"] for check in told["checks"] if "=" in check["name"]] == [True, True]
+
+
+@pytest.mark.slow
+def test_serve(shards: list[Path]) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    pytest.importorskip("uvicorn", reason="needs the serve extra")
+    with running_server(shards[1], "--model", "longer=0..2,1..4") as server:
+        client = server.client()
+        assert [model.id for model in client.models.list()] == ["model", "longer"]
+        done = client.completions.create(model="longer", prompt="Once", max_tokens=4)
+        assert done.choices[0].text
+
+
+def test_a_shard_that_is_missing(shards: list[Path], tmp_path: Path, surgeon: Run) -> None:
+    shards[2].unlink()
+    with Unchanged(tmp_path):
+        done = surgeon("patch", SECOND, "new.gguf", *WINDOW)
+    assert_told(done, 2, "model-00003-of-00003.gguf is missing: shard 3 of the 3 shards")
+
+
+def test_output_in_shards(stories: Path, tmp_path: Path, surgeon: Run) -> None:
+    done = surgeon("patch", stories, "new.gguf", *WINDOW, "--split-max-size", "1M")
+    assert done.returncode == 0, done.stderr
+    told = "wrote new-00001-of-00002.gguf to new-00002-of-00002.gguf; prove it: ggufsurgeon verify"
+    assert f"{told} new-00001-of-00002.gguf --source" in done.stdout
+    names = ["new-00001-of-00002.gguf", "new-00002-of-00002.gguf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    again = surgeon("patch", names[1], "again.gguf", *WINDOW, "--split-max-size", "1M", "--json")
+    written = json.loads(again.stdout)
+    assert written["destination"] == written["files"][0] == "again-00001-of-00002.gguf"
+    whole = surgeon("patch", stories, "whole.gguf", *WINDOW, "--split-max-size", "1G")
+    assert "wrote whole.gguf; prove it" in whole.stdout
+    with Unchanged(tmp_path):
+        exists = surgeon("patch", stories, "new.gguf", *WINDOW, "--split-max-size", "1M")
+    assert_told(exists, 4, "new-00001-of-00002.gguf exists")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--split-max-size", "40"], 2, "'40': expected a number of megabytes or gigabytes"),
+        (["--split-max-size", "0G"], 2, "expected a number"),
+        (["--split-max-size", "1.5G"], 2, "expected a number"),
+        (["--split-max-size", "1M", "--replace"], 2, "exclude each other"),
+    ],
+)
+def test_sizes_that_are_none(
+    stories: Path, tmp_path: Path, surgeon: Run, options: list[str], code: int, says: str
+) -> None:
+    with Unchanged(tmp_path):
+        assert_told(surgeon("patch", stories, "new.gguf", *WINDOW, *options), code, says)
