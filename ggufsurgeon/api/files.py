@@ -20,6 +20,7 @@ from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
+    from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -73,6 +74,31 @@ class ModelFile:
         when no exact file exists, UsageError when the path does not fit the model.
         """
         return Plan(plan_patch(self.file, path, scale_weights=scale_weights))
+
+    def restore(
+        self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS
+    ) -> RestorePlan:
+        """Write the file that this patched one was made from, byte for byte, from this one alone.
+
+        Several patches are undone at once; `remaining` of the outcome says why where an earlier
+        one cannot be. Raises RefusedError where not even the last one can, or when the destination
+        exists (unless `replace`), and WriteFailedError when the system cannot write.
+
+        >>> import filecmp, tempfile
+        >>> import ggufsurgeon as gs
+        >>> source = "fixtures/stories260K.gguf"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     patched = gs.open(source).plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+        ...     restored = gs.open(patched).restore(f"{folder}/restored.gguf")
+        ...     filecmp.cmp(source, f"{folder}/restored.gguf", shallow=False)
+        True
+        """
+        from ggufsurgeon.planning.restoring import plan_restore
+        from ggufsurgeon.writing.new_file import write_new_file
+
+        planned = plan_restore(self.file)
+        write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
+        return planned
 
 
 class Plan:

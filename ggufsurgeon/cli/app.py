@@ -20,6 +20,7 @@ from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
 from ggufsurgeon.cli.report import report
+from ggufsurgeon.cli.restore import restore
 from ggufsurgeon.cli.scan import scan
 from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error
@@ -37,7 +38,10 @@ app = typer.Typer(
     "7 verification failed, 8 an optional dependency is missing or does not load, "
     "9 llama.cpp crashed.",
 )
-COMMANDS = (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose, scan, report)
+COMMANDS = (
+    *(inspect, plan, patch, verify, restore),
+    *(perplexity, generate, chat, serve, choose, scan, report),
+)
 for command in COMMANDS:
     app.command(context_settings=HELP_OPTIONS)(command)
 

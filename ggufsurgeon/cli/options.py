@@ -26,6 +26,12 @@ Source: TypeAlias = Annotated[
     # Whether it can be read is for the reader to say, in its own words.
     typer.Argument(metavar="MODEL", help="GGUF file to read.", show_default=False, readable=False),
 ]
+Patched: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATCHED", help="Patched GGUF file.", show_default=False, readable=False
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=OUTPUT)
 ]

@@ -13,6 +13,7 @@ from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
+    Patched,
     Quiet,
     Rpc,
     TensorSplit,
@@ -39,12 +40,7 @@ MARKS = {True: "ok", False: "FAILED", None: "unproven"}
 
 
 def verify(
-    patched: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATCHED", help="Patched GGUF file.", show_default=False, readable=False
-        ),
-    ],
+    patched: Patched,
     source: Annotated[
         Path,
         typer.Option(

@@ -13,6 +13,7 @@ from ggufsurgeon.container.codec import INCOMPLETE, parse_header
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out
+from ggufsurgeon.container.padding import PaddingRange, odd_padding
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
 END_N_BYTES = 4096
@@ -31,6 +32,8 @@ class GgufFile:
     layout: Layout
     ends_in_zeros: bool = False
     """Whether the data of its tensors end in zeros, as a download does that reserves its space."""
+    odd_padding: tuple[PaddingRange, ...] = ()
+    """Padding that is not zeros."""
 
     def offset_in_file(self, tensor: int) -> int:
         """Where the data of the tensor with this index starts."""
@@ -73,7 +76,8 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
                 error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
             raise
         ends_in_zeros = _ends_in_zeros(data, header, layout)
-    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros)
+        odd = odd_padding(data, header, header_n_bytes, layout)
+    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros, odd)
 
 
 def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:

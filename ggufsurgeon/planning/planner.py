@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Edit
@@ -14,11 +14,11 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
-from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
+from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tensors
+from ggufsurgeon.planning.tensors import choose_tensors, data_spans, lost_padding, place_tensors
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
@@ -73,11 +73,13 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     tensors = place_tensors(source, chosen)
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(source.header, tensors, whole)
-    changes = _changes(source, whole, new_pairs, factors)
+    kept = lost_padding(source, chosen)
+    changes = _changes(source, new_pairs, provenance_pairs(source, whole, new_pairs, factors, kept))
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
-    spans = coalesce((padding, *data_spans(source, chosen)))
-    write_plan = WritePlan((_source_file(source),), header, spans)
+    copied = (CopySpan(0, *found) for found in kept)
+    spans = coalesce((padding, *data_spans(source, chosen), *copied))
+    write_plan = WritePlan((as_source(source),), header, spans)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
@@ -102,12 +104,10 @@ def _apply_rules(
 
 
 def _changes(
-    source: GgufFile, path: LayerPath, new_pairs: Sequence[KeyValue], factors: Mapping[str, float]
+    source: GgufFile, new_pairs: Sequence[KeyValue], record: Sequence[KeyValue]
 ) -> tuple[Change, ...]:
     before = source.header.pair_of
-    scaled = scaling_pairs(factors, source.header.byte_order)
-    after = (*new_pairs, *provenance_pairs(source, path, new_pairs), *scaled)
-    return tuple(Change(before.get(pair.key), pair) for pair in after)
+    return tuple(Change(before.get(pair.key), pair) for pair in (*new_pairs, *record))
 
 
 def _new_header(
@@ -129,10 +129,11 @@ def _new_header(
 def _verbatim(source: GgufFile) -> WritePlan:
     header = serialize_header(source.header)
     rest = CopySpan(0, len(header), source.layout.n_bytes - len(header))
-    return WritePlan((_source_file(source),), header, coalesce((rest,)))
+    return WritePlan((as_source(source),), header, coalesce((rest,)))
 
 
-def _source_file(source: GgufFile) -> SourceFile:
+def as_source(source: GgufFile) -> SourceFile:
+    """A file as the source of a write plan."""
     return SourceFile(
         str(source.path), source.layout.n_bytes, source.header_n_bytes, source.header_sha256
     )

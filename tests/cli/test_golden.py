@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "plan": ("plan", "model.gguf", *WINDOW, "-ts", "1,1", "--memory", "1GB,3GB"),
     "patch": ("patch", "model.gguf", "new.gguf", *WINDOW),
     "verify": ("verify", "patched.gguf", "--source", "model.gguf", "--thorough", *SHORT),
+    "restore": ("restore", "patched.gguf", "restored.gguf"),
     "generate": ("generate", "model.gguf", *WINDOW, "--prompt", "Once", "--tokens", "8"),
     "perplexity": ("perplexity", "model.gguf", *TEXT),
     "perplexity_details": ("perplexity", "model.gguf", *TEXT, "--details"),
@@ -82,7 +83,7 @@ def test_json(case: str, stories: Path, tmp_path: Path, surgeon: Run) -> None:
     shutil.copy(ROOT / "fixtures/tasks/choices.jsonl", tmp_path)
     (tmp_path / "tiny.gguf").write_bytes(llama_model(3))
     (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
-    if command == "verify":
+    if "patched.gguf" in CASES[case]:
         assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
     if command == "report":
         assert surgeon("scan", "model.gguf", *SCAN, "--store", "scan.db").returncode == 0

@@ -126,6 +126,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "plan",
         "patch",
         "verify",
+        "restore",
         "chat",
         "serve",
         "perplexity",
