@@ -20,6 +20,7 @@ from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
+    from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
 
@@ -100,9 +101,38 @@ class ModelFile:
         write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
         return planned
 
+    def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
+        """What rebuilds this patched file, to the byte, from its original.
+
+        Both are hashed: this file, and its original, as `restore` would write it. Raises
+        RefusedError when this file records no patch, or when it was changed since.
+        """
+        from ggufsurgeon.api.recipes import make_recipe
+
+        return make_recipe(self.file, progress)
+
+    def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
+        """Plan the file of a recipe, or of a file with one, once this is known to be its original.
+
+        Raises RefusedError when this is another file, by its SHA-256 if the recipe has that, and
+        UsageError when a file holds no recipe.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> original = gs.open("fixtures/stories260K.gguf")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     patched = original.plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+        ...     recipe = gs.open(patched).recipe()
+        >>> str(original.plan_recipe(recipe).layer_path)
+        '0..2,1..4'
+        """
+        from ggufsurgeon.api.recipes import plan_of_recipe
+
+        return Plan(*plan_of_recipe(self.file, recipe, progress))
+
 
 class Plan:
-    """A file that can be written. Made by `ModelFile.plan`.
+    """A file that can be written. Made by `ModelFile.plan` or `ModelFile.plan_recipe`.
 
     >>> import ggufsurgeon as gs
     >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
@@ -110,8 +140,10 @@ class Plan:
     ('0..2,1..4', 1550336)
     """
 
-    def __init__(self, planned: PatchPlan) -> None:
+    def __init__(self, planned: PatchPlan, sha256: str | None = None) -> None:
         self.planned = planned
+        self.sha256 = sha256
+        """What the new file must have, where that is known: of a recipe."""
 
     @property
     def layer_path(self) -> LayerPath:
@@ -172,12 +204,13 @@ class Plan:
         """Write the file; the destination is absent, as it was or complete, whatever happens.
 
         Raises RefusedError when it exists (unless `replace`), WriteFailedError when the system
-        cannot write.
+        cannot write, and VerificationError when the new file is not that of the recipe.
         """
         from ggufsurgeon.writing.new_file import write_new_file
 
         path = Path(destination)
-        write_new_file(self.planned.write_plan, path, replace=replace, progress=progress)
+        plan, sha256 = self.planned.write_plan, self.sha256
+        write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
 
 

@@ -63,8 +63,8 @@ class ScanningMethods(ModelOverRunner):
         >>> len(probe.item_labels), sorted(path.layer_path for path in probe.paths)
         (12, ['0..2,1..4', '0..3,3..4'])
         """
+        from ggufsurgeon.hashing.whole_file import content_sha256
         from ggufsurgeon.scanning.scan import ScanTask, scan
-        from ggufsurgeon.store.fingerprint import content_sha256
 
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
         sha256 = content_sha256(self.path, progress) if with_hash else None

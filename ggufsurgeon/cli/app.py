@@ -19,6 +19,7 @@ from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
+from ggufsurgeon.cli.recipe import recipe
 from ggufsurgeon.cli.report import report
 from ggufsurgeon.cli.restore import restore
 from ggufsurgeon.cli.scan import scan
@@ -39,7 +40,7 @@ app = typer.Typer(
     "9 llama.cpp crashed.",
 )
 COMMANDS = (
-    *(inspect, plan, patch, verify, restore),
+    *(inspect, plan, patch, verify, restore, recipe),
     *(perplexity, generate, chat, serve, choose, scan, report),
 )
 for command in COMMANDS:

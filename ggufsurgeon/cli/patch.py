@@ -72,6 +72,16 @@ def patch(
             rich_help_panel=LAYER_PATH,
         ),
     ] = None,
+    recipe: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="File with a recipe: MODEL must be its original, and the result have its SHA-256.",
+            show_default=False,
+            rich_help_panel=LAYER_PATH,
+        ),
+    ] = None,
     scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
@@ -80,22 +90,40 @@ def patch(
     quiet: Quiet = False,
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
-    request = _request(source, (window, times, drop, layers), from_scan, probe, rank)
-    planned = gs.open(source).plan(request, scale_weights=scale_weights)
-    if from_scan is not None:
-        check_place([from_scan], destination, replace=replace)
+    options = (window, times, drop, layers)
+    for kept in (from_scan, recipe):
+        if kept is not None and kept.exists():
+            check_place([kept], destination, replace=replace)
     try:
         with watched() as progress:
+            if recipe is not None:
+                _check_alone(*options, from_scan, probe, rank, scale_weights or None)
+                planned = gs.open(source).plan_recipe(recipe, progress)
+            else:
+                request = _request(source, options, from_scan, probe, rank)
+                planned = gs.open(source).plan(request, scale_weights=scale_weights)
             planned.write(destination, replace=replace, progress=progress)
     except Interrupted as interrupt:
         interrupt.state = "The destination is unchanged."
         raise
     if json:
         print_json({"destination": str(destination), **plan_as_json(planned.planned)})
-    else:
-        print_plan(planned.planned)
-        proof = ["ggufsurgeon", "verify", _path(destination), "--source", _path(source)]
-        print_text(printable(f"wrote {destination}; prove it: {shlex.join(proof)}"))
+        return
+    print_plan(planned.planned)
+    if recipe is not None:
+        print_text(printable(f"wrote {destination}: its SHA-256 is that of the recipe"))
+        return
+    proof = ["ggufsurgeon", "verify", _path(destination), "--source", _path(source)]
+    print_text(printable(f"wrote {destination}; prove it: {shlex.join(proof)}"))
+
+
+def _check_alone(*options: object) -> None:
+    """Raise UsageError where other options say what a recipe says."""
+    if any(option is not None and option != [] for option in options):
+        raise UsageError(
+            "--recipe gives the layer path: --window, --times, --drop, --layers, --from-scan, "
+            "--probe, --rank and --scale-weights exclude it"
+        )
 
 
 def _request(

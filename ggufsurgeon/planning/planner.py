@@ -14,7 +14,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
-from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs
+from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, this_tool
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
@@ -52,11 +52,14 @@ class PatchPlan:
     write_plan: WritePlan
 
 
-def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
+def plan_patch(
+    source: GgufFile, path: AnyPath, *, scale_weights: bool = False, tool: str | None = None
+) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
-    be multiplied by a factor to compute the same, within rounding. Raises RefusedError when no
+    be multiplied by a factor to compute the same, within rounding. `tool` is the program with its
+    version that the record names, this one if None. Raises RefusedError when no
     exact file exists or its rules are not known, UsageError when the path is not one over this
     model, and MalformedFileError when the model is not whole.
     """
@@ -74,7 +77,9 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(source.header, tensors, whole)
     kept = lost_padding(source, chosen)
-    changes = _changes(source, new_pairs, provenance_pairs(source, whole, new_pairs, factors, kept))
+    tool = this_tool() if tool is None else tool
+    record = provenance_pairs(source, whole, new_pairs, factors, kept, tool)
+    changes = _changes(source, new_pairs, record)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     copied = (CopySpan(0, *found) for found in kept)

@@ -47,10 +47,16 @@ PREFIX = "layer_path."
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
+def this_tool() -> str:
+    """This program and its version, as a record names them."""
+    return f"ggufsurgeon {version('ggufsurgeon')}"
+
+
 @dataclass(frozen=True)
 class Provenance:
-    """The source and the layer path that a patched file records."""
+    """The source and the layer path that a patched file records, and the program that made it."""
 
+    tool: str
     blocks: str
     source_header_sha256: str
     source_n_bytes: int
@@ -62,18 +68,20 @@ def provenance_pairs(
     new_pairs: Sequence[KeyValue],
     factors: Mapping[str, float],
     kept: Sequence[PaddingRange],
+    tool: str,
 ) -> list[KeyValue]:
     """The pairs that record the patch.
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
-    and `kept` is the padding of the source that is at the end of the file.
+    `kept` is the padding of the source that is at the end of the file, and `tool` is the program
+    with its version.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
     padding = ",".join(f"{offset}+{n_bytes}" for offset, n_bytes in kept)
     added = [pair.key for pair in new_pairs if pair.key not in header.pair_of]
     record = [
-        _string("tool", f"ggufsurgeon {version('ggufsurgeon')}", order),
+        _string("tool", tool, order),
         _string("blocks", str(path), order),
         _string("source_header_sha256", source.header_sha256, order),
         make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
@@ -135,12 +143,11 @@ def is_scaled(header: Header) -> bool:
 
 def read_provenance(header: Header) -> Provenance | None:
     """The record of a patched file; None for a file without one."""
-    blocks, digest, n_bytes = (
-        header.get(PREFIX + key) for key in ("blocks", "source_header_sha256", "source_n_bytes")
-    )
+    keys = ("tool", "blocks", "source_header_sha256", "source_n_bytes")
+    tool, blocks, digest, n_bytes = (header.get(PREFIX + key) for key in keys)
     if not (isinstance(blocks, str) and isinstance(digest, str) and isinstance(n_bytes, int)):
         return None
-    return Provenance(blocks, digest, n_bytes)
+    return Provenance(tool if isinstance(tool, str) else "", blocks, digest, n_bytes)
 
 
 def _string(key: str, text: str, order: ByteOrder) -> KeyValue:

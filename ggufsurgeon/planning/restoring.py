@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from ggufsurgeon.container.codec import parse_header, serialize_header
+from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.layout import lay_out, pad
+from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange
-from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import as_source
 from ggufsurgeon.planning.provenance import PREFIX, is_scaled, read_provenance
 from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.source_pairs import damaged, recorded_numbers, source_pairs
-from ggufsurgeon.planning.span_ranges import compose, cut
+from ggufsurgeon.planning.source_pairs import damaged, recorded_numbers, recorded_path, source_pairs
+from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan, coalesce
@@ -52,20 +52,19 @@ def plan_restore(patched: GgufFile) -> RestorePlan:
 
     Raises RefusedError when not even the last patch can be undone exactly.
     """
-    path, plan = _undo(patched)
+    path, before, plan = _undo(patched)
     undone, remaining = [path], ""
-    before = _as_file(patched, plan)
     while _is_patched(before.header) and not remaining:
         try:
             if len(undone) == MOST_PATCHES:
                 raise RefusedError(f"more than {MOST_PATCHES} patches are not undone at once")
-            path, step = _undo(before)
+            path, earlier, step = _undo(before)
             plan = compose(plan, step)
         except (RefusedError, MalformedFileError) as error:
             remaining = str(error)
         else:
             undone.append(path)
-            before = _as_file(patched, plan)
+            before = earlier
     return RestorePlan(patched, before, tuple(undone), remaining, plan)
 
 
@@ -73,21 +72,18 @@ def _is_patched(header: Header) -> bool:
     return any(pair.key.startswith(PREFIX) for pair in header.pairs)
 
 
-def _as_file(patched: GgufFile, plan: WritePlan) -> GgufFile:
-    """The file that a plan writes, as if it were there."""
-    name, header = str(patched.path), plan.header
-    parsed, n_bytes = parse_header(header, name)
+def _restored(patched: GgufFile, plan: WritePlan) -> GgufFile:
+    odd = tuple(found for found, _ in _kept_padding(patched))
     try:
-        layout = lay_out(parsed, n_bytes, plan.n_bytes, name)
+        return replace(file_of_plan(patched, plan), odd_padding=odd)
     except MalformedFileError:
         raise damaged("source_n_bytes") from None
-    return GgufFile(patched.path, parsed, n_bytes, hashlib.sha256(header).hexdigest(), layout)
 
 
-def _undo(patched: GgufFile) -> tuple[LayerPath, WritePlan]:
-    """The path of the last patch, and the plan of the file as it was before."""
+def _undo(patched: GgufFile) -> tuple[LayerPath, GgufFile, WritePlan]:
+    """The path of the last patch, the file as it was before, and the plan that writes it."""
     path, source_n_bytes = _check_record(patched)
-    pairs = source_pairs(patched)
+    pairs = source_pairs(patched.header, str(patched.path))
     n_blocks = Header(patched.header.version, patched.header.byte_order, pairs, ()).get(
         block_count_key(patched.header)
     )
@@ -98,7 +94,8 @@ def _undo(patched: GgufFile) -> tuple[LayerPath, WritePlan]:
     tensors = reslice(patched, blocks, choose_tensors(patched, blocks, positions), positions)
     header = _source_header(patched, pairs, tensors)
     spans = list(_spans(patched, tensors, header, source_n_bytes))
-    return path, WritePlan((as_source(patched),), header, coalesce(spans))
+    plan = WritePlan((as_source(patched),), header, coalesce(spans))
+    return path, _restored(patched, plan), plan
 
 
 def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
@@ -109,17 +106,14 @@ def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
             f"{patched.path} records no patch: ggufsurgeon did not write it, or it is an original"
         )
     if is_scaled(patched.header):
-        raise RefusedError("weights were multiplied by a factor and rounded: that has no inverse")
+        raise LostError("weights were multiplied by a factor and rounded: that has no inverse")
     if f"{PREFIX}kept_padding" not in patched.header.pair_of:
         raise RefusedError(
             "an older version wrote this file: it does not record what the padding of the source "
             "was, so that the same bytes cannot be promised",
             hint="Patch the original again with this version, if you still have it.",
         )
-    try:
-        return LayerPath(provenance.blocks), provenance.source_n_bytes
-    except UsageError:
-        raise damaged("blocks") from None
+    return recorded_path(provenance), provenance.source_n_bytes
 
 
 def _positions(path: LayerPath, n_blocks: int) -> list[int]:
@@ -127,7 +121,7 @@ def _positions(path: LayerPath, n_blocks: int) -> list[int]:
     first = first_positions(path.blocks)
     lost = list(islice((n for n in range(n_blocks) if n not in first), MOST_LOST_SHOWN))
     if lost:
-        raise RefusedError(
+        raise LostError(
             f"the layer path {path} leaves out block {LayerPath.of(lost)} of {n_blocks}: this "
             "file does not hold it",
             hint="Only the file that was patched has it.",

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.codec import parse_pairs
-from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     ValueType,
     read_array_prefix,
 )
-from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.planning.provenance import PREFIX
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.provenance import PREFIX, Provenance
 
 
-def source_pairs(patched: GgufFile) -> tuple[KeyValue, ...]:
-    """The pairs of the source, in its order.
+def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
+    """The pairs of the source of a patched file with this header, in its order.
 
-    Raises RefusedError where the record is not one, MalformedFileError where the pairs that it
-    holds are not well-formed.
+    `path` is for messages only. Raises RefusedError where the record is not one,
+    MalformedFileError where the pairs that it holds are not well-formed.
     """
-    header = patched.header
     raw = _replaced_bytes(header)
-    pairs = parse_pairs(raw, header.byte_order, f"{patched.path}, {PREFIX}replaced_pairs")
+    pairs = parse_pairs(raw, header.byte_order, f"{path}, {PREFIX}replaced_pairs")
     replaced = {pair.key: pair for pair in pairs}
     added = header.get(f"{PREFIX}added_keys") or []
     dropped = {key for key in added if isinstance(key, str)} if isinstance(added, list) else set()
@@ -37,6 +36,17 @@ def source_pairs(patched: GgufFile) -> tuple[KeyValue, ...]:
     for (index,), pair in zip(removed_at, replaced.values(), strict=True):
         restored.insert(index, pair)
     return tuple(restored)
+
+
+def recorded_path(record: Provenance) -> LayerPath:
+    """The layer path of a record. Raises RefusedError where it is none over one model."""
+    try:
+        path = LayerPath(record.blocks)
+    except UsageError:
+        raise damaged("blocks") from None
+    if any(step.source for step in path.steps):
+        raise damaged("blocks")
+    return path
 
 
 def _replaced_bytes(header: Header) -> bytes:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.write_plan import (
     CopySpan,
@@ -46,6 +50,18 @@ def compose(inner: WritePlan, outer: WritePlan) -> WritePlan:
     """
     spans = (part for span in outer.spans for part in _through(inner, span))
     return WritePlan(inner.sources, outer.header, coalesce(spans))
+
+
+def file_of_plan(source: GgufFile, plan: WritePlan) -> GgufFile:
+    """The file that a plan over `source` writes, as if it were there, under the name of `source`.
+
+    Raises MalformedFileError where it would be none.
+    """
+    name = str(source.path)
+    header, n_bytes = parse_header(plan.header, name)
+    layout = lay_out(header, n_bytes, plan.n_bytes, name)
+    digest = hashlib.sha256(plan.header).hexdigest()
+    return GgufFile(source.path, header, n_bytes, digest, layout)
 
 
 def _through(inner: WritePlan, span: Span) -> Iterator[Span]:

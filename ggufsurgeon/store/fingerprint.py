@@ -11,12 +11,9 @@ import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
 """Of the data of a file: fine-tunes of one model can have the same header."""
-HASHED_AT_ONCE = 1 << 22
-"""Bytes."""
 
 
 class ModelFingerprint(NamedTuple):
@@ -49,23 +46,6 @@ class TextFingerprint(NamedTuple):
     def of(cls, text: bytes) -> TextFingerprint:
         """The fingerprint of these bytes."""
         return cls(hashlib.sha256(text).hexdigest(), len(text))
-
-
-def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
-    """SHA-256 of a whole file; `progress` counts bytes.
-
-    Raises UsageError when it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            progress.begin(f"SHA-256 of {path.name}", os.fstat(file.fileno()).st_size, "bytes")
-            while piece := file.read(HASHED_AT_ONCE):
-                digest.update(piece)
-                progress.advance(len(piece))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def data_fingerprint(path: Path, start: int = 0) -> str:

@@ -12,18 +12,25 @@ from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.hashing import check_sha256
 from ggufsurgeon.writing.preflight import already_exists, check_destination, check_place
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span
 
 
 def write_new_file(
-    plan: WritePlan, destination: Path, *, replace: bool = False, progress: Progress = NO_PROGRESS
+    plan: WritePlan,
+    destination: Path,
+    *,
+    replace: bool = False,
+    progress: Progress = NO_PROGRESS,
+    sha256: str | None = None,
 ) -> Path:
     """Write `plan` to `destination`, and return the file that was written, links followed.
 
-    Raises RefusedError or WriteFailedError; the destination is then as it was, and no temporary
-    file is left.
+    Raises RefusedError or WriteFailedError, or VerificationError where what was written does not
+    have the `sha256` that is asked for; the destination is then as it was, and no temporary file
+    is left.
     """
     try:
         target = check_destination(plan, destination, replace=replace)
@@ -32,6 +39,8 @@ def write_new_file(
             temporary_sibling(target) as (temporary, descriptor),
         ):
             _write(plan, sources, descriptor, progress)
+            if sha256 is not None:
+                check_sha256(descriptor, plan.n_bytes, sha256, progress)
             _publish(temporary, target, replace=replace)
     except OSError as error:
         raise WriteFailedError(f"{destination}: {error.strerror or error}") from error

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "patch": ("patch", "model.gguf", "new.gguf", *WINDOW),
     "verify": ("verify", "patched.gguf", "--source", "model.gguf", "--thorough", *SHORT),
     "restore": ("restore", "patched.gguf", "restored.gguf"),
+    "recipe": ("recipe", "patched.gguf"),
     "generate": ("generate", "model.gguf", *WINDOW, "--prompt", "Once", "--tokens", "8"),
     "perplexity": ("perplexity", "model.gguf", *TEXT),
     "perplexity_details": ("perplexity", "model.gguf", *TEXT, "--details"),

@@ -127,6 +127,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "patch",
         "verify",
         "restore",
+        "recipe",
         "chat",
         "serve",
         "perplexity",

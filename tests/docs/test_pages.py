@@ -24,6 +24,8 @@ COMMANDS = (
     "plan",
     "patch",
     "verify",
+    "restore",
+    "recipe",
     "perplexity",
     "generate",
     "chat",
