@@ -20,6 +20,8 @@ from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
+    from ggufsurgeon.diffing.model_diff import ModelDiff
+    from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
@@ -67,6 +69,38 @@ class ModelFile:
     def inspect(self) -> Inspection:
         """The blocks, their kinds, and which windows can be repeated."""
         return _inspect(self.file)
+
+    def hashes(self, progress: Progress = NO_PROGRESS) -> FileHashes:
+        """SHA-256 of the whole file and of the data of each tensor; the file is read once.
+
+        Raises UsageError when it cannot be read.
+
+        >>> import ggufsurgeon as gs
+        >>> hashes = gs.open("fixtures/stories260K.gguf").hashes()
+        >>> hashes.sha256[:8], len(hashes.tensors)
+        ('270cba1b', 48)
+        """
+        from ggufsurgeon.hashing.whole_file import hash_file
+
+        return hash_file(self.file, progress)
+
+    def diff(self, other: ModelFile | PathLike, progress: Progress = NO_PROGRESS) -> ModelDiff:
+        """What `other` differs in: keys, tensors, and blocks, found by their content.
+
+        All tensors of both files are read. Raises UsageError when a file cannot be read.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> model = gs.open("fixtures/stories260K.gguf")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = model.diff(model.plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf"))
+        >>> found.same, str(found.layer_path), found.unexplained
+        (False, '0..2,1..4', ())
+        """
+        from ggufsurgeon.api.diffs import diff_files
+
+        other = other if isinstance(other, ModelFile) else ModelFile(other)
+        return diff_files(self.file, other.file, progress)
 
     def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.

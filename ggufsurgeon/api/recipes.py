@@ -18,7 +18,7 @@ from ggufsurgeon.planning.recipes import (
     plan_recipe,
 )
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.writing.hashing import sha256_of_plan
+from ggufsurgeon.writing.digests import sha256_of_plan
 
 
 def make_recipe(patched: GgufFile, progress: Progress) -> Recipe:

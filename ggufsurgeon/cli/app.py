@@ -13,6 +13,7 @@ import typer
 
 from ggufsurgeon.cli.chat import chat
 from ggufsurgeon.cli.choose import choose
+from ggufsurgeon.cli.diff import diff
 from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
 from ggufsurgeon.cli.interrupted import Interrupted
@@ -36,11 +37,11 @@ app = typer.Typer(
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
     "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
-    "7 verification failed, 8 an optional dependency is missing or does not load, "
+    "7 verification failed, or files differ, 8 an optional dependency is missing or does not load, "
     "9 llama.cpp crashed.",
 )
 COMMANDS = (
-    *(inspect, plan, patch, verify, restore, recipe),
+    *(inspect, plan, patch, verify, restore, recipe, diff),
     *(perplexity, generate, chat, serve, choose, scan, report),
 )
 for command in COMMANDS:

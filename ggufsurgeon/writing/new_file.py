@@ -12,7 +12,7 @@ from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.hashing import check_sha256
+from ggufsurgeon.writing.digests import check_sha256
 from ggufsurgeon.writing.preflight import already_exists, check_destination, check_place
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span

@@ -128,6 +128,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "verify",
         "restore",
         "recipe",
+        "diff",
         "chat",
         "serve",
         "perplexity",

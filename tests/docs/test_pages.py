@@ -26,6 +26,7 @@ COMMANDS = (
     "verify",
     "restore",
     "recipe",
+    "diff",
     "perplexity",
     "generate",
     "chat",
