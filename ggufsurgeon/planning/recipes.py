@@ -14,7 +14,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Change, PatchPlan, plan_patch
 from ggufsurgeon.planning.provenance import Provenance, is_scaled, read_provenance
 from ggufsurgeon.planning.restoring import MOST_PATCHES, RestorePlan, plan_restore
-from ggufsurgeon.planning.source_pairs import damaged, recorded_path, source_pairs
+from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path, source_pairs
 from ggufsurgeon.planning.span_ranges import compose, file_of_plan
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import WritePlan
@@ -83,12 +83,10 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
         patches.append(_patch_of(header, record))
         pairs = source_pairs(header, str(patched.path))
         header = Header(header.version, header.byte_order, pairs, ())
-    if first is None or len(patches) > MOST_PATCHES:
-        raise RefusedError(
-            f"{patched.path} records no patch: ggufsurgeon did not write it, or it is an original"
-            if first is None
-            else f"{patched.path} records more than {MOST_PATCHES} patches"
-        )
+    if first is None:
+        raise no_record(patched)
+    if len(patches) > MOST_PATCHES:
+        raise RefusedError(f"{patched.path} records more than {MOST_PATCHES} patches")
     patches.reverse()
     original = _original(patched)
     found = Ingredients(tuple(patches), first.source_n_bytes, first.source_header_sha256, original)

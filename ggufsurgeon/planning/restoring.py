@@ -22,7 +22,13 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import as_source
 from ggufsurgeon.planning.provenance import PREFIX, is_scaled, read_provenance
 from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.source_pairs import damaged, recorded_numbers, recorded_path, source_pairs
+from ggufsurgeon.planning.source_pairs import (
+    damaged,
+    no_record,
+    recorded_numbers,
+    recorded_path,
+    source_pairs,
+)
 from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
@@ -102,9 +108,7 @@ def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
     """The path, and the size of the source. Raises RefusedError where there is no way back."""
     provenance = read_provenance(patched.header)
     if provenance is None:
-        raise RefusedError(
-            f"{patched.path} records no patch: ggufsurgeon did not write it, or it is an original"
-        )
+        raise no_record(patched)
     if is_scaled(patched.header):
         raise LostError("weights were multiplied by a factor and rounded: that has no inverse")
     if f"{PREFIX}kept_padding" not in patched.header.pair_of:

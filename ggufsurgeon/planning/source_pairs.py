@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.codec import parse_pairs
+from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
@@ -12,6 +13,7 @@ from ggufsurgeon.container.values import (
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, Provenance
+from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 
 def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
@@ -74,6 +76,14 @@ def recorded_numbers(header: Header, key: str, n_each: int) -> list[list[int]]:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def no_record(file: GgufFile) -> RefusedError:
+    """The error for a file without a record. Raises that for a file that is no whole model."""
+    check_is_whole_model(file)
+    return RefusedError(
+        f"{file.path} records no patch: ggufsurgeon did not write it, or it is an original"
+    )
 
 
 def damaged(key: str) -> RefusedError:
