@@ -29,13 +29,13 @@ def odd_padding(
     """The padding of a file that is not zeros, or too long to be looked at."""
     return tuple(
         found
-        for found in _padding(header, header_n_bytes, layout)
+        for found in all_padding(header, header_n_bytes, layout)
         if found.n_bytes > LOOKED_AT_N_BYTES
         or any(data[found.offset_in_file : found.offset_in_file + found.n_bytes])
     )
 
 
-def _padding(header: Header, header_n_bytes: int, layout: Layout) -> Iterator[PaddingRange]:
+def all_padding(header: Header, header_n_bytes: int, layout: Layout) -> Iterator[PaddingRange]:
     """All padding, as far as the file goes."""
     yield PaddingRange(header_n_bytes, layout.data_start - header_n_bytes)
     for tensor, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):

@@ -16,7 +16,7 @@ from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.container.padding import PaddingRange, all_padding
 from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import as_source
@@ -79,11 +79,15 @@ def _is_patched(header: Header) -> bool:
 
 
 def _restored(patched: GgufFile, plan: WritePlan) -> GgufFile:
-    odd = tuple(found for found, _ in _kept_padding(patched))
+    """The file that a plan restores. Raises RefusedError where it is none."""
+    kept = tuple(found for found, _ in _kept_padding(patched))
     try:
-        return replace(file_of_plan(patched, plan), odd_padding=odd)
+        file = file_of_plan(patched, plan)
     except MalformedFileError:
         raise damaged("source_n_bytes") from None
+    if not set(kept) <= set(all_padding(file.header, file.header_n_bytes, file.layout)):
+        raise damaged("kept_padding")
+    return replace(file, odd_padding=kept)
 
 
 def _undo(patched: GgufFile) -> tuple[LayerPath, GgufFile, WritePlan]:

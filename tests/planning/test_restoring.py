@@ -197,6 +197,16 @@ def test_a_damaged_record_is_refused(key: str) -> None:
         assert refusal(changed(repeated, f"layer_path.{key}", value)), value
 
 
+def test_padding_that_is_kept_must_be_padding() -> None:
+    source = with_odd_padding(llama_model(4))
+    repeated = patched(source, LayerPath.of([0, 1, 1, 2, 3]))
+    kept = str(opened(repeated).header.get("layer_path.kept_padding"))
+    offset, _, n_bytes = kept.partition("+")
+    assert restored(repeated) == source
+    for other in (f"{offset}+{int(n_bytes) - 1}", f"{int(offset) + 1}+{n_bytes}", f"0+{n_bytes}"):
+        assert "damaged" in refusal(changed(repeated, "layer_path.kept_padding", other))
+
+
 def test_what_follows_the_data_must_have_its_size() -> None:
     repeated = patched(llama_model(4), LayerPath.of([0, 1, 1, 2, 3]))
     assert "source_n_bytes" in refusal(repeated + b"appended")
