@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from threading import Event, Lock
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.hashing.threads import run_all
 from ggufsurgeon.hashing.whole_file import read_region, unreadable
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
@@ -29,18 +28,9 @@ def hash_tensors(
     progress.begin("hashing", total, "bytes")
     with ExitStack() as stack:
         descriptors = [_opened(file, stack) for file in files]
-        pool = stack.enter_context(ThreadPoolExecutor(_n_threads()))
-        jobs = _Jobs(progress)
-        stack.callback(jobs.stop.set)  # before the pool waits for its threads
-        hashing = [
-            [
-                pool.submit(jobs.hash, file, descriptor, index)
-                for index in range(len(file.header.tensors))
-            ]
-            for file, descriptor in zip(files, descriptors, strict=True)
-        ]
-        wait([each for futures in hashing for each in futures], return_when=FIRST_EXCEPTION)
-        return tuple(tuple(each.result() for each in futures) for futures in hashing)
+        hashing = _Hashing(files, descriptors, progress)
+        run_all([hashing.work] * _n_threads(), hashing.stop)
+    return tuple(tuple(digests) for digests in hashing.digests)
 
 
 def _opened(file: GgufFile, stack: ExitStack) -> int:
@@ -57,21 +47,36 @@ def _n_threads() -> int:
     return min(len(cpus) or os.cpu_count() or 1, MOST_THREADS)
 
 
-class _Jobs:
-    """Work of several threads with one progress, which stops early when asked to."""
+class _Hashing:
+    """Tensors that several threads take one after another, in the order of their data."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(
+        self, files: Sequence[GgufFile], descriptors: Sequence[int], progress: Progress
+    ) -> None:
+        self.digests = [[""] * len(file.header.tensors) for file in files]
         self.stop = Event()
+        self._files = files
+        self._descriptors = descriptors
         self._progress = progress
         self._lock = Lock()
+        self._tensors = iter(
+            [(n, index) for n, found in enumerate(self.digests) for index in range(len(found))]
+        )
 
-    def hash(self, file: GgufFile, descriptor: int, index: int) -> str:
-        digest = hashlib.sha256()
-        start, n_bytes = file.offset_in_file(index), file.layout.tensor_n_bytes[index]
+    def work(self) -> None:
+        """Hash tensors until there are none left."""
+        while not self.stop.is_set():
+            with self._lock:
+                number, index = next(self._tensors, (None, 0))
+            if number is None:
+                return
+            self.digests[number][index] = self._hash(number, index)
+
+    def _hash(self, number: int, index: int) -> str:
+        digest, file = hashlib.sha256(), self._files[number]
+        region = file.offset_in_file(index), file.layout.tensor_n_bytes[index]
         try:
-            for piece in read_region(descriptor, start, n_bytes):
-                if self.stop.is_set():
-                    raise UsageError("hashing was stopped")
+            for piece in read_region(self._descriptors[number], *region, self.stop):
                 digest.update(piece)
                 with self._lock:
                     self._progress.advance(len(piece))
