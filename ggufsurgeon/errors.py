@@ -5,6 +5,7 @@
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
     │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
+    │   └── LostError         4  a patched file lacks what its source had
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed, or does not load
@@ -83,6 +84,10 @@ class RefusedError(GgufSurgeonError):
 
     exit_code = 4
     state = "Nothing was written."
+
+
+class LostError(RefusedError):
+    """A patched file does not hold all that its source did: the patch has no inverse."""
 
 
 class WriteFailedError(GgufSurgeonError):

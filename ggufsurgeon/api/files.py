@@ -20,6 +20,10 @@ from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
+    from ggufsurgeon.diffing.model_diff import ModelDiff
+    from ggufsurgeon.hashing.whole_file import FileHashes
+    from ggufsurgeon.planning.recipes import Recipe
+    from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -66,6 +70,38 @@ class ModelFile:
         """The blocks, their kinds, and which windows can be repeated."""
         return _inspect(self.file)
 
+    def hashes(self, progress: Progress = NO_PROGRESS) -> FileHashes:
+        """SHA-256 of the whole file and of the data of each tensor; the file is read once.
+
+        Raises UsageError when it cannot be read.
+
+        >>> import ggufsurgeon as gs
+        >>> hashes = gs.open("fixtures/stories260K.gguf").hashes()
+        >>> hashes.sha256[:8], len(hashes.tensors)
+        ('270cba1b', 48)
+        """
+        from ggufsurgeon.hashing.whole_file import hash_file
+
+        return hash_file(self.file, progress)
+
+    def diff(self, other: ModelFile | PathLike, progress: Progress = NO_PROGRESS) -> ModelDiff:
+        """What `other` differs in: keys, tensors, and blocks, found by their content.
+
+        All tensors of both files are read. Raises UsageError when a file cannot be read.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> model = gs.open("fixtures/stories260K.gguf")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = model.diff(model.plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf"))
+        >>> found.same, str(found.layer_path), found.unexplained
+        (False, '0..2,1..4', ())
+        """
+        from ggufsurgeon.api.diffs import diff_files
+
+        other = other if isinstance(other, ModelFile) else ModelFile(other)
+        return diff_files(self.file, other.file, progress)
+
     def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.
 
@@ -74,18 +110,74 @@ class ModelFile:
         """
         return Plan(plan_patch(self.file, path, scale_weights=scale_weights))
 
+    def restore(
+        self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS
+    ) -> RestorePlan:
+        """Write the file that this patched one was made from, byte for byte, from this one alone.
+
+        Several patches are undone at once; `remaining` of the outcome says why where an earlier
+        one cannot be. Raises RefusedError where not even the last one can, or when the destination
+        exists (unless `replace`), and WriteFailedError when the system cannot write.
+
+        >>> import filecmp, tempfile
+        >>> import ggufsurgeon as gs
+        >>> source = "fixtures/stories260K.gguf"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     patched = gs.open(source).plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+        ...     restored = gs.open(patched).restore(f"{folder}/restored.gguf")
+        ...     filecmp.cmp(source, f"{folder}/restored.gguf", shallow=False)
+        True
+        """
+        from ggufsurgeon.planning.restoring import plan_restore
+        from ggufsurgeon.writing.new_file import write_new_file
+
+        planned = plan_restore(self.file)
+        write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
+        return planned
+
+    def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
+        """What rebuilds this patched file, to the byte, from its original.
+
+        Both are hashed: this file, and its original, as `restore` would write it. Raises
+        RefusedError when this file records no patch, or when it was changed since.
+        """
+        from ggufsurgeon.api.recipes import make_recipe
+
+        return make_recipe(self.file, progress)
+
+    def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
+        """Plan the file of a recipe, or of a file with one, once this is known to be its original.
+
+        Raises RefusedError when this is another file, by its SHA-256 if the recipe has that, and
+        UsageError when a file holds no recipe.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> original = gs.open("fixtures/stories260K.gguf")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     patched = original.plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
+        ...     recipe = gs.open(patched).recipe()
+        >>> str(original.plan_recipe(recipe).layer_path)
+        '0..2,1..4'
+        """
+        from ggufsurgeon.api.recipes import plan_of_recipe
+
+        return Plan(*plan_of_recipe(self.file, recipe, progress))
+
 
 class Plan:
-    """A file that can be written. Made by `ModelFile.plan`.
+    """A file that can be written. Made by `ModelFile.plan` or `ModelFile.plan_recipe`.
 
     >>> import ggufsurgeon as gs
     >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
     >>> str(plan.layer_path), plan.n_bytes
-    ('0..2,1..4', 1550336)
+    ('0..2,1..4', 1550432)
     """
 
-    def __init__(self, planned: PatchPlan) -> None:
+    def __init__(self, planned: PatchPlan, sha256: str | None = None) -> None:
         self.planned = planned
+        self.sha256 = sha256
+        """What the new file must have, where that is known: of a recipe."""
 
     @property
     def layer_path(self) -> LayerPath:
@@ -151,13 +243,14 @@ class Plan:
         """Write the file; the destination is absent, as it was or complete, whatever happens.
 
         Raises RefusedError when it exists (unless `replace`), WriteFailedError when the system
-        cannot write. Warns (PermissionsWarning) when the file that it replaces has permissions
-        that cannot be set.
+        cannot write, and VerificationError when the new file is not that of the recipe. Warns
+        (PermissionsWarning) when the file that it replaces has permissions that cannot be set.
         """
         from ggufsurgeon.writing.new_file import write_new_file
 
         path = Path(destination)
-        write_new_file(self.planned.write_plan, path, replace=replace, progress=progress)
+        plan, sha256 = self.planned.write_plan, self.sha256
+        write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
 
     def write_shards(

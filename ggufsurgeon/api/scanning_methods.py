@@ -66,8 +66,8 @@ class ScanningMethods(ModelOverRunner):
         >>> len(probe.item_labels), sorted(path.layer_path for path in probe.paths)
         (12, ['0..2,1..4', '0..3,3..4'])
         """
+        from ggufsurgeon.hashing.whole_file import content_sha256
         from ggufsurgeon.scanning.scan import ScanTask, scan
-        from ggufsurgeon.store.fingerprint import content_sha256
 
         _check_arguments(probe, paths)
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))

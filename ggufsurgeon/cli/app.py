@@ -14,13 +14,16 @@ import typer
 
 from ggufsurgeon.cli.chat import chat
 from ggufsurgeon.cli.choose import choose
+from ggufsurgeon.cli.diff import diff
 from ggufsurgeon.cli.generate import generate
 from ggufsurgeon.cli.inspect import inspect
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
+from ggufsurgeon.cli.recipe import recipe
 from ggufsurgeon.cli.report import report
+from ggufsurgeon.cli.restore import restore
 from ggufsurgeon.cli.scan import scan
 from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error, print_warning
@@ -35,10 +38,13 @@ app = typer.Typer(
     help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
     "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
-    "7 verification failed, 8 an optional dependency is missing or does not load, "
+    "7 verification failed, or files differ, 8 an optional dependency is missing or does not load, "
     "9 llama.cpp crashed.",
 )
-COMMANDS = (inspect, plan, patch, verify, perplexity, generate, chat, serve, choose, scan, report)
+COMMANDS = (
+    *(inspect, plan, patch, verify, restore, recipe, diff),
+    *(perplexity, generate, chat, serve, choose, scan, report),
+)
 for command in COMMANDS:
     app.command(context_settings=HELP_OPTIONS)(command)
 

@@ -12,12 +12,14 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, watched
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.container.gguf_file import GgufFile
+    from ggufsurgeon.hashing.whole_file import FileHashes
 
 
 def inspect(
@@ -26,15 +28,29 @@ def inspect(
         bool,
         typer.Option("--metadata", help="Show all key-value pairs too.", rich_help_panel=OUTPUT),
     ] = False,
+    with_hashes: Annotated[
+        bool,
+        typer.Option(
+            "--hash",
+            help="Show the SHA-256 of the file and of each tensor too, which reads all of it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what a GGUF is: its blocks, and which windows can be repeated."""
-    inspection = gs.open(model).inspect()
+    file = gs.open(model)
+    inspection = file.inspect()
     facts = _facts(inspection)
     pairs = inspection.file.header.pairs
+    hashes = None
+    if with_hashes:
+        with watched() as progress:
+            hashes = file.hashes(progress)
     if json:
         values = {pair.key: value_as_json(pair) for pair in pairs}
-        print_json({**facts, **blocks_as_json(inspection), "metadata": values})
+        hashed = _hashes_as_json(file.file, hashes) if hashes else {}
+        print_json({**facts, **blocks_as_json(inspection), **hashed, "metadata": values})
         return
     kind = inspection.other_kind
     title = f"{model} is {kind.what}: {kind.why}" if kind else f"{model}"
@@ -42,6 +58,35 @@ def inspect(
     print_blocks(inspection)
     if metadata:
         print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])
+    if hashes:
+        _print_hashes(file.file, hashes)
+
+
+def _hashes_as_json(file: GgufFile, hashes: FileHashes) -> dict[str, Any]:
+    """The digests; those of tensors are of their data, without padding."""
+    sizes = file.layout.tensor_n_bytes
+    return {
+        "sha256": hashes.sha256,
+        "tensors": [
+            {
+                "name": info.name,
+                "type": type_name(info.type_id),
+                "dims": list(info.dims),
+                "n_bytes": n_bytes,
+                "sha256": digest,
+            }
+            for info, n_bytes, digest in zip(
+                file.header.tensors, sizes, hashes.tensors, strict=True
+            )
+        ],
+    }
+
+
+def _print_hashes(file: GgufFile, hashes: FileHashes) -> None:
+    infos = zip(file.header.tensors, hashes.tensors, strict=True)
+    rows = [(info.name, type_name(info.type_id), digest) for info, digest in infos]
+    print_table("SHA-256 of tensors", ["tensor", "type", "SHA-256"], rows)
+    print_text(f"SHA-256 of the file: {hashes.sha256}")
 
 
 def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,12 @@ Source: TypeAlias = Annotated[
         readable=False,
     ),
 ]
+Patched: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATCHED", help="Patched GGUF file.", show_default=False, readable=False
+    ),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=OUTPUT)
 ]

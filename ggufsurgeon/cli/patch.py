@@ -76,6 +76,16 @@ def patch(
             rich_help_panel=LAYER_PATH,
         ),
     ] = None,
+    recipe: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="File with a recipe: MODEL must be its original, and the result have its SHA-256.",
+            show_default=False,
+            rich_help_panel=LAYER_PATH,
+        ),
+    ] = None,
     scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
@@ -94,19 +104,20 @@ def patch(
     quiet: Quiet = False,
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
-    request = _request(source, (window, times, drop, layers), from_scan, probe, rank)
+    options = (window, times, drop, layers)
     max_n_bytes = _n_bytes(split_max_size)
-    if max_n_bytes is not None and replace:
-        raise UsageError(
-            "--replace and --split-max-size exclude each other: several files cannot be replaced "
-            "at one stroke",
-            hint="Remove the old files first, or choose another destination.",
-        )
-    planned = gs.open(source).plan(request, scale_weights=scale_weights)
-    if from_scan is not None:
-        check_place([from_scan], destination, replace=replace)
+    _check_shards(max_n_bytes, replace, recipe)
+    for kept in (from_scan, recipe):
+        if kept is not None and kept.exists():
+            check_place([kept], destination, replace=replace)
     try:
         with watched() as progress:
+            if recipe is not None:
+                _check_alone(*options, from_scan, probe, rank, scale_weights or None)
+                planned = gs.open(source).plan_recipe(recipe, progress)
+            else:
+                request = _request(source, options, from_scan, probe, rank)
+                planned = gs.open(source).plan(request, scale_weights=scale_weights)
             if max_n_bytes is None:
                 written: tuple[Path, ...] = (
                     planned.write(destination, replace=replace, progress=progress),
@@ -119,11 +130,14 @@ def patch(
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         print_json({**files, **plan_as_json(planned.planned)})
-    else:
-        print_plan(planned.planned)
-        proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
-        more = f" to {written[-1].name}" if len(written) > 1 else ""
-        print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
+        return
+    print_plan(planned.planned)
+    if recipe is not None:
+        print_text(printable(f"wrote {destination}: its SHA-256 is that of the recipe"))
+        return
+    proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
+    more = f" to {written[-1].name}" if len(written) > 1 else ""
+    print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
 
 
 def _n_bytes(size: str | None) -> int | None:
@@ -138,6 +152,31 @@ def _n_bytes(size: str | None) -> int | None:
             "or 40G"
         )
     return n_bytes
+
+
+def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -> None:
+    """Raise UsageError for what shards exclude."""
+    if max_n_bytes is None:
+        return
+    if recipe is not None:
+        raise UsageError(
+            "--recipe and --split-max-size exclude each other: a recipe is that of one file"
+        )
+    if replace:
+        raise UsageError(
+            "--replace and --split-max-size exclude each other: several files cannot be replaced "
+            "at one stroke",
+            hint="Remove the old files first, or choose another destination.",
+        )
+
+
+def _check_alone(*options: object) -> None:
+    """Raise UsageError where other options say what a recipe says."""
+    if any(option is not None and option != [] for option in options):
+        raise UsageError(
+            "--recipe gives the layer path: --window, --times, --drop, --layers, --from-scan, "
+            "--probe, --rank and --scale-weights exclude it"
+        )
 
 
 def _request(

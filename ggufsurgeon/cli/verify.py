@@ -14,6 +14,7 @@ from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     Json,
+    Patched,
     Quiet,
 )
 from ggufsurgeon.cli.serializers import (
@@ -39,12 +40,7 @@ MARKS = {True: "ok", False: "FAILED", None: "unproven"}
 
 @with_device_options
 def verify(
-    patched: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATCHED", help="Patched GGUF file.", show_default=False, readable=False
-        ),
-    ],
+    patched: Patched,
     source: Annotated[
         Path,
         typer.Option(

@@ -48,6 +48,19 @@ def parse_header(data: Buffer, path: str) -> tuple[Header, int]:
     return Header(version, cursor.byte_order, pairs, tensors), cursor.at
 
 
+def parse_pairs(data: bytes, order: ByteOrder, path: str) -> tuple[KeyValue, ...]:
+    """Key-value pairs one after another, as a header holds them, up to the end of `data`.
+
+    Raises MalformedFileError, as `parse_header`.
+    """
+    cursor = _Cursor(data, path)
+    cursor.byte_order = order
+    pairs = []
+    while cursor.at < len(data):
+        pairs.append(_parse_pair(cursor))
+    return tuple(pairs)
+
+
 def serialize_header(header: Header) -> bytes:
     """The bytes of `header`, without the padding before the data section."""
     order = header.byte_order

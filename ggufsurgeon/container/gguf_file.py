@@ -19,6 +19,7 @@ from ggufsurgeon.container.codec import INCOMPLETE, parse_header, serialize_head
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out, pad
+from ggufsurgeon.container.padding import PaddingRange, odd_padding
 from ggufsurgeon.container.shards import (
     MANY,
     Shard,
@@ -60,6 +61,8 @@ class GgufFile:
     layout: Layout
     ends_in_zeros: bool = False
     """Whether the data of its tensors end in zeros, as a download does that reserves its space."""
+    odd_padding: tuple[PaddingRange, ...] = ()
+    """Padding that is not zeros; of a model in shards none is known."""
     shards: tuple[GgufFile, ...] = ()
     """The files of a model in shards, in order, each as it is."""
 
@@ -125,7 +128,7 @@ def _join(shards: tuple[GgufFile, ...]) -> GgufFile:
     layout = Layout(data_start, tuple(n_bytes), data_n_bytes, data_start + data_n_bytes)
     digest = hashlib.sha256(raw).hexdigest()
     ends_in_zeros = any(file.ends_in_zeros for file in shards)
-    return GgufFile(shards[0].path, header, len(raw), digest, layout, ends_in_zeros, shards)
+    return GgufFile(shards[0].path, header, len(raw), digest, layout, ends_in_zeros, shards=shards)
 
 
 def _check_end(file: GgufFile) -> None:
@@ -206,7 +209,8 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
                 error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
             raise
         ends_in_zeros = _ends_in_zeros(data, header, layout)
-    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros)
+        odd = odd_padding(data, header, header_n_bytes, layout)
+    return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros, odd)
 
 
 def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:

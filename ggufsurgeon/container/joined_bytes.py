@@ -46,6 +46,8 @@ class JoinedBytes:
         if n_bytes > 0:
             where = place.offset_in_file + skipped
             data = os.pread(self._descriptors[place.file], n_bytes, where)
+            if len(data) < n_bytes:
+                raise OSError(None, f"it ends at byte {where + len(data)}; it was longer")
             piece[at : at + len(data)] = data
 
 

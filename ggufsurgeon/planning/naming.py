@@ -10,6 +10,8 @@ from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.values import INTEGER_TYPES, SCALAR_WIDTHS, ValueType, encode_value
 from ggufsurgeon.layer_path.path import LayerPath
 
+DESCRIPTIVE = frozenset({"general.name", "general.size_label", "general.parameter_count"})
+"""Keys that do not reach the computation."""
 LONGEST_PATH_IN_NAME = 40
 """Number of characters; a longer path is given as its number of blocks."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Edit
@@ -14,7 +14,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
-from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, scaling_pairs
+from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, this_tool
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
@@ -22,6 +22,7 @@ from ggufsurgeon.planning.tensors import (
     OutputTensor,
     choose_tensors,
     data_spans,
+    lost_padding,
     place_tensors,
 )
 from ggufsurgeon.rules.application import ModelRules, with_mtp
@@ -57,11 +58,14 @@ class PatchPlan:
     write_plan: WritePlan
 
 
-def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
+def plan_patch(
+    source: GgufFile, path: AnyPath, *, scale_weights: bool = False, tool: str | None = None
+) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
-    be multiplied by a factor to compute the same, within rounding. Raises RefusedError when no
+    be multiplied by a factor to compute the same, within rounding. `tool` is the program with its
+    version that the record names, this one if None. Raises RefusedError when no
     exact file exists or its rules are not known, UsageError when the path is not one over this
     model, and MalformedFileError when the model is not whole.
     """
@@ -78,10 +82,14 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     tensors = place_tensors(source, chosen)
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(source.header, tensors, whole)
-    changes = _changes(source, whole, new_pairs, factors)
+    kept = lost_padding(source, chosen)
+    tool = this_tool() if tool is None else tool
+    record = provenance_pairs(source, whole, new_pairs, factors, kept, tool)
+    changes = _changes(source, new_pairs, record)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
-    spans = coalesce((padding, *data_spans(source, chosen)))
+    copied = (CopySpan(0, *found) for found in kept)
+    spans = coalesce((padding, *data_spans(source, chosen), *copied))
     write_plan = WritePlan(_source_files(source), header, spans)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
@@ -107,12 +115,10 @@ def _apply_rules(
 
 
 def _changes(
-    source: GgufFile, path: LayerPath, new_pairs: Sequence[KeyValue], factors: Mapping[str, float]
+    source: GgufFile, new_pairs: Sequence[KeyValue], record: Sequence[KeyValue]
 ) -> tuple[Change, ...]:
     before = source.header.pair_of
-    scaled = scaling_pairs(factors, source.header.byte_order)
-    after = (*new_pairs, *provenance_pairs(source, path, new_pairs), *scaled)
-    return tuple(Change(before.get(pair.key), pair) for pair in after)
+    return tuple(Change(before.get(pair.key), pair) for pair in (*new_pairs, *record))
 
 
 def _new_header(
@@ -144,7 +150,9 @@ def _verbatim(source: GgufFile) -> WritePlan:
 
 
 def _source_files(source: GgufFile) -> tuple[SourceFile, ...]:
-    return tuple(
-        SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)
-        for file in source.files
-    )
+    return tuple(map(as_source, source.files))
+
+
+def as_source(file: GgufFile) -> SourceFile:
+    """A file as the source of a write plan."""
+    return SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)

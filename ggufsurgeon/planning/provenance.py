@@ -6,6 +6,11 @@
     layer_path.source_n_bytes         u64     size of the source file
     layer_path.replaced_pairs         u8[]    the key-value pairs of the source that were
                                               replaced, as the bytes they had, one after another
+    layer_path.kept_padding           string  padding of the source that is not zeros and has no
+                                              place in this file: offsets in the source and sizes,
+                                              "1000+24,2000+8". The bytes are the last of the file
+    layer_path.removed_at             string  indices, among the pairs of the source, of replaced
+                                              pairs whose keys this file lacks: "27,28"
     layer_path.added_keys             string[] keys that the source did not have, if there are any
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
@@ -26,6 +31,7 @@ from importlib.metadata import version
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.padding import PaddingRange
 from ggufsurgeon.container.values import (
     ByteOrder,
     ValueType,
@@ -41,30 +47,53 @@ PREFIX = "layer_path."
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
+def this_tool() -> str:
+    """This program and its version, as a record names them."""
+    return f"ggufsurgeon {version('ggufsurgeon')}"
+
+
 @dataclass(frozen=True)
 class Provenance:
-    """The source and the layer path that a patched file records."""
+    """The source and the layer path that a patched file records, and the program that made it."""
 
+    tool: str
     blocks: str
     source_header_sha256: str
     source_n_bytes: int
 
 
 def provenance_pairs(
-    source: GgufFile, path: LayerPath, new_pairs: Sequence[KeyValue]
+    source: GgufFile,
+    path: LayerPath,
+    new_pairs: Sequence[KeyValue],
+    factors: Mapping[str, float],
+    kept: Sequence[PaddingRange],
+    tool: str,
 ) -> list[KeyValue]:
-    """The pairs that record the patch; `new_pairs` replace pairs of the source or are added."""
-    order = source.header.byte_order
+    """The pairs that record the patch.
+
+    `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
+    `kept` is the padding of the source that is at the end of the file, and `tool` is the program
+    with its version.
+    """
+    order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
-    pairs = [
-        _string("tool", f"ggufsurgeon {version('ggufsurgeon')}", order),
+    padding = ",".join(f"{offset}+{n_bytes}" for offset, n_bytes in kept)
+    added = [pair.key for pair in new_pairs if pair.key not in header.pair_of]
+    record = [
+        _string("tool", tool, order),
         _string("blocks", str(path), order),
         _string("source_header_sha256", source.header_sha256, order),
         make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
-        _replaced_pairs(source.header, new_pairs),
+        _replaced_pairs(header, new_pairs),
+        _string("kept_padding", padding, order),
     ]
-    added = [pair.key for pair in new_pairs if pair.key not in source.header.pair_of]
-    return [*pairs, _added_keys(added, order)] if added else pairs  # gguf-py: no empty arrays
+    at_times = [
+        *(_added_keys(added, order) for _ in added[:1]),  # gguf-py: no empty arrays
+        *scaling_pairs(factors, order),
+    ]
+    written = {pair.key for pair in (*record, *at_times)}
+    return [*record, _removed_at(header, written), *at_times]
 
 
 def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:
@@ -77,6 +106,17 @@ def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:
 def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
     names = b"".join(encode_string(key, order) for key in keys)
     return _array("added_keys", ValueType.STRING, len(keys), names, order)
+
+
+def _removed_at(header: Header, written: set[str]) -> KeyValue:
+    """Where the record of an earlier patch has keys that this one lacks."""
+    written = {*written, f"{PREFIX}removed_at"}
+    removed = (
+        str(index)
+        for index, pair in enumerate(header.pairs)
+        if pair.key.startswith(PREFIX) and pair.key not in written
+    )
+    return _string("removed_at", ",".join(removed), header.byte_order)
 
 
 def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyValue]:
@@ -103,12 +143,11 @@ def is_scaled(header: Header) -> bool:
 
 def read_provenance(header: Header) -> Provenance | None:
     """The record of a patched file; None for a file without one."""
-    blocks, digest, n_bytes = (
-        header.get(PREFIX + key) for key in ("blocks", "source_header_sha256", "source_n_bytes")
-    )
+    keys = ("tool", "blocks", "source_header_sha256", "source_n_bytes")
+    tool, blocks, digest, n_bytes = (header.get(PREFIX + key) for key in keys)
     if not (isinstance(blocks, str) and isinstance(digest, str) and isinstance(n_bytes, int)):
         return None
-    return Provenance(blocks, digest, n_bytes)
+    return Provenance(tool if isinstance(tool, str) else "", blocks, digest, n_bytes)
 
 
 def _string(key: str, text: str, order: ByteOrder) -> KeyValue:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import pad
+from ggufsurgeon.container.padding import PaddingRange
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks, first_positions
@@ -105,3 +106,16 @@ def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span
     data_end = layout.data_start + layout.data_n_bytes
     if layout.n_bytes > data_end:
         yield CopySpan(0, data_end, layout.n_bytes - data_end)
+
+
+def lost_padding(file: GgufFile, tensors: Sequence[OutputTensor]) -> tuple[PaddingRange, ...]:
+    """Padding of the source that is not zeros, and that `data_spans` does not copy.
+
+    That behind its header, and behind tensors whose data is not copied as it is.
+    """
+    lost = {file.header_n_bytes}
+    for tensor in tensors:
+        if tensor.spans is not None:
+            index = tensor.source_tensor
+            lost.add(file.offset_in_file(index) + file.layout.tensor_n_bytes[index])
+    return tuple(found for found in file.odd_padding if found.offset_in_file in lost)

@@ -13,12 +13,9 @@ import numpy as np
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
 """Of the data of a file: fine-tunes of one model can have the same header."""
-HASHED_AT_ONCE = 1 << 22
-"""Bytes."""
 
 
 class ModelFingerprint(NamedTuple):
@@ -52,21 +49,6 @@ class TextFingerprint(NamedTuple):
     def of(cls, text: bytes) -> TextFingerprint:
         """The fingerprint of these bytes."""
         return cls(hashlib.sha256(text).hexdigest(), len(text))
-
-
-def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
-    """SHA-256 of a whole model, of shards that of the file that they make; `progress` counts bytes.
-
-    Raises as `open_gguf`, and UsageError when it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with opened_bytes(open_gguf(path)) as data:
-        progress.begin(f"SHA-256 of {path.name}", data.n_bytes, "bytes")
-        for at in range(0, data.n_bytes, HASHED_AT_ONCE):
-            piece = data.read(at, HASHED_AT_ONCE)
-            digest.update(piece)
-            progress.advance(len(piece))
-    return digest.hexdigest()
 
 
 def data_fingerprint(path: Path) -> str:

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from ggufsurgeon.write_plan import GatherSpan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.sink import Sink
 
 
-def gather(copier: Copier, source: int, span: GatherSpan) -> None:
+def gather(sink: Sink, source: int, span: GatherSpan) -> None:
     """Write a span. Raises OSError when the source ends before it."""
     if span.row_n_bytes > copying.BUFFER_N_BYTES:
         for row in range(span.n_rows):
             for offset, n_bytes in span.pieces:
                 start = span.offset_in_file + row * span.row_n_bytes
-                copier.copy(source, start + offset, n_bytes)
+                sink.copy(source, start + offset, n_bytes)
     else:
         for rows in _gathered(source, span):
-            copier.write(rows)
+            sink.write(rows)
 
 
 def _gathered(source: int, span: GatherSpan) -> Iterator[memoryview]:

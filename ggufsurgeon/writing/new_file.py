@@ -14,6 +14,7 @@ from ggufsurgeon.errors import PermissionsWarning, WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.digests import check_sha256
 from ggufsurgeon.writing.preflight import (
     FREE_SOME,
     already_exists,
@@ -27,13 +28,19 @@ from ggufsurgeon.writing.spans import write_span
 
 
 def write_new_file(
-    plan: WritePlan, destination: Path, *, replace: bool = False, progress: Progress = NO_PROGRESS
+    plan: WritePlan,
+    destination: Path,
+    *,
+    replace: bool = False,
+    progress: Progress = NO_PROGRESS,
+    sha256: str | None = None,
 ) -> Path:
     """Write `plan` to `destination`, and return the file that was written, links followed.
 
-    Raises RefusedError or WriteFailedError; the destination is then as it was, and no temporary
-    file is left. Warns (PermissionsWarning) when a file is replaced whose permissions the new one
-    cannot be given.
+    Raises RefusedError or WriteFailedError, or VerificationError where what was written does not
+    have the `sha256` that is asked for; the destination is then as it was, and no temporary file
+    is left. Warns (PermissionsWarning) when a file is replaced whose permissions the new one cannot
+    be given.
     """
     try:
         target = check_destination(plan, destination, replace=replace)
@@ -44,6 +51,8 @@ def write_new_file(
             progress.begin("writing", plan.n_bytes, "bytes")
             reserve(descriptor, plan.n_bytes, target)
             _write(plan, sources, Copier(descriptor, progress))
+            if sha256 is not None:
+                check_sha256(descriptor, plan.n_bytes, sha256, progress)
             lost = _publish(temporary, target, replace=replace)
     except OSError as error:
         raise _failed(destination, error) from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ggufsurgeon.write_plan import ScaleSpan
 from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.sink import Sink
 
 
-def scale(copier: Copier, source: int, span: ScaleSpan) -> None:
+def scale(sink: Sink, source: int, span: ScaleSpan) -> None:
     """Write a span. Raises OSError when the source ends before it."""
     import numpy as np  # takes 0.1 s to import: only when it is needed
 
@@ -18,4 +18,4 @@ def scale(copier: Copier, source: int, span: ScaleSpan) -> None:
         data = copying.read_all(source, span.offset_in_file + start, n_bytes)
         with np.errstate(all="ignore"):  # what overflows becomes infinite, NaNs stay
             numbers = np.frombuffer(data, span.dtype).astype(np.float64) * span.factor
-            copier.write(numbers.astype(span.dtype).tobytes())
+            sink.write(numbers.astype(span.dtype).tobytes())

@@ -24,6 +24,8 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "patch": ("patch", "bad", "new.gguf", *WINDOW),
     "verify": ("verify", "bad", "--source", "good.gguf"),
     "verify_source": ("verify", "good.gguf", "--source", "bad"),
+    "restore": ("restore", "bad", "new.gguf"),
+    "recipe": ("recipe", "bad"),
     "perplexity": ("perplexity", "bad", *TEXT),
     "perplexity_base": ("perplexity", "good.gguf", *TEXT, "--base", "bad"),
     "generate": ("generate", "bad", "--prompt", "Once"),
@@ -35,7 +37,8 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
-RUN_NO_MODEL = {"plan", "patch"}
+RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"}
+TAKE_ANY_GGUF = {"inspect", "diff"}
 
 
 class Foreign(NamedTuple):
@@ -57,7 +60,7 @@ OLLAMA = Foreign(foreign.OLLAMA, 4, "as Ollama's own conversions are: llama.cpp 
 
 def test_every_command_that_opens_a_model_is_tried() -> None:
     tried = {arguments[0] for arguments in COMMAND_LINES.values()}
-    assert tried == set(COMMANDS) - {"inspect", "report"}
+    assert tried == set(COMMANDS) - TAKE_ANY_GGUF - {"report"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,15 @@ def test_every_command_says_what_the_file_is(
     assert done.returncode == bad.code, done.stderr
     assert bad.says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_any_two_files_can_be_compared(write: Write, surgeon: Run) -> None:
+    write(IMAGE.data, "image")
+    write(llama_model(3), "model")
+    assert surgeon("diff", "image", "image").returncode == 0
+    done = surgeon("diff", "image", "model")
+    assert (done.returncode, done.stderr) == (7, "")
+    assert "transformer_blocks.0.attn.to_q.weight" in done.stdout
 
 
 def test_an_ollama_conversion_is_told_before_a_byte_is_written(

@@ -173,3 +173,22 @@ def test_sizes_that_are_none(
 ) -> None:
     with Unchanged(tmp_path):
         assert_told(surgeon("patch", stories, "new.gguf", *WINDOW, *options), code, says)
+
+
+def test_diff(shards: list[Path], stories: Path, surgeon: Run) -> None:
+    """Beside the file that they were cut from, nothing differs but what names shards."""
+    assert surgeon("diff", shards[1], shards[0]).returncode == 0
+    told = json.loads(surgeon("diff", stories, shards[0], "--json").stdout)
+    assert told["layer_path"] in ("0..4", None) and not told["tensors"], told
+
+
+@pytest.mark.parametrize("command", ["restore", "recipe"])
+def test_shards_are_not_restored(shards: list[Path], surgeon: Run, command: str) -> None:
+    arguments = [shards[0], "restored.gguf"][: 2 if command == "restore" else 1]
+    assert_told(surgeon(command, *arguments), 4, "is in 3 shards")
+
+
+def test_a_recipe_is_of_one_file(shards: list[Path], surgeon: Run) -> None:
+    options = ("--recipe", "recipe.txt", "--split-max-size", "1M")
+    done = surgeon("patch", shards[0], "new.gguf", *options)
+    assert_told(done, 2, "--recipe and --split-max-size exclude each other")

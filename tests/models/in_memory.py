@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
-from ggufsurgeon.container.layout import lay_out
+from ggufsurgeon.container.layout import lay_out, pad
+from ggufsurgeon.container.padding import odd_padding
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, WritePlan
@@ -18,7 +20,22 @@ def opened(data: bytes) -> GgufFile:
     """A file that is only in memory."""
     header, n_bytes = parse_header(data, "memory")
     layout = lay_out(header, n_bytes, len(data), "memory")
-    return GgufFile(Path("memory"), header, n_bytes, "0" * 64, layout)
+    digest = hashlib.sha256(data[:n_bytes]).hexdigest()
+    odd = odd_padding(data, header, n_bytes, layout)
+    return GgufFile(Path("memory"), header, n_bytes, digest, layout, odd_padding=odd)
+
+
+def with_odd_padding(data: bytes) -> bytes:
+    """The file with bytes that are not zeros wherever it has padding."""
+    file, filled = opened(data), bytearray(data)
+    ends = [file.header_n_bytes]
+    for index, n_bytes in enumerate(file.layout.tensor_n_bytes):
+        ends.append(file.offset_in_file(index) + n_bytes)
+    for end in ends:
+        start_of_next = pad(end - file.layout.data_start, file.header.alignment)
+        start_of_next += file.layout.data_start
+        filled[end:start_of_next] = bytes(0xA0 + n % 8 for n in range(start_of_next - end))
+    return bytes(filled[: len(data)])
 
 
 def run(plan: WritePlan, data: bytes) -> bytes:

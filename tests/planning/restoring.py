@@ -1,6 +1,6 @@
-"""The original of a patched file, from its provenance alone: law 6, before there is a verb for it.
+"""The original of a patched file, from its record alone.
 
-Shares no code with planning: it shows that what a patched file says is enough.
+Shares no code with planning, against which it is held.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def _pairs(header: Header) -> tuple[KeyValue, ...]:
         or not (pair.key.startswith("layer_path.") or pair.key in added)
     ]
     gone = [pair for pair in replaced.pairs if pair.key not in header.pair_of]
-    return (*in_place, *gone)
+    places = [int(place) for place in str(header.get("layer_path.removed_at")).split(",") if place]
+    for place, pair in zip(places, gone, strict=True):
+        in_place.insert(place, pair)
+    return tuple(in_place)
 
 
 def _count(blob: bytes) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.codec import parse_header, serialize_header
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import size_label
 from tests.conftest import ROOT
@@ -46,7 +47,9 @@ def _float32() -> tuple[object, int]:
 def test_provenance_names_its_source() -> None:
     header = patched_header(llama_model(3), LayerPath.of([0, 1, 1, 2]))
     assert header.get("layer_path.blocks") == "0..1,1..2"
-    assert header.get("layer_path.source_header_sha256") == "0" * 64
+    source_header = serialize_header(parse_header(llama_model(3), "source")[0])
+    digest = hashlib.sha256(source_header).hexdigest()
+    assert header.get("layer_path.source_header_sha256") == digest
     assert header.get("layer_path.source_n_bytes") == len(llama_model(3))
     assert str(header.get("layer_path.tool")).startswith("ggufsurgeon ")
 

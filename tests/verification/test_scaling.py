@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import struct
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.verification.structure import check_metadata, check_tensors
 from ggufsurgeon.write_plan import ScaleSpan
@@ -157,6 +159,21 @@ def test_it_is_offered_and_told(source: Path, surgeon: Run) -> None:
     scales = [span for span in told_json["write_plan"]["spans"] if span["kind"] == "scale"]
     assert len(scales) == 66 and scales[0]["factor"] == pytest.approx(2**-0.5)
     assert "0.707107" in told_json["notes"][0]
+
+
+def test_there_is_no_way_back_but_a_recipe(source: Path, patched: Path, tmp_path: Path) -> None:
+    """Also when the file was patched once more, which can be undone alone."""
+    with pytest.raises(LostError, match="no inverse"):
+        gs.open(patched).restore(tmp_path / "back.gguf")
+    twice = tmp_path / "twice.gguf"
+    patch(patched, twice, LayerPath.of([*range(66), 65]))
+    assert "no inverse" in gs.open(twice).restore(tmp_path / "once.gguf").remaining
+    assert filecmp.cmp(patched, tmp_path / "once.gguf", shallow=False)
+    recipe = gs.open(twice).recipe()
+    assert [patch.scales_weights for patch in recipe.patches] == [True, False]
+    assert recipe.source.sha256 is None
+    gs.open(source).plan_recipe(recipe).write(tmp_path / "again.gguf")
+    assert filecmp.cmp(twice, tmp_path / "again.gguf", shallow=False)
 
 
 def test_norms_that_are_not_float32_are_not_offered(tmp_path: Path) -> None:

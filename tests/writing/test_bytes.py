@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from ggufsurgeon.writing import copying
 from ggufsurgeon.writing.copying import Copier, CopyMethod
+from ggufsurgeon.writing.digests import sha256_of_plan
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import plan as plan_patch
 from tests.writing.plans import Watcher, plan_over, result_of, spans
@@ -92,6 +94,8 @@ def test_each_method_alone(
     plan = over(folder, parts)
     with steps_of(chunk, buffer, method):
         assert written(plan, folder) == result_of(plan)
+        hashed = sha256_of_plan(plan, "hashing", NO_PROGRESS)
+    assert hashed == hashlib.sha256(result_of(plan)).hexdigest()
     assert plan.n_bytes == len(result_of(plan))
 
 

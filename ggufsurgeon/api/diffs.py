@@ -1,0 +1,67 @@
+"""Two model files compared, and what a layer path explains of the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.diffing.contents import Contents, TensorContent
+from ggufsurgeon.diffing.model_diff import ModelDiff, diff_contents, differing_keys
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.hashing.tensor_hashes import hash_tensors
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.naming import DESCRIPTIVE
+from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.provenance import PREFIX
+from ggufsurgeon.planning.span_ranges import cut, file_of_plan
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.writing.digests import sha256_of_plan
+
+
+def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
+    """What two files differ in. Raises UsageError when one cannot be read."""
+    hashes = hash_tensors([a, b], progress)
+    found = diff_contents(Contents(a, hashes[0]), Contents(b, hashes[1]))
+    if found.layer_path is None or found.same:
+        return found
+    try:
+        unexplained = tuple(_unexplained(found, found.layer_path))
+    except (RefusedError, MalformedFileError, UsageError) as error:
+        return replace(found, refusal=str(error))
+    return replace(found, unexplained=unexplained)
+
+
+def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
+    """Keys and tensors of B that `patch` would make otherwise of A along the path."""
+    a, b = found.a.file, found.b.file
+    n_mtp = find_blocks(a).n_mtp
+    planned = plan_patch(a, LayerPath(path.steps[: len(path) - n_mtp]))
+    made = file_of_plan(a, planned.write_plan)
+    for differing in differing_keys(made.header, b.header):
+        if differing.key not in DESCRIPTIVE and not differing.key.startswith(PREFIX):
+            yield differing.key
+    in_b = found.b.outside_blocks
+    contents = dict(_contents_outside_blocks(found.a, made, planned.write_plan))
+    yield from (n for n in dict.fromkeys((*contents, *in_b)) if contents.get(n) != in_b.get(n))
+
+
+def _contents_outside_blocks(
+    a: Contents, made: GgufFile, plan: WritePlan
+) -> Iterator[tuple[str, TensorContent]]:
+    """What tensors of a planned file would be: mostly those of A, which are hashed already."""
+    offsets = {info.name: a.file.offset_in_file(i) for i, info in enumerate(a.file.header.tensors)}
+    for index, info in enumerate(made.header.tensors):
+        if info.name not in a.outside_blocks:
+            continue
+        start, n_bytes = made.offset_in_file(index), made.layout.tensor_n_bytes[index]
+        at = start - made.header_n_bytes
+        spans = tuple(cut(plan.spans, at, at + n_bytes))
+        if spans == (CopySpan(0, offsets[info.name], n_bytes),):
+            yield info.name, a.outside_blocks[info.name]
+        else:
+            data = WritePlan(plan.sources, b"", spans)
+            sha256 = sha256_of_plan(data, "hashing", NO_PROGRESS)
+            yield info.name, TensorContent(info.type_id, info.dims, sha256)

@@ -1,0 +1,103 @@
+"""Blocks of one model that are blocks of another, by their content, whatever their place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.diffing.contents import Contents, TensorContent
+from ggufsurgeon.layer_path.path import MAX_STEPS, LayerPath
+
+MOST_ALIKE = 100
+"""Blocks that are looked at for each tensor of a block without an equal."""
+
+
+@dataclass(frozen=True)
+class BlockMatch:
+    """A block of B, and the block of A that it is, or that it has most tensors of."""
+
+    block: int
+    origin: int | None
+    """The block of A with the same content; None where there is none."""
+    nearest: int | None = None
+    """Without an equal, the block of A that shares most tensors; None if none shares any."""
+    differing: tuple[str, ...] = ()
+    """Tensors, by their names in block 0, that the nearest block has not, or has otherwise."""
+    n_tensors: int = 0
+
+
+def match_blocks(a: Contents, b: Contents) -> tuple[BlockMatch, ...]:
+    """What each block of B is in A."""
+    return tuple(_matches(a.blocks, b.blocks))
+
+
+def _matches(
+    a: Mapping[int, Mapping[str, TensorContent]], b: Mapping[int, Mapping[str, TensorContent]]
+) -> Iterator[BlockMatch]:
+    equal: dict[frozenset[tuple[str, TensorContent]], list[int]] = {}
+    holders: dict[tuple[str, TensorContent], list[int]] = {}
+    for block, tensors in a.items():
+        equal.setdefault(frozenset(tensors.items()), []).append(block)
+        for tensor in tensors.items():
+            holders.setdefault(tensor, []).append(block)
+    alike = [equal.get(frozenset(tensors.items()), ()) for tensors in b.values()]
+    origins = _longest_runs(alike)
+    for (block, tensors), origin in zip(b.items(), origins, strict=True):
+        if origin is None:
+            yield _nearest(a, block, tensors, holders)
+        else:
+            yield BlockMatch(block, origin, n_tensors=len(tensors))
+
+
+def _longest_runs(alike: Sequence[Sequence[int]]) -> list[int | None]:
+    """Of the equal blocks at each position those that make the fewest runs of consecutive ones.
+
+    From each position on that is the longest run; of two, the one that is in its own place.
+    """
+    are_equal = [frozenset(blocks) for blocks in alike]
+    chosen: list[int | None] = []
+    while (at := len(chosen)) < len(alike):
+        first, n = None, 1
+        for block in sorted(alike[at][:MOST_ALIKE], key=lambda block: block != at):
+            n_run = _run_from(are_equal, at, block)
+            if first is None or n_run > n:
+                first, n = block, n_run
+        chosen.extend([None] if first is None else range(first, first + n))
+    return chosen
+
+
+def _run_from(are_equal: Sequence[frozenset[int]], at: int, block: int) -> int:
+    """How many positions from `at` on are equal to `block` and those that follow it."""
+    n = 0
+    while at + n < len(are_equal) and block + n in are_equal[at + n]:
+        n += 1
+    return n
+
+
+def _nearest(
+    a: Mapping[int, Mapping[str, TensorContent]],
+    block: int,
+    tensors: Mapping[str, TensorContent],
+    holders: Mapping[tuple[str, TensorContent], Sequence[int]],
+) -> BlockMatch:
+    shared = Counter(
+        holder for tensor in tensors.items() for holder in holders.get(tensor, ())[:MOST_ALIKE]
+    )
+    most = max(shared.values(), default=0)
+    alike = [holder for holder, n in shared.items() if n == most]
+    nearest = (block if block in alike else min(alike)) if alike else None
+    there = a.get(block if nearest is None else nearest, {})
+    differing = sorted(
+        name for name in tensors.keys() | there.keys() if tensors.get(name) != there.get(name)
+    )
+    return BlockMatch(block, None, nearest, tuple(differing), len(tensors))
+
+
+def explaining_path(matches: Sequence[BlockMatch]) -> LayerPath | None:
+    """The layer path over A that gives the blocks of B; None where none does."""
+    origins = [match.origin for match in matches if match.origin is not None]
+    in_order = [match.block for match in matches] == list(range(len(matches)))
+    if not matches or len(origins) != len(matches) or not in_order or len(matches) > MAX_STEPS:
+        return None
+    return LayerPath.of(origins)

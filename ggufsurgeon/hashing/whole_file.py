@@ -1,0 +1,98 @@
+"""SHA-256 of a whole file, and of each tensor in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.container.joined_bytes import JoinedBytes, opened_bytes
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.hashing.threads import run_all
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+
+AT_ONCE_N_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class FileHashes:
+    """SHA-256, in hexadecimal, of a file and of the data of each tensor, without padding."""
+
+    sha256: str
+    tensors: tuple[str, ...]
+    """In the order of the tensor infos."""
+
+
+def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
+    """SHA-256 of a whole model, of shards that of the file that they make; `progress` counts bytes.
+
+    Raises as `open_gguf`, and UsageError when it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with opened_bytes(open_gguf(path)) as data:
+            progress.begin(f"SHA-256 of {path.name}", data.n_bytes, "bytes")
+            for piece in read_region(data, 0, data.n_bytes, Event()):
+                digest.update(piece)
+                progress.advance(len(piece))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return digest.hexdigest()
+
+
+def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
+    """SHA-256 of the file, and in a second thread of each tensor; the disk is read once.
+
+    Raises UsageError when it cannot be read, or ends before its header says.
+    """
+    whole, tensors, stop = (
+        hashlib.sha256(),
+        [hashlib.sha256() for _ in file.header.tensors],
+        Event(),
+    )
+    progress.begin(f"SHA-256 of {file.path.name}", file.layout.n_bytes, "bytes")
+
+    def hash_whole() -> None:
+        for piece in read_region(data, 0, file.layout.n_bytes, stop):
+            whole.update(piece)
+            progress.advance(len(piece))
+
+    def hash_each() -> None:
+        for index, digest in enumerate(tensors):
+            for piece in read_region(data, *region_of(file, index), stop):
+                digest.update(piece)
+
+    try:
+        with opened_bytes(file) as data:
+            run_all([hash_whole, hash_each], stop)
+    except OSError as error:
+        raise unreadable(file.path, error) from None
+    return FileHashes(whole.hexdigest(), tuple(digest.hexdigest() for digest in tensors))
+
+
+def region_of(file: GgufFile, tensor: int) -> tuple[int, int]:
+    """Where the data of a tensor start in the bytes of a model, and how many they are."""
+    offset = file.header.tensors[tensor].offset_in_data
+    return file.layout.data_start + offset, file.layout.tensor_n_bytes[tensor]
+
+
+def read_region(data: JoinedBytes, start: int, n_bytes: int, stop: Event) -> Iterator[bytes]:
+    """The bytes of a region of a model, piece by piece, until `stop` is set.
+
+    Raises OSError when the file ends before the region does.
+    """
+    end = start + n_bytes
+    while start < end and not stop.is_set():
+        piece = data.read(start, min(AT_ONCE_N_BYTES, end - start))
+        if not piece:
+            raise OSError(None, f"it ends at byte {start}; it was longer")
+        yield piece
+        start += len(piece)
+
+
+def unreadable(path: Path, error: OSError) -> UsageError:
+    """The error for a file that was opened, and then cannot be read."""
+    return UsageError(f"{path}: cannot be read: {error.strerror or error}")

@@ -1,0 +1,133 @@
+"""The text of a recipe: a few lines `key: value`, lines of `#` for people, nothing else.
+
+    recipe: 1
+    patch: 0..16,10..29 by ggufsurgeon 0.1.0
+    source-n-bytes: 98570784
+    source-header-sha256: 4f1e...
+    source-sha256: 9a0b...
+    result-n-bytes: 120321344
+    result-header-sha256: 77ab...
+    result-sha256: 0c8d...
+
+`patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
+known. A patch that multiplied weights has `, weights scaled` behind it. The values of a key are of
+one form, which holds no text of a model: nothing that a file says reaches a terminal through a
+recipe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe
+
+VERSION = "1"
+LONGEST = 1 << 20
+"""Bytes: no recipe is longer, and what is may be a model."""
+SCALED = ", weights scaled"
+FORMS = {
+    "recipe": re.compile(r"[0-9]{1,9}"),
+    "patch": re.compile(
+        rf"(?P<layers>[0-9.,]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?", re.ASCII
+    ),
+    "source-n-bytes": re.compile(r"[0-9]{1,18}"),
+    "source-header-sha256": re.compile(r"[0-9a-f]{64}"),
+    "source-sha256": re.compile(r"[0-9a-f]{64}"),
+    "result-n-bytes": re.compile(r"[0-9]{1,18}"),
+    "result-header-sha256": re.compile(r"[0-9a-f]{64}"),
+    "result-sha256": re.compile(r"[0-9a-f]{64}"),
+}
+"""The keys, in the order in which they are written, and the form of their values."""
+OPTIONAL = "source-sha256"
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The lines of a recipe."""
+    patches = [
+        f"patch: {patch.layers} by {patch.tool}{SCALED * patch.scales_weights}"
+        for patch in recipe.patches
+    ]
+    source, result = _lines("source", recipe.source), _lines("result", recipe.result)
+    return "\n".join((f"recipe: {VERSION}", *patches, *source, *result, ""))
+
+
+def _lines(which: str, identity: FileIdentity) -> Iterator[str]:
+    yield f"{which}-n-bytes: {identity.n_bytes}"
+    yield f"{which}-header-sha256: {identity.header_sha256}"
+    if identity.sha256 is not None:
+        yield f"{which}-sha256: {identity.sha256}"
+
+
+def parse_recipe(data: bytes, name: str) -> Recipe:
+    """The recipe in a text; `name` is for messages.
+
+    Raises UsageError, with the number of the line, for anything that is not one.
+    """
+    values: dict[str, str] = {}
+    patches: list[Patch] = []
+    for number, line in _meaningful(data, name):
+        key, value = _key_and_value(line, f"{name}, line {number}")
+        if key == "patch":
+            patches.append(_patch(value, f"{name}, line {number}"))
+        elif key in values:
+            raise UsageError(f"{name}, line {number}: {key} was given before")
+        values[key] = value
+        if key == "recipe" and value != VERSION:
+            raise UsageError(
+                f"{name}, line {number}: recipe of version {value}, expected {VERSION}",
+                hint="A newer version of ggufsurgeon may read it.",
+            )
+        if "recipe" not in values:
+            raise UsageError(f"{name}, line {number}: expected recipe: {VERSION} before all else")
+    missing = [key for key in FORMS if key not in values and key != OPTIONAL]
+    if missing:
+        raise UsageError(f"{name}: this recipe lacks {', '.join(missing)}")
+    return Recipe(tuple(patches), _identity(values, "source"), _identity(values, "result"))
+
+
+def _meaningful(data: bytes, name: str) -> Iterator[tuple[int, str]]:
+    """Lines that are neither empty nor for people, with their numbers from 1."""
+    if len(data) > LONGEST:
+        raise UsageError(f"{name}: a file of more than {LONGEST:,} bytes is no recipe")
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        line = raw.strip(b" \t\r")
+        if line and not line.startswith(b"#"):
+            yield number, line.decode("utf-8", "backslashreplace")
+
+
+def _key_and_value(line: str, where: str) -> tuple[str, str]:
+    key, colon, value = line.partition(":")
+    key, value = key.strip(" \t"), value.strip(" \t")
+    if not colon or key not in FORMS:
+        raise UsageError(
+            f"{where}: {_short(line)} is no line of a recipe",
+            hint=f"Expected a key and a value: {', '.join(FORMS)}.",
+        )
+    if FORMS[key].fullmatch(value) is None:
+        raise UsageError(f"{where}: {_short(value)} is no value of {key}")
+    return key, value
+
+
+def _patch(value: str, where: str) -> Patch:
+    match = FORMS["patch"].fullmatch(value)
+    assert match is not None
+    try:
+        layers = LayerPath(match["layers"])
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return Patch(layers, match["tool"], match["scaled"] is not None)
+
+
+def _identity(values: dict[str, str], which: str) -> FileIdentity:
+    return FileIdentity(
+        int(values[f"{which}-n-bytes"]),
+        values[f"{which}-header-sha256"],
+        values.get(f"{which}-sha256"),
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")

@@ -1,0 +1,207 @@
+"""The original of a patched file, planned from that file alone.
+
+A patch that loses no block is undone by another one: along the path that runs, for each block of
+the source, the position at which it runs first. The record gives the pairs of the source, and the
+SHA-256 that the header must have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from ggufsurgeon.container.codec import serialize_header
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.layout import pad
+from ggufsurgeon.container.padding import PaddingRange, all_padding
+from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import as_source
+from ggufsurgeon.planning.provenance import PREFIX, is_scaled, read_provenance
+from ggufsurgeon.planning.slices import reslice
+from ggufsurgeon.planning.source_pairs import (
+    damaged,
+    no_record,
+    recorded_numbers,
+    recorded_path,
+    source_pairs,
+)
+from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
+from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
+from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
+from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan, coalesce
+
+MOST_PATCHES = 32
+"""Patches that are undone at once: a header that names more was made to waste time."""
+MOST_LOST_SHOWN = 1000
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """The outcome of undoing the patches of a file, before anything is written."""
+
+    patched: GgufFile
+    restored: GgufFile
+    """The file that will be written; its path is that of `patched`."""
+    undone: tuple[LayerPath, ...]
+    """The layer paths of the patches that are undone, the last one first."""
+    remaining: str
+    """Why an earlier patch cannot be undone; empty where the result is the very original."""
+    write_plan: WritePlan
+
+
+def plan_restore(patched: GgufFile) -> RestorePlan:
+    """Plan the file that `patched` was made from, through as many patches as can be undone.
+
+    Raises RefusedError when not even the last patch can be undone exactly, and for shards.
+    """
+    check_single(patched)
+    path, before, plan = _undo(patched)
+    undone, remaining = [path], ""
+    while _is_patched(before.header) and not remaining:
+        try:
+            if len(undone) == MOST_PATCHES:
+                raise RefusedError(f"more than {MOST_PATCHES} patches are not undone at once")
+            path, earlier, step = _undo(before)
+            plan = compose(plan, step)
+        except (RefusedError, MalformedFileError) as error:
+            remaining = str(error)
+        else:
+            undone.append(path)
+            before = earlier
+    return RestorePlan(patched, before, tuple(undone), remaining, plan)
+
+
+def check_single(patched: GgufFile) -> None:
+    """Raise RefusedError for a model in shards."""
+    if patched.shards:
+        raise RefusedError(
+            f"{patched.path} is in {len(patched.shards)} shards, and what is restored is one file",
+            hint="Join the shards with llama-gguf-split (merge) first.",
+        )
+
+
+def _is_patched(header: Header) -> bool:
+    return any(pair.key.startswith(PREFIX) for pair in header.pairs)
+
+
+def _restored(patched: GgufFile, plan: WritePlan) -> GgufFile:
+    """The file that a plan restores. Raises RefusedError where it is none."""
+    kept = tuple(found for found, _ in _kept_padding(patched))
+    try:
+        file = file_of_plan(patched, plan)
+    except MalformedFileError:
+        raise damaged("source_n_bytes") from None
+    if not set(kept) <= set(all_padding(file.header, file.header_n_bytes, file.layout)):
+        raise damaged("kept_padding")
+    return replace(file, odd_padding=kept)
+
+
+def _undo(patched: GgufFile) -> tuple[LayerPath, GgufFile, WritePlan]:
+    """The path of the last patch, the file as it was before, and the plan that writes it."""
+    path, source_n_bytes = _check_record(patched)
+    pairs = source_pairs(patched.header, str(patched.path))
+    n_blocks = Header(patched.header.version, patched.header.byte_order, pairs, ()).get(
+        block_count_key(patched.header)
+    )
+    positions = _positions(path, n_blocks if isinstance(n_blocks, int) else 0)
+    blocks = find_blocks(patched)
+    if len(blocks) != len(path):
+        raise damaged("blocks")
+    tensors = reslice(patched, blocks, choose_tensors(patched, blocks, positions), positions)
+    header = _source_header(patched, pairs, tensors)
+    spans = list(_spans(patched, tensors, header, source_n_bytes))
+    plan = WritePlan((as_source(patched),), header, coalesce(spans))
+    return path, _restored(patched, plan), plan
+
+
+def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
+    """The path, and the size of the source. Raises RefusedError where there is no way back."""
+    provenance = read_provenance(patched.header)
+    if provenance is None:
+        raise no_record(patched)
+    if is_scaled(patched.header):
+        raise LostError("weights were multiplied by a factor and rounded: that has no inverse")
+    if f"{PREFIX}kept_padding" not in patched.header.pair_of:
+        raise RefusedError(
+            "an older version wrote this file: it does not record what the padding of the source "
+            "was, so that the same bytes cannot be promised",
+            hint="Patch the original again with this version, if you still have it.",
+        )
+    return recorded_path(provenance), provenance.source_n_bytes
+
+
+def _positions(path: LayerPath, n_blocks: int) -> list[int]:
+    """For each block of the source, where it runs first. Raises RefusedError for lost blocks."""
+    first = first_positions(path.blocks)
+    lost = list(islice((n for n in range(n_blocks) if n not in first), MOST_LOST_SHOWN))
+    if lost:
+        raise LostError(
+            f"the layer path {path} leaves out block {LayerPath.of(lost)} of {n_blocks}: this "
+            "file does not hold it",
+            hint="Only the file that was patched has it.",
+        )
+    if len(first) != n_blocks:
+        raise damaged("blocks")
+    return [first[block] for block in range(n_blocks)]
+
+
+def _source_header(
+    patched: GgufFile, pairs: Sequence[KeyValue], tensors: Sequence[OutputTensor]
+) -> bytes:
+    """The header of the source. Raises RefusedError unless it is, byte for byte."""
+    version, order = patched.header.version, patched.header.byte_order
+    placed = place_tensors(patched, tensors)
+    header = serialize_header(Header(version, order, tuple(pairs), placed))
+    if hashlib.sha256(header).hexdigest() != patched.header.get(f"{PREFIX}source_header_sha256"):
+        raise RefusedError(
+            "what the file records of its source does not give a header with the SHA-256 that it "
+            "records too",
+            hint="Another program has changed metadata or tensors since the patch.",
+        )
+    return header
+
+
+def _spans(
+    patched: GgufFile, tensors: Sequence[OutputTensor], header: bytes, source_n_bytes: int
+) -> Iterator[Span]:
+    """Padding, data and what follows it, as they were in the source."""
+    layout, alignment = patched.layout, patched.header.alignment
+    kept = _kept_padding(patched)
+    n_kept = sum(found.n_bytes for found, _ in kept)
+    padding = ZeroSpan(pad(len(header), alignment) - len(header))
+    spans = (padding, *data_spans(patched, tensors))
+    n_there = sum(span.n_bytes for span in spans) - n_kept
+    n_wanted = source_n_bytes - len(header)
+    n_behind = layout.n_bytes - layout.data_start - layout.data_n_bytes - n_kept
+    # A source may end before its last padding; what follows the data has not changed its size.
+    if n_behind < 0 or not (n_wanted == n_there or (n_there > n_wanted and not n_behind)):
+        raise damaged("source_n_bytes")
+    yield from cut(_with_kept(spans, kept, len(header)), 0, n_wanted)
+
+
+def _with_kept(
+    spans: Sequence[Span], kept: Sequence[tuple[PaddingRange, CopySpan]], header_n_bytes: int
+) -> list[Span]:
+    """The spans, in which padding that was kept is in its place again."""
+    for (offset_in_file, n_bytes), copy in kept:
+        start = offset_in_file - header_n_bytes
+        n_all = sum(span.n_bytes for span in spans)
+        if not 0 <= start <= start + n_bytes <= n_all:
+            raise damaged("kept_padding")
+        spans = (*cut(spans, 0, start), copy, *cut(spans, start + n_bytes, n_all))
+    return list(spans)
+
+
+def _kept_padding(patched: GgufFile) -> list[tuple[PaddingRange, CopySpan]]:
+    """Where padding was in the source, and where it is in the file: at its end."""
+    ranges = [PaddingRange(*pair) for pair in recorded_numbers(patched.header, "kept_padding", 2)]
+    at = patched.layout.n_bytes - sum(found.n_bytes for found in ranges)
+    kept = []
+    for found in ranges:
+        kept.append((found, CopySpan(0, at, found.n_bytes)))
+        at += found.n_bytes
+    return kept

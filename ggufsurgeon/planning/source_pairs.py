@@ -1,0 +1,94 @@
+"""The key-value pairs that the source of a patched file had, from its record alone."""
+
+from __future__ import annotations
+
+from ggufsurgeon.container.codec import parse_pairs
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.values import (
+    ARRAY_PREFIX_N_BYTES,
+    ValueType,
+    read_array_prefix,
+)
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.provenance import PREFIX, Provenance
+from ggufsurgeon.rules.preconditions import check_is_whole_model
+
+
+def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
+    """The pairs of the source of a patched file with this header, in its order.
+
+    `path` is for messages only. Raises RefusedError where the record is not one,
+    MalformedFileError where the pairs that it holds are not well-formed.
+    """
+    raw = _replaced_bytes(header)
+    pairs = parse_pairs(raw, header.byte_order, f"{path}, {PREFIX}replaced_pairs")
+    replaced = {pair.key: pair for pair in pairs}
+    added = header.get(f"{PREFIX}added_keys") or []
+    dropped = {key for key in added if isinstance(key, str)} if isinstance(added, list) else set()
+    restored = [
+        replaced.pop(pair.key, pair)
+        for pair in header.pairs
+        if pair.key in replaced or not (pair.key.startswith(PREFIX) or pair.key in dropped)
+    ]
+    removed_at = recorded_numbers(header, "removed_at", 1)
+    if len(removed_at) != len(replaced):
+        raise damaged("removed_at")
+    for (index,), pair in zip(removed_at, replaced.values(), strict=True):
+        restored.insert(index, pair)
+    return tuple(restored)
+
+
+def recorded_path(record: Provenance) -> LayerPath:
+    """The layer path of a record. Raises RefusedError where it is none over one model."""
+    try:
+        path = LayerPath(record.blocks)
+    except UsageError:
+        raise damaged("blocks") from None
+    if any(step.source for step in path.steps):
+        raise damaged("blocks")
+    return path
+
+
+def _replaced_bytes(header: Header) -> bytes:
+    pair = header.pair_of.get(f"{PREFIX}replaced_pairs")
+    if pair is None or pair.value_type != ValueType.ARRAY:
+        raise damaged("replaced_pairs")
+    if read_array_prefix(pair.raw, pair.value_at, pair.byte_order)[0] != ValueType.UINT8:
+        raise damaged("replaced_pairs")
+    return pair.raw[pair.value_at + ARRAY_PREFIX_N_BYTES :]
+
+
+def recorded_numbers(header: Header, key: str, n_each: int) -> list[list[int]]:
+    """The numbers of a text of the record, `n_each` together: "1000+24,2000+8" for 2.
+
+    Raises RefusedError where it is not such a text.
+    """
+    text = header.get(PREFIX + key)
+    groups = [part.split("+") for part in text.split(",")] if isinstance(text, str) and text else []
+    numbers = (number for group in groups for number in group)
+    well_formed = isinstance(text, str) and all(map(_is_number, numbers))
+    if not well_formed or any(len(group) != n_each for group in groups):
+        raise damaged(key)
+    return [[int(number) for number in group] for group in groups]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def no_record(file: GgufFile) -> RefusedError:
+    """The error for a file without a record. Raises that for a file that is no whole model."""
+    check_is_whole_model(file)
+    return RefusedError(
+        f"{file.path} records no patch: ggufsurgeon did not write it, or it is an original"
+    )
+
+
+def damaged(key: str) -> RefusedError:
+    """The error for a record with a value that this program does not write."""
+    return RefusedError(
+        f"{PREFIX}{key} is not what ggufsurgeon writes: the record of the patch is damaged",
+        hint="Another program has changed the metadata since, or the file is damaged.",
+    )

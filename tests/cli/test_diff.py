@@ -1,0 +1,71 @@
+"""`diff`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ggufsurgeon.layer_path.path import LayerPath
+from tests.calls import patch
+from tests.cli.failing import assert_told
+from tests.cli.test_output import assert_harmless, evil_model, raw
+from tests.conftest import Run
+from tests.models.expanding import expand_named
+from tests.models.naive import patch_naively
+
+
+def test_what_a_patch_did_is_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    patch(stories, tmp_path / "b.gguf", LayerPath("3,0..4,2..4"))
+    done = surgeon("diff", stories, "b.gguf")
+    assert (done.returncode, done.stderr) == (7, "")
+    assert " llama.block_count " in done.stdout
+    assert done.stdout.endswith(
+        "The blocks of B are those of the layer path 3,0..4,2..4 over A.\n"
+        "Names and records aside, B is what patch makes of A along it.\n"
+    )
+    same = surgeon("diff", stories, stories)
+    assert (same.returncode, same.stderr) == (0, "")
+    assert same.stdout.endswith("All keys and tensors are equal.\n")
+
+
+def test_one_changed_weight_is_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    data = bytearray(stories.read_bytes())
+    data[-9] ^= 1
+    (tmp_path / "b.gguf").write_bytes(data)
+    done = surgeon("diff", stories, "b.gguf", "--json")
+    assert done.returncode == 7
+    told = json.loads(done.stdout)
+    assert told["same_header"] and not told["same"] and told["layer_path"] is None
+    assert [block["same_as"] for block in told["blocks"]] == [0, 1, 2, 3, None]
+    assert told["blocks"][4]["differing"] == ["ffn_norm.weight"]
+    text = surgeon("diff", stories, "b.gguf").stdout
+    assert "1 of 9 tensors differ: ffn_norm.weight" in text
+    assert "4 of 5 are blocks of A" in text
+
+
+def test_metadata_that_other_tools_leave_behind_are_named(surgeon: Run, tmp_path: Path) -> None:
+    source = expand_named("gemma4_per_layer-dense", tmp_path / "a.gguf")
+    path = LayerPath.of([*range(4), *range(1, 8)])
+    patch_naively(source, tmp_path / "naive.gguf", path)
+    patch(source, tmp_path / "right.gguf", path)
+    naive = surgeon("diff", "a.gguf", "naive.gguf").stdout
+    assert f"layer path {path} over A." in naive
+    assert "What patch would make of A has other: gemma4." in naive
+    assert "per_layer_token_embd.weight" in naive
+    right = json.loads(surgeon("diff", "a.gguf", "right.gguf", "--json").stdout)
+    assert right["unexplained"] == []
+    assert {"per_layer_token_embd.weight"} <= right["tensors"].keys()
+
+
+def test_texts_in_files_are_shown_harmless(tmp_path: Path, stories: Path) -> None:
+    (tmp_path / "evil.gguf").write_bytes(evil_model())
+    for pair in ((str(stories), "evil.gguf"), ("evil.gguf", str(stories))):
+        code, output, errors = raw("diff", *pair, folder=tmp_path)
+        assert (code, errors) == (7, b"")
+        assert_harmless(output)
+
+
+def test_what_is_no_model_is_told(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("no model")
+    assert_told(surgeon("diff", stories, "text.gguf"), 3, "not a GGUF")
+    assert_told(surgeon("diff", "missing.gguf", stories), 2, "missing.gguf")

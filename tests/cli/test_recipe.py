@@ -1,0 +1,73 @@
+"""`recipe`, and `patch --recipe`, as a user runs them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.cli.failing import Unchanged, assert_told
+from tests.conftest import Run
+from tests.models.builders import STRING, llama_model, pair
+from tests.writing.plans import temporaries
+
+
+def publish(surgeon: Run, patched: str, folder: Path) -> str:
+    """Print the recipe of a patched file, and keep it in a file."""
+    done = surgeon("recipe", patched)
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder / "recipe.txt").write_text(done.stdout)
+    return done.stdout
+
+
+def test_a_recipe_rebuilds_what_two_patches_made(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    assert surgeon("patch", stories, "once.gguf", "--window", "1:3").returncode == 0
+    for options, knows_source in ((("--layers", "6,0..5"), True), (("--drop", "3:5"), False)):
+        done = surgeon("patch", "once.gguf", "twice.gguf", *options, "--replace")
+        assert done.returncode == 0
+        text = publish(surgeon, "twice.gguf", tmp_path)
+        assert re.findall("^patch: ([0-9.,]+) by", text, re.MULTILINE)[0] == "0..2,1..4"
+        assert ("\nsource-sha256: " in text) == knows_source
+        rebuilt = surgeon("patch", stories, "again.gguf", "--recipe", "recipe.txt", "--replace")
+        assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+        assert rebuilt.stdout.endswith("wrote again.gguf: its SHA-256 is that of the recipe\n")
+        assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "twice.gguf").read_bytes()
+
+
+def test_what_is_not_right_is_told_and_nothing_written(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    assert surgeon("patch", stories, "patched.gguf", "--window", "1:3").returncode == 0
+    text = publish(surgeon, "patched.gguf", tmp_path)
+    weights = bytearray(stories.read_bytes())
+    weights[-9] ^= 1
+    (tmp_path / "other.gguf").write_bytes(weights)
+    last = re.sub("result-sha256: .", "result-sha256: f", text)
+    last = last if last != text else re.sub("result-sha256: .", "result-sha256: e", text)
+    (tmp_path / "wrong.txt").write_text(last)
+    (tmp_path / "bad.txt").write_text(f"{text}name: \x1b[2J\n")
+    write = ("patch", stories, "new.gguf", "--recipe")
+    with Unchanged(tmp_path):
+        other = surgeon("patch", "other.gguf", "new.gguf", "--recipe", "recipe.txt")
+        assert_told(other, 4, "its SHA-256 is another one")
+        again = surgeon("patch", "patched.gguf", "new.gguf", "--recipe", "recipe.txt")
+        assert_told(again, 4, "it has 1,5")
+        assert_told(surgeon(*write, "wrong.txt"), 7, "it was not kept")
+        assert_told(surgeon(*write, "bad.txt"), 2, "bad.txt, line 11: 'name: \\x1b[2J'")
+        assert_told(surgeon(*write, "missing.txt"), 2, "missing.txt")
+        assert_told(surgeon(*write, stories), 2, "is no recipe")
+        assert_told(surgeon(*write, "recipe.txt", "--drop", "1:2"), 2, "--recipe gives the layer")
+        onto = surgeon("patch", stories, "recipe.txt", "--recipe", "recipe.txt", "--replace")
+        assert_told(onto, 4, "itself")
+        assert_told(surgeon("recipe", stories), 4, "records no patch")
+    assert not temporaries(tmp_path)
+
+
+def test_a_recipe_holds_no_text_of_the_model(surgeon: Run, tmp_path: Path) -> None:
+    hostile = pair("general.description", STRING, "\x1b]0;hijacked\x07\npatch: 0 by ggufsurgeon 1")
+    (tmp_path / "hostile.gguf").write_bytes(llama_model(3, hostile))
+    assert surgeon("patch", "hostile.gguf", "patched.gguf", "--window", "0:1").returncode == 0
+    text = publish(surgeon, "patched.gguf", tmp_path)
+    assert all(re.fullmatch(r"#.*|[a-z0-9-]+: [0-9a-z., ]+", line) for line in text.splitlines())
+    assert text.count("\npatch: ") == 1

@@ -1,0 +1,90 @@
+"""Blocks by their content: the path that made a file is found in its data."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufsurgeon.diffing.block_matches import explaining_path, match_blocks
+from ggufsurgeon.diffing.contents import Contents
+from ggufsurgeon.diffing.model_diff import diff_contents
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import plan_patch
+from tests.hashing.test_hashing import expected
+from tests.models.builders import Tensor, gguf, llama_model, llama_pairs
+from tests.models.in_memory import opened, run
+from tests.planning.drawing import N_BLOCKS, models
+
+
+def contents(data: bytes) -> Contents:
+    return Contents(opened(data), expected(opened(data), data))
+
+
+def of_blocks(marks: list[int]) -> Contents:
+    """A model whose blocks are equal where their marks are."""
+    tensors = [
+        Tensor(f"blk.{block}.ffn.weight", (8,), bytes([mark] * 32))
+        for block, mark in enumerate(marks)
+    ]
+    return contents(gguf(llama_pairs(len(marks)), tensors))
+
+
+@given(models(), st.lists(st.integers(0, N_BLOCKS - 1), min_size=1, max_size=12))
+def test_the_path_of_a_patched_file_is_found(data: bytes, path: list[int]) -> None:
+    """The blocks of the models are all different, so that no other path gives the same."""
+    path = [0, *path]
+    patched = run(plan_patch(opened(data), LayerPath.of(path)).write_plan, data)
+    found = diff_contents(contents(data), contents(patched))
+    assert found.layer_path == LayerPath.of(path)
+    assert set(found.unused) == set(range(N_BLOCKS)).difference(path)
+    assert not found.tensors
+    assert found.same == (path == list(range(N_BLOCKS)))
+    assert "llama.block_count" in {each.key for each in found.keys} or len(path) == N_BLOCKS
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.randoms(use_true_random=False))
+def test_equal_blocks_make_as_few_runs_as_there_can_be(
+    marks: list[int], rng: random.Random
+) -> None:
+    wanted = [rng.choice(marks) for _ in range(rng.randrange(1, 7))]
+    path = explaining_path(match_blocks(of_blocks(marks), of_blocks(wanted)))
+    assert path is not None
+    assert [marks[block] for block in path.blocks] == wanted
+    assert len(list(path.runs())) == fewest_runs(marks, wanted)
+
+
+def fewest_runs(marks: list[int], wanted: list[int]) -> int:
+    """By trying all."""
+    if not wanted:
+        return 0
+    ends = [
+        n
+        for start in range(len(marks))
+        for n in range(1, len(wanted) + 1)
+        if marks[start : start + n] == wanted[:n]
+    ]
+    return 1 + min(fewest_runs(marks, wanted[n:]) for n in set(ends))
+
+
+def test_a_block_without_an_equal_has_a_nearest_one() -> None:
+    a, b = llama_model(4), bytearray(llama_model(4))
+    file = opened(a)
+    names = [tensor.name for tensor in file.header.tensors]
+    for name in ("blk.1.ffn.weight", "blk.3.ffn.weight", "blk.3.attn_norm.weight"):
+        b[file.offset_in_file(names.index(name))] ^= 255
+    found = diff_contents(contents(a), contents(bytes(b)))
+    assert found.layer_path is None and not found.same
+    same, changed, _, foreign = found.blocks
+    assert (same.origin, same.differing) == (0, ())
+    assert (changed.origin, changed.nearest, changed.differing) == (None, 1, ("blk.0.ffn.weight",))
+    assert (foreign.origin, foreign.nearest, len(foreign.differing)) == (None, None, 2)
+    assert found.unused == (1, 3)
+
+
+def test_many_equal_blocks_take_no_time() -> None:
+    """A file of zeros has as many matches as pairs of blocks."""
+    zeros = of_blocks([0] * 3000)
+    path = explaining_path(match_blocks(zeros, zeros))
+    assert path == LayerPath.identity(3000)
