@@ -1,4 +1,4 @@
-"""Restoring: law 6, the original byte for byte from the patched file alone."""
+"""Restoring: law 10, the original byte for byte from the patched file alone."""
 
 from __future__ import annotations
 
