@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.diffing.block_matches import explaining_path, match_blocks
@@ -17,6 +17,8 @@ from tests.hashing.test_hashing import expected
 from tests.models.builders import Tensor, gguf, llama_model, llama_pairs
 from tests.models.in_memory import opened, run
 from tests.planning.drawing import N_BLOCKS, models
+
+unhurried = settings(deadline=None)
 
 
 def contents(data: bytes) -> Contents:
@@ -32,6 +34,7 @@ def of_blocks(marks: list[int]) -> Contents:
     return contents(gguf(llama_pairs(len(marks)), tensors))
 
 
+@unhurried
 @given(models(), st.lists(st.integers(0, N_BLOCKS - 1), min_size=1, max_size=12))
 def test_the_path_of_a_patched_file_is_found(data: bytes, path: list[int]) -> None:
     """The blocks of the models are all different, so that no other path gives the same."""

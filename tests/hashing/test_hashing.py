@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.errors import UsageError
@@ -22,6 +22,8 @@ from ggufsurgeon.hashing.whole_file import content_sha256, hash_file
 from tests.models.in_memory import opened
 from tests.planning.drawing import models
 from tests.writing.plans import Watcher
+
+unhurried = settings(deadline=None)
 
 Write = Callable[..., Path]
 
@@ -34,6 +36,7 @@ def expected(file: GgufFile, data: bytes) -> tuple[str, ...]:
     )
 
 
+@unhurried
 @given(models())
 def test_every_byte_is_hashed_once(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("hashed") / "model.gguf"
