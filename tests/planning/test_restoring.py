@@ -86,7 +86,7 @@ def test_slices_come_back_through_two_patches(
     assert restored(twice) == source
 
 
-SMALL_N_BYTES = 6 << 20
+SMALL_N_BYTES = 3 << 20
 """Of the data of a model that is patched and restored as bytes; of others, plans are composed."""
 
 
