@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.layer_path.path import MAX_STEPS, LayerPath
@@ -41,8 +42,11 @@ def _matches(
         equal.setdefault(frozenset(tensors.items()), []).append(block)
         for tensor in tensors.items():
             holders.setdefault(tensor, []).append(block)
-    alike = [equal.get(frozenset(tensors.items()), ()) for tensors in b.values()]
-    origins = _longest_runs(alike)
+    # One set for each content, however many blocks have it: they may all be equal.
+    known = {content: _Equal.of(blocks) for content, blocks in equal.items()}
+    origins = _longest_runs(
+        [known.get(frozenset(tensors.items()), NONE_EQUAL) for tensors in b.values()]
+    )
     for (block, tensors), origin in zip(b.items(), origins, strict=True):
         if origin is None:
             yield _nearest(a, block, tensors, holders)
@@ -50,27 +54,41 @@ def _matches(
             yield BlockMatch(block, origin, n_tensors=len(tensors))
 
 
-def _longest_runs(alike: Sequence[Sequence[int]]) -> list[int | None]:
+class _Equal(NamedTuple):
+    """Blocks of one content, and the first of them, which are tried."""
+
+    blocks: frozenset[int]
+    first: tuple[int, ...]
+
+    @classmethod
+    def of(cls, blocks: Sequence[int]) -> _Equal:
+        return cls(frozenset(blocks), tuple(blocks[:MOST_ALIKE]))
+
+
+NONE_EQUAL = _Equal.of(())
+
+
+def _longest_runs(alike: Sequence[_Equal]) -> list[int | None]:
     """Of the equal blocks at each position those that make the fewest runs of consecutive ones.
 
     From each position on that is the longest run; of two, the one that is in its own place.
     """
-    are_equal = [frozenset(blocks) for blocks in alike]
     chosen: list[int | None] = []
     while (at := len(chosen)) < len(alike):
+        own = [at] if at in alike[at].blocks else []
         first, n = None, 1
-        for block in sorted(alike[at][:MOST_ALIKE], key=lambda block: block != at):
-            n_run = _run_from(are_equal, at, block)
+        for block in (*own, *alike[at].first):
+            n_run = _run_from(alike, at, block)
             if first is None or n_run > n:
                 first, n = block, n_run
         chosen.extend([None] if first is None else range(first, first + n))
     return chosen
 
 
-def _run_from(are_equal: Sequence[frozenset[int]], at: int, block: int) -> int:
+def _run_from(alike: Sequence[_Equal], at: int, block: int) -> int:
     """How many positions from `at` on are equal to `block` and those that follow it."""
     n = 0
-    while at + n < len(are_equal) and block + n in are_equal[at + n]:
+    while at + n < len(alike) and block + n in alike[at + n].blocks:
         n += 1
     return n
 

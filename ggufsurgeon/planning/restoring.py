@@ -125,12 +125,6 @@ def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
         raise no_record(patched)
     if is_scaled(patched.header):
         raise LostError("weights were multiplied by a factor and rounded: that has no inverse")
-    if f"{PREFIX}kept_padding" not in patched.header.pair_of:
-        raise RefusedError(
-            "an older version wrote this file: it does not record what the padding of the source "
-            "was, so that the same bytes cannot be promised",
-            hint="Patch the original again with this version, if you still have it.",
-        )
     return recorded_path(provenance), provenance.source_n_bytes
 
 

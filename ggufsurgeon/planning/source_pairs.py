@@ -22,6 +22,7 @@ def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     `path` is for messages only. Raises RefusedError where the record is not one,
     MalformedFileError where the pairs that it holds are not well-formed.
     """
+    _check_version(header)
     raw = _replaced_bytes(header)
     pairs = parse_pairs(raw, header.byte_order, f"{path}, {PREFIX}replaced_pairs")
     replaced = {pair.key: pair for pair in pairs}
@@ -38,6 +39,16 @@ def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     for (index,), pair in zip(removed_at, replaced.values(), strict=True):
         restored.insert(index, pair)
     return tuple(restored)
+
+
+def _check_version(header: Header) -> None:
+    """Raise RefusedError for files of versions that recorded less."""
+    if not {f"{PREFIX}kept_padding", f"{PREFIX}removed_at"} <= header.pair_of.keys():
+        raise RefusedError(
+            "an older version of ggufsurgeon wrote this file: it does not record what the padding "
+            "of the source was, so that the same bytes cannot be promised",
+            hint="Patch the original again with this version, if you still have it.",
+        )
 
 
 def recorded_path(record: Provenance) -> LayerPath:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.diffing.block_matches import explaining_path, match_blocks
@@ -16,6 +17,8 @@ from tests.hashing.test_hashing import expected
 from tests.models.builders import Tensor, gguf, llama_model, llama_pairs
 from tests.models.in_memory import opened, run
 from tests.planning.drawing import N_BLOCKS, models
+
+unhurried = settings(deadline=None)
 
 
 def contents(data: bytes) -> Contents:
@@ -31,6 +34,7 @@ def of_blocks(marks: list[int]) -> Contents:
     return contents(gguf(llama_pairs(len(marks)), tensors))
 
 
+@unhurried
 @given(models(), st.lists(st.integers(0, N_BLOCKS - 1), min_size=1, max_size=12))
 def test_the_path_of_a_patched_file_is_found(data: bytes, path: list[int]) -> None:
     """The blocks of the models are all different, so that no other path gives the same."""
@@ -85,6 +89,14 @@ def test_a_block_without_an_equal_has_a_nearest_one() -> None:
 
 def test_many_equal_blocks_take_no_time() -> None:
     """A file of zeros has as many matches as pairs of blocks."""
-    zeros = of_blocks([0] * 3000)
+    zeros = of_blocks([0] * 10_000)
+    assert len(zeros.blocks) == 10_000
+    start = time.process_time()
     path = explaining_path(match_blocks(zeros, zeros))
-    assert path == LayerPath.identity(3000)
+    assert time.process_time() - start < 3  # of seconds; 10 with all pairs
+    assert path == LayerPath.identity(10_000)
+    mixed = of_blocks([n % 2 for n in range(5000)])
+    start = time.process_time()
+    matches = match_blocks(zeros, mixed)
+    assert time.process_time() - start < 3
+    assert [match.origin for match in matches[:4]] == [0, None, 2, None]

@@ -1,4 +1,4 @@
-"""Plans: laws 2, 3 and 6, over whole tiny models."""
+"""Plans: laws 2, 3 and 10, over whole tiny models."""
 
 from __future__ import annotations
 

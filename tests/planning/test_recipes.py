@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
@@ -23,6 +23,8 @@ from ggufsurgeon.planning.recipes import (
 from tests.models.builders import llama_model
 from tests.models.in_memory import opened, run, with_odd_padding
 from tests.planning.drawing import N_BLOCKS, models
+
+unhurried = settings(deadline=None)
 
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 sizes = st.integers(0, 10**18 - 1)
@@ -108,6 +110,7 @@ def recipe_of(data: bytes) -> Recipe:
     )
 
 
+@unhurried
 @given(models(), st.lists(st.randoms(use_true_random=False), min_size=1, max_size=3), st.booleans())
 def test_a_recipe_rebuilds_the_file(data: bytes, draws: list[random.Random], odd: bool) -> None:
     """Whatever the paths, blocks that are lost among them."""

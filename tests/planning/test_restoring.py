@@ -1,4 +1,4 @@
-"""Restoring: law 6, the original byte for byte from the patched file alone."""
+"""Restoring: law 10, the original byte for byte from the patched file alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
@@ -21,6 +21,7 @@ from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
+from ggufsurgeon.planning.recipes import find_ingredients
 from ggufsurgeon.planning.restoring import MOST_PATCHES, plan_restore
 from ggufsurgeon.planning.span_ranges import compose
 from ggufsurgeon.rules.blocks import find_blocks
@@ -30,6 +31,8 @@ from tests.models.builders import STRING, U32, block_tensors, gguf, llama_model,
 from tests.models.in_memory import opened, run, with_odd_padding
 from tests.planning.drawing import N_BLOCKS, models
 from tests.planning.test_slices import Tables, tables
+
+unhurried = settings(deadline=None)
 
 whole_paths = st.tuples(
     st.permutations(range(N_BLOCKS)), st.lists(st.integers(0, N_BLOCKS - 1), max_size=6)
@@ -45,12 +48,14 @@ def restored(data: bytes) -> bytes:
     return run(plan_restore(opened(data)).write_plan, data)
 
 
+@unhurried
 @given(models(), whole_paths, st.booleans())
 def test_the_original_comes_back(data: bytes, path: list[int], odd: bool) -> None:
     source = with_odd_padding(data) if odd else data
     assert restored(patched(source, LayerPath.of(path))) == source
 
 
+@unhurried
 @given(models(), st.lists(st.randoms(use_true_random=False), min_size=2, max_size=4), st.booleans())
 def test_through_several_patches(data: bytes, draws: list[random.Random], odd: bool) -> None:
     source = file = with_odd_padding(data) if odd else data
@@ -66,6 +71,7 @@ def test_through_several_patches(data: bytes, draws: list[random.Random], odd: b
     assert not plan.remaining
 
 
+@unhurried
 @given(tables(), st.lists(st.integers(0, 4), max_size=5), st.lists(st.integers(0, 9), max_size=5))
 def test_slices_come_back_through_two_patches(
     drawn: Tables, more: list[int], again: list[int]
@@ -80,7 +86,7 @@ def test_slices_come_back_through_two_patches(
     assert restored(twice) == source
 
 
-SMALL_N_BYTES = 6 << 20
+SMALL_N_BYTES = 3 << 20
 """Of the data of a model that is patched and restored as bytes; of others, plans are composed."""
 
 
@@ -174,7 +180,11 @@ def test_what_cannot_be_restored_is_refused_with_the_reason() -> None:
     assert "records no patch" in refusal(model)
     dropped = patched(model, LayerPath.of([0, 0, 3]))
     assert "0,0,3 leaves out block 1..2 of 4" in refusal(dropped)
-    assert "an older version" in refusal(changed(repeated, "layer_path.kept_padding", None))
+    for key in ("layer_path.kept_padding", "layer_path.removed_at"):
+        older = changed(repeated, key, None)
+        assert "an older version" in refusal(older)
+        with pytest.raises(RefusedError, match="an older version"):
+            find_ingredients(opened(older))
     assert "another program" in refusal(changed(repeated, "general.architecture", "other")).lower()
 
 
