@@ -253,6 +253,12 @@ class Plan:
         write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
 
+    def n_bytes_of_shards(self, max_n_bytes: int) -> tuple[int, ...]:
+        """The sizes in bytes of the files that `write_shards` writes. Raises as it does."""
+        from ggufsurgeon.planning.sharding import in_shards
+
+        return tuple(plan.n_bytes for plan in in_shards(self.planned.write_plan, max_n_bytes))
+
     def write_shards(
         self, destination: PathLike, max_n_bytes: int, *, progress: Progress = NO_PROGRESS
     ) -> tuple[Path, ...]:

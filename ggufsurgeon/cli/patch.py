@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Optional
@@ -24,13 +23,11 @@ from ggufsurgeon.cli.options import (
     layer_path,
 )
 from ggufsurgeon.cli.plan import plan_as_json, print_plan
+from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.writing.preflight import check_place
-
-SIZE = re.compile(r"(\d{1,9})([MG])", re.ASCII)
-UNITS = {"M": 10**6, "G": 10**9}
 
 
 def patch(
@@ -90,22 +87,13 @@ def patch(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
     ] = False,
-    split_max_size: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--split-max-size",
-            metavar="N(M|G)",
-            help="Maximum size of a file, such as 40G: a larger model is written in shards, "
-            "DEST-00001-of-00002.gguf and so on.",
-            show_default=False,
-        ),
-    ] = None,
+    split_max_size: SplitMaxSize = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
     options = (window, times, drop, layers)
-    max_n_bytes = _n_bytes(split_max_size)
+    max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
     for kept in (from_scan, recipe):
         if kept is not None and kept.exists():
@@ -138,20 +126,6 @@ def patch(
     proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
-
-
-def _n_bytes(size: str | None) -> int | None:
-    """The bytes of a size in llama-gguf-split's syntax (tools/gguf-split/gguf-split.cpp)."""
-    if size is None:
-        return None
-    match = SIZE.fullmatch(size)
-    n_bytes = int(match[1]) * UNITS[match[2]] if match else 0
-    if not n_bytes:
-        raise UsageError(
-            f"--split-max-size {size!r}: expected a number of megabytes or gigabytes, such as 500M "
-            "or 40G"
-        )
-    return n_bytes
 
 
 def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -> None:

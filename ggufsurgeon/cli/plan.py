@@ -31,6 +31,7 @@ from ggufsurgeon.cli.options import (
     check_context,
     layer_path,
 )
+from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.rules.tensor_overrides import tensor_overrides
@@ -73,14 +74,18 @@ def plan(
             rich_help_panel=DEVICES,
         ),
     ] = None,
+    split_max_size: SplitMaxSize = None,
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
     from ggufsurgeon.sizing.prediction import predict_patch
 
     request = layer_path(window, times, drop, layers)
+    max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
-    planned = model.plan(request, scale_weights=scale_weights).planned
+    plan = model.plan(request, scale_weights=scale_weights)
+    n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
+    planned = plan.planned
     if ctx is not None:
         check_context(model, ctx)
     overrides = tensor_overrides(
@@ -95,6 +100,7 @@ def plan(
         print_json(
             {
                 **plan_as_json(planned),
+                "n_bytes_of_files": n_bytes,
                 "memory": {
                     **prediction_as_json(prediction),
                     "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
@@ -103,6 +109,8 @@ def plan(
         )
     else:
         print_plan(planned)
+        if len(n_bytes) > 1:
+            print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
         print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
 
 

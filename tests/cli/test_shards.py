@@ -145,10 +145,15 @@ def test_a_shard_that_is_missing(shards: list[Path], tmp_path: Path, surgeon: Ru
 def test_output_in_shards(stories: Path, tmp_path: Path, surgeon: Run) -> None:
     done = surgeon("patch", stories, "new.gguf", *WINDOW, "--split-max-size", "1M")
     assert done.returncode == 0, done.stderr
-    told = "wrote new-00001-of-00002.gguf to new-00002-of-00002.gguf; prove it: ggufsurgeon verify"
-    assert f"{told} new-00001-of-00002.gguf --source" in done.stdout
+    wrote = "wrote new-00001-of-00002.gguf to new-00002-of-00002.gguf; prove it: ggufsurgeon verify"
+    assert f"{wrote} new-00001-of-00002.gguf --source" in done.stdout
     names = ["new-00001-of-00002.gguf", "new-00002-of-00002.gguf"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+    told = surgeon("plan", stories, *WINDOW, "--split-max-size", "1M")
+    sizes = [(tmp_path / name).stat().st_size for name in names]
+    assert f"in 2 shards, the largest of {max(sizes) / 1000:.2f} kB" in told.stdout
+    as_json = surgeon("plan", stories, *WINDOW, "--split-max-size", "1M", "--json").stdout
+    assert json.loads(as_json)["n_bytes_of_files"] == sizes
     again = surgeon("patch", names[1], "again.gguf", *WINDOW, "--split-max-size", "1M", "--json")
     written = json.loads(again.stdout)
     assert written["destination"] == written["files"][0] == "again-00001-of-00002.gguf"
