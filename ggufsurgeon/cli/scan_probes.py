@@ -25,10 +25,8 @@ def likelihood_probes(
     """Probes that score how likely given texts are."""
     if text is not None:
         from ggufsurgeon.scanning.probes.text import TextProbe
-        from ggufsurgeon.scoring.texts import content_of
 
-        content, _ = content_of(noted_text(text))
-        yield TextProbe(content, n_ctx, n_chunks)
+        yield TextProbe(noted_text(text).content, n_ctx, n_chunks)
     if choices is not None:
         from ggufsurgeon.multiple_choice.task_files import read_tasks
         from ggufsurgeon.multiple_choice.tasks import TaskFormat

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.scoring.text_formats import OtherFormat, format_of_answer, format_of_binary
@@ -14,16 +15,26 @@ SUFFIXES = (".txt", ".md")
 """Suffixes of the files of a folder that are read."""
 
 
-def content_of(text: str | os.PathLike[str] | bytes) -> tuple[bytes, list[Path]]:
+class Text(NamedTuple):
+    """A text that has been read: a pipe, for one, can be read but once."""
+
+    content: bytes
+    files: list[Path]
+    """The files that it was read from, without standard input."""
+
+
+def content_of(text: str | os.PathLike[str] | bytes | Text) -> Text:
     """The bytes of a text, and the files that they were read from.
 
-    `text` is a file, a folder, `-` for standard input, or the bytes themselves.
+    `text` is a file, a folder, `-` for standard input, the bytes themselves, or what this returned.
     """
+    if isinstance(text, Text):
+        return text
     if isinstance(text, bytes):
         check_text(text, "the text")
-        return text, []
+        return Text(text, [])
     files = text_files(Path(text))
-    return read_texts(files), [file for file in files if file != Path("-")]
+    return Text(read_texts(files), [file for file in files if file != Path("-")])
 
 
 def text_files(path: Path) -> list[Path]:

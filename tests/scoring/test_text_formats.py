@@ -66,6 +66,7 @@ def test_markup_that_is_meant_is_read(tmp_path: Path, content: bytes) -> None:
     page.write_bytes(content)
     assert content_of(page) == (content, [page])
     assert content_of(content) == (content, [])  # given by a program
+    assert content_of(content_of(page)) == (content, [page])
 
 
 def test_texts_that_only_look_like_it(tmp_path: Path) -> None:
