@@ -15,7 +15,8 @@ from typing import Any
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
-from ggufsurgeon.scoring.text_formats import format_of_answer, format_of_binary
+from ggufsurgeon.scoring.server_answers import format_of_answer
+from ggufsurgeon.scoring.text_formats import format_of_binary
 
 MOST_PROBLEMS = 20
 """Malformed lines of a file that are told."""
@@ -48,12 +49,14 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    other = format_of_binary(content) or format_of_answer(content, "")
-    if other is not None:
-        raise UsageError(f"{path}: expected tasks, found {other.name}", hint=other.hint)
     try:
         tasks = tuple(readers[task_format](content))
     except _Malformed as error:
+        other = format_of_binary(content) or format_of_answer(content, "")
+        if other is not None:
+            raise UsageError(
+                f"{path}: expected tasks, found {other.name}", hint=other.hint_for_tasks
+            ) from None
         hint = (
             f"The file was read as {task_format.value}. If it has another format, name that format."
         )
