@@ -25,6 +25,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     optional_layer_path,
 )
+from ggufsurgeon.cli.task_files import tasks_of
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
@@ -101,15 +102,13 @@ def choose(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
-    from ggufsurgeon.multiple_choice.task_files import read_tasks
-
     for path in filter(None, (model, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(model, base, optional_layer_path(window, times, drop, layers))
     evaluate = partial(
         _evaluate,
         devices=devices,
-        tasks=read_tasks(tasks, task_format),  # once: a pipe cannot be read again for the base
+        tasks=tasks_of(tasks, task_format),  # once: a pipe cannot be read again for the base
         task_format=task_format.value,
         limit=limit,
     )

@@ -22,6 +22,9 @@ MOST_PROBLEMS = 20
 """Malformed lines of a file that are told."""
 MAX_CHOICES = 100
 """Most choices of a task, as in llama-perplexity (1298)."""
+NAME_FORMAT = "name that as task_format"
+"""What to do about another format; a command says it with its own option."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _TASK_LINES = 6
 """Lines of a hellaswag task."""
@@ -57,9 +60,7 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
             raise UsageError(
                 f"{path}: expected tasks, found {other.name}", hint=other.hint_for_tasks
             ) from None
-        hint = (
-            f"The file was read as {task_format.value}. If it has another format, name that format."
-        )
+        hint = f"The file was read as {task_format.value}. If it has another format, {NAME_FORMAT}."
         raise UsageError(f"{path}, {error}", hint=hint) from None
     if not tasks:
         raise UsageError(f"{path}: the file contains no tasks")
@@ -82,10 +83,12 @@ def _decoded(number: int, line: bytes) -> str:
 def _jsonl(content: bytes) -> Iterator[Task]:
     """An object with question, choices, answer and optionally id on each line that is not blank.
 
-    All lines that are malformed are told at the end.
+    All lines that are malformed are told at the end. A byte order mark is no part of the tasks, as
+    RFC 8259 (8.1) allows.
     """
     problems: list[str] = []
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
+    content = content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n")
+    for number, line in enumerate(content.split(b"\n"), 1):
         try:
             text = _decoded(number, line)
             if text.strip():
@@ -177,9 +180,11 @@ def _winogrande(content: bytes) -> Iterator[Task]:
 
 
 def _unix_lines(content: bytes) -> list[str]:
-    """The lines. Raises _Malformed for CR LF, since llama-perplexity scores the CR as text."""
+    """The lines. Raises _Malformed for CR LF and a byte order mark, content to llama-perplexity."""
     if not content:
         return []
+    if content.startswith(BYTE_ORDER_MARK):
+        raise _Malformed("line 1: it begins with a byte order mark; expected UTF-8 without")
     lines = list(_lines(content))
     for number, line in lines:
         if line.endswith("\r"):
