@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,11 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
         MultipleChoiceResult,
         TaskResult,
     )
+    from ggufsurgeon.multiple_choice.tasks import Task
     from ggufsurgeon.scoring.chunks import TextSettings
     from ggufsurgeon.scoring.results import PartialResult, PathResult
     from ggufsurgeon.scoring.task import Reference, ScoringTask
+    from ggufsurgeon.scoring.texts import Text
     from ggufsurgeon.statistics.divergence import Comparison
     from ggufsurgeon.statistics.perplexity import Perplexity
 
@@ -32,7 +35,7 @@ class MeasuringMethods(ModelOverRunner):
 
     def score(
         self,
-        text: PathLike | bytes,
+        text: PathLike | bytes | Text,
         paths: Sequence[AnyPath | None] = (None,),
         *,
         reference: Reference | None = None,
@@ -46,11 +49,12 @@ class MeasuringMethods(ModelOverRunner):
         """Score layer paths on a text in one stream; None is the unmodified model.
 
         `text` is a file, a folder of .txt and .md files, `-` for standard input, or the bytes
-        themselves. `reference` is what each path is compared with: a `PathReference`,
-        `ModelReference` or `LogitsFileReference`. The file `store` keeps the scores of each chunk;
-        an interrupted call resumes from it. `save_logits` writes a logits file of a single path,
-        over another only with `replace`. `on_result` is called with the results so far, after each
-        group of chunks. Of two models both are in memory at once only if they fit.
+        themselves, or a `Text` that has been read. `reference` is what each path is compared with:
+        a `PathReference`, `ModelReference` or `LogitsFileReference`. The file `store` keeps the
+        scores of each chunk; an interrupted call resumes from it. `save_logits` writes a logits
+        file of a single path, over another only with `replace`. `on_result` is called with the
+        results so far, after each group of chunks. Of two models both are in memory at once only if
+        they fit.
 
         Raises UsageError for a text, a path or a reference that does not fit, RefusedError for a
         path that cannot be routed, MalformedFileError for a file that llama.cpp cannot run.
@@ -138,7 +142,7 @@ class MeasuringMethods(ModelOverRunner):
 
     def choose(
         self,
-        tasks: PathLike,
+        tasks: PathLike | Sequence[Task],
         paths: Sequence[AnyPath | None] = (),
         *,
         task_format: str = "jsonl",
@@ -150,10 +154,10 @@ class MeasuringMethods(ModelOverRunner):
 
         A path of None is the unmodified model, routed as the others are. Without any path the
         unmodified model runs whole, in the batches of llama-perplexity, and text that choices share
-        runs once. `task_format` is that of the file `tasks`: jsonl, hellaswag, winogrande or
-        multiple-choice. Of more than `limit` tasks, those that llama-perplexity draws are
-        evaluated. `on_result` is called after each task; `results()` of its argument are the means
-        so far.
+        runs once. `tasks` is a file, or tasks that have been read; `task_format` is the format of
+        the file: jsonl, hellaswag, winogrande or multiple-choice. Of more than `limit` tasks, those
+        that llama-perplexity draws are evaluated. `on_result` is called after each task;
+        `results()` of its argument are the means so far.
 
         Raises UsageError for a file of tasks that cannot be read, a task or a path that does not
         fit the model, or a model that does not continue texts, RefusedError for a path that cannot
@@ -167,7 +171,8 @@ class MeasuringMethods(ModelOverRunner):
 
         kind = TaskFormat(task_format)
         as_hellaswag = kind is TaskFormat.HELLASWAG
-        drawn = draw(read_tasks(Path(tasks), kind), limit, as_hellaswag=as_hellaswag)
+        found = read_tasks(Path(tasks), kind) if isinstance(tasks, (str, os.PathLike)) else tasks
+        drawn = draw(found, limit, as_hellaswag=as_hellaswag)
         layer_paths = [self._over(path) for path in paths]
         completed = CompletedTasks(layer_paths, len(drawn))
 

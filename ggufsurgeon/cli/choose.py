@@ -25,6 +25,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     optional_layer_path,
 )
+from ggufsurgeon.cli.task_files import tasks_of
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
@@ -107,7 +108,7 @@ def choose(
     evaluate = partial(
         _evaluate,
         devices=devices,
-        tasks=tasks,
+        tasks=tasks_of(tasks, task_format),  # once: a pipe cannot be read again for the base
         task_format=task_format.value,
         limit=limit,
     )

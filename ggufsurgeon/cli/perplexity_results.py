@@ -97,25 +97,31 @@ def _print_divergence(found: Comparison, base: str) -> None:
     print_table(f"Divergence from {base}", ["", "mean", "+/-"], rows)
     percentiles = [f"{name} %" if name != "50" else "median" for name in found.kl.percentiles]
     spreads = zip(_values(found.kl), _values(found.delta_p), strict=True)
-    both = [(f"{kl:.6f}", f"{100 * delta:.3f}") for kl, delta in spreads]
+    both = [(_fixed(kl, 6), _fixed(100 * delta, 3)) for kl, delta in spreads]
     names = ["max", *percentiles, "min"]
     rows = [(name, *values) for name, values in zip(names, both, strict=True)]
     print_table("Per-token distribution", ["", "KL divergence", "Δp, %"], rows)
     if found.n_common_tokens is not None:
         print_text(
             f"The vocabularies are of different sizes: compared over the {found.n_common_tokens:,} "
-            "tokens of both, whose probabilities are made to add up to 1."
+            "tokens of both, whose probabilities are made to add up to 1. The perplexities at the "
+            "top, and the ratio beside them, are over each model's whole vocabulary."
         )
     print_text(_noise(found))
 
 
+def _fixed(value: float, n_digits: int) -> str:
+    """The value with so many digits after the point; what rounds to zero has no sign."""
+    return f"{round(value, n_digits) + 0.0:.{n_digits}f}"
+
+
 def _row(name: str, of: Estimate) -> tuple[str, str, str]:
-    return name, f"{of.value:.6f}", "-" if of.error is None else f"{of.error:.6f}"
+    return name, _fixed(of.value, 6), "-" if of.error is None else f"{of.error:.6f}"
 
 
 def _percent_row(name: str, of: Estimate) -> tuple[str, str, str]:
     error = "-" if of.error is None else f"{100 * of.error:.3f} %"
-    return name, f"{100 * of.value:.3f} %", error
+    return name, f"{_fixed(100 * of.value, 3)} %", error
 
 
 def _values(spread: Spread) -> list[float]:

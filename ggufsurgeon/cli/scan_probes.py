@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.cli.task_files import ONLY_JSONL, tasks_of
 from ggufsurgeon.cli.text_notes import noted_text
 from ggufsurgeon.errors import UsageError
 
@@ -25,16 +26,12 @@ def likelihood_probes(
     """Probes that score how likely given texts are."""
     if text is not None:
         from ggufsurgeon.scanning.probes.text import TextProbe
-        from ggufsurgeon.scoring.texts import content_of
 
-        content, _ = content_of(noted_text(text))
-        yield TextProbe(content, n_ctx, n_chunks)
+        yield TextProbe(noted_text(text).content, n_ctx, n_chunks)
     if choices is not None:
-        from ggufsurgeon.multiple_choice.task_files import read_tasks
-        from ggufsurgeon.multiple_choice.tasks import TaskFormat
         from ggufsurgeon.scanning.probes.choices import ChoicesProbe
 
-        yield ChoicesProbe(tuple(read_tasks(choices, TaskFormat.JSONL)))
+        yield ChoicesProbe(tasks_of(choices, hint=ONLY_JSONL))
     if n_problems is not None:
         from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 

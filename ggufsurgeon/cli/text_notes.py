@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ggufsurgeon.cli.terminal import print_note
 
+if TYPE_CHECKING:
+    from ggufsurgeon.scoring.texts import Text
 
-def noted_text(text: Path) -> Path | bytes:
+
+def noted_text(text: Path) -> Text:
     """The text, after notes on the files of a folder and on bytes that change the figures.
 
-    Standard input is returned as its bytes, since it can be read but once. Raises what
-    `content_of` raises, before a model is loaded.
+    It is read here and not again, since pipes can be read but once. Raises what `content_of`
+    raises, before a model is loaded.
     """
     from ggufsurgeon.scoring.text_formats import notes_on_text
     from ggufsurgeon.scoring.texts import content_of, text_files
@@ -19,8 +23,8 @@ def noted_text(text: Path) -> Path | bytes:
     files = text_files(text)
     if files != [text]:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
-    content, _ = content_of(text)
+    read = content_of(text)
     name = "standard input" if text == Path("-") else text
-    for note in notes_on_text(content):
+    for note in notes_on_text(read.content):
         print_note(f"{name}: {note}")
-    return content if text == Path("-") else text
+    return read

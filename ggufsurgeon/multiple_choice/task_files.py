@@ -15,12 +15,16 @@ from typing import Any
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
-from ggufsurgeon.scoring.text_formats import format_of_answer, format_of_binary
+from ggufsurgeon.scoring.server_answers import format_of_answer
+from ggufsurgeon.scoring.text_formats import format_of_binary
 
 MOST_PROBLEMS = 20
 """Malformed lines of a file that are told."""
 MAX_CHOICES = 100
 """Most choices of a task, as in llama-perplexity (1298)."""
+NAME_FORMAT = "name that as task_format"
+"""What to do about another format; a command says it with its own option."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _TASK_LINES = 6
 """Lines of a hellaswag task."""
@@ -48,15 +52,15 @@ def read_tasks(path: Path, task_format: TaskFormat) -> tuple[Task, ...]:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    other = format_of_binary(content) or format_of_answer(content, "")
-    if other is not None:
-        raise UsageError(f"{path}: expected tasks, found {other.name}", hint=other.hint)
     try:
         tasks = tuple(readers[task_format](content))
     except _Malformed as error:
-        hint = (
-            f"The file was read as {task_format.value}. If it has another format, name that format."
-        )
+        other = format_of_binary(content) or format_of_answer(content, "")
+        if other is not None:
+            raise UsageError(
+                f"{path}: expected tasks, found {other.name}", hint=other.hint_for_tasks
+            ) from None
+        hint = f"The file was read as {task_format.value}. If it has another format, {NAME_FORMAT}."
         raise UsageError(f"{path}, {error}", hint=hint) from None
     if not tasks:
         raise UsageError(f"{path}: the file contains no tasks")
@@ -79,10 +83,12 @@ def _decoded(number: int, line: bytes) -> str:
 def _jsonl(content: bytes) -> Iterator[Task]:
     """An object with question, choices, answer and optionally id on each line that is not blank.
 
-    All lines that are malformed are told at the end.
+    All lines that are malformed are told at the end. A byte order mark is no part of the tasks, as
+    RFC 8259 (8.1) allows.
     """
     problems: list[str] = []
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
+    content = content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n")
+    for number, line in enumerate(content.split(b"\n"), 1):
         try:
             text = _decoded(number, line)
             if text.strip():
@@ -174,9 +180,11 @@ def _winogrande(content: bytes) -> Iterator[Task]:
 
 
 def _unix_lines(content: bytes) -> list[str]:
-    """The lines. Raises _Malformed for CR LF, since llama-perplexity scores the CR as text."""
+    """The lines. Raises _Malformed for CR LF and a byte order mark, content to llama-perplexity."""
     if not content:
         return []
+    if content.startswith(BYTE_ORDER_MARK):
+        raise _Malformed("line 1: it begins with a byte order mark; expected UTF-8 without")
     lines = list(_lines(content))
     for number, line in lines:
         if line.endswith("\r"):

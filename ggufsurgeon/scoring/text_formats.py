@@ -1,4 +1,4 @@
-"""Files that are given for a text and are none: failed downloads, archives, tables, encodings.
+"""Files that are given for a text and are none: archives, tables, encodings.
 
 They would be read as some text or other, and give figures that mean nothing.
 """
@@ -8,68 +8,82 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-DOWNLOAD = (
-    "The download failed: check its address. The manual's page Measuring says where the text of "
-    "wikitext-2 is."
+UNPACK = "Unpack it, and give the file in it."
+WRITE_TASKS = (
+    "Tasks are lines of JSON with question, choices and answer, or a llama-perplexity format."
 )
-UNPACK = "Unpack it, and give the text in it."
-MARKUP_SUFFIXES = (".html", ".htm", ".xhtml", ".xml", ".svg")
-"""Suffixes of files that are meant to be markup, and are read as they are."""
-SERVER_TEXTS = (
-    b"Entry not found",
-    b"Invalid username or password.",
-    b"Not Found",
-    b"404: Not Found",
-)
-"""What servers of models and files answer in the place of a file."""
-_ERROR_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 
 
 class OtherFormat(NamedTuple):
-    """What a file is, and what to do about it."""
+    """What a file is, and what to do about it where a text was expected."""
 
     name: str
     hint: str
+    hint_for_tasks: str
+    """What to do where tasks were expected."""
+
+
+def _archive(name: str) -> OtherFormat:
+    return OtherFormat(name, UNPACK, UNPACK)
+
+
+def _no_text(name: str, hint: str) -> OtherFormat:
+    return OtherFormat(name, hint, WRITE_TASKS)
 
 
 def _utf(name: str) -> OtherFormat:
-    return OtherFormat(f"{name} text", f"Convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE")
+    hint = f"Convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE"
+    return OtherFormat(f"{name} text", hint, hint)
 
 
 SIGNATURES = {
-    b"PAR1": OtherFormat(
-        "a Parquet table", "Write its column of text to a file: llama-perplexity's texts are plain."
+    b"PAR1": _no_text("a Parquet table", "Write its column of text to a file of plain text."),
+    b"ARROW1": _no_text("an Arrow table", "Write its column of text to a file of plain text."),
+    b"PK\x03\x04": _archive("a zip archive"),
+    b"\x1f\x8b": _archive("gzip data"),
+    b"BZh": _archive("bzip2 data"),
+    b"\xfd7zXZ\0": _archive("xz data"),
+    b"\x28\xb5\x2f\xfd": _archive("zstd data"),
+    b"7z\xbc\xaf\x27\x1c": _archive("a 7z archive"),
+    b"GGUF": OtherFormat(
+        "a GGUF model",
+        "Give the model and the text each in its place.",
+        "Give the model and the tasks each in its place.",
     ),
-    b"ARROW1": OtherFormat("an Arrow table", "Write its column of text to a file."),
-    b"PK\x03\x04": OtherFormat("a zip archive", UNPACK),
-    b"\x1f\x8b": OtherFormat("gzip data", UNPACK),
-    b"BZh": OtherFormat("bzip2 data", UNPACK),
-    b"\xfd7zXZ\0": OtherFormat("xz data", UNPACK),
-    b"\x28\xb5\x2f\xfd": OtherFormat("zstd data", UNPACK),
-    b"7z\xbc\xaf\x27\x1c": OtherFormat("a 7z archive", UNPACK),
-    b"%PDF-": OtherFormat("a PDF document", "Extract its text: pdftotext FILE NEW_FILE"),
-    b"GGUF": OtherFormat("a GGUF model", "Give the model and the text each in its place."),
-    b"_logits_": OtherFormat(
+    b"_logits_": _no_text(
         "a file of saved logits", "Give it as the base logits of a measurement, beside a text."
     ),
-    b"SQLite format 3\0": OtherFormat("an SQLite database", "A store of scores is no text."),
-    b"\x89PNG": OtherFormat("a PNG image", "Only text can be measured."),
-    b"version https://git-lfs.": OtherFormat(
-        "a Git LFS pointer, not the file itself", "Get the file: git lfs pull"
-    ),
+    b"SQLite format 3\0": _no_text("an SQLite database", "A store of scores is no text."),
+    b"\x89PNG": _no_text("a PNG image", "Only text can be measured."),
     b"\xff\xfe\0\0": _utf("UTF-32"),
     b"\0\0\xfe\xff": _utf("UTF-32"),
     b"\xff\xfe": _utf("UTF-16"),
     b"\xfe\xff": _utf("UTF-16"),
 }
-"""How files of other formats begin; of two that fit, the first one counts."""
+"""How binary files begin; of two that fit, the first one counts. A text may begin so too."""
+DOCUMENTS = {
+    re.compile(rb"%PDF-\d\.\d[\r\n]"): _no_text(
+        "a PDF document", "Extract its text: pdftotext FILE NEW_FILE"
+    ),
+    re.compile(rb"\{\\rtf\d*\\[a-z]"): _no_text(
+        "an RTF document", "Save it as plain text in UTF-8, with the program that wrote it."
+    ),
+}
+"""How documents begin that may be text throughout, and have more commands than words."""
 SAMPLE_N_BYTES = 4096
+CR_IS_MEASURED = (
+    "each CR is measured, as by llama-perplexity, so the figures are not those of the same text "
+    "with LF"
+)
 
 
 def format_of_binary(content: bytes) -> OtherFormat | None:
     """The format by its signature; None for a text, and for a format that is not known."""
+    for start, document in DOCUMENTS.items():
+        if start.match(content):
+            return document
     for signature, found in SIGNATURES.items():
-        if content.startswith(signature):
+        if content.startswith(signature) and not _is_text(content):
             return found
     sample = content[:SAMPLE_N_BYTES]
     for first, name in ((0, "UTF-16BE"), (1, "UTF-16LE")):  # western text without a mark
@@ -79,25 +93,23 @@ def format_of_binary(content: bytes) -> OtherFormat | None:
     return None
 
 
-def format_of_answer(content: bytes, suffix: str) -> OtherFormat | None:
-    """What a server answered in the place of a text: a page, or a message of an error.
+def _is_text(content: bytes) -> bool:
+    """Whether all is UTF-8 without zero bytes, up to a last character that may be cut."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return is_cut(error) and b"\0" not in content
+    return b"\0" not in content
 
-    None for a text. `suffix` is that of the file's name.
+
+def is_cut(error: UnicodeDecodeError) -> bool:
+    """Whether the bytes are UTF-8 up to their last character, which lacks bytes.
+
+    A single byte at the end, of a text that has no other character beyond ASCII, may as well be a
+    letter of another encoding.
     """
-    start = content[:SAMPLE_N_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.strip() in SERVER_TEXTS or start.startswith(b'{"error":'):
-        words = start[:60].decode("utf-8", "replace").strip()
-        return OtherFormat(f"a message of a server ({words})", DOWNLOAD)
-    if suffix.lower() in MARKUP_SUFFIXES:
-        return None
-    if start.lower().startswith((b"<!doctype html", b"<html")):
-        return OtherFormat("a web page (HTML)", DOWNLOAD)
-    if start.startswith((b"<?xml", b"<Error>")):
-        code = _ERROR_CODE.search(start)
-        if code is not None:
-            return OtherFormat(f"an error message of a server ({code[1].decode()})", DOWNLOAD)
-        return OtherFormat("XML", f"To measure it as it is, name it .xml. {DOWNLOAD}")
-    return None
+    tail, before = error.object[error.start :], error.object[: error.start]
+    return error.reason == "unexpected end of data" and (len(tail) > 1 or not before.isascii())
 
 
 def notes_on_text(content: bytes) -> list[str]:
@@ -105,11 +117,12 @@ def notes_on_text(content: bytes) -> list[str]:
     notes = []
     if content.startswith(b"\xef\xbb\xbf"):
         notes.append("it begins with a byte order mark, which is measured too")
-    n_ends = content.count(b"\r\n")
+    n_ends, n_lines = content.count(b"\r\n"), content.count(b"\n")
     if n_ends:
         notes.append(
-            f"{n_ends:,} of {content.count(bytes([10])):,} lines end in CRLF, as on Windows; "
-            "each CR is measured, as by llama-perplexity, so the figures are not those of the same "
-            "text with LF"
+            f"{n_ends:,} of {n_lines:,} lines end in CRLF, as on Windows; {CR_IS_MEASURED}"
         )
+    elif b"\r" in content[:-1] and not n_lines:
+        n_lines = content.count(b"\r")
+        notes.append(f"its {n_lines:,} lines end in CR alone, as on old Macs; {CR_IS_MEASURED}")
     return notes

@@ -6,24 +6,38 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.scoring.text_formats import OtherFormat, format_of_answer, format_of_binary
+from ggufsurgeon.scoring.server_answers import format_of_answer
+from ggufsurgeon.scoring.text_formats import OtherFormat, format_of_binary, is_cut
 
 SUFFIXES = (".txt", ".md")
 """Suffixes of the files of a folder that are read."""
+UNFINISHED_N_ZEROS = 16
+"""A run of zero bytes of this length is space that was reserved, not a character."""
 
 
-def content_of(text: str | os.PathLike[str] | bytes) -> tuple[bytes, list[Path]]:
+class Text(NamedTuple):
+    """A text that has been read: a pipe, for one, can be read but once."""
+
+    content: bytes
+    files: list[Path]
+    """The files that it was read from, without standard input."""
+
+
+def content_of(text: str | os.PathLike[str] | bytes | Text) -> Text:
     """The bytes of a text, and the files that they were read from.
 
-    `text` is a file, a folder, `-` for standard input, or the bytes themselves.
+    `text` is a file, a folder, `-` for standard input, the bytes themselves, or what this returned.
     """
+    if isinstance(text, Text):
+        return text
     if isinstance(text, bytes):
         check_text(text, "the text")
-        return text, []
+        return Text(text, [])
     files = text_files(Path(text))
-    return read_texts(files), [file for file in files if file != Path("-")]
+    return Text(read_texts(files), [file for file in files if file != Path("-")])
 
 
 def text_files(path: Path) -> list[Path]:
@@ -51,7 +65,8 @@ def read_texts(paths: Sequence[Path]) -> bytes:
     """
     text = b"\n".join(_read(path) for path in paths)
     if not text.strip():
-        raise UsageError(f"{', '.join(map(_name, paths))}: the text is empty")
+        what = "has only white space" if text else "is empty"
+        raise UsageError(f"{', '.join(map(_name, paths))}: the text {what}")
     return text
 
 
@@ -80,12 +95,30 @@ def check_text(content: bytes, name: str) -> None:
     _refuse(format_of_binary(content), name)
     hint = "A text must be UTF-8; convert other encodings with iconv."
     if b"\0" in content:
-        at = content.index(b"\0")
-        raise UsageError(f"{name}: not a text: byte {at} is zero", hint=hint)
+        _refuse_zeros(content, name, hint)
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
+        if is_cut(error):
+            raise UsageError(
+                f"{name}: the text is cut in the middle of its last character, which begins at "
+                f"byte {error.start:,}",
+                hint="Measure the whole download, or cut the text at the end of a line.",
+            ) from None
         raise UsageError(f"{name}: not UTF-8 at byte {error.start}", hint=hint) from None
+
+
+def _refuse_zeros(content: bytes, name: str, hint: str) -> None:
+    at = content.index(b"\0")
+    rest = content[at:]
+    n_zeros = len(rest) - len(rest.lstrip(b"\0"))
+    if n_zeros < UNFINISHED_N_ZEROS:
+        raise UsageError(f"{name}: not a text: byte {at} is zero", hint=hint)
+    raise UsageError(
+        f"{name}: not a text: {n_zeros:,} bytes from byte {at:,} on are zero, as in an unfinished "
+        "download",
+        hint="Let the download finish, or download the text again.",
+    )
 
 
 def _refuse(found: OtherFormat | None, name: str) -> None:

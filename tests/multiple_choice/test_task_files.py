@@ -66,6 +66,8 @@ MALFORMED = [
     ("hellaswag", b"C\n1\na\nb\n\nd\n", "line 5: the line is empty"),
     ("hellaswag", b"\n1\n" + ENDINGS, "line 1: the line is empty"),
     ("hellaswag", b"C\r\n1\r\na\r\nb\r\nc\r\nd\r\n", "line 1: it ends in CR LF"),
+    ("hellaswag", b"\xef\xbb\xbfC\n1\n" + ENDINGS, "line 1: it begins with a byte order mark"),
+    ("winogrande", b"\xef\xbb\xbf0,a _ b.,x,y,1\n", "line 1: it begins with a byte order mark"),
     ("hellaswag", b"C\n1\na\nb\n\xe4\nd\n", "line 5: byte 0 is not UTF-8"),
     ("winogrande", b"", "contains no tasks"),
     ("winogrande", b"0,a _ b.,x,y,1\n\n", "line 2: expected index,sentence"),
@@ -115,6 +117,40 @@ def test_winogrande_sentences_may_have_commas_in_quotes(write: Write) -> None:
     (task,) = read_tasks(path, TaskFormat.WINOGRANDE)
     said = 'He said ""hi, '
     assert task == Task("7", said, ("Tom", "Ben"), 1, '"", and left.')
+
+
+def test_a_byte_order_mark_is_no_part_of_json(write: Write) -> None:
+    path = write(b"\xef\xbb\xbf" + line() + b"\r\n" + line(answer=0) + b"\r\n", "tasks.jsonl")
+    assert [task.answer for task in read_tasks(path, TaskFormat.JSONL)] == [1, 0]
+
+
+def test_a_task_may_have_the_keys_of_an_error(write: Write) -> None:
+    path = write(line(message="easy", error="none"), "tasks.jsonl")
+    assert len(read_tasks(path, TaskFormat.JSONL)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"C\n1\n" + ENDINGS, "If it has another format, name that as task_format."),
+        (b"PAR1" + bytes(99), "Tasks are lines of JSON with question, choices and answer"),
+        (b"GGUF" + bytes(99), "Give the model and the tasks each in its place."),
+        (b"404: Not Found", "The download failed: check its address."),
+        (b"<!doctype html><p>", "The download failed: check its address."),
+    ],
+)
+def test_hints_speak_of_tasks(write: Write, content: bytes, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_tasks(write(content, "tasks.jsonl"), TaskFormat.JSONL)
+    assert hint in caught.value.hint and "wikitext" not in caught.value.hint
+
+
+def test_the_program_names_its_own_options(stories: Path, write: Write, surgeon: Run) -> None:
+    path = write(b"C\n1\n" + ENDINGS, "hellaswag.txt")
+    says = "If it has another format, name that with --format."
+    assert_told(surgeon("choose", stories, "--tasks", path), 2, says)
+    says = "If it has another format, ggufsurgeon choose reads it; a scan reads lines of JSON alone"
+    assert_told(surgeon("scan", stories, "--choices", path, "--store", "scan.db"), 2, says)
 
 
 def test_the_program_says_so(stories: Path, write: Write, surgeon: Run) -> None:

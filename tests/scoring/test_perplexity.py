@@ -84,7 +84,7 @@ def test_likelihoods_are_those_of_a_softmax_in_double_precision() -> None:
     ("text", "says"),
     [
         (b"", "is empty"),
-        (b" \n", "is empty"),
+        (b" \n", "has only white space"),
         (b"Too short.", "tokens, a context of 512 needs"),
         (b"To be\0, or not", "not a text: byte 5 is zero"),
         (b"caf\xe9 noir", "not UTF-8 at byte 3"),

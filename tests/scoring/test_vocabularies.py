@@ -100,6 +100,11 @@ def test_it_is_said(stories: Path, padded: Path, tmp_path: Path, surgeon: Run) -
     assert told.returncode == 0, told.stderr
     words = " ".join(told.stdout.split())
     assert "over the 512 tokens of both, whose probabilities are made to add up to 1" in words
+    said = "the ratio beside them, are over each model's whole vocabulary"
+    assert said in words
+    assert "-0.000000" not in words  # the divergence is of rounding alone
+    same = surgeon("perplexity", stories, "--base", stories, *options)
+    assert said not in " ".join(same.stdout.split())
     made = surgeon("perplexity", padded, "--base", stories, *options, "--json")
     found = json.loads(made.stdout)
     assert found["divergence"]["n_common_tokens"] == 512
