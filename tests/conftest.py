@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engine.serving import rpc_server
 
@@ -18,7 +19,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure() -> None:
-    """Give each parallel process of pytest one core: llama.cpp's threads wait by spinning."""
+    """Give each parallel process of pytest one core: llama.cpp's threads wait by spinning.
+
+    Nothing is asserted of the time that an example takes: machines are shared.
+    """
+    settings.register_profile("shared machines", deadline=None)
+    settings.load_profile("shared machines")
     number = os.environ.get("PYTEST_XDIST_WORKER", "")[len("gw") :]
     if number and hasattr(os, "sched_setaffinity"):
         cpus = sorted(os.sched_getaffinity(0))

@@ -198,7 +198,8 @@ def test_json_of_plan_is_what_patch_writes(write: Write, tmp_path: Path, surgeon
         assert (done.returncode, done.stderr) == (0, "")
     told = one_object(planned.stdout)
     assert told.pop("memory")
-    assert {"destination": "new.gguf", **told} == one_object(patched.stdout)
+    files = {"destination": "new.gguf", "files": ["new.gguf"]}
+    assert {**files, **told} == one_object(patched.stdout)
     assert told["write_plan"] == plan(source, PATCHED).write_plan.as_json()
     size = (tmp_path / "new.gguf").stat().st_size
     assert told["n_bytes"] == {"before": source.stat().st_size, "after": size}
