@@ -9,12 +9,15 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufsurgeon.container.codec import INCOMPLETE, parse_header
+from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, parse_header
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
+START_N_BYTES = 1 << 16
+"""Bytes at the start of a broken file in which line feeds are counted."""
+FEWEST_LINE_FEEDS = 4
 END_N_BYTES = 4096
 """Bytes at the end of a file, or of the data of its tensors, that are looked at."""
 
@@ -70,7 +73,8 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
             layout = lay_out(header, header_n_bytes, n_bytes, str(path))
         except MalformedFileError as error:
             if error.hint in ("", INCOMPLETE):
-                error.hint = hint_of_name(path) or _hint_of_end(data) or error.hint
+                found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
+                error.hint = found or error.hint
             raise
         ends_in_zeros = _ends_in_zeros(data, header, layout)
     return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros)
@@ -83,6 +87,23 @@ def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
     end = layout.data_start + header.tensors[-1].offset_in_data + layout.tensor_n_bytes[-1]
     start = end - END_N_BYTES
     return start >= layout.data_start and not any(data[start:end])
+
+
+def _hint_of_line_ends(data: mmap.mmap) -> str:
+    """A hint for a broken file in which no line feed is without a carriage return before it.
+
+    In any other file one in 256 has it by chance.
+    """
+    start = data[:START_N_BYTES]
+    n_line_feeds = start.count(b"\n")
+    if not start.startswith(MAGIC) or n_line_feeds < FEWEST_LINE_FEEDS:
+        return ""
+    if start.count(b"\r\n") != n_line_feeds:
+        return ""
+    return (
+        "Its line ends were changed in transfer (each 0A byte has a 0D byte before it now): "
+        "download it in binary mode."
+    )
 
 
 def _hint_of_end(data: mmap.mmap) -> str:

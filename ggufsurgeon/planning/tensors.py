@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import pad
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks, first_positions
@@ -58,8 +59,8 @@ def _check_names(tensors: Sequence[OutputTensor]) -> None:
     for tensor in tensors:
         if len(tensor.name.encode("utf-8", "surrogateescape")) > MAX_NAME_N_BYTES:
             raise RefusedError(
-                f"tensor {tensor.name!r} would have a name of more than {MAX_NAME_N_BYTES} bytes, "
-                "which llama.cpp does not load"
+                f"tensor {quoted(tensor.name)} would have a name of more than {MAX_NAME_N_BYTES} "
+                "bytes, which llama.cpp does not load"
             )
 
 

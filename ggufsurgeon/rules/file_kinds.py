@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.media_models import kind_of_media
 
@@ -81,7 +82,7 @@ def _companion(header: Header) -> FileKind | None:
         kind = "adapter"
     found = OF_TYPE.get(str(kind)) or OF_ARCHITECTURE.get(str(header.architecture))
     if found is None and kind not in (None, "model"):
-        what = f"of type {kind!r}, not a model"
+        what = f"of type {quoted(kind)}, not a model"
         return FileKind(what, "it has no layer path", "", may_run=True)
     return found
 
@@ -155,4 +156,4 @@ def _has_blocks(header: Header) -> bool:
 
 
 def _named(header: Header) -> str:
-    return "" if header.architecture is None else f" (architecture {header.architecture!r})"
+    return "" if header.architecture is None else f" (architecture {quoted(header.architecture)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.media_models import LANGUAGE_MODEL_N_DIMS
@@ -30,8 +31,8 @@ def check_is_whole_model(file: GgufFile) -> None:
         if len(tensor.dims) > LANGUAGE_MODEL_N_DIMS:
             raise MalformedFileError(
                 str(file.path),
-                f"tensor {tensor.name!r} has {len(tensor.dims)} dimensions, and llama.cpp loads at "
-                f"most {LANGUAGE_MODEL_N_DIMS}",
+                f"tensor {quoted(tensor.name)} has {len(tensor.dims)} dimensions, and llama.cpp "
+                f"loads at most {LANGUAGE_MODEL_N_DIMS}",
             )
 
 
