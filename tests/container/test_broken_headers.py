@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import ggufsurgeon as gs
@@ -25,6 +25,7 @@ IN_BINARY = "Its line ends were changed in transfer"
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, HEADER_N_BYTES * 8 - 1))
+@example(8 * 12513 + 5)  # in the length of a tensor's name
 def test_a_flipped_bit_gives_a_short_message(write: Write, bit: int) -> None:
     data = bytearray(STORIES)
     data[bit // 8] ^= 1 << bit % 8
