@@ -22,13 +22,13 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_note, print_warning
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.rules.tensor_overrides import EXPERTS, TensorOverride, n_bytes_of_overrides
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.engine.devices.offload import Offload
     from ggufsurgeon.engine.devices.options import Devices
+    from ggufsurgeon.rules.tensor_overrides import TensorOverride
 
 NO_DEVICE = "none"
 
@@ -207,6 +207,8 @@ def _gpus_text(offload: Offload) -> str:
 
 def tell_overrides(file: GgufFile, overrides: Sequence[TensorOverride]) -> None:
     """Say how much of a file tensor overrides move; warn of those that move nothing."""
+    from ggufsurgeon.rules.tensor_overrides import EXPERTS, n_bytes_of_overrides
+
     sizes: dict[str, list[int]] = defaultdict(list)
     for override, found in n_bytes_of_overrides(file, overrides).items():
         sizes[override.buffer] += found

@@ -26,7 +26,6 @@ from ggufsurgeon.cli.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.writing.preflight import check_place
 
 
 def patch(
@@ -83,6 +82,8 @@ def patch(
     request = _request(source, (window, times, drop, layers), from_scan, probe, rank)
     planned = gs.open(source).plan(request, scale_weights=scale_weights)
     if from_scan is not None:
+        from ggufsurgeon.writing.preflight import check_place
+
         check_place([from_scan], destination, replace=replace)
     try:
         with watched() as progress:

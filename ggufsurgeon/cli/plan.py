@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 from ggufsurgeon.cli.device_options import (
     CpuMoe,
     CpuMoeBlocks,
@@ -33,7 +32,6 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.rules.tensor_overrides import tensor_overrides
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.planner import Change, PatchPlan
@@ -76,6 +74,8 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
+    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+    from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
     request = layer_path(window, times, drop, layers)
@@ -118,6 +118,8 @@ def _moe_notes(n_cpu_moe: int | None) -> list[str]:
 
 def _aliased_note(planned: PatchPlan) -> str:
     """The cost of the path without a file."""
+    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+
     n_bytes = n_bytes_made(planned.write_plan, planned.source)
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
     return (
