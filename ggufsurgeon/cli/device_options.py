@@ -207,15 +207,19 @@ def _gpus_text(offload: Offload) -> str:
 
 def tell_overrides(file: GgufFile, overrides: Sequence[TensorOverride]) -> None:
     """Say how much of a file tensor overrides move; warn of those that move nothing."""
-    from ggufsurgeon.rules.tensor_overrides import EXPERTS, n_bytes_of_overrides
+    from ggufsurgeon.rules.tensor_overrides import (
+        EXPERTS,
+        n_bytes_of_overrides,
+        overrides_of_nothing,
+    )
 
     sizes: dict[str, list[int]] = defaultdict(list)
     for override, found in n_bytes_of_overrides(file, overrides).items():
         sizes[override.buffer] += found
-        if not found:
-            named = override.pattern.endswith(EXPERTS) and "experts on the CPU"
-            named = named or f"--override-tensor {override.pattern}={override.buffer}"
-            print_warning(f"{file.path} has no tensors for {named}")
+    for override in overrides_of_nothing(file, overrides):
+        named = override.pattern.endswith(EXPERTS) and "experts on the CPU"
+        named = named or f"--override-tensor {override.pattern}={override.buffer}"
+        print_warning(f"{file.path} has no tensors for {named}")
     for buffer, found in sizes.items():
         if found:
             what = f"{len(found)} tensors ({n_bytes_text(sum(found))})"
