@@ -138,7 +138,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
             "before": planned.source.layout.n_bytes,
             "after": planned.write_plan.n_bytes,
         },
-        "notes": list(planned.notes),
+        "notes": [*planned.notes, *planned.source_notes],
         "changes": {change.after.key: _change_as_json(change) for change in planned.changes},
         "write_plan": planned.write_plan.as_json(),
     }
@@ -163,6 +163,8 @@ def print_plan(planned: PatchPlan) -> None:
     )
     for note in planned.notes:
         print_text(f"note: this file {note}\n")
+    for note in planned.source_notes:
+        print_text(f"note: {note}\n")
     rows = [
         (
             change.after.key,

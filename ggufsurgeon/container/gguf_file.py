@@ -20,6 +20,9 @@ START_N_BYTES = 1 << 16
 FEWEST_LINE_FEEDS = 4
 END_N_BYTES = 4096
 """Bytes at the end of a file, or of the data of its tensors, that are looked at."""
+TAIL_N_BYTES = 64
+"""Zeros at the end of a tensor that the numbers in it do not explain."""
+PIECE_N_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,38 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
 
 
 def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
-    """Whether the data of the last tensors, without the padding behind them, are zeros."""
+    """Whether the data of the last tensors, without the padding behind them, are zeros that an
+    unfinished download may have left."""
     if not header.tensors:
         return False
     end = layout.data_start + header.tensors[-1].offset_in_data + layout.tensor_n_bytes[-1]
     start = end - END_N_BYTES
-    return start >= layout.data_start and not any(data[start:end])
+    if start < layout.data_start or any(data[start:end]):
+        return False
+    return not _are_whole_tensors(data, header, layout)
+
+
+def _are_whole_tensors(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+    """Whether the zeros at the end are one tensor, or several of one dimension, such as biases.
+
+    A download stops anywhere, and hardly ever where a tensor starts.
+    """
+    are_flat = True
+    sizes = zip(header.tensors, layout.tensor_n_bytes, strict=True)
+    for n_zero, (tensor, n_bytes) in enumerate(reversed(list(sizes))):
+        start = layout.data_start + tensor.offset_in_data
+        end = start + n_bytes
+        if not _are_zeros(data, start, end):
+            return n_zero > 0 and any(data[max(start, end - TAIL_N_BYTES) : end])
+        are_flat = are_flat and sum(n > 1 for n in tensor.dims) <= 1
+        if n_zero > 0 and not are_flat:
+            return False
+    return False
+
+
+def _are_zeros(data: mmap.mmap, start: int, end: int) -> bool:
+    pieces = range(start, end, PIECE_N_BYTES)
+    return not any(any(data[at : min(at + PIECE_N_BYTES, end)]) for at in pieces)
 
 
 def _hint_of_line_ends(data: mmap.mmap) -> str:

@@ -26,8 +26,8 @@ from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
 UNFINISHED = (
-    "has a source whose data end in zeros, as those of an unfinished download do: compare the "
-    "SHA-256 of the source with that of the original"
+    "the source's data end in zeros, as those of an unfinished download do: compare its SHA-256 "
+    "with that of the original"
 )
 
 
@@ -47,9 +47,11 @@ class PatchPlan:
     path: LayerPath
     n_source_blocks: int
     notes: tuple[str, ...]
-    """Facts about the new file that a user should know."""
+    """Facts about the new file that a user should know, of which it is the subject."""
     changes: tuple[Change, ...]
     write_plan: WritePlan
+    source_notes: tuple[str, ...] = ()
+    """Facts about the source, as sentences."""
 
 
 def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) -> PatchPlan:
@@ -81,10 +83,10 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
-        *(UNFINISHED for _ in range(source.ends_in_zeros)),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
-    return PatchPlan(source, whole, len(blocks), notes, changes, write_plan)
+    of_source = (UNFINISHED,) if source.ends_in_zeros else ()
+    return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
 def _apply_rules(

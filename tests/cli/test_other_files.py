@@ -132,4 +132,4 @@ def test_data_that_were_never_downloaded_are_noted(
     inspected, planned = surgeon("inspect", "model.gguf"), surgeon("plan", "model.gguf", *WINDOW)
     assert inspected.returncode == planned.returncode == 0
     assert "ends in zeros, as that of an unfinished download does" in inspected.stdout
-    assert "has a source whose data end in zeros" in planned.stdout
+    assert "note: the source's data end in zeros, as those of an unfini" in planned.stdout
