@@ -22,6 +22,7 @@ from ggufsurgeon.planning.tensors import choose_tensors, data_spans, place_tenso
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
+from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
@@ -85,7 +86,10 @@ def plan_patch(source: GgufFile, path: AnyPath, *, scale_weights: bool = False) 
         *scaling_notes(factors),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
-    of_source = (UNFINISHED,) if source.ends_in_zeros else ()
+    of_source = (
+        *(UNFINISHED for _ in range(source.ends_in_zeros)),
+        *unknown_tensor_notes(source.header),
+    )
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
