@@ -13,7 +13,9 @@ def check_is_language_model(file: GgufFile) -> None:
     """Raise RefusedError for files that llama.cpp does not run as language models."""
     kind = other_kind(file.header)
     if kind is not None and not kind.may_run:
-        raise _refusal(file, kind)
+        error = _refusal(file, kind)
+        error.state = ""  # a model that is run is not written
+        raise error
 
 
 def check_is_whole_model(file: GgufFile) -> None:
@@ -38,7 +40,7 @@ def check_is_whole_model(file: GgufFile) -> None:
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
     n_behind = file.layout.n_bytes - file.layout.data_start - file.layout.data_n_bytes
-    hint = kind.instead
+    hint = kind.instead or "Give the GGUF of a language model instead."
     if "split.count" in file.header.pair_of and n_behind > 0:
         hint = (
             f"{n_behind:,} bytes follow its tensors: shards that cat has joined are no model. "
