@@ -191,8 +191,8 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Facts about the new file that a user should know."""
-        return self.planned.notes
+        """Facts about the new file and its source that a user should know."""
+        return self.planned.notes + self.planned.source_notes
 
     @property
     def n_bytes(self) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.files import PathLike
-
 if TYPE_CHECKING:
+    from ggufsurgeon.api.files import PathLike
     from ggufsurgeon.scoring.results import PathResult
 
 

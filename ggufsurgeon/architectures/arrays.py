@@ -9,6 +9,7 @@ from typing import Literal, NoReturn, TypeAlias
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.values import (
     SCALAR_WIDTHS,
     ValueType,
@@ -80,10 +81,10 @@ class PerLayerArray(Rule):
             )
         if self.reads == "both" and repr(values[blocks[0]]) != repr(values[0]):
             raise RefusedError(
-                f"{pair.key} is {values[0]!r} for block 0 and {values[blocks[0]]!r} for block "
-                f"{blocks[0]}, which would become block 0: llama.cpp takes sizes for the whole "
-                "model from block 0",
-                hint=f"Paths that begin with a block whose {self.key} is {values[0]!r} work.",
+                f"{pair.key} is {quoted(values[0])} for block 0 and {quoted(values[blocks[0]])} "
+                f"for block {blocks[0]}, which would become block 0: llama.cpp takes sizes for "
+                "the whole model from block 0",
+                hint=f"Paths that begin with a block whose {self.key} is {quoted(values[0])} work.",
             )
 
 

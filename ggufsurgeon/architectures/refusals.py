@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Edit, Model, Rule
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 
 
@@ -36,7 +37,7 @@ class NotYet(Rule):
         pair = model.pair(self.key)
         if pair is not None and not (isinstance(pair.value, int) and pair.value <= self.off):
             raise RefusedError(
-                f"{pair.key} is {pair.value!r}: this model has {self.feature}, "
+                f"{pair.key} is {quoted(pair.value)}: this model has {self.feature}, "
                 "and how they follow a layer path is not known to this version"
             )
         yield from ()

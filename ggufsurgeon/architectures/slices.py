@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.ggml_types import type_size
 from ggufsurgeon.container.header import TensorInfo
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 
 
@@ -52,19 +53,20 @@ def slicing_of(tensor: TensorInfo, dim: int, n_slices: int) -> Slicing:
     size = type_size(tensor.type_id)
     if not n_along or n_along % n_slices:
         raise RefusedError(
-            f"tensor {tensor.name!r} has {n_along} elements in dimension {dim}, which is not "
+            f"tensor {quoted(tensor.name)} has {n_along} elements in dimension {dim}, which is not "
             f"the same number for each of {n_slices} blocks"
         )
     if size is None:
         raise RefusedError(
-            f"tensor {tensor.name!r} holds slices of all blocks, and how large an element of its "
-            f"type {tensor.type_id} is is not known to this version"
+            f"tensor {quoted(tensor.name)} holds slices of all blocks, and how large an "
+            f"element of its type {tensor.type_id} is is not known to this version"
         )
     n_elements = n_along // n_slices * math.prod(tensor.dims[:dim])
     if n_elements % size.n_elements:
         raise RefusedError(
-            f"tensor {tensor.name!r} holds {n_elements} elements for each block, which are not "
-            f"whole {size.name} blocks of {size.n_elements}: they cannot be taken apart exactly",
+            f"tensor {quoted(tensor.name)} holds {n_elements} elements for each block, which are "
+            f"not whole {size.name} blocks of {size.n_elements}: they cannot be taken apart "
+            "exactly",
             hint="With that tensor in a type without blocks, such as F16, they can.",
         )
     n_bytes = n_elements // size.n_elements * size.n_bytes

@@ -28,6 +28,7 @@ from ggufsurgeon.architectures.refusals import NotYet, Refused
 from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.slices import PerLayerSlices
 from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 
 GENERAL_RULES: tuple[Rule, ...] = (
@@ -463,8 +464,9 @@ def find_architecture(name: str | None) -> Architecture:
     row = ARCHITECTURES.get(name or "")
     if row is None:
         raise RefusedError(
-            f"architecture {name!r} is not in this version's table: what in its files depends on "
-            "the layer index is not known here, so no file could be promised to be exact",
+            f"architecture {quoted(name)} is not in this version's table: what in its files "
+            "depends on the layer index is not known here, so no file could be promised to be "
+            "exact",
             hint="docs/architectures.md lists the architectures that are.",
         )
     return row

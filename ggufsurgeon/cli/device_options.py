@@ -22,13 +22,13 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_note, print_warning
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.rules.tensor_overrides import EXPERTS, TensorOverride, n_bytes_of_overrides
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.engine.devices.offload import Offload
     from ggufsurgeon.engine.devices.options import Devices
+    from ggufsurgeon.rules.tensor_overrides import TensorOverride
 
 NO_DEVICE = "none"
 
@@ -207,13 +207,19 @@ def _gpus_text(offload: Offload) -> str:
 
 def tell_overrides(file: GgufFile, overrides: Sequence[TensorOverride]) -> None:
     """Say how much of a file tensor overrides move; warn of those that move nothing."""
+    from ggufsurgeon.rules.tensor_overrides import (
+        EXPERTS,
+        n_bytes_of_overrides,
+        overrides_of_nothing,
+    )
+
     sizes: dict[str, list[int]] = defaultdict(list)
     for override, found in n_bytes_of_overrides(file, overrides).items():
         sizes[override.buffer] += found
-        if not found:
-            named = override.pattern.endswith(EXPERTS) and "experts on the CPU"
-            named = named or f"--override-tensor {override.pattern}={override.buffer}"
-            print_warning(f"{file.path} has no tensors for {named}")
+    for override in overrides_of_nothing(file, overrides):
+        named = override.pattern.endswith(EXPERTS) and "experts on the CPU"
+        named = named or f"--override-tensor {override.pattern}={override.buffer}"
+        print_warning(f"{file.path} has no tensors for {named}")
     for buffer, found in sizes.items():
         if found:
             what = f"{len(found)} tensors ({n_bytes_text(sum(found))})"

@@ -15,6 +15,7 @@ from ggufsurgeon.cli.options import OUTPUT, Json, Source
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, watched
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
+from ggufsurgeon.container.quoting import shortened
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import Inspection
@@ -92,8 +93,8 @@ def _print_hashes(file: GgufFile, hashes: FileHashes) -> None:
 def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What a person asks first, in words."""
     header = inspection.file.header
-    yield "name", str(header.get("general.name") or "-")
-    yield "architecture", str(facts["architecture"])
+    yield "name", shortened(str(header.get("general.name") or "-"))
+    yield "architecture", shortened(str(facts["architecture"]))
     yield "parameters", f"{facts['n_parameters']:,}"
     n_mtp = facts["n_mtp_blocks"]
     blocks = "-" if facts["n_blocks"] is None else str(facts["n_blocks"])

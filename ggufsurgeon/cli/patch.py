@@ -27,7 +27,6 @@ from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.writing.preflight import check_place
 
 
 def patch(
@@ -95,9 +94,7 @@ def patch(
     options = (window, times, drop, layers)
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
-    for kept in (from_scan, recipe):
-        if kept is not None and kept.exists():
-            check_place([kept], destination, replace=replace)
+    _check_kept((from_scan, recipe), destination, replace)
     try:
         with watched() as progress:
             if recipe is not None:
@@ -126,6 +123,15 @@ def patch(
     proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
+
+
+def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:
+    """Refuse to write over a store or a recipe that is read."""
+    from ggufsurgeon.writing.preflight import check_place
+
+    for kept in read:
+        if kept is not None and kept.exists():
+            check_place([kept], destination, replace=replace)
 
 
 def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 from ggufsurgeon.cli.device_options import (
     CpuMoe,
     CpuMoeBlocks,
@@ -34,7 +33,6 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.rules.tensor_overrides import tensor_overrides
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.planner import Change, PatchPlan
@@ -78,6 +76,8 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
+    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+    from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
     request = layer_path(window, times, drop, layers)
@@ -126,6 +126,8 @@ def _moe_notes(n_cpu_moe: int | None) -> list[str]:
 
 def _aliased_note(planned: PatchPlan) -> str:
     """The cost of the path without a file."""
+    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+
     n_bytes = n_bytes_made(planned.write_plan, planned.source)
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
     return (
@@ -144,7 +146,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
             "before": planned.source.n_bytes,
             "after": planned.write_plan.n_bytes,
         },
-        "notes": list(planned.notes),
+        "notes": [*planned.notes, *planned.source_notes],
         "changes": {change.after.key: _change_as_json(change) for change in planned.changes},
         "write_plan": planned.write_plan.as_json(),
     }
@@ -169,6 +171,8 @@ def print_plan(planned: PatchPlan) -> None:
     )
     for note in planned.notes:
         print_text(f"note: this file {note}\n")
+    for note in planned.source_notes:
+        print_text(f"note: {note}\n")
     rows = [
         (
             change.after.key,

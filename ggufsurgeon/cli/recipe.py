@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import ggufsurgeon as gs
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
-from ggufsurgeon.planning.recipe_text import recipe_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.recipes import FileIdentity, Recipe
@@ -20,6 +19,8 @@ FOR_PEOPLE = """\
 
 def recipe(patched: Patched, json: Json = False, quiet: Quiet = False) -> None:
     """Print the lines that rebuild a patched file from its original, for patch --recipe."""
+    from ggufsurgeon.planning.recipe_text import recipe_text
+
     with watched() as progress:
         found = gs.open(patched).recipe(progress)
     if json:

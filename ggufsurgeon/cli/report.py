@@ -13,7 +13,6 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet
-from ggufsurgeon.cli.scan_results import as_csv, as_json_lines, findings_as_json, print_findings
 from ggufsurgeon.cli.terminal import print_json, print_note
 from ggufsurgeon.errors import UsageError
 
@@ -117,6 +116,13 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Rank the layer paths of the scans in a store, and test whether the best beats the model."""
+    from ggufsurgeon.cli.scan_results import (
+        as_csv,
+        as_json_lines,
+        findings_as_json,
+        print_findings,
+    )
+
     outputs = {"--html": html, "--png": png, "--csv": csv, "--jsonl": jsonl}
     _check_outputs(outputs, store, replace)
     found = _chosen(gs.scan_findings(store, held_out=held_out, seed=seed), store, model, probe)

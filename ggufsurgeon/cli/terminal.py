@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,16 @@ class OutputError(GgufSurgeonError):
     state = "What the command was to write is written; only the printed result is lost."
 
 
+_is_amid_line = False
+
+
 def print_text(text: str, end: str = "\n") -> None:
     """Print a line on standard output, which may be closed, full, an unread pipe, or ASCII."""
+    global _is_amid_line
     if sys.stdout is None:
         return
+    if text or end:
+        _is_amid_line = not f"{text}{end}".endswith("\n")
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
@@ -91,8 +97,14 @@ def _finite(value: Any) -> Any:
 
 
 def print_error(message: str, state: str, hint: str) -> None:
-    """Print what is wrong, the state of the files, and what to do next, on standard error."""
-    lines = [f"error: {message}", *(f"  {line}" for line in (state, hint) if line)]
+    """Print what is wrong, the state of the files, and what to do next, on standard error.
+
+    A hint may have several lines. Generated text that stops in a line ends that line first.
+    """
+    if _is_amid_line:
+        with suppress(OutputError):
+            print_text("")
+    lines = [f"error: {message}", *(f"  {line}" for line in (state, *hint.split("\n")) if line)]
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 

@@ -26,6 +26,11 @@ def gguf_names(data: bytes | mmap.mmap) -> list[str]:
     return [name for name, _ in zip(names, range(MOST_NAMES), strict=False)]
 
 
+def has_directory(data: bytes | mmap.mmap) -> bool:
+    """Whether there is an entry of a zip archive's directory."""
+    return next(_names(data), None) is not None
+
+
 def has_pickle(data: bytes | mmap.mmap) -> bool:
     """Whether the archive is one of `torch.save`, which holds `NAME/data.pkl`."""
     return any(name.endswith("data.pkl") for name in _names(data))

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.other_formats import recognise
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     SCALAR_WIDTHS,
@@ -141,7 +142,7 @@ def _parse_pairs(cursor: _Cursor, count: int) -> tuple[KeyValue, ...]:
         start = cursor.at
         pair = _parse_pair(cursor)
         if pair.key in pairs:
-            raise cursor.fail(f"duplicate key {pair.key!r}", start)
+            raise cursor.fail(f"duplicate key {quoted(pair.key)}", start)
         pairs[pair.key] = pair
         if pair.key == "general.alignment":
             _check_alignment(cursor, pair, start)
@@ -153,7 +154,7 @@ def _parse_pair(cursor: _Cursor) -> KeyValue:
     key = cursor.string("a key")
     if not key:
         raise cursor.fail("expected a key, found an empty string", start)
-    kind = _parse_type(cursor, f"the type of {key!r}")
+    kind = _parse_type(cursor, f"the type of {quoted(key)}")
     value_at = cursor.at
     _skip_values(cursor, kind, 1, key, 0)
     raw = bytes(cursor.data[start : cursor.at])
@@ -170,28 +171,28 @@ def _parse_type(cursor: _Cursor, what: str) -> ValueType:
 
 def _skip_values(cursor: _Cursor, kind: int, count: int, key: str, depth: int) -> None:
     if kind in SCALAR_WIDTHS:
-        cursor.skip(count * SCALAR_WIDTHS[kind], f"{key!r}")
+        cursor.skip(count * SCALAR_WIDTHS[kind], quoted(key))
     elif kind == ValueType.STRING:
         _skip_strings(cursor, count, key)
     elif kind == ValueType.ARRAY:
-        cursor.expect_room(count, ARRAY_PREFIX_N_BYTES, f"arrays in {key!r}")
+        cursor.expect_room(count, ARRAY_PREFIX_N_BYTES, f"arrays in {quoted(key)}")
         for _ in range(count):
             _skip_array(cursor, key, depth + 1)
     elif count:  # an empty array may have any element type
-        raise cursor.fail(f"{key!r} has elements of the unknown type {kind}", cursor.at)
+        raise cursor.fail(f"{quoted(key)} has elements of the unknown type {kind}", cursor.at)
 
 
 def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
     if depth > MAX_NESTING:
-        raise cursor.fail(f"{key!r} nests arrays more than {MAX_NESTING} deep", cursor.at)
-    element_type = cursor.integer(4, f"the element type of {key!r}")
-    count = cursor.integer(8, f"the length of {key!r}")
+        raise cursor.fail(f"{quoted(key)} nests arrays more than {MAX_NESTING} deep", cursor.at)
+    element_type = cursor.integer(4, f"the element type of {quoted(key)}")
+    count = cursor.integer(8, f"the length of {quoted(key)}")
     _skip_values(cursor, element_type, count, key, depth)
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
     """Walk a string array. Vocabularies have 300k of them: no call but one in the loop."""
-    cursor.expect_room(count, 8, f"strings in {key!r}")
+    cursor.expect_room(count, 8, f"strings in {quoted(key)}")
     data, start, end = cursor.data, cursor.at, cursor.at
     read_length = struct.Struct(f"{cursor.byte_order}Q").unpack_from
     try:
@@ -201,7 +202,7 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
     except (struct.error, OverflowError):
         end = len(data) + 1
     if end > len(data):
-        problem = f"a string in {key!r} runs past the end of the file"
+        problem = f"a string in {quoted(key)} runs past the end of the file"
         raise cursor.fail(problem, min(start, len(data)), hint=INCOMPLETE)
     cursor.at = end
 
@@ -209,7 +210,9 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
 def _check_alignment(cursor: _Cursor, pair: KeyValue, start: int) -> None:
     value = pair.value if pair.value_type == ValueType.UINT32 else None
     if not isinstance(value, int) or value == 0 or value & (value - 1):
-        raise cursor.fail(f"{pair.key} is {pair.value!r}, expected a power of two as u32", start)
+        raise cursor.fail(
+            f"{pair.key} is {quoted(pair.value)}, expected a power of two as u32", start
+        )
 
 
 def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
@@ -219,17 +222,17 @@ def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
         start = cursor.at
         tensor = _parse_tensor(cursor)
         if tensor.name in tensors:
-            raise cursor.fail(f"duplicate tensor {tensor.name!r}", start)
+            raise cursor.fail(f"duplicate tensor {quoted(tensor.name)}", start)
         tensors[tensor.name] = tensor
     return tuple(tensors.values())
 
 
 def _parse_tensor(cursor: _Cursor) -> TensorInfo:
     name = cursor.string("a tensor name")
-    n_dims = cursor.integer(4, f"the dimension count of {name!r}")
+    n_dims = cursor.integer(4, f"the dimension count of {quoted(name)}")
     if n_dims > MAX_DIMS:
-        problem = f"tensor {name!r} has {n_dims} dimensions, expected at most {MAX_DIMS}"
+        problem = f"tensor {quoted(name)} has {n_dims} dimensions, expected at most {MAX_DIMS}"
         raise cursor.fail(problem, cursor.at - 4)
-    dims = tuple(cursor.integer(8, f"a dimension of {name!r}") for _ in range(n_dims))
-    type_id = cursor.integer(4, f"the type of {name!r}")
-    return TensorInfo(name, dims, type_id, cursor.integer(8, f"the offset of {name!r}"))
+    dims = tuple(cursor.integer(8, f"a dimension of {quoted(name)}") for _ in range(n_dims))
+    type_id = cursor.integer(4, f"the type of {quoted(name)}")
+    return TensorInfo(name, dims, type_id, cursor.integer(8, f"the offset of {quoted(name)}"))

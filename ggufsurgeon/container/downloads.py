@@ -7,6 +7,8 @@ import mmap
 import re
 from typing import Any, NamedTuple
 
+from ggufsurgeon.container.quoting import quoted
+
 CONVERT = "Convert its folder first, with convert_hf_to_gguf.py of llama.cpp."
 LFS_SPEC = b"version https://git-lfs.github.com/spec/"
 """The first line of a pointer (git-lfs, docs/spec.md)."""
@@ -18,8 +20,6 @@ TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 ANSWER_N_BYTES = 1000
 """Longest text that is taken for the answer of a server."""
 JSON_N_BYTES = 1 << 20
-SHOWN = 60
-"""Characters of a text that a message shows."""
 
 ADDRESS = "the address of a file itself has /resolve/ where that of its page has /blob/"
 LOGIN = "a model behind terms of use needs a login first (hf auth login)"
@@ -67,8 +67,7 @@ def _text(head: bytes) -> str | None:
 
 
 def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return repr(line if len(line) <= SHOWN else f"{line[:SHOWN]}...")
+    return quoted(" ".join(text.split()))
 
 
 def _pointer(text: str) -> OtherFormat:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ggufsurgeon.container.codec import INCOMPLETE
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError
 
 
@@ -47,15 +48,16 @@ def lay_out(header: Header, header_n_bytes: int, file_n_bytes: int, path: str) -
         if tensor.offset_in_data != expected:
             raise MalformedFileError(
                 path,
-                f"tensor {tensor.name!r} has offset {tensor.offset_in_data} in the data section, "
-                f"expected {expected} (the padded end of the tensor before it)",
+                f"tensor {quoted(tensor.name)} has offset {tensor.offset_in_data} in the data "
+                f"section, expected {expected} (the padded end of the tensor before it)",
             )
         room = file_n_bytes - data_start - expected
         sizes.append(_size(header, index, room, path))
         if sizes[-1] > room:
             raise MalformedFileError(
                 path,
-                f"tensor {tensor.name!r} ends {sizes[-1] - room} bytes behind the end of the file",
+                f"tensor {quoted(tensor.name)} ends {sizes[-1] - room} bytes behind the end of the "
+                "file",
                 offset=data_start + expected,
                 hint=INCOMPLETE,
             )
@@ -69,13 +71,13 @@ def _size(header: Header, index: int, room: int, path: str) -> int:
     try:
         known = tensor_n_bytes(tensor.dims, tensor.type_id)
     except ValueError as error:
-        raise MalformedFileError(path, f"tensor {tensor.name!r}: {error}") from None
+        raise MalformedFileError(path, f"tensor {quoted(tensor.name)}: {error}") from None
     if known is not None:
         return known
     is_last = index + 1 == len(header.tensors)
     n_bytes = room if is_last else header.tensors[index + 1].offset_in_data - tensor.offset_in_data
     if n_bytes < 1:
         raise MalformedFileError(
-            path, f"tensor {tensor.name!r}, of unknown type {tensor.type_id}, has no room"
+            path, f"tensor {quoted(tensor.name)}, of unknown type {tensor.type_id}, has no room"
         )
     return n_bytes

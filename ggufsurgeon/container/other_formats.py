@@ -7,13 +7,15 @@ import shlex
 import struct
 from typing import TypeAlias
 
-from ggufsurgeon.container.archives import gguf_names, has_pickle
+from ggufsurgeon.container.archives import gguf_names, has_directory, has_pickle
 from ggufsurgeon.container.downloads import CONVERT, OtherFormat, recognise_text
 
 Buffer: TypeAlias = "bytes | mmap.mmap"
 
 QUANTIZE = "Quantize the model that it belongs to with it first, and patch the result."
 UNPACK = "Unpack it first, and give the file inside."
+LLAMAFILE = b"MZqFpD='"
+"""How a program of Cosmopolitan Libc begins, as llamafiles are (ape/specification.md)."""
 HEAD_N_BYTES = 4096
 """Bytes of a file that are looked at; of an archive, its directory at the end too."""
 
@@ -49,6 +51,16 @@ MAGICS: tuple[tuple[bytes, OtherFormat], ...] = (
     (b"\x93NUMPY", OtherFormat("a NumPy array")),
     (b"\x89HDF\r\n\x1a\n", OtherFormat("an HDF5 file, as Keras writes")),
     (b"PAR1", OtherFormat("a Parquet file: a data set, not a model")),
+    (b"SQLite format 3\0", OtherFormat("an SQLite database, as a store of measurements is")),
+    (b"\x89PNG\r\n\x1a\n", OtherFormat("a PNG picture")),
+    (
+        b"FUGG",
+        OtherFormat(
+            "a GGUF whose magic is reversed",
+            "llama.cpp reads no such file: its own begin with GGUF in either byte order. Convert "
+            "the original weights again, with convert_hf_to_gguf.py of llama.cpp.",
+        ),
+    ),
     (b"\x7fELF", OtherFormat("a program for Linux")),
     (b"MZ", OtherFormat("a program for Windows")),
     (b"%PDF-", OtherFormat("a PDF document")),
@@ -102,6 +114,11 @@ def _archive(data: Buffer, head: bytes, path: str) -> OtherFormat | None:
         return OtherFormat(
             f"{what} with {', '.join(models)} inside",
             f"Unpack that file and give it instead: {command}",
+        )
+    if head.startswith(LLAMAFILE) and not has_directory(data):
+        return OtherFormat(
+            "a llamafile that is incomplete: the list of its files, at its end, is missing",
+            "Let the download finish, or download the file again and compare its SHA-256.",
         )
     if is_program:
         return None

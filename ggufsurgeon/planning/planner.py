@@ -28,12 +28,13 @@ from ggufsurgeon.planning.tensors import (
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
+from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
 UNFINISHED = (
-    "has a source whose data end in zeros, as those of an unfinished download do: compare the "
-    "SHA-256 of the source with that of the original"
+    "the source's data end in zeros, as those of an unfinished download do: compare its SHA-256 "
+    "with that of the original"
 )
 
 
@@ -53,9 +54,11 @@ class PatchPlan:
     path: LayerPath
     n_source_blocks: int
     notes: tuple[str, ...]
-    """Facts about the new file that a user should know."""
+    """Facts about the new file that a user should know, of which it is the subject."""
     changes: tuple[Change, ...]
     write_plan: WritePlan
+    source_notes: tuple[str, ...] = ()
+    """Facts about the source, as sentences."""
 
 
 def plan_patch(
@@ -94,10 +97,13 @@ def plan_patch(
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
-        *(UNFINISHED for _ in range(source.ends_in_zeros)),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
-    return PatchPlan(source, whole, len(blocks), notes, changes, write_plan)
+    of_source = (
+        *(UNFINISHED for _ in range(source.ends_in_zeros)),
+        *unknown_tensor_notes(source.header),
+    )
+    return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
 def _apply_rules(

@@ -14,6 +14,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks, first_positions
@@ -59,8 +60,8 @@ def _check_names(tensors: Sequence[OutputTensor]) -> None:
     for tensor in tensors:
         if len(tensor.name.encode("utf-8", "surrogateescape")) > MAX_NAME_N_BYTES:
             raise RefusedError(
-                f"tensor {tensor.name!r} would have a name of more than {MAX_NAME_N_BYTES} bytes, "
-                "which llama.cpp does not load"
+                f"tensor {quoted(tensor.name)} would have a name of more than {MAX_NAME_N_BYTES} "
+                "bytes, which llama.cpp does not load"
             )
 
 

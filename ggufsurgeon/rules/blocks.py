@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ggufsurgeon.architectures.table import MTP_BY_TENSOR, NEEDS_MTP_TENSORS
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.block_names import block_of
@@ -78,7 +79,9 @@ def _check_complete(
 def _n_mtp(file: GgufFile, n_blocks: int) -> int:
     n_mtp = file.header.get(f"{file.header.architecture}.nextn_predict_layers")
     if not isinstance(n_mtp, int | None) or not 0 <= (n_mtp or 0) < n_blocks:
-        raise MalformedFileError(str(file.path), f"of {n_blocks} blocks, {n_mtp!r} are MTP blocks")
+        raise MalformedFileError(
+            str(file.path), f"of {n_blocks} blocks, {quoted(n_mtp)} are MTP blocks"
+        )
     if file.header.architecture in MTP_BY_TENSOR and n_mtp:
         probe = f"blk.{n_blocks - n_mtp}.nextn.eh_proj.weight"
         return n_mtp if any(tensor.name == probe for tensor in file.header.tensors) else 0
@@ -94,12 +97,15 @@ def _block_count(file: GgufFile) -> int:
     key = block_count_key(file.header)
     pair = file.header.pair_of.get(key)
     if pair is None:
-        raise MalformedFileError(str(file.path), f"the key {key} is missing")
+        raise MalformedFileError(str(file.path), f"the key {shortened(key)} is missing")
     if pair.value_type != ValueType.UINT32 or not isinstance(pair.value, int):
-        problem = f"{key} is {pair.value!r} of type {pair.value_type.name}, expected a UINT32"
+        found = f"{quoted(pair.value)} of type {pair.value_type.name}"
+        problem = f"{shortened(key)} is {found}, expected a UINT32"
         raise MalformedFileError(str(file.path), problem)
     if pair.value == 0:
-        raise MalformedFileError(str(file.path), f"{key} is 0: there is nothing to patch")
+        raise MalformedFileError(
+            str(file.path), f"{shortened(key)} is 0: there is nothing to patch"
+        )
     return pair.value
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.media_models import kind_of_media
 
@@ -66,6 +67,7 @@ CONVERTED_ANEW = (
     "Download a GGUF of the same model that was made with llama.cpp's converter, from Hugging Face "
     "for instance"
 )
+NOT_LOADED = "llama.cpp does not load it (wrong number of tensors), nor would it load a patched one"
 OLLAMA_ARCHITECTURES = frozenset({"deepseekocr", "glmocr", "gptoss", "mllama", "qwen25vl"})
 """Names that Ollama's converters write and llama.cpp does not know (ollama, convert/*.go)."""
 
@@ -81,7 +83,7 @@ def _companion(header: Header) -> FileKind | None:
         kind = "adapter"
     found = OF_TYPE.get(str(kind)) or OF_ARCHITECTURE.get(str(header.architecture))
     if found is None and kind not in (None, "model"):
-        what = f"of type {kind!r}, not a model"
+        what = f"of type {quoted(kind)}, not a model"
         return FileKind(what, "it has no layer path", "", may_run=True)
     return found
 
@@ -90,16 +92,24 @@ def _of_ollama(header: Header) -> FileKind | None:
     """A language model as Ollama's converters alone write it.
 
     llama.cpp refuses files with tensors that it does not ask for (`done_getting_tensors`,
-    src/llama-model-loader.cpp). Ollama's converters write vision tensors as `v.` and `mm.`, and
-    sound as `a.blk.` (convert/convert_gemma3.go, convert_gemma4.go), beside the language model's;
-    llama.cpp asks for `mm.a.` itself.
+    src/llama-model-loader.cpp). Ollama's converters write vision tensors as `v.`, `mm.` and
+    `s.`, sound as `a.blk.` (convert/convert_gemma3.go, convert_gemma4.go, convert_deepseekocr.go),
+    and MTP blocks as `mtp.`, beside the language model's; llama.cpp asks for `mm.a.` itself, and no
+    name in it begins with `s.` or `mtp.` (src/llama-arch.cpp).
     """
     strange = next((t.name for t in header.tensors if _is_strange(t.name)), None)
+    if strange is not None and strange.startswith("mtp.") and _has_blocks(header):
+        return FileKind(
+            f"a model with its MTP blocks apart from the others ({shortened(strange)}), as "
+            "Ollama's own conversions are",
+            NOT_LOADED,
+            f"{CONVERTED_ANEW}.",
+        )
     if strange is not None and _has_blocks(header):
         return FileKind(
-            f"a model with its vision or sound part in the same file ({strange}), as Ollama's own "
-            "conversions are",
-            "llama.cpp does not load it (wrong number of tensors), nor would it load a patched one",
+            f"a model with its vision or sound part in the same file ({shortened(strange)}), as "
+            "Ollama's own conversions are",
+            NOT_LOADED,
             f"{CONVERTED_ANEW}: what reads images is a file of its own there (mmproj), and fits "
             "the patched model as it is.",
         )
@@ -113,7 +123,7 @@ def _of_ollama(header: Header) -> FileKind | None:
 
 
 def _is_strange(name: str) -> bool:
-    return name.startswith(("v.", "mm.", "a.blk.")) and not name.startswith("mm.a.")
+    return name.startswith(("v.", "mm.", "s.", "a.blk.", "mtp.")) and not name.startswith("mm.a.")
 
 
 def _without_blocks(header: Header) -> FileKind | None:
@@ -143,4 +153,4 @@ def _has_blocks(header: Header) -> bool:
 
 
 def _named(header: Header) -> str:
-    return "" if header.architecture is None else f" (architecture {header.architecture!r})"
+    return "" if header.architecture is None else f" (architecture {quoted(header.architecture)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.media_models import LANGUAGE_MODEL_N_DIMS
@@ -12,7 +13,9 @@ def check_is_language_model(file: GgufFile) -> None:
     """Raise RefusedError for files that llama.cpp does not run as language models."""
     kind = other_kind(file.header)
     if kind is not None and not kind.may_run:
-        raise _refusal(file, kind)
+        error = _refusal(file, kind)
+        error.state = ""  # a model that is run is not written
+        raise error
 
 
 def check_is_whole_model(file: GgufFile) -> None:
@@ -30,10 +33,11 @@ def check_is_whole_model(file: GgufFile) -> None:
         if len(tensor.dims) > LANGUAGE_MODEL_N_DIMS:
             raise MalformedFileError(
                 str(file.path),
-                f"tensor {tensor.name!r} has {len(tensor.dims)} dimensions, and llama.cpp loads at "
-                f"most {LANGUAGE_MODEL_N_DIMS}",
+                f"tensor {quoted(tensor.name)} has {len(tensor.dims)} dimensions, and llama.cpp "
+                f"loads at most {LANGUAGE_MODEL_N_DIMS}",
             )
 
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
-    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=kind.instead)
+    hint = kind.instead or "Give the GGUF of a language model instead."
+    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=hint)

@@ -68,6 +68,14 @@ def n_bytes_of_overrides(
     return found
 
 
+def overrides_of_nothing(
+    file: GgufFile, overrides: Sequence[TensorOverride]
+) -> list[TensorOverride]:
+    """The overrides whose expressions are found in no name of a tensor, whichever decides."""
+    names = [tensor.name for tensor in file.header.tensors]
+    return [each for each in overrides if not any(map(_compiled(each.pattern).search, names))]
+
+
 def check_patterns(overrides: Sequence[TensorOverride]) -> None:
     """Raise UsageError for a pattern that is no regular expression."""
     for override in overrides:

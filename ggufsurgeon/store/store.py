@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.store.database import (
+    NEW_FILE,
     copied_database,
     database_errors,
     is_writable,
@@ -27,6 +29,8 @@ from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScanTable, sett
 
 BUSY_SECONDS = 30.0
 """How long a write waits for other processes that write to the same file."""
+
+READ_ANOTHER = "It was only read. Name the store that a scan or a measurement wrote."
 
 
 class Store:
@@ -94,7 +98,13 @@ def readable_store(path: Path) -> Iterator[Store]:
     Raises as `opened_store`.
     """
     opened = opened_database if is_writable(path) else copied_database
-    with opened(path, BUSY_SECONDS) as database:
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(opened(path, BUSY_SECONDS))
+        except (RefusedError, UsageError) as error:
+            if error.hint == NEW_FILE:
+                error.state, error.hint = "", READ_ANOTHER
+            raise
         yield Store(path, database)
 
 

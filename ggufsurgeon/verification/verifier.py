@@ -57,9 +57,13 @@ class Verification:
     """What kept a model from being run through no fault of its file."""
 
     @property
-    def ok(self) -> bool:
-        """Whether nothing that was looked at failed."""
-        return all(check.ok is not False for check in self.checks)
+    def ok(self) -> bool | None:
+        """Whether the file is proven: False where a check failed, None where nothing failed and
+        the models were not run."""
+        if any(check.ok is False for check in self.checks):
+            return False
+        was_run = self.hindrance is None and "runs" not in self.unproven
+        return True if was_run else None
 
     @property
     def proven(self) -> tuple[str, ...]:

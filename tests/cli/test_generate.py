@@ -114,6 +114,23 @@ def test_weights_that_are_no_numbers(stories: Path, surgeon: Run, tmp_path: Path
     assert_told(surgeon("generate", "nan.gguf", *PROMPT), 3, "not finite numbers")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_error_amid_the_text_begins_a_line(number: int, stories: Path) -> None:
+    """Ctrl-C, and the death of the process that generates."""
+    command = [sys.executable, "-m", "ggufsurgeon", "generate", str(stories), *PROMPT]
+    command += ["--tokens", "100000", "--threads", "1"]
+    pipe = subprocess.PIPE
+    with started(command, start_new_session=True, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.read(40)
+        threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+        (worker,) = (word for thread in threads for word in thread.read_text().split())
+        os.kill(process.pid if number == signal.SIGINT else int(worker), number)
+        text, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if number == signal.SIGINT else 6), errors
+    assert text.endswith(b"\n") and errors.count(b"error: ") == 1
+
+
 def test_ctrl_c_ends_it_and_its_child(stories: Path) -> None:
     command = [sys.executable, "-m", "ggufsurgeon", "generate", str(stories), *PROMPT]
     command += ["--tokens", "100000"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,17 @@ def test_the_program(surgeon: Run) -> None:
     told = done.stdout[done.stdout.index("Exit codes:") :].replace("\n", "").replace("  ", " ")
     for code in codes:
         assert f" {code} " in told
+
+
+def test_help_imports_neither_numpy_nor_what_models_need() -> None:
+    """They take longer to import than the help takes to print."""
+    command = [sys.executable, "-X", "importtime", "-m", "ggufsurgeon", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "ggufsurgeon.cli.scan" in imported
+    assert not imported & {"numpy", "sqlite3", "ctypes", "llama_cpp", "matplotlib", "http.client"}
+    parts = {name.split(".")[1] for name in imported if name.startswith("ggufsurgeon.")}
+    assert not parts & {"architectures", "engine", "planning", "reporting", "writing"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -39,6 +39,8 @@ SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
 RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"}
 TAKE_ANY_GGUF = {"inspect", "diff"}
+WRITE = {"plan", "patch", "scan", "restore", "recipe"}
+"""Commands whose refusal says that nothing was written."""
 
 
 class Foreign(NamedTuple):
@@ -84,6 +86,9 @@ def test_every_command_says_what_the_file_is(
     assert done.returncode == bad.code, done.stderr
     assert bad.says in done.stderr
     assert "Traceback" not in done.stderr
+    if bad is IMAGE:
+        assert "  Give the GGUF of a language model instead." in done.stderr
+        assert ("Nothing was written." in done.stderr) == (name in WRITE)
 
 
 def test_any_two_files_can_be_compared(write: Write, surgeon: Run) -> None:
@@ -133,7 +138,7 @@ def test_inspect_says_it_on_its_first_line(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(first)
     assert " size " in done.stdout
-    assert ("what to do" in done.stdout) == (data in (foreign.MMPROJ, foreign.OLLAMA))
+    assert ("what to do" in done.stdout) == ("is a" in first)
 
 
 def test_data_that_were_never_downloaded_are_noted(
@@ -144,4 +149,4 @@ def test_data_that_were_never_downloaded_are_noted(
     inspected, planned = surgeon("inspect", "model.gguf"), surgeon("plan", "model.gguf", *WINDOW)
     assert inspected.returncode == planned.returncode == 0
     assert "ends in zeros, as that of an unfinished download does" in inspected.stdout
-    assert "has a source whose data end in zeros" in planned.stdout
+    assert "note: the source's data end in zeros, as those of an unfini" in planned.stdout

@@ -32,6 +32,7 @@ def cut(write: Write, names: list[str]) -> list[Path]:
         [f"m.gguf-split-{letter}" for letter in "abc"],
         [f"m.gguf.part-{letters}" for letters in ("aa", "ab")],
         [f"m.gguf-part-{number:02}" for number in range(12)],
+        [f"m.gguf.{number:03}" for number in (1, 2)],
     ],
 )
 def test_the_command_that_is_told_joins_the_parts(write: Write, names: list[str]) -> None:

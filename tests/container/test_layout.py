@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,3 +87,27 @@ def test_data_that_end_in_zeros_are_seen(write: Write) -> None:
     assert not ends_in_zeros(b"x" * 706 + bytes(4094))
     assert not ends_in_zeros(bytes(4799) + b"x")
     assert not open_gguf(write(gguf([], [Tensor("a", (8,), bytes(32))]))).ends_in_zeros
+
+
+@pytest.mark.parametrize(
+    ("dims", "n_zero", "is_unfinished"),
+    [
+        ([(64, 20), (1200,)], 1, False),
+        ([(64, 20), (64, 20)], 1, False),
+        ([(64, 20), (30,), (1200,), (40,)], 3, False),
+        ([(64, 20), (64, 20), (1200,)], 2, True),
+        ([(64, 20), (1200,)], 2, True),
+    ],
+)
+def test_whole_tensors_of_zeros_are_no_unfinished_download(
+    write: Write, dims: list[tuple[int, ...]], n_zero: int, is_unfinished: bool
+) -> None:
+    n_filled = len(dims) - n_zero
+    for n_missing in (0, 128):  # the second download stops before the end of a tensor
+        tensors = []
+        for n, shape in enumerate(dims):
+            n_bytes = 4 * math.prod(shape)
+            n_kept = 0 if n >= n_filled else n_bytes - n_missing * (n == n_filled - 1)
+            tensors.append(Tensor(f"t{n}", shape, (b"x" * n_kept).ljust(n_bytes, b"\0")))
+        found = open_gguf(write(gguf([], tensors))).ends_in_zeros
+        assert found == (is_unfinished or n_missing > 0)

@@ -95,7 +95,12 @@ FORMATS = [
          "unzip other.file 'llama 2.Q4_K_M.gguf'",
          PROGRAM + archive(".args", "llama 2.Q4_K_M.gguf")),
     File("a zip archive with m.gguf inside", "unzip other.file m.gguf", archive("m.gguf")),
-    File("a program for Windows", "", PROGRAM),
+    File("a llamafile that is incomplete", "Let the download finish", PROGRAM),
+    File("a program for Windows", "", PROGRAM + archive("LICENSE")),
+    File("a program for Windows", "", b"MZ\x90\0" + bytes(5000)),
+    File("a GGUF whose magic is reversed", "GGUF in either byte order", b"FUGG" + bytes(60)),
+    File("an SQLite database", "", b"SQLite format 3\0" + bytes(60)),
+    File("a PNG picture", "", b"\x89PNG\r\n\x1a\n" + bytes(60)),
     File("saved logits of a model", "as the base logits", b"_logits_" + bytes(9)),
     File("a Parquet file", "", b"PAR1" + bytes(40)),
 ]  # fmt: skip

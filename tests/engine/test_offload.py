@@ -44,8 +44,13 @@ def test_a_gpu_that_is_missing_is_missed_wherever_a_model_runs(
     done = surgeon(command, stories, *options, stdin=None)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"error: 99 layers are to go to GPUs, and {MISSING}" in done.stderr
-    assert "CMAKE_ARGS=-DGGML_CUDA=on (NVIDIA)" in done.stderr
-    assert done.stderr.endswith(" With --allow-cpu, the model runs on what is there.\n")
+    told = done.stderr.splitlines()
+    kinds = {"NVIDIA": "CUDA", "Apple": "METAL", "most others": "VULKAN"}
+    lines = [line.split(" CMAKE_ARGS=") for line in told if "CMAKE_ARGS=" in line]
+    assert [kind.strip() for kind, _ in lines] == list(kinds)
+    for (_, command), backend in zip(lines, kinds.values(), strict=True):
+        assert command.startswith(f"-DGGML_{backend}=on pip install --force-reinstall ")
+    assert told[-1] == "  With --allow-cpu, the model runs on what is there."
 
 
 @pytest.mark.parametrize("options", [("--tensor-split", "1,1"), ("-ts", "1,1", "-ngl", "99")])

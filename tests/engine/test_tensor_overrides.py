@@ -103,6 +103,12 @@ def test_overrides_that_move_nothing_are_told(stories: Path, surgeon: Run) -> No
         assert f"warning: {stories} has no tensors for experts on the CPU\n" in done.stderr
 
 
+def test_an_override_that_another_one_precedes_moves_no_less(moe: Path, surgeon: Run) -> None:
+    done = surgeon("plan", moe, "--window", "1:3", "-ncmoe", "99", "-ot", "exps=CPU")
+    assert done.returncode == 0
+    assert "warning" not in done.stderr and ") on CPU\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
     [

@@ -9,9 +9,12 @@ import pytest
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.file_kinds import OLLAMA_ARCHITECTURES, other_kind
 from ggufsurgeon.rules.media_models import OF_ARCHITECTURE
+from ggufsurgeon.rules.outside_blocks import KNOWN, unknown_tensor_notes
 from ggufsurgeon.rules.preconditions import check_is_language_model
 from tests.conftest import ROOT
 from tests.models import foreign
@@ -74,13 +77,45 @@ def test_the_names_of_other_programs_are_none_of_llama_cpp() -> None:
     assert not (OF_ARCHITECTURE.keys() | OLLAMA_ARCHITECTURES) & ARCHITECTURES.keys()
 
 
-@pytest.mark.parametrize("name", ["v.blk.0.ln1.weight", "mm.0.weight", "a.blk.0.ffn_up.weight"])
+@pytest.mark.parametrize(
+    "name", ["v.blk.0.ln1.weight", "mm.0.weight", "s.blk.0.x", "a.blk.0.ffn_up.weight"]
+)
 def test_a_part_that_reads_images_or_sound_is_seen(name: str) -> None:
     data = gguf(llama_pairs(3), [*block_tensors(3), Tensor(name)])
     with pytest.raises(RefusedError, match="as Ollama's own conversions are") as caught:
         find_blocks(opened(data))
     assert "Download a GGUF of the same model" in caught.value.hint
     assert "mmproj" in caught.value.hint
+
+
+def test_mtp_blocks_as_ollama_names_them_are_seen() -> None:
+    data = gguf(llama_pairs(3), [*block_tensors(3), Tensor("mtp.fc.weight")])
+    with pytest.raises(RefusedError, match=r"MTP blocks apart from the others \(mtp\.fc\.weight\)"):
+        find_blocks(opened(data))
+
+
+def test_tensors_that_no_model_has_are_noted() -> None:
+    tensors = [*block_tensors(3), Tensor("extra.weight"), Tensor("outputs")]
+    planned = plan_patch(opened(gguf(llama_pairs(3), tensors)), LayerPath.of([0, 1, 1, 2]))
+    assert len(planned.source_notes) == 1
+    assert (
+        "that no model of llama.cpp of 2026-10-01 has ('extra.weight' and 1 more)"
+        in (planned.source_notes[0])
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fixtures/arch_headers").glob("*.gguf")))
+def test_no_tensor_of_a_language_model_is_unknown(path: Path) -> None:
+    header, _ = parse_header(path.read_bytes(), path.name)
+    assert list(unknown_tensor_notes(header)) == []
+
+
+def test_names_that_are_known_are_in_llama_cpp() -> None:
+    llama_cpp = pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    library = next((Path(llama_cpp.__file__).parent / "lib").glob("libllama.*")).read_bytes()
+    apart = {"conv1d", "convnext", "dec", "enc", "fc", "d2t", "nextn", "output", "output_norm"}
+    for name in set(KNOWN) - apart - {"position_embd", "posnet", "token_embd"}:
+        assert b"\0" + name.encode() + b"\0" in library, name
 
 
 @pytest.mark.parametrize("name", ["a.rvq.codebook.weight", "mm.a.code_embd.weight", "view.weight"])

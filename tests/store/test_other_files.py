@@ -14,7 +14,7 @@ import pytest
 
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.store.schema import VERSION
-from ggufsurgeon.store.store import opened_store
+from ggufsurgeon.store.store import opened_store, readable_store
 from tests.store.adding import KEY, PATH
 
 
@@ -45,6 +45,14 @@ def test_what_is_no_store_is_left_alone(tmp_path: Path, kind: str) -> None:
     store = tmp_path / "notes.txt"
     store.write_bytes(content)
     refused(store, told)
+
+
+def test_a_file_that_is_to_be_read_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 9)
+    is_refused = pytest.raises(RefusedError, match="not a store")
+    with is_refused as caught, readable_store(tmp_path / "model.gguf"):
+        pass
+    assert caught.value.state == "" and caught.value.hint.startswith("It was only read.")
 
 
 MAKE_A_DATABASE = """

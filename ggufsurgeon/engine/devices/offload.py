@@ -17,11 +17,14 @@ from ggufsurgeon.errors import UsageError
 
 NO_GPU_BACKENDS = frozenset({"CPU", "RPC", "BLAS"})
 """Backends of builds that run on no GPU of this machine."""
-HOW_TO_BUILD = (
-    "Build llama-cpp-python for the GPU: CMAKE_ARGS=-DGGML_CUDA=on (NVIDIA), -DGGML_METAL=on "
-    "(Apple) or -DGGML_VULKAN=on (most others) pip install --force-reinstall --no-cache-dir "
-    "--no-binary llama-cpp-python llama-cpp-python. "
+INSTALL = (
+    "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 )
+HOW_TO_BUILD = f"""Build llama-cpp-python for the GPU, by the line for its kind:
+  NVIDIA       CMAKE_ARGS=-DGGML_CUDA=on {INSTALL}
+  Apple        CMAKE_ARGS=-DGGML_METAL=on {INSTALL}
+  most others  CMAKE_ARGS=-DGGML_VULKAN=on {INSTALL}
+"""
 ALLOW = "With allow_cpu, the model runs on what is there."
 
 
