@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.models.builders import (
+    I32,
     STRING,
     U16,
     U32,
@@ -73,7 +74,12 @@ MADE: Mapping[str, Callable[[], bytes]] = {
     "no-mtp.gguf": lambda: without_its_mtp_block(),
     "page.txt": lambda: b"<!DOCTYPE html>\n<html><body>Sign in to download</body></html>\n" * 20,
     "lora.gguf": lambda: gguf([*llama_pairs(3), pair("general.type", STRING, "adapter")]),
-    "shard-00001-of-00002.gguf": lambda: llama_model(3, pair("split.count", U16, 2)),
+    "shard-00001-of-00002.gguf": lambda: llama_model(
+        3,
+        pair("split.no", U16, 0),
+        pair("split.count", U16, 2),
+        pair("split.tensors.count", I32, 100),
+    ),
     "smollm3.gguf": lambda: model_of("smollm3", 8),
     "minimax.gguf": lambda: model_of("minimax-01", 8),
     "next.gguf": lambda: model_of("nextmodel", 8),
