@@ -15,6 +15,7 @@ def check_is_language_model(file: GgufFile) -> None:
     if kind is not None and not kind.may_run:
         error = _refusal(file, kind)
         error.state = ""  # a model that is run is not written
+        error.hint = error.hint or "Give the GGUF of a language model instead."
         raise error
 
 
@@ -40,7 +41,7 @@ def check_is_whole_model(file: GgufFile) -> None:
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
     n_behind = file.layout.n_bytes - file.layout.data_start - file.layout.data_n_bytes
-    hint = kind.instead or "Give the GGUF of a language model instead."
+    hint = kind.instead
     if "split.count" in file.header.pair_of and n_behind > 0:
         hint = (
             f"{n_behind:,} bytes follow its tensors: shards that cat has joined are no model. "
