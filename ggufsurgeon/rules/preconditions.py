@@ -15,6 +15,7 @@ def check_is_language_model(file: GgufFile) -> None:
     if kind is not None and not kind.may_run:
         error = _refusal(file, kind)
         error.state = ""  # a model that is run is not written
+        error.hint = error.hint or "Give the GGUF of a language model instead."
         raise error
 
 
@@ -39,5 +40,4 @@ def check_is_whole_model(file: GgufFile) -> None:
 
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:
-    hint = kind.instead or "Give the GGUF of a language model instead."
-    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=hint)
+    return RefusedError(f"{file.path} is {kind.what}: {kind.why}", hint=kind.instead)
