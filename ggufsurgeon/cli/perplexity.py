@@ -41,7 +41,7 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.cli.text_notes import noted_text
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -105,7 +105,7 @@ def perplexity(
             save_logits=save_logits,
             replace=replace,
         )
-        _run(score, show)
+        _run(score, show, store)
 
 
 def _reference(
@@ -128,7 +128,11 @@ def _reference(
     return gs.PathReference(base_path) if path or base_path else None
 
 
-def _run(score: Callable[..., tuple[PathResult, ...]], show: Callable[[PathResult], None]) -> None:
+def _run(
+    score: Callable[..., tuple[PathResult, ...]],
+    show: Callable[[PathResult], None],
+    store: Path | None,
+) -> None:
     """Score and show the result; where it is interrupted, that of the chunks so far."""
     latest: deque[PartialResult] = deque(maxlen=1)
     try:
@@ -139,6 +143,10 @@ def _run(score: Callable[..., tuple[PathResult, ...]], show: Callable[[PathResul
             show(*partial_result.results())
         if not latest:
             print_note("interrupted before the first chunk finished")
+        raise
+    except EngineError as error:
+        if store is not None and latest:
+            error.state = f"{store} has all chunks so far; the same command resumes from them."
         raise
     show(result)
 
