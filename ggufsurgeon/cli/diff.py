@@ -48,7 +48,7 @@ def diff(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what two GGUF files differ in, and the layer path that makes B of A, if one does.
+    """Show how two GGUF files differ, and the layer path that turns A into B, if there is one.
 
     Exits with 0 if all keys and tensors are equal, and with 7 if not.
     """

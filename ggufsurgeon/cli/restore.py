@@ -63,6 +63,5 @@ def _print(planned: RestorePlan, destination: Path) -> None:
     n_bytes = n_bytes_text(planned.write_plan.n_bytes)
     print_text(printable(f"wrote {destination}: {what}, {n_bytes}; undone: layer path {undone}"))
     if planned.remaining:
-        print_text(
-            printable(f"note: it is a patched file itself, and stays so: {planned.remaining}")
-        )
+        note = "it is a patched file itself, and its own patch cannot be undone"
+        print_text(printable(f"note: {note}: {planned.remaining}"))

@@ -36,8 +36,8 @@ FOREIGN = (
     ),
     (
         r"lib(cudart|cublas|cublasLt|nccl|amdhip64|hipblas|rocblas)\.so",
-        "This build needs the CUDA or ROCm libraries of that version: install them, or build it "
-        f"for those that are here: {REBUILD}",
+        "This build needs that version of the CUDA or ROCm libraries: install it, or rebuild "
+        f"llama-cpp-python for the version on this machine: {REBUILD}",
     ),
     (r"libc\.musl", f"This wheel was built for Alpine Linux (musl). Build it here: {REBUILD}"),
     (

@@ -152,9 +152,9 @@ def _source_header(
     header = serialize_header(Header(version, order, tuple(pairs), placed))
     if hashlib.sha256(header).hexdigest() != patched.header.get(f"{PREFIX}source_header_sha256"):
         raise RefusedError(
-            "what the file records of its source does not give a header with the SHA-256 that it "
-            "records too",
-            hint="Another program has changed metadata or tensors since the patch.",
+            "the header of the original, rebuilt from this file, lacks the recorded SHA-256: "
+            "another program has changed metadata or tensors since the patch",
+            hint="Use the patched file as ggufsurgeon wrote it, or download the original again.",
         )
     return header
 

@@ -47,7 +47,7 @@ SIGNATURES = {
     b"7z\xbc\xaf\x27\x1c": _archive("a 7z archive"),
     b"GGUF": OtherFormat(
         "a GGUF model",
-        "Give the model and the text each in its place.",
+        "Give a plain text file as the text.",
         "Give the model and the tasks each in its place.",
     ),
     b"_logits_": _no_text(

@@ -58,8 +58,9 @@ BROKEN_FILE = (
     "publisher, and try another version of llama-cpp-python."
 )
 CUT_FILE = (
-    "A file was cut or could not be read while it was in use: compare the SHA-256 of the model, "
-    "and look at its disk; a damaged library of llama-cpp-python ends so too (reinstall it)."
+    "A file was truncated or could not be read while it was in use: compare the SHA-256 of the "
+    "model, and check the disk for errors. If both are sound, reinstall llama-cpp-python, whose "
+    "library may be damaged."
 )
 BREAK_RUNS = (
     "Break such runs up or leave them out: many of llama.cpp's tokenizers need stack for each "

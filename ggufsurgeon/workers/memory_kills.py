@@ -46,7 +46,7 @@ def cause_of_kill(before: MemoryKills, proc: Path = PROC) -> tuple[str, str]:
         return "systems do so when memory runs out", ""
     if after.n_killed == before.n_killed:
         cause = "not by the kernel, which counts no process killed for lack of memory"
-        return cause, "Guards of memory (systemd-oomd, earlyoom) and batch systems do so: "
+        return cause, "Out-of-memory daemons (systemd-oomd, earlyoom) and batch systems do so: "
     groups = control_groups("memory", proc)
     for group, was, now in zip(groups, before.n_times_full, after.n_times_full, strict=False):
         limit = memory_limit(group)
