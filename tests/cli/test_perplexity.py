@@ -91,7 +91,7 @@ def test_a_base_file(stories: Path, surgeon: Run, tmp_path: Path) -> None:
         (("--base-logits", TOOLS_BASE, "--ctx", "128"), 2, "has contexts of 64 tokens, not 128"),
         (("--base-logits", TOOLS_BASE, "--base", STORIES), 2, "measured against one base"),
         (("--base", "prose.txt"), 3, "prose.txt"),
-        (("--base", TOOLS_BASE), 3, "give them as the base logits"),
+        (("--base", TOOLS_BASE), 3, "Give them as the base logits"),
         (("--window", "3:9"), 2, "reaches past the end of the model"),
         (("--times", "3"), 2, "none is given"),
         ((*WINDOW, "--chunks", "2"), 2, "62 scored tokens are too few"),

@@ -283,7 +283,7 @@ def test_no_stride(stories: Path, prose: Path) -> None:
 def test_another_vocabulary_is_noticed_before_anything_runs(
     stories: Path, prose: Path, tmp_path: Path, change: Callable[[Any], Any], says: str
 ) -> None:
-    """The base has no weights at all: they are not looked for."""
+    """The base has one tensor, and no weights that run: they are not looked for."""
     tokens, scores, types = (
         open_gguf(stories).header.get(f"tokenizer.ggml.{name}")
         for name in ("tokens", "scores", "token_type")
@@ -295,8 +295,10 @@ def test_another_vocabulary_is_noticed_before_anything_runs(
     writer.add_token_list(changed)
     writer.add_token_scores((scores + scores)[: len(changed)])
     writer.add_token_types([*types, 1][: len(changed)])
+    writer.add_tensor("token_embd.weight", np.zeros((1, 32), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(UsageError, match=says):
         score(stories, prose, reference=gs.ModelReference(tmp_path / "base.gguf"), settings=SHORT)

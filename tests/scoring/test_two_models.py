@@ -14,6 +14,7 @@ from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch, score
 from tests.engine.made_groups import memory_limits, real_group, run_in
+from tests.writing.plans import sparse_model
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -85,9 +86,8 @@ def test_rounds_are_of_whole_batches() -> None:
 
 
 def test_two_models_that_do_not_fit_together(stories: Path, tmp_path: Path) -> None:
-    huge = tmp_path / "huge"
-    with huge.open("wb") as file:
-        file.truncate(free_memory(Devices()))  # a hole, which takes no room
+    n_bytes = free_memory(Devices()) // 4096 * 4096
+    huge = sparse_model(tmp_path / "huge", 1, n_bytes)  # a hole, which takes no room
     assert fit_together([stories, stories], Devices())
     assert not fit_together([stories, huge], Devices())
 

@@ -172,7 +172,7 @@ def test_shards_that_lack_room_later(
             write_new_shards(plans, destinations, progress=filler)
             assert listing(disk) == {"first": result_of(plans[0]), "second": result_of(plans[1])}
             return
-        monkeypatch.delattr(os, "posix_fallocate")  # as on macOS
+        monkeypatch.setattr(reservation, "fallocate", has_none)
         with pytest.raises(WriteFailedError, match="No space left"):
             write_new_shards(plans, destinations, progress=filler)
         assert listing(disk) == {}
