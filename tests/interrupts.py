@@ -35,3 +35,9 @@ def started(
             yield process
         finally:
             process.kill()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(word) for word in told.stdout.split()]

@@ -18,12 +18,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.conftest import ROOT
-from tests.interrupts import started
-
-
-def children(pid: int) -> list[int]:
-    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in told.stdout.split()]
+from tests.interrupts import children, started
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks ps for children")

@@ -22,6 +22,7 @@ pytest.importorskip("fastapi", reason="needs the serve extra")
 
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
+from tests.interrupts import children
 from tests.serving.server import NAMES, Server, messages, model_options, running_server
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -169,11 +170,6 @@ def test_a_worker_that_dies_fails_one_request(server: Server) -> None:
         for _ in stream:
             pass
     assert is_alive(server)
-
-
-def children(pid: int) -> list[int]:
-    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in told.stdout.split()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
