@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
+from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
@@ -12,43 +14,22 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from ggufsurgeon.cli.chat import chat
-from ggufsurgeon.cli.choose import choose
-from ggufsurgeon.cli.diff import diff
-from ggufsurgeon.cli.generate import generate
-from ggufsurgeon.cli.inspect import inspect
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.patch import patch
-from ggufsurgeon.cli.perplexity import perplexity
-from ggufsurgeon.cli.plan import plan
-from ggufsurgeon.cli.recipe import recipe
-from ggufsurgeon.cli.report import report
-from ggufsurgeon.cli.restore import restore
-from ggufsurgeon.cli.scan import scan
-from ggufsurgeon.cli.serve import serve
 from ggufsurgeon.cli.terminal import print_error, print_warning
-from ggufsurgeon.cli.verify import verify
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings=HELP_OPTIONS,
-    help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
-    epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
+COMMANDS = (
+    *("inspect", "plan", "patch", "verify", "restore", "recipe", "diff"),
+    *("perplexity", "generate", "chat", "serve", "choose", "scan", "report"),
+)
+"""Each is the function of this name in the module of this name."""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
     "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
     "7 verification failed, or files differ, 8 an optional dependency is missing or does not load, "
-    "9 llama.cpp crashed.",
+    "9 llama.cpp crashed."
 )
-COMMANDS = (
-    *(inspect, plan, patch, verify, restore, recipe, diff),
-    *(perplexity, generate, chat, serve, choose, scan, report),
-)
-for command in COMMANDS:
-    app.command(context_settings=HELP_OPTIONS)(command)
-
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -72,7 +53,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _program(
     _: Annotated[
         bool,
@@ -86,15 +66,37 @@ def _program(
 ) -> None: ...
 
 
+def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with these commands."""
+    made = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_OPTIONS,
+        help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
+        epilog=EXIT_CODES,
+    )
+    made.callback()(_program)
+    for name in commands:
+        command = getattr(import_module(f"ggufsurgeon.cli.{name}"), name)
+        made.command(context_settings=HELP_OPTIONS)(command)
+    return made
+
+
+def _needed_commands(arguments: list[str]) -> Iterable[str]:
+    """The one that is run, so that the modules of the others need not be imported; else all."""
+    return arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+
+
 def main() -> NoReturn:
     """Run a command and exit with its code; 128 + N for a signal N."""
+    program = make_app(_needed_commands(sys.argv[1:]))
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", PermissionsWarning)
     try:
-        app(prog_name="ggufsurgeon")
+        program(prog_name="ggufsurgeon")
     except GgufSurgeonError as error:
         print_error(str(error), error.state, error.hint)
         sys.exit(error.exit_code)
