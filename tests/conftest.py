@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.engine.serving import rpc_server
+from tests.forks import Forks
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -70,11 +71,23 @@ def rpc_servers() -> Iterator[tuple[str, str]]:
         yield stack.enter_context(rpc_server()), stack.enter_context(rpc_server())
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A process whose forks are the program."""
+    with Forks() as running:
+        yield running
+
+
 @pytest.fixture
-def surgeon(tmp_path: Path) -> Run:
-    """Run the program in a process of its own, in an empty folder."""
+def surgeon(tmp_path: Path, forks: Forks) -> Run:
+    """Run the program in a process of its own, in an empty folder.
+
+    With options, which are those of `subprocess.run`, it is started from the command line.
+    """
 
     def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        if not options and forks.has_this_environment:
+            return forks.run([str(argument) for argument in arguments], tmp_path)
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             [sys.executable, "-m", "ggufsurgeon", *map(str, arguments)],
             **({"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300} | options),

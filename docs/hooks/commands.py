@@ -9,14 +9,14 @@ from typing import Any
 
 import typer
 
-from ggufsurgeon.cli.app import app
+from ggufsurgeon.cli.app import make_app
 
 OPTIONS = "Options"
 
 
 def command_reference() -> str:
     """A section for each command: its help, its arguments, and its options by help panel."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(make_app())
     return "\n\n".join(_section(name, command) for name, command in group.commands.items())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
@@ -12,43 +14,24 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from ggufsurgeon.cli.files.diff import diff
-from ggufsurgeon.cli.files.inspect import inspect
-from ggufsurgeon.cli.files.patch import patch
-from ggufsurgeon.cli.files.plan import plan
-from ggufsurgeon.cli.files.recipe import recipe
-from ggufsurgeon.cli.files.restore import restore
-from ggufsurgeon.cli.files.verify import verify
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.measuring.choose import choose
-from ggufsurgeon.cli.measuring.perplexity import perplexity
-from ggufsurgeon.cli.running.chat import chat
-from ggufsurgeon.cli.running.generate import generate
-from ggufsurgeon.cli.running.serve import serve
-from ggufsurgeon.cli.scanning.report import report
-from ggufsurgeon.cli.scanning.scan import scan
 from ggufsurgeon.cli.terminal import print_error, print_warning
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings=HELP_OPTIONS,
-    help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
-    epilog="Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
+COMMANDS = (
+    *("files.inspect", "files.plan", "files.patch", "files.verify"),
+    *("files.restore", "files.recipe", "files.diff"),
+    *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
+    *("measuring.choose", "scanning.scan", "scanning.report"),
+)
+"""Modules, each with a function of its name."""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
     "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
     "7 verification failed, or files differ, 8 an optional dependency is missing or does not load, "
-    "9 llama.cpp crashed.",
+    "9 llama.cpp crashed."
 )
-COMMANDS = (
-    *(inspect, plan, patch, verify, restore, recipe, diff),
-    *(perplexity, generate, chat, serve, choose, scan, report),
-)
-for command in COMMANDS:
-    app.command(context_settings=HELP_OPTIONS)(command)
-
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -72,7 +55,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _program(
     _: Annotated[
         bool,
@@ -86,15 +68,39 @@ def _program(
 ) -> None: ...
 
 
+def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The program with the commands of these modules."""
+    made = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_OPTIONS,
+        help="Change the depth of a language model in a quantized GGUF, exactly, and prove it.",
+        epilog=EXIT_CODES,
+    )
+    made.callback()(_program)
+    for module in modules:
+        name = module.rpartition(".")[2]
+        command = getattr(import_module(f"ggufsurgeon.cli.{module}"), name)
+        made.command(context_settings=HELP_OPTIONS)(command)
+    return made
+
+
+def _needed_modules(arguments: Sequence[str]) -> Sequence[str]:
+    """That of the command that is run, so that the others need not be imported; else all."""
+    asked = tuple(name for name in COMMANDS if name.rpartition(".")[2] in arguments[:1])
+    return asked or COMMANDS
+
+
 def main() -> NoReturn:
     """Run a command and exit with its code; 128 + N for a signal N."""
+    program = make_app(_needed_modules(sys.argv[1:]))
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", PermissionsWarning)
     try:
-        app(prog_name="ggufsurgeon")
+        program(prog_name="ggufsurgeon")
     except GgufSurgeonError as error:
         print_error(str(error), error.state, error.hint)
         sys.exit(error.exit_code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
-from importlib.metadata import version
 from pathlib import Path
 
 from ggufsurgeon.engine.library import ggml, llama_cpp
@@ -23,6 +22,8 @@ def engine_version() -> str:
     libllama exports no version of its own (include/llama.h). Raises MissingExtraError without
     llama-cpp-python.
     """
+    from importlib.metadata import version  # takes 0.02 s to import
+
     llama_cpp()
     ggml_version, commit = (_text(name) for name in ("ggml_version", "ggml_commit"))
     return f"llama-cpp-python {version('llama-cpp-python')}, ggml {ggml_version} ({commit})"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from ggufsurgeon.engine.library_errors import import_error
@@ -20,6 +23,7 @@ _log: deque[str] = deque(maxlen=_LOG_LINES)
 _readers: list[tuple[int, Callable[[str], None]]] = []
 """Functions, and the thread that each reads the log of."""
 _prints_errors = threading.Event()
+_is_imported_alone = threading.Event()
 
 
 @cache
@@ -29,12 +33,36 @@ def llama_cpp() -> Any:
     Raises MissingExtraError when they are not installed, or their library does not load.
     """
     try:
-        from llama_cpp import llama_cpp as bindings
+        bindings = _import_bindings()
     except Exception as error:  # OSError, RuntimeError or AttributeError, by what is wrong with it
         raise import_error(error) from None
     bindings.llama_log_set(_make_log_callback(bindings), ctypes.c_void_p(0))
+    if _is_imported_alone.is_set():  # the package would take the log when it is imported later
+        bindings.llama_log_set = lambda _callback, _user_data: None
     bindings.llama_backend_init()
     return bindings
+
+
+def _import_bindings() -> Any:
+    spec = None
+    if _is_imported_alone.is_set() and "llama_cpp" not in sys.modules:
+        spec = find_spec("llama_cpp")
+    if spec is None or not spec.submodule_search_locations:
+        return import_module("llama_cpp.llama_cpp")
+    sys.modules["llama_cpp"] = module_from_spec(spec)  # which `__init__` has not run in
+    try:
+        return import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]
+
+
+def import_bindings_alone() -> None:
+    """From now on `llama_cpp` imports the bindings without the high-level classes beside them.
+
+    Those take as long to import as NumPy and the bindings. Who imports them later finds them as
+    ever. Meant for a worker, where no other thread imports the package meanwhile.
+    """
+    _is_imported_alone.set()
 
 
 @cache

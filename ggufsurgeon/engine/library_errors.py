@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,6 +88,8 @@ def _hint(reason: str) -> str:
 
 
 def _installed() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes 0.02 s to import
+
     try:
         return f"llama-cpp-python {version('llama-cpp-python')}"
     except PackageNotFoundError:

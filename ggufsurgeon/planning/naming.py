@@ -38,8 +38,6 @@ def descriptive_pairs(
 
 def size_label(tensors: Sequence[TensorInfo]) -> str:
     """`135M`, or `8x7B` for experts, as gguf's writer counts (gguf_writer.py:113-160)."""
-    from gguf.utility import size_label as format_label
-
     shared = expert = 0
     expert_counts = []
     for tensor in tensors:
@@ -50,7 +48,18 @@ def size_label(tensors: Sequence[TensorInfo]) -> str:
         else:
             shared += n_elements
     n_experts = sum(expert_counts) // len(expert_counts) if expert_counts else 0
-    return str(format_label(shared, shared, expert, n_experts))
+    return f"{n_experts}x{_rounded(shared + expert)}" if n_experts else _rounded(shared)
+
+
+def _rounded(n_parameters: int) -> str:
+    """`135M`, `1.7B`: at least two digits, as gguf's `model_weight_count_rounded_notation`.
+
+    gguf-py (gguf/utility.py:21-40) is not imported for it, since that takes 0.1 s.
+    """
+    exponent = next((e for e in (12, 9, 6) if n_parameters > 10**e), 3)
+    scaled = n_parameters * float(f"1e-{exponent}")
+    n_decimals = max(2 - len(str(round(scaled)).lstrip("0")), 0)
+    return f"{scaled:.{n_decimals}f}{'KMBT'[exponent // 3 - 1]}"
 
 
 def _string(header: Header, key: str, text: str) -> KeyValue:

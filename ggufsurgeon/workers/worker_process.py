@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
-from ggufsurgeon.engine.library import print_logged_errors
+from ggufsurgeon.engine.library import import_bindings_alone, print_logged_errors
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.engine.tokenizing import report_reading
 from ggufsurgeon.errors import GgufSurgeonError, OutOfMemoryError, UsageError
@@ -83,6 +83,7 @@ def main() -> None:
     _leave_interrupts_to_the_parent()
     requests, messages = _take_standard_streams()
     print_logged_errors()
+    import_bindings_alone()
     watch = SilenceWatch(messages.end_lost)
     report_reading(messages.reading)
     with Session(messages.suspect) as session:

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.app import app
+from ggufsurgeon.cli.app import make_app
 from ggufsurgeon.cli.options import layer_path
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -81,7 +81,7 @@ TOO_LONG = ["--window|0:3|--times|512", "--layers|" + ",".join(["0..2"] * 171)]
 
 def asked_of_patch(arguments: list[str]) -> AnyPath:
     """What the program's parser makes of the arguments, less the files."""
-    command: Any = get_command(app)
+    command: Any = get_command(make_app(["files.patch"]))
     context = command.commands["patch"].make_context("patch", ["a", "b", *arguments])
     return layer_path(*(context.params[key] for key in ("window", "times", "drop", "layers")))
 

@@ -41,7 +41,8 @@ def broken(tmp_path: Path) -> Broken:
         if way in ("SIGKILL", "SIGABRT", "SIGILL"):
             (folder / "llama_cpp").mkdir(parents=True)
             code = f"import os, signal; os.kill(os.getpid(), signal.{way})"
-            (folder / "llama_cpp/__init__.py").write_text(code)
+            (folder / "llama_cpp/__init__.py").touch()
+            (folder / "llama_cpp/llama_cpp.py").write_text(code)
             return os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
         if way != "no folder":
             copytree(Path(llama_cpp.__file__).parent / "lib", folder)

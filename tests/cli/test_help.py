@@ -14,11 +14,12 @@ import pytest
 from typer.main import get_command
 
 from ggufsurgeon import errors
-from ggufsurgeon.cli.app import app
+from ggufsurgeon.cli.app import COMMANDS as MODULES
+from ggufsurgeon.cli.app import make_app
 from ggufsurgeon.errors import GgufSurgeonError
 from tests.conftest import Run
 
-PROGRAM: Any = get_command(app)
+PROGRAM: Any = get_command(make_app())
 COMMANDS: dict[str, Any] = PROGRAM.commands
 
 
@@ -46,15 +47,35 @@ def test_the_program(surgeon: Run) -> None:
         assert f" {code} " in told
 
 
+def imported_by(*arguments: str | Path) -> set[str]:
+    """The modules that a process of the program has imported when it ends."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from ggufsurgeon.__main__ import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
 def test_help_imports_neither_numpy_nor_what_models_need() -> None:
     """They take longer to import than the help takes to print."""
-    command = [sys.executable, "-X", "importtime", "-m", "ggufsurgeon", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    imported = imported_by("--help")
     assert "ggufsurgeon.cli.scanning.scan" in imported
     assert not imported & {"numpy", "sqlite3", "ctypes", "llama_cpp", "matplotlib", "http.client"}
     parts = {name.split(".")[1] for name in imported if name.startswith("ggufsurgeon.")}
     assert not parts & {"architectures", "engine", "planning", "reporting", "writing"}
+
+
+def test_a_command_that_reads_a_header_imports_no_other_command_nor_numpy(stories: Path) -> None:
+    imported = imported_by("inspect", stories)
+    assert "ggufsurgeon.planning.planner" in imported
+    assert not imported & {"numpy", "gguf", "sqlite3", "llama_cpp"}
+    assert imported & {f"ggufsurgeon.cli.{name}" for name in MODULES} == {
+        "ggufsurgeon.cli.files.inspect"
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)

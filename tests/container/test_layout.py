@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from gguf.constants import GGML_QUANT_SIZES
 
-from ggufsurgeon.container.ggml_types import OF_GGML, tensor_n_bytes, type_name
+from ggufsurgeon.container.ggml_types import tensor_n_bytes, type_name
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError, UsageError
 from tests.models.builders import U32, Tensor, gguf, pair
 
 Write = Callable[..., Path]
+OF_GGML_ALONE = {9}
+"""Types that gguf-py gives another size than ggml: Q8_1 (see test_ggml_types.py)."""
 
 
 def test_sizes_are_ggufs_for_every_type_but_those_of_ggml() -> None:
     for kind, (n_elements, n_bytes) in GGML_QUANT_SIZES.items():
-        if int(kind) in OF_GGML:
+        if int(kind) in OF_GGML_ALONE:
             continue
         assert tensor_n_bytes((2 * n_elements, 3, 5), int(kind)) == 2 * 3 * 5 * n_bytes
         assert type_name(int(kind)) == kind.name

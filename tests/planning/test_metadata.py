@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ggufsurgeon.container.codec import parse_header, serialize_header
+from ggufsurgeon.container.header import TensorInfo
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import size_label
 from tests.conftest import ROOT
@@ -36,6 +37,15 @@ def test_size_labels_are_ggufs(stories: Path) -> None:
         for tensor in header.tensors:
             writer.add_tensor_info(tensor.name, tensor.dims[::-1], *_float32())
         assert size_label(header.tensors) == expected(*writer.get_total_parameter_count())
+
+
+def test_rounded_counts_are_ggufs() -> None:
+    from gguf.utility import size_label as expected
+
+    for exponent in range(14):
+        for factor in (0, 0.94, 0.96, 0.994, 0.996, 1, 1.5, 9.4, 9.6):
+            count = int(factor * 10**exponent)
+            assert size_label([TensorInfo("a", (count,), 0, 0)]) == expected(count, 0, 0, 0), count
 
 
 def _float32() -> tuple[object, int]:

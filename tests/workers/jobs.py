@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Batch, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
-from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
 from ggufsurgeon.workers.session import Reporter, Session
 
@@ -53,6 +55,20 @@ def count(_session: Session, n: int, reporter: Reporter) -> int:
     for number in range(n):
         reporter.emit(number)
     return n
+
+
+def import_high_level(
+    _session: Session, path: Path, _reporter: Reporter
+) -> tuple[bool, bool, bool]:
+    """Whether the bindings came with the classes beside them, are theirs, and keep their log."""
+    bindings = llama_cpp()
+    came_along = "llama_cpp" in sys.modules or "llama_cpp.llama" in sys.modules
+    from llama_cpp import _internals
+
+    lines: list[str] = []
+    with log_read_by(lines.append), loaded_model(path, Devices()):
+        pass
+    return came_along, _internals.llama_cpp is bindings, len(lines) > 10
 
 
 def sleep(_session: Session, _reporter: Reporter) -> None:

@@ -35,6 +35,7 @@ from tests.workers.jobs import (
     decode,
     decode_for_ever,
     fail,
+    import_high_level,
     is_alive,
     model_id,
     read_standard_input,
@@ -70,6 +71,12 @@ def test_results_and_progress_come_back(runner: type[Worker] | type[InProcess]) 
         assert there.run(add, 4, 5) == 9
     assert watcher.seen == [("adding", 2, "terms"), (1, "one"), (1, "two")]
     assert results == ["half"]
+
+
+def test_high_level_classes_are_imported_when_they_are_needed(stories: Path) -> None:
+    """They take as long to import as all else that a worker imports of llama-cpp-python."""
+    with Worker() as worker:
+        assert worker.run(import_high_level, stories) == (False, True, True)
 
 
 def test_results_come_before_the_job_has_ended() -> None:
