@@ -21,7 +21,7 @@ def write_failed(destination: Path, error: OSError) -> WriteFailedError:
     if isinstance(error, SourceReadError):
         return WriteFailedError(str(error), hint=hint_of(error))
     folder = Path(os.path.realpath(destination)).parent
-    if error.errno == errno.ENOENT and not folder.is_dir():
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not folder.is_dir():
         problem = f"the folder {folder} was removed or renamed meanwhile"
         return WriteFailedError(f"{destination}: {problem}", hint="Write it again, elsewhere.")
     return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint_of(error))

@@ -27,9 +27,12 @@ class Temporary:
         self.descriptor = -1
         """For reading and writing."""
         self.is_named = False
+        self._folder = -1
 
     def open(self, *, named: bool) -> None:
         """Create it, with a name if it must have one, or cannot be without."""
+        flags = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+        self._folder = os.open(self.target.parent, flags)
         # The mode is less the user's umask, as that of any new file.
         if not named and hasattr(os, "O_TMPFILE"):
             with suppress(OSError):  # a named file meets the cause too, unless it is O_TMPFILE
@@ -80,9 +83,13 @@ class Temporary:
             self.descriptor = -1
 
     def remove(self) -> None:
-        """Take its temporary name away. A failure is not one to write."""
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        """Take its temporary name away, wherever its folder is. A failure has no consequence."""
+        if self._folder >= 0:
+            with suppress(OSError):
+                os.unlink(self.path.name, dir_fd=self._folder)
+            with suppress(OSError):
+                os.close(self._folder)
+            self._folder = -1
 
 
 def _temporary_name(target: Path) -> Path:

@@ -49,14 +49,14 @@ def run(request: dict[str, Any], start: int) -> NoReturn:
     aim(request["folder"], request["arguments"])
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
     os.read(start, 1)
-    code: object = 1
+    code = 1
     try:
         app.main()
     except SystemExit as exit_:
-        code = exit_.code
+        code = int(exit_.code or 0)
     # Not before the exception is gone, as in a real exit: what its frames held is let go of.
     sys.stdout.flush()
-    os._exit(int(code or 0))  # type: ignore[call-overload]
+    os._exit(code)
 
 
 def attach(options: Sequence[str], pid: int) -> subprocess.Popen[str]:
