@@ -44,14 +44,7 @@ class FileBytes:
         data = b""
         while len(data) < n_bytes:
             at = start + len(data)
-            try:
-                found = os.pread(self._descriptor, most - len(data), at)
-            except OSError as error:
-                raise UsageError(
-                    f"{self._path}: cannot be read at byte {at}: {error.strerror}",
-                    hint="The disk that it is on may be failing: look into the kernel's log "
-                    "(dmesg).",
-                ) from None
+            found = read_at(self._descriptor, at, most - len(data), self._path)
             if not found:
                 raise UsageError(
                     f"{self._path}: ends at byte {at}, and was longer when it was opened",
@@ -59,3 +52,14 @@ class FileBytes:
                 )
             data += found
         return data
+
+
+def read_at(descriptor: int, offset_in_file: int, n_bytes: int, path: Path) -> bytes:
+    """Up to `n_bytes` of an open file, none at its end. Raises UsageError, which names `path`."""
+    try:
+        return os.pread(descriptor, n_bytes, offset_in_file)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read at byte {offset_in_file}: {error.strerror}",
+            hint="The disk that it is on may be failing: look into the kernel's log (dmesg).",
+        ) from None

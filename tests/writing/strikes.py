@@ -54,7 +54,7 @@ class Call(NamedTuple):
         return f"{self.name}:signal=SIGKILL:when={self.number}"
 
     def stopped(self) -> str:
-        """What has it stop there, until it is told to go on."""
+        """What has it stop once the call is back, until it is told to go on."""
         return f"{self.name}:signal=SIGSTOP:when={self.number}"
 
     def failing(self, error: str, *, for_good: bool = False) -> str:

@@ -15,7 +15,7 @@ from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.digests import sha256_of_plan
 from ggufsurgeon.writing.new_file import write_new_file
-from tests.calls import plan
+from tests.calls import patch, plan
 from tests.conftest import ROOT
 from tests.writing.mounting import mounted_image
 from tests.writing.plans import listing, sparse_model
@@ -23,6 +23,7 @@ from tests.writing.strikes import ForkedProgram, forked_program
 
 SOURCE = ROOT / "fixtures/stories260K.gguf"
 READS = ("pread64", "read", "sendfile", "copy_file_range")
+PATCHED = "patched.gguf"
 PATH = LayerPath.of([0, 0, 1])
 
 
@@ -63,6 +64,23 @@ def test_sendfile_that_fails_alone(program: ForkedProgram, tmp_path: Path) -> No
     arguments = ("patch", str(SOURCE), "new.gguf", "--window", "0:5")
     run = program.run(tmp_path, *arguments, trace=READS, inject="sendfile:error=EIO")
     assert (run.code, run.stderr, list(listing(tmp_path))) == (0, "", ["new.gguf"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("inspect", str(SOURCE), "--hash"), ("diff", str(SOURCE), "copy.gguf"), ("recipe", PATCHED)],
+    ids=lambda words: words[0],
+)
+def test_files_that_are_read_alone(
+    program: ForkedProgram, tmp_path: Path, arguments: Sequence[str]
+) -> None:
+    """By several threads, of which one fails at its fourth read."""
+    (tmp_path / "copy.gguf").write_bytes(SOURCE.read_bytes())
+    patch(SOURCE, tmp_path / PATCHED, PATH)
+    run = program.run(tmp_path, *arguments, trace=READS, inject="pread64:error=EIO:when=4+")
+    error, hint = run.stderr.splitlines()
+    assert (run.code, run.stdout) == (2, "") and "The disk" in hint
+    assert ".gguf: cannot be read at byte " in error and error.endswith(": Input/output error")
 
 
 @pytest.fixture
