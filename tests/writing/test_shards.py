@@ -171,11 +171,12 @@ def sharded(source: Path) -> dict[str, object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "n_shards"), [(SIGKILL, 3), (SIGTERM, 2)])
-def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int) -> None:
+@pytest.mark.parametrize("kind", ["nameless", "named"])
+def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int, kind: str) -> None:
     source = sparse_model(tmp_path / "source.gguf", 2, 600_000 if n_shards == 3 else 400_000)
     expected, runs = sharded(source), tmp_path / "runs"
     assert len(expected) == n_shards
-    *codes, last = run_dying(0, number, source, runs, "", "--split-max-size", "1M")
+    *codes, last = run_dying(0, number, source, runs, kind, "", "--split-max-size", "1M")
     assert last == OVER
     assert set(codes) == {-SIGKILL if number == SIGKILL else 128 + number}
     n_partial = 0
