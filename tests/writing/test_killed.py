@@ -136,7 +136,7 @@ def run_dying(
     """Exit codes of the runs hit at moment 1, 2, ...; see `dying`."""
     runs.mkdir()
     program = [sys.executable, "-m", "tests.writing.dying", str(int(first)), str(int(second))]
-    command = [*program, source, runs, kind, *old]
+    command = [*program, str(source), str(runs), kind, *old]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -145,18 +145,18 @@ def run_dying(
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "old"),
+    ("first", "second", "kind", "old"),
     [
-        pytest.param(0, SIGKILL, [], id="killed-new"),
-        pytest.param(0, SIGKILL, ["old"], id="killed-replace"),
-        pytest.param(0, SIGTERM, [], id="term-new"),
-        pytest.param(0, SIGINT, ["old"], id="int-replace"),
-        pytest.param(SIGTERM, SIGINT, [], id="twice"),
+        pytest.param(0, SIGKILL, "nameless", [], id="killed-new"),
+        pytest.param(0, SIGKILL, "nameless", ["old"], id="killed-replace"),
+        pytest.param(0, SIGKILL, "named", ["old"], id="killed-replace-named"),
+        pytest.param(0, SIGTERM, "named", [], id="term-new-named"),
+        pytest.param(0, SIGINT, "nameless", ["old"], id="int-replace"),
+        pytest.param(SIGTERM, SIGINT, "named", [], id="twice-named"),
     ],
 )
-@pytest.mark.parametrize("kind", ["nameless", "named"])
 def test_hit_at_every_moment(
-    tmp_path: Path, first: int, second: int, old: list[str], kind: str
+    tmp_path: Path, first: int, second: int, kind: str, old: list[str]
 ) -> None:
     source, complete = small_model(tmp_path)
     runs = tmp_path / "runs"

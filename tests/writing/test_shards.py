@@ -170,8 +170,9 @@ def sharded(source: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "n_shards"), [(SIGKILL, 3), (SIGTERM, 2)])
-@pytest.mark.parametrize("kind", ["nameless", "named"])
+@pytest.mark.parametrize(
+    ("number", "n_shards", "kind"), [(SIGKILL, 3, "nameless"), (SIGTERM, 2, "named")]
+)
 def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int, kind: str) -> None:
     source = sparse_model(tmp_path / "source.gguf", 2, 600_000 if n_shards == 3 else 400_000)
     expected, runs = sharded(source), tmp_path / "runs"
