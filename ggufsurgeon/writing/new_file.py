@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ggufsurgeon.errors import PermissionsWarning, WriteFailedError
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.write_plan import WritePlan
-from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.write_plan import WritePlan, Written
+from ggufsurgeon.writing.contents import write_contents
 from ggufsurgeon.writing.digests import check_sha256
 from ggufsurgeon.writing.preflight import (
     FREE_SOME,
@@ -22,9 +22,8 @@ from ggufsurgeon.writing.preflight import (
     check_destinations,
     check_place,
 )
-from ggufsurgeon.writing.reservation import NO_ROOM, reserve
+from ggufsurgeon.writing.reservation import NO_ROOM
 from ggufsurgeon.writing.sources import opened_sources
-from ggufsurgeon.writing.spans import write_span
 
 
 def write_new_file(
@@ -34,8 +33,8 @@ def write_new_file(
     replace: bool = False,
     progress: Progress = NO_PROGRESS,
     sha256: str | None = None,
-) -> Path:
-    """Write `plan` to `destination`, and return the file that was written, links followed.
+) -> Written:
+    """Write `plan` to `destination`; what needs no copying is shared with the sources.
 
     Raises RefusedError or WriteFailedError, or VerificationError where what was written does not
     have the `sha256` that is asked for; the destination is then as it was, and no temporary file
@@ -48,21 +47,19 @@ def write_new_file(
             opened_sources(plan.sources) as sources,
             temporary_sibling(target) as (temporary, descriptor),
         ):
-            progress.begin("writing", plan.n_bytes, "bytes")
-            reserve(descriptor, plan.n_bytes, target)
-            _write(plan, sources, Copier(descriptor, progress))
+            written = write_contents([plan], sources, [descriptor], [target], progress)
             if sha256 is not None:
                 check_sha256(descriptor, plan.n_bytes, sha256, progress)
             lost = _publish(temporary, target, replace=replace)
     except OSError as error:
         raise _failed(destination, error) from error
     _finish(target, lost)
-    return target
+    return written
 
 
 def write_new_shards(
     plans: Sequence[WritePlan], destinations: Sequence[Path], *, progress: Progress = NO_PROGRESS
-) -> None:
+) -> Written:
     """Write plans over the same sources to files that are one model together, the first last.
 
     The names appear once all are written and synced. Killed in between, some of the others may be
@@ -74,16 +71,13 @@ def write_new_shards(
     try:
         targets = check_destinations(plans, destinations)
         with opened_sources(sources) as opened, temporary_siblings(targets) as files:
-            progress.begin("writing", sum(plan.n_bytes for plan in plans), "bytes")
-            parts = list(zip(plans, files, targets, strict=True))
-            for plan, (_, file), target in parts:  # room for all, before the first byte
-                reserve(file, plan.n_bytes, target)
-            for plan, (_, file), _ in parts:
-                _write(plan, opened, Copier(file, progress))
+            descriptors = [descriptor for _, descriptor in files]
+            written = write_contents(plans, opened, descriptors, targets, progress)
             _publish_all([temporary for temporary, _ in files], targets)
     except OSError as error:
         raise _failed(first, error) from error
     _sync_folders(targets)
+    return written
 
 
 def _publish_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
@@ -135,13 +129,6 @@ def new_file(destination: Path, sources: Iterable[Path], *, replace: bool) -> It
 def _failed(destination: Path, error: OSError) -> WriteFailedError:
     hint = FREE_SOME if error.errno in NO_ROOM else ""
     return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint)
-
-
-def _write(plan: WritePlan, sources: list[int], copier: Copier) -> None:
-    copier.write(plan.header)
-    for span in plan.spans:
-        write_span(copier, sources, span)
-    copier.finish()
 
 
 @contextmanager

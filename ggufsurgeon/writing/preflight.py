@@ -17,12 +17,10 @@ FREE_SOME = "Make room there, or choose another destination."
 def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
     """The file to write, with links followed.
 
-    Raises what `check_place` does, and WriteFailedError when its folder is too full.
+    Raises what `check_place` does.
     """
     sources = (Path(source.path) for source in plan.sources)
-    target = check_place(sources, destination, replace=replace)
-    _check_room(plan.n_bytes, target)
-    return target
+    return check_place(sources, destination, replace=replace)
 
 
 def check_destinations(plans: Sequence[WritePlan], destinations: Sequence[Path]) -> list[Path]:
@@ -41,7 +39,6 @@ def check_destinations(plans: Sequence[WritePlan], destinations: Sequence[Path])
                 "another destination, or remove them first."
             )
             raise
-    _check_room(sum(plan.n_bytes for plan in plans), targets[0])
     return targets
 
 
@@ -88,7 +85,8 @@ def _check_existing(
         raise already_exists(target)
 
 
-def _check_room(n_bytes: int, target: Path) -> None:
+def check_room(n_bytes: int, target: Path) -> None:
+    """Raise WriteFailedError when the folder of `target` lacks room for so many bytes."""
     n_free = n_free_bytes(target.parent)
     if n_free is not None and n_free < n_bytes:
         raise WriteFailedError(

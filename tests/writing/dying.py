@@ -64,7 +64,7 @@ class Moments:
 
     def _is_one(self, event: str, function: object) -> bool:
         if self._number == SIGKILL:  # nothing tidies up: only what was done to files counts
-            return event == "c_return" and getattr(function, "__module__", "") == os.name
+            return event == "c_return" and getattr(function, "__module__", "") in (os.name, "fcntl")
         return event in ("call", "c_return")
 
 
