@@ -119,7 +119,8 @@ class ModelFile:
 
         Several patches are undone at once; `remaining` of the outcome says why where an earlier
         one cannot be. Raises RefusedError where not even the last one can, or when the destination
-        exists (unless `replace`), and WriteFailedError when the system cannot write.
+        exists (unless `replace`), and WriteFailedError when the system cannot write. `written` of
+        the outcome tells how many bytes were written, and how many are shared with this file.
 
         >>> import filecmp, tempfile
         >>> import ggufsurgeon as gs
@@ -203,6 +204,13 @@ class Plan:
     def n_bytes(self) -> int:
         """The size of the new file in bytes."""
         return self.planned.write_plan.n_bytes
+
+    @property
+    def n_bytes_shareable(self) -> int:
+        """Of these, what one file can share with its source on btrfs and XFS: it takes no room."""
+        from ggufsurgeon.writing.sharing import shareable
+
+        return sum(len(each.place) for each in shareable(self.planned.write_plan))
 
     def memory(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import filecmp
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -24,6 +26,7 @@ from ggufsurgeon.writing import sharing
 from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 from ggufsurgeon.writing.sharing import SharedRange, shareable, unshared
 from tests.calls import plan
+from tests.conftest import Run
 from tests.writing.dying import OVER
 from tests.writing.extents import n_bytes_in_shared_extents
 from tests.writing.mounting import mounted_image, run
@@ -87,7 +90,7 @@ def n_bytes_shareable(plan: WritePlan) -> int:
     return sum(len(each.place) for each in shareable(plan))
 
 
-@settings(deadline=None, max_examples=60)  # each is synced to the disk
+@settings(deadline=None, max_examples=40)  # each is synced to the disk
 @given(aligned())
 def test_the_same_bytes_as_by_copying(disk: Path, parts: tuple[bytes, list[Span]]) -> None:
     plan = over(disk, *parts)
@@ -368,3 +371,20 @@ def test_room_is_needed_for_the_others(nearly_full: Path, folder: Path) -> None:
     with pytest.raises(WriteFailedError, match=r"needs 20,9\d\d,\d+ bytes, .* free"):
         write_new_file(plan, folder / "new.gguf")
     assert set(listing(folder)) == {"source.gguf"}
+
+
+def test_the_program_tells_what_is_shared(folder: Path, surgeon: Run) -> None:
+    source = random_model(folder / "source.gguf", 4, 4 * MIB + 32)
+    done = surgeon("patch", source, folder / "new.gguf", "--window", "0:1")
+    assert done.returncode == 0
+    told = r"of 20.9\d MB, 16.7\d MB are in disk blocks shared with {}; {} were written"
+    assert re.search(told.format(source, r"4.\d\d MB"), done.stdout)
+    done = surgeon("restore", folder / "new.gguf", folder / "back.gguf")
+    told = told.replace("20.9", "16.7").format(folder / "new.gguf", r"\d.\d\d kB")
+    assert re.fullmatch(told, done.stdout.splitlines()[1])
+    done = surgeon("patch", source, folder / "again.gguf", "--window", "0:1", "--json")
+    figures = json.loads(done.stdout)
+    n_bytes = figures["n_bytes_shared"] + figures["n_bytes_written"]
+    assert n_bytes == figures["n_bytes"]["after"] == (folder / "again.gguf").stat().st_size
+    planned = json.loads(surgeon("plan", source, "--window", "0:1", "--json").stdout)
+    assert planned["n_bytes_shareable"] == figures["n_bytes_shared"] > 16 * MIB - 2 * BLOCK
