@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, printable, watched
-from ggufsurgeon.cli.written import print_shared, written_as_json
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.restoring import RestorePlan
