@@ -1,12 +1,13 @@
 """Runs `ggufsurgeon patch` over and over, hit by a signal at one moment later each time.
 
-    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER [OLD [OPTION...]]
+    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER KIND [OLD [OPTION...]]
 
 FIRST is a signal for the middle of the copy, 0 for none; SECOND comes at the n-th moment of the
 n-th run, counted from the first signal, or from where the temporary file comes into being.
 Moments are those at which Python looks for signals: when a function starts and when a call to
 the system, or anything else in C, is back. Run n writes `new.gguf`, which holds OLD before, in a
-folder n inside FOLDER; OPTIONs are more of the program. Ends behind the first run that has no
+folder n inside FOLDER; OPTIONs are more of the program. Temporary files have names where KIND is
+"named". Ends behind the first run that has no
 n-th moment, and puts the exit codes as JSON into FOLDER. Runs are forks of this process:
 interpreters of their own would take minutes.
 """
@@ -26,19 +27,16 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from ggufsurgeon.cli import app
-from ggufsurgeon.writing import new_file
+from ggufsurgeon.writing import new_file, temporaries
 
 WATCHED = (str(Path(new_file.__file__).parent), contextlib.__file__)
 PATHLIB = pathlib.__file__.removesuffix("__init__.py")
-CHANGING = ("chmod", "hardlink_to", "rename", "replace", "unlink", "__fspath__", "__str__")
+CHANGING = ("rename", "replace", "unlink", "__fspath__", "__str__")
 """Where moments are counted: writing, and what it leaves its tidying to."""
 
 OVER = 99
 """Exit code of a run that had no n-th moment."""
-STARTS = tuple(
-    inspect.unwrap(made).__code__
-    for made in (new_file.temporary_sibling, new_file.temporary_siblings)
-)
+STARTS = (inspect.unwrap(temporaries.temporaries).__code__,)
 
 
 def is_watched(code: CodeType) -> bool:
@@ -64,7 +62,7 @@ class Moments:
 
     def _is_one(self, event: str, function: object) -> bool:
         if self._number == SIGKILL:  # nothing tidies up: only what was done to files counts
-            return event == "c_return" and getattr(function, "__module__", "") in (os.name, "fcntl")
+            return event == "c_return" and getattr(function, "__module__", "") == os.name
         return event in ("call", "c_return")
 
 
@@ -121,7 +119,11 @@ def aim(source: str, destination: Path, old: str, options: Sequence[str]) -> Non
     sys.argv += [*["--replace"] * bool(old), *options]
 
 
-def main(first: int, second: int, source: str, folder: Path, old: str = "", *options: str) -> None:
+def main(
+    first: int, second: int, source: str, folder: Path, kind: str, old: str = "", *options: str
+) -> None:
+    if kind == "named":
+        del os.O_TMPFILE
     for number in (SIGINT, SIGTERM):
         signal(number, SIG_DFL)  # in a shell's background they are ignored, and stay so
     with contextlib.suppress(SystemExit):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
 from typing import NamedTuple
@@ -64,10 +64,18 @@ def patching(
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = [*program, "--window", "1:2", *options]
     with started(command, preexec_fn=set_signals, **quiet) as process:
-        while not temporaries(destination.parent):
+        while not is_writing(process, destination.parent):
             assert process.poll() is None
             time.sleep(0.001)
         yield process
+
+
+def is_writing(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether it has a temporary file open, whose name is "#NUMBER (deleted)" if it has none."""
+    with suppress(OSError):  # gone between two looks
+        opened = [link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        return any(path.parent == folder and path.name[0] in "#." for path in opened)
+    return False
 
 
 @pytest.mark.parametrize("part", range(2), ids=["early", "late"])
@@ -122,11 +130,14 @@ def small_model(folder: Path) -> tuple[Path, bytes]:
     return source, result_of(plan(source, LayerPath.of([0, 0, 1, 2])).write_plan)
 
 
-def run_dying(first: int, second: int, source: Path, runs: Path, *old: str) -> Sequence[int]:
+def run_dying(
+    first: int, second: int, source: Path, runs: Path, kind: str, *old: str
+) -> Sequence[int]:
     """Exit codes of the runs hit at moment 1, 2, ...; see `dying`."""
     runs.mkdir()
     program = [sys.executable, "-m", "tests.writing.dying", str(int(first)), str(int(second))]
-    done = subprocess.run([*program, source, runs, *old], cwd=ROOT, capture_output=True, text=True)
+    command = [*program, str(source), str(runs), kind, *old]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     codes: list[int] = json.loads((runs / "codes.json").read_text())
@@ -134,19 +145,22 @@ def run_dying(first: int, second: int, source: Path, runs: Path, *old: str) -> S
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "old"),
+    ("first", "second", "kind", "old"),
     [
-        pytest.param(0, SIGKILL, [], id="killed-new"),
-        pytest.param(0, SIGKILL, ["old"], id="killed-replace"),
-        pytest.param(0, SIGTERM, [], id="term-new"),
-        pytest.param(0, SIGINT, ["old"], id="int-replace"),
-        pytest.param(SIGTERM, SIGINT, [], id="twice"),
+        pytest.param(0, SIGKILL, "nameless", [], id="killed-new"),
+        pytest.param(0, SIGKILL, "nameless", ["old"], id="killed-replace"),
+        pytest.param(0, SIGKILL, "named", ["old"], id="killed-replace-named"),
+        pytest.param(0, SIGTERM, "named", [], id="term-new-named"),
+        pytest.param(0, SIGINT, "nameless", ["old"], id="int-replace"),
+        pytest.param(SIGTERM, SIGINT, "named", [], id="twice-named"),
     ],
 )
-def test_hit_at_every_moment(tmp_path: Path, first: int, second: int, old: list[str]) -> None:
+def test_hit_at_every_moment(
+    tmp_path: Path, first: int, second: int, kind: str, old: list[str]
+) -> None:
     source, complete = small_model(tmp_path)
     runs = tmp_path / "runs"
-    *codes, last = run_dying(first, second, source, runs, *old)
+    *codes, last = run_dying(first, second, source, runs, kind, *old)
     assert last == OVER
     ends = (
         {-SIGKILL} if second == SIGKILL else {128 + number for number in (first, second) if number}

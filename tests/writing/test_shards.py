@@ -119,14 +119,14 @@ def test_the_first_appears_last_and_all_are_durable_before(
     def noted(owner: Any, name: str, note: Callable[..., str]) -> None:
         call = getattr(owner, name)
 
-        def wrapper(*arguments: Any) -> Any:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
             calls.append(note(*arguments))
-            return call(*arguments)
+            return call(*arguments, **options)
 
         monkeypatch.setattr(owner, name, wrapper)
 
     noted(os, "fsync", lambda fd: "sync folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "sync")
-    noted(Path, "hardlink_to", lambda path, _: path.name)
+    noted(os, "link", lambda _, path: path.name)
     write(plans, folder)
     assert calls == [*["sync"] * 3, "c", "b", "sync folder", "a", "sync folder"]
 
@@ -155,7 +155,8 @@ def test_links_that_cannot_be_made(
     def refuse(*_: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.delattr(os, "O_TMPFILE")
     write(plans, folder)
     assert listing(folder) == complete(plans)
 
@@ -169,12 +170,14 @@ def sharded(source: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "n_shards"), [(SIGKILL, 3), (SIGTERM, 2)])
-def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "n_shards", "kind"), [(SIGKILL, 3, "nameless"), (SIGTERM, 2, "named")]
+)
+def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int, kind: str) -> None:
     source = sparse_model(tmp_path / "source.gguf", 2, 600_000 if n_shards == 3 else 400_000)
     expected, runs = sharded(source), tmp_path / "runs"
     assert len(expected) == n_shards
-    *codes, last = run_dying(0, number, source, runs, "", "--split-max-size", "1M")
+    *codes, last = run_dying(0, number, source, runs, kind, "", "--split-max-size", "1M")
     assert last == OVER
     assert set(codes) == {-SIGKILL if number == SIGKILL else 128 + number}
     n_partial = 0

@@ -20,19 +20,17 @@ from hypothesis import strategies as st
 
 import ggufsurgeon as gs
 from ggufsurgeon.errors import WriteFailedError
-from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, ScaleSpan, Span, WritePlan, Written, ZeroSpan
 from ggufsurgeon.writing import sharing
 from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 from ggufsurgeon.writing.sharing import SharedRange, shareable, unshared
-from tests.calls import plan
 from tests.conftest import Run
-from tests.writing.dying import OVER
 from tests.writing.extents import n_bytes_in_shared_extents
 from tests.writing.mounting import mounted_image, run
 from tests.writing.plans import Watcher, listing, plan_over, result_of, spans, sparse_model
+from tests.writing.strikes import ForkedProgram, forked_program
+from tests.writing.test_accidents import NEW, RESTORE, SOURCE, Scene, Write, is_allowed
 from tests.writing.test_faults import PREFLIGHT, WRITING, Faults, n_descriptors
-from tests.writing.test_killed import run_dying
 
 BLOCK = 4096
 SIZES = (20 * BLOCK + 100, 5 * BLOCK)
@@ -268,22 +266,29 @@ def test_a_failing_call(disk: Path, folder: Path) -> None:
     assert {"ioctl", "fstatvfs", "lseek", "fallocate", "fsync"} <= reached
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedProgram]:
+    with forked_program(tmp_path_factory.mktemp("log")) as program:
+        yield program
+
+
 @pytest.mark.slow
-def test_killed_at_every_moment(disk: Path, folder: Path) -> None:
-    source = folder / "source.gguf"
-    random_model(source, 2, 2 * BLOCK)
-    complete = result_of(plan(source, LayerPath.of([0, 0, 1])).write_plan)
-    *codes, last = run_dying(0, SIGKILL, source, folder / "runs")
-    assert last == OVER
-    assert set(codes) == {-SIGKILL}
-    for moment in range(1, len(codes) + 1):
-        found = listing(folder / "runs" / str(moment))
-        found = {name: told for name, told in found.items() if name[0] != "."}
-        assert found in ({}, {"new.gguf": complete}), moment
-    assert len(codes) > 5
-    told = gs.open(source).plan(gs.repeat("0:1"))
-    told.write(folder / "new.gguf")
-    assert told.written and told.written.n_bytes_shared > 0, "nothing of this was shared"
+@pytest.mark.parametrize("write", [NEW, RESTORE], ids=["new", "restore"])
+def test_killed_at_every_call(folder: Path, program: ForkedProgram, write: Write) -> None:
+    sources, runs = folder / "sources", folder / "runs"
+    for each in (sources, runs):
+        each.mkdir()
+    shutil.copy(SOURCE, sources / "model.gguf")
+    program.warm(sources, *[word.replace("SOURCES", str(sources)) for word in NEW.arguments])
+    (sources / "new.gguf").rename(sources / "patched.gguf")
+    scene = Scene(program, sources, runs, write)
+    clones = [call for call in scene.calls if call.name == "ioctl"]
+    assert clones and all(call.text.endswith("= 0") for call in clones), "nothing was shared"
+    for call in scene.calls:
+        run, found = scene.run(call.killed())
+        assert run.code == -SIGKILL, call
+        assert is_allowed(found, scene), (call, sorted(found))
+    assert len(scene.calls) >= 9, scene.calls
 
 
 def random_model(path: Path, n_blocks: int, block_n_bytes: int) -> Path:
