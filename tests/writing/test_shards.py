@@ -18,7 +18,7 @@ from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, Write
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.sharding import in_shards
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
-from ggufsurgeon.writing import new_file
+from ggufsurgeon.writing import contents
 from ggufsurgeon.writing.new_file import write_new_shards
 from tests.calls import plan
 from tests.writing.dying import OVER
@@ -135,7 +135,7 @@ def test_room_for_all_is_asked_before_the_first_byte(
     plans: list[WritePlan], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved: list[int] = []
-    monkeypatch.setattr(new_file, "reserve", lambda _, n_bytes, __: reserved.append(n_bytes))
+    monkeypatch.setattr(contents, "reserve", lambda _, __, n_bytes, ___: reserved.append(n_bytes))
     watch = Meanwhile(lambda: reserved.append(0), at_begin=False)
     write(plans, folder, progress=watch)
     assert reserved == [*(plan.n_bytes for plan in plans), 0]
