@@ -52,14 +52,14 @@ def _contents_outside_blocks(
     a: Contents, made: GgufFile, plan: WritePlan
 ) -> Iterator[tuple[str, TensorContent]]:
     """What tensors of a planned file would be: mostly those of A, which are hashed already."""
-    offsets = {info.name: a.file.offset_in_file(i) for i, info in enumerate(a.file.header.tensors)}
+    places = {info.name: a.file.place(i) for i, info in enumerate(a.file.header.tensors)}
     for index, info in enumerate(made.header.tensors):
         if info.name not in a.outside_blocks:
             continue
         start, n_bytes = made.offset_in_file(index), made.layout.tensor_n_bytes[index]
         at = start - made.header_n_bytes
         spans = tuple(cut(plan.spans, at, at + n_bytes))
-        if spans == (CopySpan(0, offsets[info.name], n_bytes),):
+        if spans == (CopySpan(*places[info.name], n_bytes),):
             yield info.name, a.outside_blocks[info.name]
         else:
             data = WritePlan(plan.sources, b"", spans)

@@ -102,7 +102,12 @@ def siblings(path: Path) -> list[Path]:
 
 
 def paths_at(destination: Path, count: int) -> list[Path]:
-    """Paths for shards of a file that was to be at `destination`, or was named as a shard of it."""
+    """Paths for shards of a file that was to be at `destination`, or was named as a shard of it.
+
+    `destination` itself where they are not more than one.
+    """
+    if count < 2:
+        return [destination]
     named = parse_name(destination.name)
     prefix = destination.name.removesuffix(".gguf") if named is None else named[0]
     return [destination.with_name(Shard(n, count).name(prefix)) for n in range(count)]

@@ -61,13 +61,18 @@ def write_new_file(
 
 
 def write_new_shards(
-    plans: Sequence[WritePlan], destinations: Sequence[Path], *, progress: Progress = NO_PROGRESS
+    plans: Sequence[WritePlan],
+    destinations: Sequence[Path],
+    *,
+    progress: Progress = NO_PROGRESS,
+    sha256s: Sequence[str] = (),
 ) -> None:
     """Write plans over the same sources to files that are one model together, the first last.
 
     The names appear once all are written and synced. Killed in between, some of the others may be
     there, and never the first, without which the others are no model. Raises RefusedError when one
-    of them exists, and WriteFailedError; none is then there, and no temporary file is left.
+    of them exists, WriteFailedError, and VerificationError where one does not have its SHA-256 of
+    `sha256s`, if these are given; none is then there, and no temporary file is left.
     """
     first = destinations[0]
     sources = plans[0].sources
@@ -80,6 +85,8 @@ def write_new_shards(
                 reserve(file, plan.n_bytes, target)
             for plan, (_, file), _ in parts:
                 _write(plan, opened, Copier(file, progress))
+            for (plan, (_, file), _), sha256 in zip(parts, sha256s, strict=False):
+                check_sha256(file, plan.n_bytes, sha256, progress)
             _publish_all([temporary for temporary, _ in files], targets)
     except OSError as error:
         raise _failed(first, error) from error
