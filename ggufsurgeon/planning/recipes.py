@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Change, Origin, PatchPlan, joined_plan, plan_patch
@@ -26,6 +27,10 @@ from ggufsurgeon.planning.span_ranges import compose, file_of_plan
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import WritePlan
 
+MERGED = (
+    "This file was merged by llama-gguf-split, which leaves keys in it: take the shards that were "
+    "merged."
+)
 TOOL = re.compile(r"ggufsurgeon [0-9A-Za-z][0-9A-Za-z.+]{0,30}")
 
 
@@ -165,7 +170,7 @@ def _check_rebuilds(patched: GgufFile, found: Ingredients) -> None:
         raise RefusedError(
             f"{patched.path} is not what this version of ggufsurgeon makes of its original, so "
             "that no recipe for it can be promised to work",
-            hint="Patch the original again with this version.",
+            hint=MERGED if _was_merged(patched) else "Patch the original again with this version.",
         )
 
 
@@ -204,7 +209,7 @@ def _check_sizes(source: GgufFile, expected: FileIdentity) -> None:
         found = f"in {len(source.shards)} shards" if source.shards else "one file"
         why = f"it is {found}, and the original is in {len(expected.shards)} shards"
         error = not_the_original(source, why, expected)
-        error.hint = "Give any one of the original's shards: the result records how they are cut."
+        error.hint = "Give any one of the original's shards: the result records how it was cut."
         raise error
     for shard, wanted in zip(source.shards, expected.shards, strict=True):
         if shard.layout.n_bytes != wanted.n_bytes:
@@ -216,10 +221,15 @@ def not_the_original(
 ) -> RefusedError:
     """The error for a source, or a shard of one, that the recipe is not for."""
     sha256 = f", and the SHA-256 {expected.sha256}" if expected.sha256 else ""
+    hint = f"The original has {expected.n_bytes:,} bytes{sha256}."
     return RefusedError(
         f"{source.path} is not the original that the recipe is for: {why}",
-        hint=f"The original has {expected.n_bytes:,} bytes{sha256}.",
+        hint=f"{hint} {MERGED}" if _was_merged(source) else hint,
     )
+
+
+def _was_merged(file: GgufFile) -> bool:
+    return not file.shards and SPLIT_KEYS.keys() <= file.header.pair_of.keys()
 
 
 def _patch_all(

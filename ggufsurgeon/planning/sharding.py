@@ -18,7 +18,7 @@ from ggufsurgeon.container.codec import (
 )
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.layout import Layout, lay_out, pad
-from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS
+from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS, without_split_keys
 from ggufsurgeon.container.values import encode_value
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.write_plan import Span, WritePlan, ZeroSpan, coalesce
@@ -84,8 +84,7 @@ class PlannedFile:
                 "no place for them",
                 hint="Write a single file.",
             )
-        pairs = tuple(pair for pair in header.pairs if pair.key not in SPLIT_KEYS)
-        return cls(plan, replace(header, pairs=pairs), layout)
+        return cls(plan, without_split_keys(header), layout)
 
     def cut(self, max_n_bytes: int) -> Iterator[range]:
         """The tensors of each shard, as many as fit; the first may have metadata alone."""

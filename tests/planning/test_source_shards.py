@@ -200,6 +200,24 @@ def test_what_llama_gguf_split_has_merged(tmp_path: Path) -> None:
     assert restored(tmp_path / "two.gguf") == [source.read_bytes()]
 
 
+def test_recipes_of_what_llama_gguf_split_has_merged_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "source.gguf"
+    source.write_bytes(llama_model(4))
+    one = patched(source, PATH, tmp_path / "one.gguf")
+    recipe = gs.open(one).recipe()
+    merged(source, 10)
+    merged(one, 12)
+    for call in (lambda: gs.open(source).plan_recipe(recipe), gs.open(one).recipe):
+        with pytest.raises(RefusedError) as refused:
+            call()
+        assert "merged by llama-gguf-split" in refused.value.hint
+    made = gs.open(patched(source, PATH, tmp_path / "two.gguf"))
+    found = gs.open(source).diff(made)
+    assert str(found.layer_path) == "0,2,1,1,3" and found.unexplained == ()
+    merged(made.path, 12)
+    assert gs.open(source).diff(made.path).unexplained == ()
+
+
 def odd_padding(paths: list[Path]) -> None:
     content = bytearray(paths[1].read_bytes())
     content[end_of_tensors(paths[1]) :] = b"x" * (len(content) - end_of_tensors(paths[1]))
@@ -324,6 +342,9 @@ def test_a_recipe_asks_for_the_very_shards(tmp_path: Path) -> None:
     for says, path in refused.items():
         with pytest.raises(RefusedError, match=says):
             gs.open(path).plan_recipe(recipe)
+    merged(source, 10)
+    with pytest.raises(RefusedError, match="it is one file"):
+        gs.open(source).plan_recipe(recipe)
     content = bytearray(shards[1].read_bytes())
     content[end_of_tensors(shards[1]) - 1] ^= 1
     shards[1].write_bytes(content)
