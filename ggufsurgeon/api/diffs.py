@@ -13,7 +13,7 @@ from ggufsurgeon.hashing.tensor_hashes import hash_tensors
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.provenance import PREFIX
+from ggufsurgeon.planning.provenance import is_left_out
 from ggufsurgeon.planning.span_ranges import cut, file_of_plan
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
@@ -41,7 +41,7 @@ def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
     planned = plan_patch(a, LayerPath(path.steps[: len(path) - n_mtp]))
     made = file_of_plan(a, planned.write_plan)
     for differing in differing_keys(made.header, b.header):
-        if differing.key not in DESCRIPTIVE and not differing.key.startswith(PREFIX):
+        if differing.key not in DESCRIPTIVE and not is_left_out(differing.key):
             yield differing.key
     in_b = found.b.outside_blocks
     contents = dict(_contents_outside_blocks(found.a, made, planned.write_plan))
@@ -52,14 +52,14 @@ def _contents_outside_blocks(
     a: Contents, made: GgufFile, plan: WritePlan
 ) -> Iterator[tuple[str, TensorContent]]:
     """What tensors of a planned file would be: mostly those of A, which are hashed already."""
-    offsets = {info.name: a.file.offset_in_file(i) for i, info in enumerate(a.file.header.tensors)}
+    places = {info.name: a.file.place(i) for i, info in enumerate(a.file.header.tensors)}
     for index, info in enumerate(made.header.tensors):
         if info.name not in a.outside_blocks:
             continue
         start, n_bytes = made.offset_in_file(index), made.layout.tensor_n_bytes[index]
         at = start - made.header_n_bytes
         spans = tuple(cut(plan.spans, at, at + n_bytes))
-        if spans == (CopySpan(0, offsets[info.name], n_bytes),):
+        if spans == (CopySpan(*places[info.name], n_bytes),):
             yield info.name, a.outside_blocks[info.name]
         else:
             data = WritePlan(plan.sources, b"", spans)

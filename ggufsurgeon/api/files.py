@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -75,6 +76,9 @@ class ModelFile:
     def hashes(self, progress: Progress = NO_PROGRESS) -> FileHashes:
         """SHA-256 of the whole file and of the data of each tensor; the file is read once.
 
+        Of a model in shards, the whole file is the one that they make joined, and each shard is
+        hashed besides.
+
         Raises UsageError when it cannot be read.
 
         >>> import ggufsurgeon as gs
@@ -117,10 +121,12 @@ class ModelFile:
     ) -> RestorePlan:
         """Write the file that this patched one was made from, byte for byte, from this one alone.
 
-        Several patches are undone at once; `remaining` of the outcome says why where an earlier
-        one cannot be. Raises RefusedError where not even the last one can, or when the destination
-        exists (unless `replace`), and WriteFailedError when the system cannot write. `written` of
-        the outcome tells how many bytes were written, and how many are shared with this file.
+        Where that was in shards, these are written, under names as `Plan.write_shards` gives them;
+        `file_plans` of the outcome tells how many. Several patches are undone at once; `remaining`
+        of the outcome says why where an earlier one cannot be, and `written` how many bytes were
+        written, and how many are shared with this file. Raises RefusedError where not even the last
+        one can be undone, or when the destination exists (unless `replace`, which is for a single
+        file alone), and WriteFailedError when the system cannot write.
 
         >>> import filecmp, tempfile
         >>> import ggufsurgeon as gs
@@ -132,11 +138,15 @@ class ModelFile:
         True
         """
         from ggufsurgeon.planning.restoring import plan_restore
-        from ggufsurgeon.writing.new_file import write_new_file
+        from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
         planned = plan_restore(self.file)
-        plan, path = planned.write_plan, Path(destination)
-        written = write_new_file(plan, path, replace=replace, progress=progress)
+        plans = planned.file_plans
+        paths = paths_at(Path(destination), len(plans))
+        if len(plans) == 1:
+            written = write_new_file(plans[0], paths[0], replace=replace, progress=progress)
+        else:
+            written = write_new_shards(plans, paths, progress=progress)
         return changed(planned, written=written)
 
     def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
@@ -152,8 +162,10 @@ class ModelFile:
     def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.
 
-        Raises RefusedError when this is another file, by its SHA-256 if the recipe has that, and
-        UsageError when a file holds no recipe.
+        A recipe for a single file is as good for shards that make that file; one for shards asks
+        for these, and its plan writes the shards that it describes. Raises RefusedError when this
+        is another file, by its SHA-256 if the recipe has that, and UsageError when a file holds no
+        recipe.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs
@@ -178,10 +190,10 @@ class Plan:
     ('0..2,1..4', 1552992)
     """
 
-    def __init__(self, planned: PatchPlan, sha256: str | None = None) -> None:
+    def __init__(self, planned: PatchPlan, recipe: Recipe | None = None) -> None:
         self.planned = planned
-        self.sha256 = sha256
-        """What the new file must have, where that is known: of a recipe."""
+        self.recipe = recipe
+        """What says how the result is cut into shards, and which SHA-256 it must have, if any."""
         self.written: Written | None = None
         """What `write` or `write_shards` did last: bytes that were written, or are shared."""
 
@@ -255,16 +267,32 @@ class Plan:
     ) -> Path:
         """Write the file; the destination is absent, as it was or complete, whatever happens.
 
-        Raises RefusedError when it exists (unless `replace`), WriteFailedError when the system
-        cannot write, and VerificationError when the new file is not that of the recipe. Warns
+        Of a recipe for shards, these are written, as by `write_shards`; the path is that of the
+        first, and `paths_at` tells all. Raises RefusedError when the destination exists (unless
+        `replace`, which is for a single file alone), WriteFailedError when the system cannot write,
+        and VerificationError when the new file is not that of the recipe. Warns
         (PermissionsWarning) when the file that it replaces has permissions that cannot be set.
         """
-        from ggufsurgeon.writing.new_file import write_new_file
+        from ggufsurgeon.planning.sharding import in_shards_of
+        from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
-        path = Path(destination)
-        plan, sha256 = self.planned.write_plan, self.sha256
-        self.written = write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
-        return path
+        paths, plan = self.paths_at(destination), self.planned.write_plan
+        result = self.recipe.result if self.recipe else None
+        if self.recipe is None or len(paths) == 1:
+            sha256 = result.sha256 if result else None
+            self.written = write_new_file(
+                plan, paths[0], replace=replace, progress=progress, sha256=sha256
+            )
+        else:
+            plans = in_shards_of(plan, self.recipe.patches[-1].n_tensors)
+            sha256s = [shard.sha256 or "" for shard in self.recipe.result.shards]
+            self.written = write_new_shards(plans, paths, progress=progress, sha256s=sha256s)
+        return paths[0]
+
+    def paths_at(self, destination: PathLike) -> tuple[Path, ...]:
+        """The files that `write` writes: the destination, or shards named by it."""
+        n_shards = len(self.recipe.result.shards) if self.recipe else 0
+        return tuple(paths_at(Path(destination), n_shards))
 
     def n_bytes_of_shards(self, max_n_bytes: int) -> tuple[int, ...]:
         """The sizes in bytes of the files that `write_shards` writes. Raises as it does."""
@@ -292,7 +320,6 @@ class Plan:
         >>> [path.name for path in shards]
         ['new-00001-of-00002.gguf', 'new-00002-of-00002.gguf']
         """
-        from ggufsurgeon.container.shards import paths_at
         from ggufsurgeon.planning.sharding import in_shards
         from ggufsurgeon.writing.new_file import write_new_shards
 

@@ -37,7 +37,8 @@ def odd_padding(
 
 def all_padding(header: Header, header_n_bytes: int, layout: Layout) -> Iterator[PaddingRange]:
     """All padding, as far as the file goes."""
-    yield PaddingRange(header_n_bytes, layout.data_start - header_n_bytes)
+    end = min(pad(header_n_bytes, header.alignment), layout.n_bytes)
+    yield PaddingRange(header_n_bytes, end - header_n_bytes)
     for tensor, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):
         end = layout.data_start + tensor.offset_in_data + n_bytes
         n_padding = min(pad(n_bytes, header.alignment) - n_bytes, layout.n_bytes - end)

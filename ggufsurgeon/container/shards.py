@@ -102,7 +102,12 @@ def siblings(path: Path) -> list[Path]:
 
 
 def paths_at(destination: Path, count: int) -> list[Path]:
-    """Paths for shards of a file that was to be at `destination`, or was named as a shard of it."""
+    """Paths for shards of a file that was to be at `destination`, or was named as a shard of it.
+
+    `destination` itself where they are not more than one.
+    """
+    if count < 2:
+        return [destination]
     named = parse_name(destination.name)
     prefix = destination.name.removesuffix(".gguf") if named is None else named[0]
     return [destination.with_name(Shard(n, count).name(prefix)) for n in range(count)]
@@ -168,14 +173,17 @@ def _check_tensors(paths: Sequence[Path], headers: Sequence[Header]) -> None:
         )
 
 
+def without_split_keys(header: Header) -> Header:
+    """The header as it is without the keys that llama-gguf-split leaves in what it merges."""
+    return replace(header, pairs=tuple(p for p in header.pairs if p.key not in SPLIT_KEYS))
+
+
 def joined_header(headers: Sequence[Header], tensor_n_bytes: Sequence[int]) -> Header:
     """The header of the single file that shards make: that of the model before it was split.
 
     `tensor_n_bytes` are of all tensors, in order. The split keys are left out.
     """
-    first = headers[0]
-    pairs = tuple(pair for pair in first.pairs if pair.key not in SPLIT_KEYS)
-    header = replace(first, pairs=pairs)
+    header = without_split_keys(headers[0])
     tensors = []
     offset = 0
     infos = (tensor for header in headers for tensor in header.tensors)

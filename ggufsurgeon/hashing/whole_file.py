@@ -22,8 +22,11 @@ class FileHashes:
     """SHA-256, in hexadecimal, of a file and of the data of each tensor, without padding."""
 
     sha256: str
+    """Of a model in shards, that of the file that they make joined."""
     tensors: tuple[str, ...]
     """In the order of the tensor infos."""
+    shards: tuple[str, ...] = ()
+    """Of each shard; none for a single file."""
 
 
 def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
@@ -31,20 +34,30 @@ def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
 
     Raises as `open_gguf`, and UsageError when it cannot be read.
     """
+    return file_sha256(open_gguf(path), progress)
+
+
+def file_sha256(file: GgufFile, progress: Progress = NO_PROGRESS) -> str:
+    """As `content_sha256`, of a model that is open, or of one shard of it.
+
+    Raises UsageError when it cannot be read.
+    """
     digest = hashlib.sha256()
     try:
-        with opened_bytes(open_gguf(path)) as data:
-            progress.begin(f"SHA-256 of {path.name}", data.n_bytes, "bytes")
+        with opened_bytes(file) as data:
+            progress.begin(f"SHA-256 of {file.path.name}", data.n_bytes, "bytes")
             for piece in read_region(data, 0, data.n_bytes, Event()):
                 digest.update(piece)
                 progress.advance(len(piece))
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(file.path, error) from None
     return digest.hexdigest()
 
 
 def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
     """SHA-256 of the file, and in a second thread of each tensor; the disk is read once.
+
+    Of shards, each is hashed besides.
 
     Raises UsageError when it cannot be read, or ends before its header says.
     """
@@ -70,7 +83,11 @@ def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
             run_all([hash_whole, hash_each], stop)
     except OSError as error:
         raise unreadable(file.path, error) from None
-    return FileHashes(whole.hexdigest(), tuple(digest.hexdigest() for digest in tensors))
+    return FileHashes(
+        whole.hexdigest(),
+        tuple(digest.hexdigest() for digest in tensors),
+        tuple(file_sha256(shard, progress) for shard in file.shards),
+    )
 
 
 def region_of(file: GgufFile, tensor: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ggufsurgeon.architectures.model import Edit
 from ggufsurgeon.container.codec import serialize_header
@@ -15,8 +16,8 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.provenance import (
-    PREFIX,
     filler_pair,
+    is_left_out,
     provenance_pairs,
     shortest_filler,
     this_tool,
@@ -24,6 +25,7 @@ from ggufsurgeon.planning.provenance import (
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
+from ggufsurgeon.planning.source_shards import SourceShards, record_of_shards, shards_of
 from ggufsurgeon.planning.tensors import (
     OutputTensor,
     choose_tensors,
@@ -41,6 +43,10 @@ from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, co
 UNFINISHED = (
     "the source's data end in zeros, as those of an unfinished download do: compare its SHA-256 "
     "with that of the original"
+)
+ODD_SHARDS = (
+    "the source's shards are too odd to be recorded, so that restore will not give them back: "
+    "keep them"
 )
 
 
@@ -67,22 +73,31 @@ class PatchPlan:
     """Facts about the source, as sentences."""
 
 
+class Origin(NamedTuple):
+    """What a record says of a patch besides the source and the layer path."""
+
+    tool: str
+    """The program with its version."""
+    shards: SourceShards | None
+    """The shards of the source; None for a single file."""
+
+
 def plan_patch(
-    source: GgufFile, path: AnyPath, *, scale_weights: bool = False, tool: str | None = None
+    source: GgufFile, path: AnyPath, *, scale_weights: bool = False, origin: Origin | None = None
 ) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
-    be multiplied by a factor to compute the same, within rounding. `tool` is the program with its
-    version that the record names, this one if None. Raises RefusedError when no
-    exact file exists or its rules are not known, UsageError when the path is not one over this
-    model, and MalformedFileError when the model is not whole.
+    be multiplied by a factor to compute the same, within rounding. `origin` is what the record
+    says if not this program and the shards of `source`. Raises RefusedError when no exact file
+    exists or its rules are not known, UsageError when the path is not one over this model, and
+    MalformedFileError when the model is not whole.
     """
     blocks = find_blocks(source)
     trunk = over_trunk(path, blocks)
     whole = with_mtp(trunk, blocks)
     if trunk == LayerPath.identity(blocks.n_trunk):
-        return PatchPlan(source, whole, len(blocks), (), (), _verbatim(source))
+        return PatchPlan(source, whole, len(blocks), (), (), joined_plan(source))
     rules = ModelRules(source, blocks, scale_weights=scale_weights)
     edits = _apply_rules(rules, source, blocks, trunk)
     factors = rules.factors(trunk.blocks) if scale_weights else {}
@@ -92,14 +107,15 @@ def plan_patch(
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(source.header, tensors, whole)
     kept = lost_padding(source, chosen)
-    tool = this_tool() if tool is None else tool
-    record = provenance_pairs(source, whole, new_pairs, factors, kept, tool)
+    tool, shards = origin or (this_tool(), shards_of(source))
+    of_shards = record_of_shards(shards, source.header.byte_order)
+    record = provenance_pairs(source, whole, new_pairs, factors, kept, tool, of_shards)
     changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     copied = (CopySpan(0, *found) for found in kept)
     spans = coalesce((padding, *data_spans(source, chosen), *copied))
-    write_plan = WritePlan(_source_files(source), header, spans)
+    write_plan = WritePlan(source_files(source), header, spans)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
@@ -107,6 +123,7 @@ def plan_patch(
     )
     of_source = (
         *(UNFINISHED for _ in range(source.ends_in_zeros)),
+        *(ODD_SHARDS for _ in range(shards == SourceShards())),
         *unknown_tensor_notes(source.header),
     )
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
@@ -146,33 +163,32 @@ def _new_header(
 ) -> Header:
     """The header with changed pairs in their place and new ones last.
 
-    Keys that record an earlier patch are left out.
+    Keys that record an earlier patch, and split keys, are left out.
     """
     after = {change.after.key: change.after for change in changes}
     kept = [
         after.pop(pair.key, pair)
         for pair in header.pairs
-        if pair.key in after or not pair.key.startswith(PREFIX)
+        if pair.key in after or not is_left_out(pair.key)
     ]
     return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
 
 
-def _verbatim(source: GgufFile) -> WritePlan:
+def joined_plan(source: GgufFile) -> WritePlan:
     """The plan of the same file; of shards, that of the file that they make joined."""
     header = serialize_header(source.header)
     if not source.shards:
         rest = CopySpan(0, len(header), source.layout.n_bytes - len(header))
-        return WritePlan(_source_files(source), header, coalesce((rest,)))
+        return WritePlan(source_files(source), header, coalesce((rest,)))
     tensors = [OutputTensor(tensor.name, n) for n, tensor in enumerate(source.header.tensors)]
     padding = ZeroSpan(source.layout.data_start - len(header))
     spans = coalesce((padding, *data_spans(source, tensors)))
-    return WritePlan(_source_files(source), header, spans)
+    return WritePlan(source_files(source), header, spans)
 
 
-def _source_files(source: GgufFile) -> tuple[SourceFile, ...]:
-    return tuple(map(as_source, source.files))
-
-
-def as_source(file: GgufFile) -> SourceFile:
-    """A file as the source of a write plan."""
-    return SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)
+def source_files(model: GgufFile) -> tuple[SourceFile, ...]:
+    """The file of a model, or its shards, as the sources of a write plan."""
+    return tuple(
+        SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)
+        for file in model.files
+    )

@@ -10,7 +10,10 @@
                                               place in this file: offsets in the source and sizes,
                                               "1000+24,2000+8". The bytes are the last of the file
     layer_path.removed_at             string  indices, among the pairs of the source, of replaced
-                                              pairs whose keys this file lacks: "27,28"
+                                              pairs whose keys this file lacks: "27,28". They are
+                                              of an earlier record, or the split keys that
+                                              llama-gguf-split leaves in what it merges
+    layer_path.source_shards*         of a source in shards: see `planning/source_shards.py`
     layer_path.added_keys             string[] keys that the source did not have, if there are any
     layer_path.filler                 u8[]    zeros, as many as put the data where the source has it
                                               within a file-system block of 4096 bytes
@@ -34,6 +37,7 @@ from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.container.values import (
     ByteOrder,
     ValueType,
@@ -58,6 +62,14 @@ def this_tool() -> str:
     return f"ggufsurgeon {version('ggufsurgeon')}"
 
 
+def is_left_out(key: str) -> bool:
+    """Whether a patch leaves a key of its source out: it says what is not so of the new file.
+
+    Of an earlier record, or a split key, with the number of the source's tensors.
+    """
+    return key.startswith(PREFIX) or key in SPLIT_KEYS
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The source and the layer path that a patched file records, and the program that made it."""
@@ -75,26 +87,29 @@ def provenance_pairs(
     factors: Mapping[str, float],
     kept: Sequence[PaddingRange],
     tool: str,
+    shards: Sequence[KeyValue] = (),
 ) -> list[KeyValue]:
     """The pairs that record the patch.
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
-    `kept` is the padding of the source that is at the end of the file, and `tool` is the program
-    with its version. The filler, whose size depends on all other pairs, is not among them.
+    `kept` is the padding of the source that is at the end of the file, `tool` is the program
+    with its version, and `shards` are the pairs that record the source's shards. The filler, whose
+    size depends on all other pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
     padding = ",".join(f"{offset}+{n_bytes}" for offset, n_bytes in kept)
     added = [pair.key for pair in new_pairs if pair.key not in header.pair_of]
     record = [
-        _string("tool", tool, order),
-        _string("blocks", str(path), order),
-        _string("source_header_sha256", source.header_sha256, order),
+        text_pair("tool", tool, order),
+        text_pair("blocks", str(path), order),
+        text_pair("source_header_sha256", source.header_sha256, order),
         make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
         _replaced_pairs(header, new_pairs),
-        _string("kept_padding", padding, order),
+        text_pair("kept_padding", padding, order),
     ]
     at_times = [
+        *shards,
         *(_added_keys(added, order) for _ in added[:1]),  # gguf-py: no empty arrays
         *scaling_pairs(factors, order),
     ]
@@ -109,7 +124,7 @@ def filler_pair(header_n_bytes: int, data_start: int, order: ByteOrder) -> KeyVa
     file-system blocks: these can be inserted into a file, or shared between files, as they are.
     """
     n_zeros = 1 + (data_start - header_n_bytes) % FILE_SYSTEM_BLOCK_N_BYTES  # gguf-py: not empty
-    return _array("filler", ValueType.UINT8, n_zeros, bytes(n_zeros), order)
+    return array_pair("filler", ValueType.UINT8, n_zeros, bytes(n_zeros), order)
 
 
 def shortest_filler(order: ByteOrder) -> KeyValue:
@@ -119,25 +134,25 @@ def shortest_filler(order: ByteOrder) -> KeyValue:
 
 def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:
     written = {pair.key for pair in new_pairs}
-    replaced = (p for p in header.pairs if p.key in written or p.key.startswith(PREFIX))
+    replaced = (p for p in header.pairs if p.key in written or is_left_out(p.key))
     raw = b"".join(pair.raw for pair in replaced)
-    return _array("replaced_pairs", ValueType.UINT8, len(raw), raw, header.byte_order)
+    return array_pair("replaced_pairs", ValueType.UINT8, len(raw), raw, header.byte_order)
 
 
 def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
     names = b"".join(encode_string(key, order) for key in keys)
-    return _array("added_keys", ValueType.STRING, len(keys), names, order)
+    return array_pair("added_keys", ValueType.STRING, len(keys), names, order)
 
 
 def _removed_at(header: Header, written: set[str]) -> KeyValue:
-    """Where the record of an earlier patch has keys that this one lacks."""
+    """Where the source has keys that the new file lacks."""
     written = {*written, f"{PREFIX}removed_at"}
     removed = (
         str(index)
         for index, pair in enumerate(header.pairs)
-        if pair.key.startswith(PREFIX) and pair.key not in written
+        if is_left_out(pair.key) and pair.key not in written
     )
-    return _string("removed_at", ",".join(removed), header.byte_order)
+    return text_pair("removed_at", ",".join(removed), header.byte_order)
 
 
 def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyValue]:
@@ -147,12 +162,15 @@ def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyVal
     names = b"".join(encode_string(name, order) for name in factors)
     numbers = b"".join(encode_value(ValueType.FLOAT64, n, order) for n in factors.values())
     return [
-        _array("scaled_tensors", ValueType.STRING, len(factors), names, order),
-        _array("scaled_by", ValueType.FLOAT64, len(factors), numbers, order),
+        array_pair("scaled_tensors", ValueType.STRING, len(factors), names, order),
+        array_pair("scaled_by", ValueType.FLOAT64, len(factors), numbers, order),
     ]
 
 
-def _array(key: str, kind: ValueType, count: int, elements: bytes, order: ByteOrder) -> KeyValue:
+def array_pair(
+    key: str, kind: ValueType, count: int, elements: bytes, order: ByteOrder
+) -> KeyValue:
+    """A pair of a record with an array of encoded elements."""
     encoded = encode_array_prefix(kind, count, order) + elements
     return make_pair(PREFIX + key, ValueType.ARRAY, encoded, order)
 
@@ -171,6 +189,7 @@ def read_provenance(header: Header) -> Provenance | None:
     return Provenance(tool if isinstance(tool, str) else "", blocks, digest, n_bytes)
 
 
-def _string(key: str, text: str, order: ByteOrder) -> KeyValue:
+def text_pair(key: str, text: str, order: ByteOrder) -> KeyValue:
+    """A pair of a record with a string."""
     kind = ValueType.STRING
     return make_pair(PREFIX + key, kind, encode_value(kind, text, order), order)

@@ -10,19 +10,26 @@
     result-sha256: 0c8d...
 
 `patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
-known. A patch that multiplied weights has `, weights scaled` behind it. The values of a key are of
-one form, which holds no text of a model: nothing that a file says reaches a terminal through a
-recipe.
+known. A patch that multiplied weights has `, weights scaled` behind it. Of a model in shards there
+is a line for each instead of the SHA-256, with its size and its own SHA-256, and the patch that
+wrote them says how many tensors each has:
+
+    patch: 0..16,10..29 by ggufsurgeon 0.1.0, in shards of 120,213 tensors
+    source-shard: 49912345 5d41...
+    result-shard: 60160672 1b64...
+
+The values of a key are of one form, which holds no text of a model: nothing that a file says
+reaches a terminal through a recipe.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe
+from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe, ShardIdentity
 
 VERSION = "1"
 LONGEST = 1 << 20
@@ -31,27 +38,35 @@ SCALED = ", weights scaled"
 FORMS = {
     "recipe": re.compile(r"[0-9]{1,9}"),
     "patch": re.compile(
-        rf"(?P<layers>[0-9.,]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?", re.ASCII
+        rf"(?P<layers>[0-9.,]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
+        r"(?:, in shards of (?P<n_tensors>[0-9]{1,9}(?:,[0-9]{1,9})+) tensors)?",
+        re.ASCII,
     ),
     "source-n-bytes": re.compile(r"[0-9]{1,18}"),
     "source-header-sha256": re.compile(r"[0-9a-f]{64}"),
     "source-sha256": re.compile(r"[0-9a-f]{64}"),
+    "source-shard": re.compile(r"[0-9]{1,18}(?: [0-9a-f]{64})?"),
     "result-n-bytes": re.compile(r"[0-9]{1,18}"),
     "result-header-sha256": re.compile(r"[0-9a-f]{64}"),
     "result-sha256": re.compile(r"[0-9a-f]{64}"),
+    "result-shard": re.compile(r"[0-9]{1,18} [0-9a-f]{64}"),
 }
 """The keys, in the order in which they are written, and the form of their values."""
-OPTIONAL = "source-sha256"
+REPEATED = ("patch", "source-shard", "result-shard")
+OPTIONAL = ("source-sha256", "source-shard", "result-sha256", "result-shard")
 
 
 def recipe_text(recipe: Recipe) -> str:
     """The lines of a recipe."""
-    patches = [
-        f"patch: {patch.layers} by {patch.tool}{SCALED * patch.scales_weights}"
-        for patch in recipe.patches
-    ]
+    patches = (f"patch: {_patch_text(patch)}" for patch in recipe.patches)
     source, result = _lines("source", recipe.source), _lines("result", recipe.result)
     return "\n".join((f"recipe: {VERSION}", *patches, *source, *result, ""))
+
+
+def _patch_text(patch: Patch) -> str:
+    shards = f", in shards of {','.join(map(str, patch.n_tensors))} tensors"
+    text = f"{patch.layers} by {patch.tool}{SCALED * patch.scales_weights}"
+    return f"{text}{shards}" if patch.n_tensors else text
 
 
 def _lines(which: str, identity: FileIdentity) -> Iterator[str]:
@@ -59,6 +74,8 @@ def _lines(which: str, identity: FileIdentity) -> Iterator[str]:
     yield f"{which}-header-sha256: {identity.header_sha256}"
     if identity.sha256 is not None:
         yield f"{which}-sha256: {identity.sha256}"
+    for shard in identity.shards:
+        yield f"{which}-shard: {shard.n_bytes} {shard.sha256 or ''}".rstrip()
 
 
 def parse_recipe(data: bytes, name: str) -> Recipe:
@@ -66,26 +83,38 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
 
     Raises UsageError, with the number of the line, for anything that is not one.
     """
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     patches: list[Patch] = []
     for number, line in _meaningful(data, name):
-        key, value = _key_and_value(line, f"{name}, line {number}")
+        where = f"{name}, line {number}"
+        key, value = _key_and_value(line, where)
         if key == "patch":
-            patches.append(_patch(value, f"{name}, line {number}"))
-        elif key in values:
-            raise UsageError(f"{name}, line {number}: {key} was given before")
-        values[key] = value
+            patches.append(_patch(value, where))
+        elif key in values and key not in REPEATED:
+            raise UsageError(f"{where}: {key} was given before")
+        values.setdefault(key, []).append(value)
         if key == "recipe" and value != VERSION:
             raise UsageError(
-                f"{name}, line {number}: recipe of version {value}, expected {VERSION}",
+                f"{where}: recipe of version {value}, expected {VERSION}",
                 hint="A newer version of ggufsurgeon may read it.",
             )
         if "recipe" not in values:
-            raise UsageError(f"{name}, line {number}: expected recipe: {VERSION} before all else")
-    missing = [key for key in FORMS if key not in values and key != OPTIONAL]
+            raise UsageError(f"{where}: expected recipe: {VERSION} before all else")
+    _check_complete(values, patches, name)
+    return Recipe(tuple(patches), _identity(values, "source"), _identity(values, "result"))
+
+
+def _check_complete(values: dict[str, list[str]], patches: Sequence[Patch], name: str) -> None:
+    missing = [key for key in FORMS if key not in values and key not in OPTIONAL]
+    if "result-sha256" not in values and "result-shard" not in values:
+        missing.append("result-sha256")
     if missing:
         raise UsageError(f"{name}: this recipe lacks {', '.join(missing)}")
-    return Recipe(tuple(patches), _identity(values, "source"), _identity(values, "result"))
+    n_named, n_cut = len(values.get("result-shard", [])), len(patches[-1].n_tensors)
+    if n_named != n_cut:
+        raise UsageError(
+            f"{name}: {n_named} lines result-shard, and the last patch wrote {n_cut} shards"
+        )
 
 
 def _meaningful(data: bytes, name: str) -> Iterator[tuple[int, str]]:
@@ -118,14 +147,21 @@ def _patch(value: str, where: str) -> Patch:
         layers = LayerPath(match["layers"])
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    return Patch(layers, match["tool"], match["scaled"] is not None)
+    n_tensors = match["n_tensors"].split(",") if match["n_tensors"] else ()
+    return Patch(
+        layers, match["tool"], match["scaled"] is not None, tuple(int(n) for n in n_tensors)
+    )
 
 
-def _identity(values: dict[str, str], which: str) -> FileIdentity:
+def _identity(values: dict[str, list[str]], which: str) -> FileIdentity:
+    (n_bytes,), (header_sha256,) = values[f"{which}-n-bytes"], values[f"{which}-header-sha256"]
+    (sha256,) = values.get(f"{which}-sha256", [None])
+    shards = (text.split(" ") for text in values.get(f"{which}-shard", []))
     return FileIdentity(
-        int(values[f"{which}-n-bytes"]),
-        values[f"{which}-header-sha256"],
-        values.get(f"{which}-sha256"),
+        int(n_bytes),
+        header_sha256,
+        sha256,
+        tuple(ShardIdentity(int(size), digest[0] if digest else None) for size, *digest in shards),
     )
 
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -19,7 +20,7 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange, all_padding
 from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import as_source
+from ggufsurgeon.planning.planner import source_files
 from ggufsurgeon.planning.provenance import PREFIX, is_scaled, read_provenance
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.source_pairs import (
@@ -29,6 +30,7 @@ from ggufsurgeon.planning.source_pairs import (
     recorded_path,
     source_pairs,
 )
+from ggufsurgeon.planning.source_shards import SourceShards, in_source_shards, read_shards
 from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
@@ -51,39 +53,43 @@ class RestorePlan:
     remaining: str
     """Why an earlier patch cannot be undone; empty where the result is the very original."""
     write_plan: WritePlan
+    """Of the file; where it was in shards, of what they make joined."""
+    file_plans: tuple[WritePlan, ...]
+    """Of the file, or of each shard."""
     written: Written | None = None
     """What of it was written, once it was, and what is shared with `patched`."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the file, or of all shards together."""
+        return sum(plan.n_bytes for plan in self.file_plans)
 
 
 def plan_restore(patched: GgufFile) -> RestorePlan:
     """Plan the file that `patched` was made from, through as many patches as can be undone.
 
-    Raises RefusedError when not even the last patch can be undone exactly, and for shards.
+    Raises RefusedError when not even the last patch can be undone exactly.
     """
-    check_single(patched)
-    path, before, plan = _undo(patched)
-    undone, remaining = [path], ""
+    path, before, plan, shards = _undo(patched)
+    undone, remaining, file_plans = [path], "", _file_plans(plan, shards)
     while _is_patched(before.header) and not remaining:
         try:
             if len(undone) == MOST_PATCHES:
                 raise RefusedError(f"more than {MOST_PATCHES} patches are not undone at once")
-            path, earlier, step = _undo(before)
-            plan = compose(plan, step)
+            path, earlier, step, shards = _undo(before)
+            step = compose(plan, step)
+            file_plans = _file_plans(step, shards)
         except (RefusedError, MalformedFileError) as error:
             remaining = str(error)
         else:
             undone.append(path)
-            before = earlier
-    return RestorePlan(patched, before, tuple(undone), remaining, plan)
+            before, plan = earlier, step
+    return RestorePlan(patched, before, tuple(undone), remaining, plan, file_plans)
 
 
-def check_single(patched: GgufFile) -> None:
-    """Raise RefusedError for a model in shards."""
-    if patched.shards:
-        raise RefusedError(
-            f"{patched.path} is in {len(patched.shards)} shards, and what is restored is one file",
-            hint="Join the shards with llama-gguf-split (merge) first.",
-        )
+def _file_plans(plan: WritePlan, shards: SourceShards | None) -> tuple[WritePlan, ...]:
+    """The plans of the files that a restored model is in."""
+    return (plan,) if shards is None else in_source_shards(plan, shards)
 
 
 def _is_patched(header: Header) -> bool:
@@ -102,8 +108,18 @@ def _restored(patched: GgufFile, plan: WritePlan) -> GgufFile:
     return replace(file, odd_padding=kept)
 
 
-def _undo(patched: GgufFile) -> tuple[LayerPath, GgufFile, WritePlan]:
-    """The path of the last patch, the file as it was before, and the plan that writes it."""
+class _Undone(NamedTuple):
+    path: LayerPath
+    file: GgufFile
+    """As it was before."""
+    plan: WritePlan
+    """Of that file."""
+    shards: SourceShards | None
+    """That it was in."""
+
+
+def _undo(patched: GgufFile) -> _Undone:
+    """The last patch of a file, undone."""
     path, source_n_bytes = _check_record(patched)
     pairs = source_pairs(patched.header, str(patched.path))
     n_blocks = Header(patched.header.version, patched.header.byte_order, pairs, ()).get(
@@ -116,8 +132,9 @@ def _undo(patched: GgufFile) -> tuple[LayerPath, GgufFile, WritePlan]:
     tensors = reslice(patched, blocks, choose_tensors(patched, blocks, positions), positions)
     header = _source_header(patched, pairs, tensors)
     spans = list(_spans(patched, tensors, header, source_n_bytes))
-    plan = WritePlan((as_source(patched),), header, coalesce(spans))
-    return path, _restored(patched, plan), plan
+    plan = WritePlan(source_files(patched), header, coalesce(spans))
+    shards = read_shards(patched.header, str(patched.path))
+    return _Undone(path, _restored(patched, plan), plan, shards)
 
 
 def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
@@ -173,6 +190,12 @@ def _spans(
     n_there = sum(span.n_bytes for span in spans) - n_kept
     n_wanted = source_n_bytes - len(header)
     n_behind = layout.n_bytes - layout.data_start - layout.data_n_bytes - n_kept
+    if n_behind < 0 and patched.shards:
+        raise RefusedError(
+            f"{-n_behind:,} bytes that followed the tensors of the patched file are gone: it was "
+            "cut into shards, which have no place for them",
+            hint="Only the patched file as it was before it was cut has them.",
+        )
     # A source may end before its last padding; what follows the data has not changed its size.
     if n_behind < 0 or not (n_wanted == n_there or (n_there > n_wanted and not n_behind)):
         raise damaged("source_n_bytes")

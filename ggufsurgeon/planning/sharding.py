@@ -1,4 +1,4 @@
-"""A planned file as shards of a size: a plan for each, as llama-gguf-split would cut the file.
+"""A planned file as shards: a plan for each, as llama-gguf-split would cut the file.
 
 The first has all metadata, the others the split keys, and the alignment where the file names one:
 llama.cpp reads each with the alignment of its own (ggml/src/gguf.cpp). Tensors stay in order.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from ggufsurgeon.container.codec import (
     make_pair,
@@ -18,10 +18,10 @@ from ggufsurgeon.container.codec import (
 )
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.layout import Layout, lay_out, pad
-from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS
+from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS, without_split_keys
 from ggufsurgeon.container.values import encode_value
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.write_plan import WritePlan, ZeroSpan, coalesce
+from ggufsurgeon.write_plan import Span, WritePlan, ZeroSpan, coalesce
 
 MAX_SHARDS = 500
 """llama.cpp keeps all shards open (src/llama-model-loader.cpp:657), and a process has 1024 files
@@ -36,7 +36,7 @@ def in_shards(plan: WritePlan, max_n_bytes: int) -> tuple[WritePlan, ...]:
     """
     if plan.n_bytes <= max_n_bytes:
         return (plan,)
-    file = _PlannedFile.of(plan)
+    file = PlannedFile.of(plan)
     ranges = list(file.cut(max_n_bytes))
     if len(ranges) > MAX_SHARDS:
         raise RefusedError(
@@ -44,11 +44,26 @@ def in_shards(plan: WritePlan, max_n_bytes: int) -> tuple[WritePlan, ...]:
             f"llama.cpp, which keeps all of them open, loads no more than about {MAX_SHARDS}",
             hint="Make the shards larger.",
         )
-    return tuple(file.shard(number, len(ranges), each) for number, each in enumerate(ranges))
+    return tuple(file.shards(ranges))
+
+
+def in_shards_of(plan: WritePlan, n_tensors: Sequence[int]) -> tuple[WritePlan, ...]:
+    """Plans of shards with so many tensors each.
+
+    Raises RefusedError when the file has another number of them, or shards cannot hold all.
+    """
+    file = PlannedFile.of(plan)
+    if sum(n_tensors) != len(file.header.tensors):
+        raise RefusedError(
+            f"the new file has {len(file.header.tensors)} tensors, and shards of it would have "
+            f"{sum(n_tensors)}"
+        )
+    ends = accumulate(n_tensors, initial=0)
+    return tuple(file.shards([range(start, end) for start, end in pairwise(ends)]))
 
 
 @dataclass(frozen=True)
-class _PlannedFile:
+class PlannedFile:
     """The whole file, and what its shards are made of."""
 
     plan: WritePlan
@@ -57,7 +72,8 @@ class _PlannedFile:
     layout: Layout
 
     @classmethod
-    def of(cls, plan: WritePlan) -> _PlannedFile:
+    def of(cls, plan: WritePlan) -> PlannedFile:
+        """The file of a plan. Raises RefusedError when bytes follow its tensors."""
         what = "the new file"
         header, n_bytes = parse_header(plan.header, what)
         layout = lay_out(header, n_bytes, plan.n_bytes, what)
@@ -68,15 +84,15 @@ class _PlannedFile:
                 "no place for them",
                 hint="Write a single file.",
             )
-        pairs = tuple(pair for pair in header.pairs if pair.key not in SPLIT_KEYS)
-        return cls(plan, replace(header, pairs=pairs), layout)
+        return cls(plan, without_split_keys(header), layout)
 
     def cut(self, max_n_bytes: int) -> Iterator[range]:
         """The tensors of each shard, as many as fit; the first may have metadata alone."""
         tensors, order = self.header.tensors, self.header.byte_order
         infos = [len(serialize_tensor_info(tensor, order)) for tensor in tensors]
         n_info = list(accumulate(infos, initial=0))
-        heads = [len(serialize_header(self._head(n, 0, range(0)))) for n in (0, 1)]
+        none = range(0)
+        heads = [len(serialize_header(self._head(self._pairs(n, 0), none))) for n in (0, 1)]
         if self._padded(heads[0]) > max_n_bytes:
             raise _too_small(f"its metadata take {heads[0]:,}", max_n_bytes)
         start = number = 0
@@ -93,27 +109,43 @@ class _PlannedFile:
                 raise _too_small(f"tensor {tensors[start].name!r} takes {n_bytes:,}", max_n_bytes)
         yield range(start, len(tensors))
 
-    def shard(self, number: int, count: int, tensors: range) -> WritePlan:
-        """The plan of one shard."""
-        header = serialize_header(self._head(number, count, tensors))
-        start = self._offset(tensors.start)
-        end = start + self._data_n_bytes(tensors)
-        behind = max(end - self.plan.n_bytes, 0)  # a file may end before its last padding
-        spans = (
-            ZeroSpan(self._padded(len(header)) - len(header)),
-            *self.plan.between(start, end - behind),
-            ZeroSpan(behind),
-        )
-        return WritePlan(self.plan.sources, header, coalesce(spans))
+    def shards(self, ranges: Sequence[range]) -> Iterator[WritePlan]:
+        """The plans of shards with these tensors."""
+        for number, tensors in enumerate(ranges):
+            yield self.shard(self._pairs(number, len(ranges)), tensors)
 
-    def _head(self, number: int, count: int, tensors: range) -> Header:
+    def shard(self, pairs: Sequence[KeyValue], tensors: range) -> WritePlan:
+        """The plan of a shard with these pairs and tensors, aligned as its pairs say."""
+        head = self._head(pairs, tensors)
+        header = serialize_header(head)
+        padding = ZeroSpan(pad(len(header), head.alignment) - len(header))
+        data = (span for tensor in tensors for span in self._data(tensor, head.alignment))
+        return WritePlan(self.plan.sources, header, coalesce((padding, *data)))
+
+    def _data(self, tensor: int, alignment: int) -> Iterator[Span]:
+        """A tensor and what pads it: that of the whole file as far as it goes, then zeros."""
+        start, n_bytes = self._offset(tensor), self.layout.tensor_n_bytes[tensor]
+        end = start + pad(n_bytes, alignment)
+        n_there = min(end, self._offset(tensor + 1), self.plan.n_bytes)
+        yield from self.plan.between(start, n_there)
+        yield ZeroSpan(end - n_there)
+
+    def _head(self, pairs: Sequence[KeyValue], tensors: range) -> Header:
+        """The header of a shard."""
+        head = replace(self.header, pairs=tuple(pairs), tensors=())
+        infos = []
+        offset = 0
+        for tensor in tensors:
+            infos.append(replace(self.header.tensors[tensor], offset_in_data=offset))
+            offset = pad(offset + self.layout.tensor_n_bytes[tensor], head.alignment)
+        return replace(head, tensors=tuple(infos))
+
+    def _pairs(self, number: int, count: int) -> list[KeyValue]:
+        """The pairs of a shard, with the split keys in llama-gguf-split's order."""
         header = self.header
+        values = (number, len(header.tensors), count)
         pairs = [pair for pair in header.pairs if number == 0 or pair.key == ALIGNMENT]
-        infos = header.tensors[tensors.start : tensors.stop]
-        first = infos[0].offset_in_data if infos else 0
-        moved = (replace(info, offset_in_data=info.offset_in_data - first) for info in infos)
-        keys = _split_pairs(header, (number, len(header.tensors), count))
-        return replace(header, pairs=(*pairs, *keys), tensors=tuple(moved))
+        return [*pairs, *_split_pairs(header, values)]
 
     def _offset(self, tensor: int) -> int:
         """Where a tensor starts in the whole file; for the number of tensors, where they end."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ggufsurgeon.container.codec import parse_pairs
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     ValueType,
@@ -12,33 +15,48 @@ from ggufsurgeon.container.values import (
 )
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.provenance import PREFIX, Provenance
+from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 
 def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     """The pairs of the source of a patched file with this header, in its order.
 
+    Split keys of the file itself are not the source's: llama-gguf-split leaves them in what it
+    merges.
     `path` is for messages only. Raises RefusedError where the record is not one,
     MalformedFileError where the pairs that it holds are not well-formed.
     """
     _check_version(header)
-    raw = _replaced_bytes(header)
-    pairs = parse_pairs(raw, header.byte_order, f"{path}, {PREFIX}replaced_pairs")
+    pairs = recorded_pairs(header, "replaced_pairs", path)
     replaced = {pair.key: pair for pair in pairs}
     added = header.get(f"{PREFIX}added_keys") or []
     dropped = {key for key in added if isinstance(key, str)} if isinstance(added, list) else set()
     restored = [
         replaced.pop(pair.key, pair)
         for pair in header.pairs
-        if pair.key in replaced or not (pair.key.startswith(PREFIX) or pair.key in dropped)
+        if (pair.key in replaced and pair.key not in SPLIT_KEYS)
+        or not (is_left_out(pair.key) or pair.key in dropped)
     ]
-    removed_at = recorded_numbers(header, "removed_at", 1)
-    if len(removed_at) != len(replaced):
-        raise damaged("removed_at")
-    for (index,), pair in zip(removed_at, replaced.values(), strict=True):
-        restored.insert(index, pair)
-    return tuple(restored)
+    removed_at = [index for (index,) in recorded_numbers(header, "removed_at", 1)]
+    return with_pairs_at(removed_at, list(replaced.values()), restored, "removed_at")
+
+
+def with_pairs_at(
+    places: Sequence[int], inserted: Sequence[KeyValue], pairs: Sequence[KeyValue], key: str
+) -> tuple[KeyValue, ...]:
+    """Pairs with others among them, in the places that a key of the record names.
+
+    Raises RefusedError where there are no such places.
+    """
+    found = list(pairs)
+    if len(places) != len(inserted):
+        raise damaged(key)
+    for index, pair in zip(places, inserted, strict=True):
+        if index > len(found):
+            raise damaged(key)
+        found.insert(index, pair)
+    return tuple(found)
 
 
 def _check_version(header: Header) -> None:
@@ -62,13 +80,19 @@ def recorded_path(record: Provenance) -> LayerPath:
     return path
 
 
-def _replaced_bytes(header: Header) -> bytes:
-    pair = header.pair_of.get(f"{PREFIX}replaced_pairs")
+def recorded_pairs(header: Header, key: str, path: str) -> tuple[KeyValue, ...]:
+    """The pairs that a key of the record holds, as the bytes they had.
+
+    `path` is for messages only. Raises RefusedError where it is no array of bytes,
+    MalformedFileError where they are no pairs.
+    """
+    pair = header.pair_of.get(PREFIX + key)
     if pair is None or pair.value_type != ValueType.ARRAY:
-        raise damaged("replaced_pairs")
+        raise damaged(key)
     if read_array_prefix(pair.raw, pair.value_at, pair.byte_order)[0] != ValueType.UINT8:
-        raise damaged("replaced_pairs")
-    return pair.raw[pair.value_at + ARRAY_PREFIX_N_BYTES :]
+        raise damaged(key)
+    raw = pair.raw[pair.value_at + ARRAY_PREFIX_N_BYTES :]
+    return parse_pairs(raw, header.byte_order, f"{path}, {PREFIX}{key}")
 
 
 def recorded_numbers(header: Header, key: str, n_each: int) -> list[list[int]]:

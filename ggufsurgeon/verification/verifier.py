@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.shards import without_split_keys
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import (
     EngineError,
@@ -114,11 +117,11 @@ def verify_patched(
         check_is_language_model(file)
     made_from, claimed = _claim(patched, source)
     outcome = partial(Verification, patched.path, source.path, claimed)
-    if made_from != source.header_sha256:
+    if made_from not in (source.header_sha256, _sha256_before_it_was_split(source)):
         detail = "the patched file was made from another file: the header's SHA-256 differs"
         return outcome((Check("source", False, detail),))
     path = _path_over(claimed, patched, source)
-    checks = list(_structure_checks(patched, source, path, progress))
+    checks = list(_structure_checks(patched, source, path, made_from, progress))
     if any(check.ok is False for check in checks):
         return outcome((*checks, Check("runs", None, "not tried: the structure is wrong")))
     if source.header.byte_order != NATIVE_BYTE_ORDER:
@@ -147,6 +150,11 @@ def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
     return provenance.source_header_sha256, provenance.blocks
 
 
+def _sha256_before_it_was_split(source: GgufFile) -> str:
+    """SHA-256 that the header had before llama-gguf-split cut the file and merged it."""
+    return hashlib.sha256(serialize_header(without_split_keys(source.header))).hexdigest()
+
+
 def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
     try:
         path = LayerPath(claimed)
@@ -158,11 +166,13 @@ def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
 
 
 def _structure_checks(
-    patched: GgufFile, source: GgufFile, path: LayerPath, progress: Progress
+    patched: GgufFile, source: GgufFile, path: LayerPath, made_from: str, progress: Progress
 ) -> Iterator[Check]:
-    is_copy = patched.header_sha256 == source.header_sha256
-    named = "the headers are identical: a copy of the source"
-    detail = named if is_copy else "its header has the SHA-256 that the patched file names"
+    detail = "its header has the SHA-256 that the patched file names"
+    if patched.header_sha256 == source.header_sha256:
+        detail = "the headers are identical: a copy of the source"
+    elif made_from != source.header_sha256:
+        detail += ", without the split keys that llama-gguf-split has left"
     yield Check("source", True, detail)
     yield check_metadata(patched, source, path)
     yield check_tensors(patched, source, path.blocks, progress)

@@ -51,13 +51,18 @@ def write_new_file(
 
 
 def write_new_shards(
-    plans: Sequence[WritePlan], destinations: Sequence[Path], *, progress: Progress = NO_PROGRESS
+    plans: Sequence[WritePlan],
+    destinations: Sequence[Path],
+    *,
+    progress: Progress = NO_PROGRESS,
+    sha256s: Sequence[str] = (),
 ) -> Written:
     """Write plans over the same sources to files that are one model together, the first last.
 
     The names appear once all are written and synced. Killed in between, some of the others may be
     there, and never the first, without which the others are no model. Raises RefusedError when one
-    of them exists, and WriteFailedError; none is then there, and no temporary file is left.
+    of them exists, WriteFailedError, and VerificationError where one does not have its SHA-256 of
+    `sha256s`, if these are given; none is then there, and no temporary file is left.
     """
     with _told(destinations[0]):
         targets = check_places(_paths(plans[0]), destinations)
@@ -66,6 +71,8 @@ def write_new_shards(
             with opened_sources(plans[0].sources) as sources:
                 descriptors = [file.descriptor for file in files]
                 written = write_contents(plans, sources, descriptors, targets, progress)
+            for plan, file, sha256 in zip(plans, files, sha256s, strict=False):
+                check_sha256(file.descriptor, plan.n_bytes, sha256, progress)
             publish_all(files)
     sync_folders(targets)
     return written

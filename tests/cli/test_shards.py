@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_plan(shards: list[Path], surgeon: Run) -> None:
         for model in (SECOND, "whole.gguf")
     )
     assert [source["path"] for source in told["write_plan"]["sources"]] == [p.name for p in shards]
-    assert told["write_plan"]["header"] == alone["write_plan"]["header"]
+    recorded = told["changes"].keys() - alone["changes"].keys()
+    assert len(recorded) == 4 and all("source_shards" in key for key in recorded)
     assert told["memory"] == alone["memory"]
 
 
@@ -187,13 +189,50 @@ def test_diff(shards: list[Path], stories: Path, surgeon: Run) -> None:
     assert told["layer_path"] in ("0..4", None) and not told["tensors"], told
 
 
-@pytest.mark.parametrize("command", ["restore", "recipe"])
-def test_shards_are_not_restored(shards: list[Path], surgeon: Run, command: str) -> None:
-    arguments = [shards[0], "restored.gguf"][: 2 if command == "restore" else 1]
-    assert_told(surgeon(command, *arguments), 4, "is in 3 shards")
+def test_the_very_shards_come_back_and_recipes_rebuild_others(
+    shards: list[Path], tmp_path: Path, surgeon: Run
+) -> None:
+    assert surgeon("patch", SECOND, "once.gguf", *WINDOW).returncode == 0
+    done = surgeon("patch", "once.gguf", "two.gguf", *WINDOW, "--split-max-size", "1M")
+    assert done.returncode == 0, done.stderr
+    names = ["two-00001-of-00002.gguf", "two-00002-of-00002.gguf"]
+    done = surgeon("restore", names[1], "back.gguf")
+    assert done.stdout == (
+        "wrote back-00001-of-00003.gguf to back-00003-of-00003.gguf: the original, 1.19 MB; "
+        "undone: layer path 0..2,1..6, then 0..2,1..4\n"
+    )
+    back = sorted(tmp_path.glob("back*"))
+    assert [path.read_bytes() for path in back] == [path.read_bytes() for path in shards]
+    told = json.loads(surgeon("restore", "once.gguf", "json.gguf", "--json").stdout)
+    assert told["files"] == [path.name.replace("back", "json") for path in back]
+    assert told["destination"] == told["files"][0]
+    assert told["n_bytes"]["after"] == sum(path.stat().st_size for path in shards)
+    with Unchanged(tmp_path):
+        exists = surgeon("restore", names[0], "back.gguf", "--replace")
+        assert_told(exists, 4, "back-00001-of-00003.gguf exists")
+    recipe = surgeon("recipe", names[0]).stdout
+    assert "patch ORIGINAL-00001-of-00003.gguf NEW.gguf" in recipe
+    (tmp_path / "recipe.txt").write_text(recipe)
+    done = surgeon("patch", SECOND, "again.gguf", "--recipe", "recipe.txt")
+    wrote = "wrote again-00001-of-00002.gguf to again-00002-of-00002.gguf: their SHA-256 are those"
+    assert wrote in done.stdout
+    for name in names:
+        again = (tmp_path / name.replace("two", "again")).read_bytes()
+        assert again == (tmp_path / name).read_bytes()
+    with Unchanged(tmp_path):
+        told = surgeon("patch", "whole.gguf", "new.gguf", "--recipe", "recipe.txt")
+        assert_told(told, 4, "it is one file, and the original is in 3 shards")
+        both = surgeon("patch", SECOND, "x.gguf", "--recipe", "r.txt", "--split-max-size", "1M")
+        assert_told(both, 2, "--recipe and --split-max-size exclude each other")
 
 
-def test_a_recipe_is_of_one_file(shards: list[Path], surgeon: Run) -> None:
-    options = ("--recipe", "recipe.txt", "--split-max-size", "1M")
-    done = surgeon("patch", shards[0], "new.gguf", *options)
-    assert_told(done, 2, "--recipe and --split-max-size exclude each other")
+def test_hashes(shards: list[Path], stories: Path, surgeon: Run) -> None:
+    """Of each shard, to compare with what its publisher names, and of what they make joined."""
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*shards, stories)]
+    told = surgeon("inspect", SECOND, "--hash").stdout.splitlines()[-4:]
+    names = [*(path.name for path in shards), "the file that the shards make joined"]
+    assert told == [f"SHA-256 of {n}: {d}" for n, d in zip(names, digests, strict=True)]
+    as_json = json.loads(surgeon("inspect", SECOND, "--hash", "--json").stdout)
+    assert [shard["sha256"] for shard in as_json["shards"]] == digests[:3]
+    assert [shard["file"] for shard in as_json["shards"]] == names[:3]
+    assert as_json["sha256"] == digests[3]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, serialize_header
+from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.container.values import ValueType
@@ -51,6 +51,18 @@ def _shard(header: Header, model: GgufFile, data: bytes, tensors: range) -> byte
         content += bytes(-len(content) % header.alignment)
     raw = serialize_header(replace(header, tensors=tuple(infos)))
     return raw + bytes(-len(raw) % header.alignment) + bytes(content)
+
+
+def with_pairs(
+    shard: Path, change: Callable[[tuple[KeyValue, ...]], Sequence[KeyValue]], version: int = 3
+) -> None:
+    """Write a shard with other pairs, under its name; no tensor moves."""
+    data = shard.read_bytes()
+    header, n_bytes = parse_header(data, str(shard))
+    alignment = header.alignment
+    raw = serialize_header(replace(header, pairs=tuple(change(header.pairs)), version=version))
+    data = data[-(-n_bytes // alignment) * alignment :]
+    shard.write_bytes(raw + bytes(-len(raw) % alignment) + data)
 
 
 def cut_evenly(source: Path, prefix: Path, count: int = 3) -> list[Path]:

@@ -17,6 +17,7 @@ from ggufsurgeon.planning.recipes import (
     FileIdentity,
     Patch,
     Recipe,
+    ShardIdentity,
     find_ingredients,
     plan_recipe,
 )
@@ -30,12 +31,22 @@ digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 sizes = st.integers(0, 10**18 - 1)
 layers = st.lists(st.integers(0, 99), min_size=1, max_size=9).map(LayerPath.of)
 tools = st.from_regex(r"ggufsurgeon [0-9]\.[0-9]\.[0-9](\.dev1|rc1\+x)?", fullmatch=True)
-recipes = st.builds(
-    Recipe,
-    st.lists(st.builds(Patch, layers, tools, st.booleans()), min_size=1, max_size=4).map(tuple),
-    st.builds(FileIdentity, sizes, digests, digests | st.none()),
-    st.builds(FileIdentity, sizes, digests, digests),
-)
+cuts = st.lists(st.integers(0, 999), min_size=2, max_size=4).map(tuple) | st.just(())
+patches = st.builds(Patch, layers, tools, st.booleans(), cuts)
+shards = st.lists(st.builds(ShardIdentity, sizes, digests | st.none()), max_size=4).map(tuple)
+
+
+@st.composite
+def recipes_of(draw: st.DrawFn) -> Recipe:
+    """Of files and of shards: as many results as the last patch wrote."""
+    made = tuple(draw(st.lists(patches, min_size=1, max_size=4)))
+    source = draw(st.builds(FileIdentity, sizes, digests, digests | st.none(), shards))
+    results = tuple(ShardIdentity(draw(sizes), draw(digests)) for _ in made[-1].n_tensors)
+    sha256 = None if results else draw(digests)
+    return Recipe(made, source, FileIdentity(draw(sizes), draw(digests), sha256, results))
+
+
+recipes = recipes_of()
 
 
 @given(recipes)
@@ -69,6 +80,15 @@ RECIPE = Recipe(
     FileIdentity(200, "2" * 64, "3" * 64),
 )
 LINES = recipe_text(RECIPE).splitlines()
+IN_SHARDS = replace(
+    RECIPE,
+    patches=(replace(RECIPE.patches[0], n_tensors=(3, 4)),),
+    source=replace(RECIPE.source, shards=(ShardIdentity(60, "4" * 64), ShardIdentity(70, None))),
+    result=replace(
+        RECIPE.result, sha256=None, shards=(ShardIdentity(1, "5" * 64), ShardIdentity(2, "6" * 64))
+    ),
+)
+SHARDS = recipe_text(IN_SHARDS).splitlines()
 BAD = {
     "version": (["recipe: 2", *LINES[1:]], "line 1: recipe of version 2, expected 1"),
     "not first": (LINES[1:], "line 1: expected recipe: 1 before"),
@@ -83,6 +103,11 @@ BAD = {
     "tool": ([LINES[0], "patch: 0..4 by rm -rf", *LINES[2:]], "line 2"),
     "layers": ([LINES[0], "patch: 4..1 by ggufsurgeon 1", *LINES[2:]], "line 2: layers"),
     "long": ([*LINES, "#" * (1 << 20)], "is no recipe"),
+    "shard": ([*SHARDS[:-1], "result-shard: 2"], "line 11: '2' is no value of result-shard"),
+    "few shards": (SHARDS[:-1], "1 lines result-shard, and the last patch wrote 2 shards"),
+    "no shards": ([*LINES, "result-shard: 2 " + "6" * 64], "wrote 0 shards"),
+    "no result": (SHARDS[:-2], "lacks result-sha256"),
+    "one": ([LINES[0], f"{LINES[1]}, in shards of 3 tensors", *LINES[2:]], "line 2"),
     "digits": ([*LINES[:2], "source-n-bytes: \u0663", *LINES[3:]], "line 3"),
 }
 
@@ -97,7 +122,10 @@ def test_errors_name_the_line(case: str) -> None:
 
 
 def test_there_is_a_form_for_each_key() -> None:
-    assert [line.split(":")[0] for line in LINES] == list(FORMS)
+    written = [line.split(":")[0] for line in (*LINES, *SHARDS)]
+    assert set(written) == set(FORMS)
+    assert SHARDS[1] == "patch: 0..2,1..4 by ggufsurgeon 0.1.0, in shards of 3,4 tensors"
+    assert SHARDS[5:7] == [f"source-shard: 60 {'4' * 64}", "source-shard: 70"]
 
 
 def recipe_of(data: bytes) -> Recipe:

@@ -1,4 +1,7 @@
-"""A model in shards gives the same files, bit for bit, as the file that they were cut from."""
+"""A model in shards gives the same files, bit for bit, as the file that they were cut from.
+
+But for the record of the shards, which recipes of that file leave out.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ import ggufsurgeon as gs
 from ggufsurgeon.aliasing.shared_tensors import planned_tensors
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import Origin, plan_patch
+from ggufsurgeon.planning.provenance import this_tool
+from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import patch
 from tests.models.expanding import expand_named
 from tests.models.sharding import cut, cut_evenly, with_alignment
@@ -25,6 +31,12 @@ MODELS = [
     ("gemma3-dense@heads=1&blocks=62", "0..61,58..61", 32),  # scaled weights
     ("qwen35-dense", "0..7,4..7", 64),
 ]
+RECORD = {
+    "layer_path.source_shards",
+    "layer_path.source_shards_pairs",
+    "layer_path.source_shards_keys_at",
+    "layer_path.source_shards_sha256",
+}
 
 
 @pytest.mark.parametrize(("name", "path", "alignment"), MODELS)
@@ -37,9 +49,15 @@ def test_a_patch_of_shards_is_that_of_the_file(
     n_tensors = len(gs.open(whole).file.header.tensors)
     shards = cut(whole, tmp_path / "model", sorted(rng.choices(range(n_tensors + 1), k=3)))
     of_whole = patch(whole, tmp_path / "a.gguf", LayerPath(path), scale_weights=True)
-    of_shards = patch(rng.choice(shards), tmp_path / "b.gguf", LayerPath(path), scale_weights=True)
+    given = gs.open(rng.choice(shards)).file
+    origin = Origin(this_tool(), None)
+    of_shards = plan_patch(given, LayerPath(path), scale_weights=True, origin=origin)
+    write_new_file(of_shards.write_plan, tmp_path / "b.gguf")
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
     assert of_shards.changes == of_whole.changes
+    recorded = plan_patch(given, LayerPath(path), scale_weights=True)
+    keys = {change.after.key for change in recorded.changes}
+    assert keys - {change.after.key for change in of_shards.changes} == RECORD
     # Aliased models share the same tensors.
     shared, shared_of_whole = (
         [(tensor.name, tensor.shared_with) for tensor in planned_tensors(p.write_plan, p.source)]

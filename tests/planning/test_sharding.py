@@ -28,7 +28,7 @@ from tests.models.builders import (
     pair,
 )
 from tests.models.expanding import expand_named
-from tests.models.sharding import cut, split_keys, with_alignment
+from tests.models.sharding import cut, split_keys, with_alignment, with_pairs
 
 PATH = LayerPath.of([0, 1, 1, 2])
 
@@ -127,6 +127,11 @@ def test_what_llama_gguf_split_merges_is_proven_too(tmp_path: Path) -> None:
     (tmp_path / "new.gguf").write_bytes(raw + bytes(-len(raw) % 32) + data)
     checks = {check.name: check.ok for check in gs.verify(tmp_path / "new.gguf", source).checks}
     assert checks["metadata"] and checks["tensors"] and checks["gguf-py agrees"]
+    # So is what was made of a file that it merged since.
+    with_pairs(source, lambda pairs: [*pairs, *split_keys(0, 0, 8)])
+    found = {check.name: check for check in gs.verify(tmp_path / "new.gguf", source).checks}
+    assert found["source"].detail.endswith("without the split keys that llama-gguf-split has left")
+    assert found["metadata"].ok and found["tensors"].ok
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -14,7 +15,13 @@ import pytest
 
 import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.errors import (
+    GgufSurgeonError,
+    RefusedError,
+    UsageError,
+    VerificationError,
+    WriteFailedError,
+)
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.sharding import in_shards
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
@@ -145,6 +152,21 @@ def test_room_for_all_is_asked_before_the_first_byte(
     )
     with pytest.raises(WriteFailedError, match=r"needs .* free"):
         write(plans, folder.parent)
+
+
+@pytest.mark.parametrize("wrong", [None, *range(3)])
+def test_each_must_have_the_sha256_that_is_asked_for(
+    plans: list[WritePlan], folder: Path, wrong: int | None
+) -> None:
+    sha256s = [hashlib.sha256(result_of(plan)).hexdigest() for plan in plans]
+    if wrong is None:
+        write(plans, folder, sha256s=sha256s)
+        assert listing(folder) == complete(plans)
+        return
+    sha256s[wrong] = "0" * 64
+    with pytest.raises(VerificationError, match="it was not kept"):
+        write(plans, folder, sha256s=sha256s)
+    assert listing(folder) == {}
 
 
 def test_links_that_cannot_be_made(

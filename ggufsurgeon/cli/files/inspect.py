@@ -12,7 +12,14 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, watched
+from ggufsurgeon.cli.terminal import (
+    n_bytes_text,
+    print_json,
+    print_table,
+    print_text,
+    printable,
+    watched,
+)
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
 from ggufsurgeon.container.quoting import shortened
@@ -33,7 +40,8 @@ def inspect(
         bool,
         typer.Option(
             "--hash",
-            help="Show the SHA-256 of the file and of each tensor too, which reads all of it.",
+            help="Show the SHA-256 of the file, of each shard and of each tensor too, which reads "
+            "all of it.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -68,6 +76,10 @@ def _hashes_as_json(file: GgufFile, hashes: FileHashes) -> dict[str, Any]:
     sizes = file.layout.tensor_n_bytes
     return {
         "sha256": hashes.sha256,
+        "shards": [
+            {"file": shard.path.name, "n_bytes": shard.layout.n_bytes, "sha256": digest}
+            for shard, digest in zip(file.shards, hashes.shards, strict=True)
+        ],
         "tensors": [
             {
                 "name": info.name,
@@ -87,7 +99,10 @@ def _print_hashes(file: GgufFile, hashes: FileHashes) -> None:
     infos = zip(file.header.tensors, hashes.tensors, strict=True)
     rows = [(info.name, type_name(info.type_id), digest) for info, digest in infos]
     print_table("SHA-256 of tensors", ["tensor", "type", "SHA-256"], rows)
-    print_text(f"SHA-256 of the file: {hashes.sha256}")
+    for shard, digest in zip(file.shards, hashes.shards, strict=True):
+        print_text(printable(f"SHA-256 of {shard.path.name}: {digest}"))
+    what = "the file that the shards make joined" if file.shards else "the file"
+    print_text(f"SHA-256 of {what}: {hashes.sha256}")
 
 
 def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -105,9 +105,8 @@ def patch(
                 request = _request(source, options, from_scan, probe, rank)
                 planned = gs.open(source).plan(request, scale_weights=scale_weights)
             if max_n_bytes is None:
-                written: tuple[Path, ...] = (
-                    planned.write(destination, replace=replace, progress=progress),
-                )
+                planned.write(destination, replace=replace, progress=progress)
+                written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
     except Interrupted as interrupt:
@@ -119,11 +118,12 @@ def patch(
         return
     print_plan(planned.planned)
     print_shared(planned.written, source)
+    more = f" to {written[-1].name}" if len(written) > 1 else ""
     if recipe is not None:
-        print_text(printable(f"wrote {destination}: its SHA-256 is that of the recipe"))
+        proven = "their SHA-256 are those" if more else "its SHA-256 is that"
+        print_text(printable(f"wrote {written[0]}{more}: {proven} of the recipe"))
         return
     proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
-    more = f" to {written[-1].name}" if len(written) > 1 else ""
     print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
 
 
@@ -142,7 +142,8 @@ def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -
         return
     if recipe is not None:
         raise UsageError(
-            "--recipe and --split-max-size exclude each other: a recipe is that of one file"
+            "--recipe and --split-max-size exclude each other: a recipe says whether its result is "
+            "in shards, and which"
         )
     if replace:
         raise UsageError(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import ggufsurgeon as gs
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
+from ggufsurgeon.container.shards import Shard
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.recipes import FileIdentity, Recipe
 
 FOR_PEOPLE = """\
 # Rebuilds a patched GGUF, to the byte, from its original:
-#   ggufsurgeon patch ORIGINAL.gguf NEW.gguf --recipe THIS_FILE
+#   ggufsurgeon patch {original} NEW.gguf --recipe THIS_FILE
 """
 
 
@@ -26,7 +27,9 @@ def recipe(patched: Patched, json: Json = False, quiet: Quiet = False) -> None:
     if json:
         print_json(recipe_as_json(found))
     else:
-        print_text(FOR_PEOPLE + recipe_text(found), end="")
+        count = len(found.source.shards)
+        original = Shard(0, count).name("ORIGINAL") if count else "ORIGINAL.gguf"
+        print_text(FOR_PEOPLE.format(original=original) + recipe_text(found), end="")
 
 
 def recipe_as_json(recipe: Recipe) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def recipe_as_json(recipe: Recipe) -> dict[str, Any]:
                 "layer_path": str(patch.layers),
                 "tool": patch.tool,
                 "scales_weights": patch.scales_weights,
+                "n_tensors_of_shards": list(patch.n_tensors),
             }
             for patch in recipe.patches
         ],
@@ -50,4 +54,5 @@ def _identity_as_json(identity: FileIdentity) -> dict[str, Any]:
         "n_bytes": identity.n_bytes,
         "header_sha256": identity.header_sha256,
         "sha256": identity.sha256,
+        "shards": [{"n_bytes": shard.n_bytes, "sha256": shard.sha256} for shard in identity.shards],
     }

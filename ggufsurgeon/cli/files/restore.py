@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, printable, watched
+from ggufsurgeon.container.shards import paths_at
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.restoring import RestorePlan
@@ -22,7 +24,11 @@ def restore(
     destination: Annotated[
         Path,
         typer.Argument(
-            metavar="DEST", help="GGUF file to write.", show_default=False, readable=False
+            metavar="DEST",
+            help="GGUF file to write; if the original was in shards, they are named "
+            "DEST-00001-of-00002.gguf and so on.",
+            show_default=False,
+            readable=False,
         ),
     ],
     replace: Annotated[
@@ -38,10 +44,12 @@ def restore(
     except Interrupted as interrupt:
         interrupt.state = "The destination is unchanged."
         raise
+    files = paths_at(destination, len(planned.file_plans))
     if json:
-        print_json({"destination": str(destination), **_as_json(planned)})
+        written = {"destination": str(files[0]), "files": list(map(str, files))}
+        print_json({**written, **_as_json(planned)})
     else:
-        _print(planned, destination)
+        _print(planned, files)
 
 
 def _as_json(planned: RestorePlan) -> dict[str, Any]:
@@ -52,18 +60,20 @@ def _as_json(planned: RestorePlan) -> dict[str, Any]:
         "remaining": planned.remaining or None,
         "header_sha256": planned.restored.header_sha256,
         "n_bytes": {
-            "before": planned.patched.layout.n_bytes,
-            "after": planned.write_plan.n_bytes,
+            "before": planned.patched.n_bytes,
+            "after": planned.n_bytes,
         },
         **written_as_json(planned.written),
     }
 
 
-def _print(planned: RestorePlan, destination: Path) -> None:
+def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
     undone = ", then ".join(str(path) for path in planned.undone)
     what = "the original" if not planned.remaining else "the file as it was before this patch"
-    n_bytes = n_bytes_text(planned.write_plan.n_bytes)
-    print_text(printable(f"wrote {destination}: {what}, {n_bytes}; undone: layer path {undone}"))
+    n_bytes = n_bytes_text(planned.n_bytes)
+    first, *others = written
+    files = f"{first} to {others[-1].name}" if others else f"{first}"
+    print_text(printable(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}"))
     print_shared(planned.written, planned.patched.path)
     if planned.remaining:
         note = "it is a patched file itself, and its own patch cannot be undone"
