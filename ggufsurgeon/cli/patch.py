@@ -24,7 +24,7 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
-from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
+from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 
@@ -118,11 +118,11 @@ def patch(
         return
     print_plan(planned.planned)
     if recipe is not None:
-        print_text(printable(f"wrote {destination}: its SHA-256 is that of the recipe"))
+        print_text(f"wrote {destination}: its SHA-256 is that of the recipe")
         return
     proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
     more = f" to {written[-1].name}" if len(written) > 1 else ""
-    print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
+    print_text(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}")
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:

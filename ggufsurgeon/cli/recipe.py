@@ -26,7 +26,8 @@ def recipe(patched: Patched, json: Json = False, quiet: Quiet = False) -> None:
     if json:
         print_json(recipe_as_json(found))
     else:
-        print_text(FOR_PEOPLE + recipe_text(found), end="")
+        for line in (FOR_PEOPLE + recipe_text(found)).splitlines():
+            print_text(line)
 
 
 def recipe_as_json(recipe: Recipe) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, printable, watched
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, watched
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.restoring import RestorePlan
@@ -61,7 +61,7 @@ def _print(planned: RestorePlan, destination: Path) -> None:
     undone = ", then ".join(str(path) for path in planned.undone)
     what = "the original" if not planned.remaining else "the file as it was before this patch"
     n_bytes = n_bytes_text(planned.write_plan.n_bytes)
-    print_text(printable(f"wrote {destination}: {what}, {n_bytes}; undone: layer path {undone}"))
+    print_text(f"wrote {destination}: {what}, {n_bytes}; undone: layer path {undone}")
     if planned.remaining:
         note = "it is a patched file itself, and its own patch cannot be undone"
-        print_text(printable(f"note: {note}: {planned.remaining}"))
+        print_text(f"note: {note}: {planned.remaining}")
