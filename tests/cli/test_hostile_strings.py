@@ -15,6 +15,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from hypothesis import given
@@ -32,6 +34,7 @@ WINDOW = ("--window", "1:3")
 DEVICE = ("--threads", "1")
 MOST_N_BYTES = 100_000
 """Printed for people, of strings of a megabyte; JSON has them whole."""
+JSON_TYPE = {"content-type": "application/json"}
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "120"}
 
@@ -140,6 +143,34 @@ def test_each_command(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ENGINE_COMMANDS)
 def test_each_command_that_runs_a_model(engine_folder: Path, name: str) -> None:
     check(ENGINE_COMMANDS[name], engine_folder)
+
+
+@pytest.mark.slow
+def test_what_a_server_prints(engine_folder: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    command = [sys.executable, "-m", "ggufsurgeon", "serve", MODEL, "--port", "0", *DEVICE]
+    with subprocess.Popen(
+        [*command, "--model", EVIL.replace("=", "") + "=0..2,1..4"],
+        cwd=engine_folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None and process.stdout is not None
+        told = b""
+        while (found := re.search(rb"at (http://\S+/v1);", told)) is None:
+            told += process.stderr.readline()
+            assert process.poll() is None, told
+        body = json.dumps({"messages": [{"role": EVIL, "content": EVIL}]}).encode()
+        request = Request(f"{found[1].decode()}/chat/completions", body, JSON_TYPE)
+        with pytest.raises(HTTPError) as refused, urlopen(request, timeout=60):
+            pass
+        answer = refused.value.read()
+        process.terminate()
+        told += process.stderr.read()
+        assert process.stdout.read() == b""
+    assert_harmless(told)
+    assert "refuses the conversation" in json.loads(answer)["error"]["message"]
 
 
 @pytest.mark.slow
