@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -129,26 +130,26 @@ def _short(text: str) -> str:
 
 
 def _limit_process() -> None:
-    """Set the limits that stay; where the system has none, the caller's time limit remains."""
-    try:
-        import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    """Set the limits that stay."""
+    _limit("RLIMIT_AS", MOST_MEMORY)
+    for kind in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
+        _limit(kind, 0)
 
 
 def _limit_time(seconds: int) -> None:
     """Let the system end the process after so much more processor time."""
-    try:
+    _limit("RLIMIT_CPU", int(time.process_time()) + seconds + SPARE_SECONDS, can_grow=True)
+
+
+def _limit(kind: str, most: int, *, can_grow: bool = False) -> None:
+    """Set a limit, or keep a lower one; where a system has none, the caller's time remains."""
+    with suppress(ImportError, AttributeError, ValueError, OSError):
         import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    most = int(time.process_time()) + seconds + SPARE_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+        number = getattr(resource, kind)
+        _, hard = resource.getrlimit(number)
+        lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (lower, hard if can_grow else lower))
 
 
 def main() -> None:
