@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
-from typing import Annotated, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.terminal import print_error, print_warning
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -33,6 +36,27 @@ EXIT_CODES = (
     "9 llama.cpp crashed."
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _harmless_messages() -> Iterator[None]:
+    """Make what typer says of arguments harmless: a shell's `*` makes them of names of files."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+            error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
+
+
+class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _harmless_messages():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, *arguments: Any, **options: Any) -> Any:
+        with _harmless_messages():
+            return super().invoke(*arguments, **options)
 
 
 def _engine_version() -> str:
@@ -71,6 +95,7 @@ def _program(
 def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
     """The program with the commands of these modules."""
     made = typer.Typer(
+        cls=_Commands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings=HELP_OPTIONS,

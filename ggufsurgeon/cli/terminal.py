@@ -1,4 +1,8 @@
-"""Output for people: tables on standard output, progress and errors on standard error."""
+"""Output for people: tables on standard output, progress and errors on standard error.
+
+All texts that are printed pass here, and what they hold of files is made harmless here: no
+character of a name, a value or a generated text controls the terminal, and none begins a line.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from contextlib import contextmanager, suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.progress import Progress
 
@@ -23,6 +28,8 @@ LONGEST_STEP = 24
 """Characters of a step's name: a line of progress fits 80 columns."""
 PLAIN_WIDTH = 160
 """Most columns of a table in a pipe or a file; it takes those that its cells need."""
+LONGEST_LINE = 8192
+"""Characters of a line or a cell; a layer path of 512 blocks has fewer."""
 UNBROKEN = 24
 """Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
 GAP = "   "
@@ -40,15 +47,27 @@ _is_amid_line = False
 
 
 def print_text(text: str, end: str = "\n") -> None:
-    """Print a line on standard output, which may be closed, full, an unread pipe, or ASCII."""
+    """Print a line on standard output; line breaks at its end give empty lines."""
+    line = text.rstrip("\n")
+    _write(_harmless(line) + text[len(line) :] + end)
+
+
+def _harmless(text: str) -> str:
+    """A line that shows a text and does nothing else."""
+    short = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
+    return printable(short)
+
+
+def _write(text: str) -> None:
+    """Write to standard output, which may be closed, full, an unread pipe, or ASCII."""
     global _is_amid_line
     if sys.stdout is None:
         return
-    if text or end:
-        _is_amid_line = not f"{text}{end}".endswith("\n")
+    if text:
+        _is_amid_line = not text.endswith("\n")
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         # Python flushes once more at its end, and must not fail then.
@@ -59,8 +78,8 @@ def print_text(text: str, end: str = "\n") -> None:
 
 
 def print_piece(text: str) -> None:
-    """Print a piece of generated text at once; line breaks and tabs stay."""
-    print_text("".join(c if c in "\n\t" else printable(c) for c in text), end="")
+    """Print a piece of generated text at once; line breaks and tabs stay, the rest is harmless."""
+    _write("".join(c if c in "\n\t" else printable(c) for c in text))
 
 
 _quiet = False
@@ -75,17 +94,22 @@ def be_quiet() -> None:
 def print_note(message: str) -> None:
     """Print a note on standard error, unless --quiet was given."""
     if not _quiet:
-        print(printable(message), file=sys.stderr)
+        print(_harmless(message), file=sys.stderr)
 
 
 SCHEMA = 1
 """The version of the JSON objects: it grows when a key changes its meaning or goes."""
 
 
+def print_json_line(value: dict[str, object]) -> None:
+    """Print one JSON object in a line of its own, without a schema."""
+    _write(json.dumps(value) + "\n")
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object with its schema; what JSON lacks (infinity, NaN) as strings."""
     numbered = {"schema": SCHEMA, **_finite(value)}
-    print_text(json.dumps(numbered, indent=2, default=str, allow_nan=False))
+    _write(json.dumps(numbered, indent=2, default=str, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -99,24 +123,19 @@ def _finite(value: Any) -> Any:
 def print_error(message: str, state: str, hint: str) -> None:
     """Print what is wrong, the state of the files, and what to do next, on standard error.
 
-    A hint may have several lines. Generated text that stops in a line ends that line first.
+    A hint may have several lines: what of a file is in it must be printable already. Generated text
+    that stops in a line ends that line first.
     """
     if _is_amid_line:
         with suppress(OutputError):
             print_text("")
     lines = [f"error: {message}", *(f"  {line}" for line in (state, *hint.split("\n")) if line)]
-    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+    print("\n".join(map(_harmless, lines)), file=sys.stderr)
 
 
 def print_warning(message: str) -> None:
     """Print a warning on standard error."""
-    print(f"warning: {printable(message)}", file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """The text with escapes for what is not UTF-8 or would control the terminal."""
-    encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)
+    print(f"warning: {_harmless(message)}", file=sys.stderr)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -126,7 +145,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    cells = [[Text(_harmless(cell)) for cell in row] for row in rows]
     table = Table(box=SIMPLE, show_header=any(columns), show_edge=False)
     needed = 0
     for name, *column in zip(columns, *cells, strict=True):
@@ -143,7 +162,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         file=drawn, width=max(width, needed), force_terminal=is_terminal, highlight=False
     ).print(table)
     lines = [line.rstrip() for line in drawn.getvalue().splitlines()]
-    print_text("\n".join([printable(title), "", *lines, ""]))
+    _write("\n".join([_harmless(title), "", *lines, "", ""]))
 
 
 @contextmanager
@@ -159,12 +178,12 @@ def watched() -> Iterator[Progress]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
-        TextColumn("left {task.fields[note]}"),
+        TextColumn("left {task.fields[note]}", markup=False),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as bars:
@@ -183,13 +202,13 @@ class _Watcher:
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._unit = unit
-        short = printable(step)[:LONGEST_STEP]
+        short = _harmless(step)[:LONGEST_STEP]
         self._task = self._bars.add_task(short, total=total, rate="", note="")
 
     def advance(self, n: int, note: str = "") -> None:
         if self._task is None:
             return
-        self._bars.update(self._task, advance=n, note=note)
+        self._bars.update(self._task, advance=n, note=_harmless(note))
         speed = self._bars.tasks[0].speed
         self._bars.update(self._task, rate=_rate(speed, self._unit) if speed else "")
 

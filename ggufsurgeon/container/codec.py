@@ -35,6 +35,12 @@ MAX_NESTING = 32
 
 WINDOW_N_BYTES = 1 << 20
 """Bytes of an array of strings that are looked at together."""
+MOST_BYTES = 1 << 30
+"""Bytes of a string that llama.cpp reads (`GGUF_MAX_STRING_LENGTH`, ggml/src/gguf.cpp:18)."""
+MOST_ELEMENTS = 1 << 30
+"""Elements of an array that it reads (`GGUF_MAX_ARRAY_ELEMENTS`, ggml/src/gguf.cpp:19)."""
+MOST_IN_A_DIMENSION = (1 << 63) - 1
+"""ggml counts elements in int64_t (`ggml_tensor::ne`, ggml/include/ggml.h)."""
 
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR_INFO = 8 + 4 + 4 + 8
@@ -117,7 +123,10 @@ class _Cursor:
         return int.from_bytes(raw, "little" if self.byte_order == "<" else "big")
 
     def string(self, what: str) -> str:
-        start = self.skip(self.integer(8, f"the length of {what}"), what)
+        n_bytes = self.integer(8, f"the length of {what}")
+        start = self.skip(n_bytes, what)
+        if n_bytes > MOST_BYTES:
+            raise self.fail(f"{what} is longer than {MOST_BYTES} bytes", start)
         return self.data[start : self.at].decode("utf-8", "surrogateescape")
 
 
@@ -190,7 +199,10 @@ def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
         raise cursor.fail(f"{quoted(key)} nests arrays more than {MAX_NESTING} deep", cursor.at)
     element_type = cursor.integer(4, f"the element type of {quoted(key)}")
     count = cursor.integer(8, f"the length of {quoted(key)}")
+    start = cursor.at
     _skip_values(cursor, element_type, count, key, depth)
+    if count > MOST_ELEMENTS:
+        raise cursor.fail(f"{quoted(key)} has more than {MOST_ELEMENTS} elements", start)
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
@@ -204,6 +216,9 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
         if not n_walked or end > len(cursor.data):
             problem = f"a string in {quoted(key)} runs past the end of the file"
             raise cursor.fail(problem, min(last, len(cursor.data)), hint=INCOMPLETE)
+        if end - last - 8 > MOST_BYTES:  # longer than a window, so the last one walked in it
+            problem = f"a string in {quoted(key)} is longer than {MOST_BYTES} bytes"
+            raise cursor.fail(problem, last)
     cursor.at = end
 
 
@@ -236,9 +251,10 @@ def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
     for _ in range(count):
         start = cursor.at
         tensor = _parse_tensor(cursor)
-        if tensor.name in tensors:
+        name = tensor.name.partition("\0")[0]  # ggml keeps names as C strings: no more is compared
+        if name in tensors:
             raise cursor.fail(f"duplicate tensor {quoted(tensor.name)}", start)
-        tensors[tensor.name] = tensor
+        tensors[name] = tensor
     return tuple(tensors.values())
 
 
@@ -248,6 +264,10 @@ def _parse_tensor(cursor: _Cursor) -> TensorInfo:
     if n_dims > MAX_DIMS:
         problem = f"tensor {quoted(name)} has {n_dims} dimensions, expected at most {MAX_DIMS}"
         raise cursor.fail(problem, cursor.at - 4)
+    dims_at = cursor.at
     dims = tuple(cursor.integer(8, f"a dimension of {quoted(name)}") for _ in range(n_dims))
+    if dims and max(dims) > MOST_IN_A_DIMENSION:
+        problem = f"tensor {quoted(name)} has a dimension of {max(dims)} elements: too many"
+        raise cursor.fail(problem, dims_at)
     type_id = cursor.integer(4, f"the type of {quoted(name)}")
     return TensorInfo(name, dims, type_id, cursor.integer(8, f"the offset of {quoted(name)}"))

@@ -20,6 +20,7 @@ from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out, pad
 from ggufsurgeon.container.padding import PaddingRange, odd_padding
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import (
     MANY,
     Shard,
@@ -180,10 +181,8 @@ def _renamed(paths: Sequence[Path], missing: Sequence[int]) -> str:
             continue
         named = parse_name(path.name)
         if named is None or named[1] != shard:  # else it is a shard of another model
-            wanted = paths[shard.number].name
-            return (
-                f"{path.name} is {shard} by its metadata: if it is this model's, name it {wanted}."
-            )
+            name, wanted = printable(path.name), printable(paths[shard.number].name)
+            return f"{name} is {shard} by its metadata: if it is this model's, name it {wanted}."
     return ""
 
 

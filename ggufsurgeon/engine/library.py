@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.engine.library_errors import import_error
 
 _LOG_LINES = 40
@@ -114,4 +115,5 @@ def log_read_by(read: Callable[[str], None]) -> Iterator[None]:
 def last_errors() -> str:
     """Up to three of the last lines of llama.cpp's log that contain "error", else the last line."""
     lines = [line for line in _log if line.strip(" .")]
-    return "\n".join([line for line in lines if "error" in line.lower()][-3:] or lines[-1:])
+    told = [line for line in lines if "error" in line.lower()][-3:] or lines[-1:]
+    return "\n".join(map(printable, told))  # a name in a line may have line breaks

@@ -8,7 +8,6 @@ from typing import Any
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
 from ggufsurgeon.aliasing.placement import Placement, placements_in
-from ggufsurgeon.engine.high_level.chat_template import template_errors_told
 from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.inference.execution import is_plain
@@ -66,7 +65,7 @@ def context_named(session: Session, name: str, key: ContextKey) -> KeptContext:
     """The context under `name`; it is made when first asked for, or when `key` has changed.
 
     Raises RefusedError and AliasingUnavailableError for a path that cannot be aliased, UsageError
-    where memory does not suffice or the chat template cannot be used.
+    where memory does not suffice.
     """
     source = session.model(key.path, key.devices)
     kept: KeptContext | None = session.kept.get(name)
@@ -85,14 +84,13 @@ def _make(source: Model, key: ContextKey) -> KeptContext:
         model = alias(source, key.layer_path)
     n_ctx = key.settings.n_ctx or min(DEFAULT_N_CTX, model.n_ctx_train or DEFAULT_N_CTX)
     model.check_context(n_ctx)
-    with template_errors_told(key.path):
-        pooling = {"embedding": True, "pooling_type": _pooling_type(model)}
-        llama = llama_over(
-            model,
-            n_ctx=n_ctx,
-            chat_format=key.settings.chat_format,
-            **(pooling if key.has_embeddings else {}),
-        )
+    pooling = {"embedding": True, "pooling_type": _pooling_type(model)}
+    llama = llama_over(
+        model,
+        n_ctx=n_ctx,
+        chat_format=key.settings.chat_format,
+        **(pooling if key.has_embeddings else {}),
+    )
     return KeptContext(key, model, llama)
 
 

@@ -110,4 +110,5 @@ def _check_can_answer(kind: RequestKind, kept: KeptContext) -> None:
     if model.no_text:
         raise UsageError(f"{path} cannot continue a text: {model.no_text}")
     if kind is RequestKind.CHAT:
-        check_has_template(kept.llama, path, kept.key.settings.chat_format)
+        with template_errors_told(path):
+            check_has_template(kept.llama, path, kept.key.settings.chat_format)

@@ -18,11 +18,8 @@ from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks, first_positions
+from ggufsurgeon.rules.reader_limits import MAX_NAME_N_BYTES
 from ggufsurgeon.write_plan import CopySpan, Span, ZeroSpan
-
-MAX_NAME_N_BYTES = 63
-"""Bytes of the longest tensor name: `GGML_MAX_NAME` less the final zero
-(ggml/include/ggml.h:228, gguf.cpp:657)."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.file_kinds import FileKind, other_kind
-from ggufsurgeon.rules.media_models import LANGUAGE_MODEL_N_DIMS
+from ggufsurgeon.rules.reader_limits import check_llama_cpp_reads
 
 
 def check_is_language_model(file: GgufFile) -> None:
@@ -22,21 +21,15 @@ def check_is_language_model(file: GgufFile) -> None:
 def check_is_whole_model(file: GgufFile) -> None:
     """Raise RefusedError for files that are not one whole language model.
 
-    Raises MalformedFileError for one whose architecture is missing, or with tensors that
-    llama.cpp does not load.
+    Raises MalformedFileError for one whose architecture is missing, or that llama.cpp does not
+    read.
     """
     kind = other_kind(file.header)
     if kind is not None:
         raise _refusal(file, kind)
     if file.header.architecture is None:
         raise MalformedFileError(str(file.path), "the key general.architecture is missing")
-    for tensor in file.header.tensors:
-        if len(tensor.dims) > LANGUAGE_MODEL_N_DIMS:
-            raise MalformedFileError(
-                str(file.path),
-                f"tensor {quoted(tensor.name)} has {len(tensor.dims)} dimensions, and llama.cpp "
-                f"loads at most {LANGUAGE_MODEL_N_DIMS}",
-            )
+    check_llama_cpp_reads(file)
 
 
 def _refusal(file: GgufFile, kind: FileKind) -> RefusedError:

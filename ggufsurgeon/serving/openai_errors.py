@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import (
     AliasingUnavailableError,
     EngineError,
@@ -88,4 +89,5 @@ def _told(error: GgufSurgeonError) -> str:
 
 def _made(status: int, message: str, code: str | None = None) -> tuple[int, dict[str, Any]]:
     kind = INVALID if status < 500 else INTERNAL
+    message = printable(message)  # names of files need not be UTF-8, and clients show it
     return status, {"error": {"message": message, "type": kind, "param": None, "code": code}}

@@ -93,7 +93,10 @@ class ProbeScores:
 
     def set_items(self, items: Sequence[ScannedItem]) -> None:
         """Keep the items of a probe that is new here."""
-        rows = [(self._number, number, *item) for number, item in enumerate(items)]
+        rows = [
+            (self._number, number, storable(item.label), item.n_tokens)
+            for number, item in enumerate(items)
+        ]
         with database_errors(self._path), transaction(self._database):
             self._database.executemany("INSERT OR IGNORE INTO item VALUES (?,?,?,?)", rows)
 
@@ -232,9 +235,11 @@ class ScanTable:
     def add_model(self, number: int, model: ScannedModel, paths: Sequence[ScannedPath]) -> None:
         """Keep a model and the layer paths that are asked for."""
         rows = [(number, *path) for path in paths]
+        texts = map(storable, (model.file_name, model.architecture))
         with database_errors(self._path), transaction(self._database):
             self._database.execute(
-                "INSERT OR REPLACE INTO scanned_model VALUES (?,?,?,?)", (number, *model)
+                "INSERT OR REPLACE INTO scanned_model VALUES (?,?,?,?)",
+                (number, *texts, model.n_blocks),
             )
             self._database.executemany(
                 "INSERT OR REPLACE INTO scanned_path VALUES (?,?,?,?,?,?,?)", rows
@@ -247,3 +252,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:
         return json.dumps(settings, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UsageError(f"settings of a probe that JSON cannot express: {error}") from None
+
+
+def storable(text: str) -> str:
+    """The text with escapes for what is no UTF-8, as in a name of a file: SQLite takes no other."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -19,6 +19,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
 from tests.interrupts import heed_interrupts
+from tests.models.builders import with_text
 from tests.serving.server import answers_of_file
 
 OPTIONS = ("--chat-format", "chatml", "--ctx", "512", "--temperature", "0", "--tokens", "16")
@@ -100,6 +101,52 @@ def test_what_makes_it_impossible_is_told_at_once(
     stories: Path, surgeon: Run, options: tuple[str, ...], code: int, says: str
 ) -> None:
     assert_told(surgeon("chat", stories, *options, input="Hello\n"), code, says)
+
+
+def with_template(stories: Path, folder: Path, template: str) -> Path:
+    path = folder / "model.gguf"
+    path.write_bytes(with_text(stories.read_bytes(), "tokenizer.chat_template", template))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "is nested too deep"),
+        ("{% if %}", "cannot be used: Expected an expression"),
+        pytest.param("{{ 10**(10**10) }}", "longer than 5 seconds", marks=pytest.mark.slow),
+    ],
+)
+def test_a_template_that_cannot_be_compiled(
+    stories: Path, surgeon: Run, tmp_path: Path, template: str, says: str
+) -> None:
+    """Constants are computed then. Another format can still be chosen by its name."""
+    model = with_template(stories, tmp_path, template)
+    assert_told(surgeon("chat", model, "--ctx", "512", input="Hello\n"), 2, says)
+    assert surgeon("chat", model, *OPTIONS, input="Hello\n").stdout
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{ raise_exception('\\x1b]52;c;YQ==\\x07' * 999) }}", "refuses the conversation: "),
+        ("{{ messages.__class__ }}{{ [].__class__.__mro__ }}", "'__class__' of 'list' object is"),
+        pytest.param(
+            "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3,
+            "cannot be used: it takes longer than 5 seconds",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_template_that_fails_on_a_message(
+    stories: Path, surgeon: Run, tmp_path: Path, template: str, says: str
+) -> None:
+    model = with_template(stories, tmp_path, template)
+    done = surgeon("chat", model, "--ctx", "512", input="Hello\n", timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert says in done.stderr and "Traceback" not in done.stderr
+    assert "The message is not part of the conversation." in done.stderr
+    assert all(c.isprintable() or c == "\n" for c in done.stderr) and len(done.stderr) < 2500
 
 
 def test_ctrl_c_stops_an_answer_and_not_the_program(stories: Path) -> None:

@@ -63,7 +63,8 @@ def test_a_name_that_is_asked_for_otherwise_gets_a_new_context(stories: Path) ->
     [
         ("{{ messages | nonsense }}", "cannot be used"),
         ("{% if %}", "cannot be used"),
-        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ raise_exception('roles must') }}", "refuses the conversation: roles must"),
+        ("{{ '\\ud800' }}", "half of a surrogate pair"),
     ],
 )
 def test_a_chat_template_that_fails(
@@ -76,8 +77,7 @@ def test_a_chat_template_that_fails(
         with pytest.raises(UsageError, match=says):
             loaded.request(RequestKind.CHAT, messages, settings=SMALL)
         chatml = ContextSettings(n_ctx=256, chat_format="chatml")
-        if says == "roles must alternate":
-            assert loaded.request(RequestKind.CHAT, messages, settings=chatml)
+        assert loaded.request(RequestKind.CHAT, messages, settings=chatml)
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,20 @@ def with_gaps(findings: ScanFindings) -> ScanFindings:
     paths[kept] = replace(paths[kept], not_writable="the count of heads differs")
     last = unscored(refused, "blocks 0 and 1 share a cache"), unscored(planned, "not scanned yet")
     return replace(findings, probes=(replace(found, paths=(*paths.values(), *last)),))
+
+
+def hostile_scan(text: str) -> ScanFindings:
+    """A scan with this text wherever a name, a path or a reason may be."""
+    findings = with_gaps(scan(6, 5))
+    (probe,) = findings.probes
+    paths = tuple(
+        replace(
+            path,
+            layer_path=text,
+            problem=path.problem and text,
+            not_writable=path.not_writable and text,
+        )
+        for path in probe.paths
+    )
+    bad = replace(probe, probe=text, unit=text, verdict=text, item_labels=(text,) * 5, paths=paths)
+    return replace(findings, model=text, architecture=text, probes=(bad, bad))

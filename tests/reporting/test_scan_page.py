@@ -26,6 +26,7 @@ from tests.reporting.scanned import (
     NOT_WRITABLE,
     PLANNED,
     REFUSED,
+    hostile_scan,
     scan,
     unscored,
     with_gaps,
@@ -147,23 +148,7 @@ def test_a_refused_cell_has_no_other_mark_and_the_legend_lists_what_is_there() -
 
 
 def test_hostile_names_are_text() -> None:
-    findings = with_gaps(scan(6, 5))
-    (probe,) = findings.probes
-    paths = tuple(
-        replace(
-            path,
-            layer_path=HOSTILE,
-            problem=path.problem and HOSTILE,
-            not_writable=path.not_writable and HOSTILE,
-        )
-        for path in probe.paths
-    )
-    bad = replace(
-        probe, probe=HOSTILE, unit=HOSTILE, verdict=HOSTILE, item_labels=(HOSTILE,) * 5, paths=paths
-    )
-    source = scan_page(
-        replace(findings, model=HOSTILE, architecture=HOSTILE, probes=(bad, bad)), HOSTILE
-    )
+    source = scan_page(hostile_scan(HOSTILE), HOSTILE)
     page = Page(source)
     assert len(page.all("script")) == 2 and source.count("<script") == source.count("</script") == 2
     assert "<!--" not in source and "alert(1)" in source

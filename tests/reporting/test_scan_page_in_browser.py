@@ -14,8 +14,16 @@ import pytest
 from ggufsurgeon.reporting.scan_findings.words import path_name
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.scanning.findings import ScanFindings
+from tests.models.hostile import EVIL, INJECTED, SCRIPT
 from tests.reporting.markup import Page
-from tests.reporting.scanned import HOSTILE, NOT_WRITABLE, REFUSED, scan, with_gaps
+from tests.reporting.scanned import (
+    HOSTILE,
+    NOT_WRITABLE,
+    REFUSED,
+    hostile_scan,
+    scan,
+    with_gaps,
+)
 from tests.reporting.test_scan_page import COMMAND, data_of
 
 CHROMIUM = shutil.which("chromium")
@@ -261,3 +269,30 @@ def test_hostile_labels_are_shown_as_text(tmp_path: Path) -> None:
     findings = replace(findings, probes=(replace(probe, item_labels=(HOSTILE,) * 3),))
     steps = """return [rows()[0][0], document.querySelectorAll("script").length]"""
     assert told(tmp_path, findings, steps) == [HOSTILE, 4]  # two of the page, two of the copy
+
+
+@pytest.mark.parametrize("has_policy", [True, False], ids=["policy", "no policy"])
+def test_hostile_strings_run_nothing(tmp_path: Path, has_policy: bool) -> None:
+    """The texts are escaped, and the policy of the page would stop what were not."""
+    evil = f"{EVIL}\"' onload=document.title='{INJECTED}' x='</title></svg>"
+    file = tmp_path / "page.html"
+    source = scan_page(hostile_scan(evil), evil)
+    if not has_policy:
+        source = source.replace('http-equiv="Content-Security-Policy"', 'name="policy"')
+    file.write_text(source, encoding="utf-8")
+    page = Page(dumped(file))
+    (title,) = [found for found in page.all("title") if found.text.startswith("Scan of ")]
+    assert title.text.startswith("Scan of \\x1b[31m") and SCRIPT in title.text
+    assert len(page.all("script")) == 2
+    assert not any("onload" in found.attributes for found in page.elements)
+    assert not any(set(found.text) & set("\x1b\x9b\u202e\u2066\u200b") for found in page.elements)
+    items, *_ = page.all("div", "items")
+    assert SCRIPT in items.text, "the page's own script has shown them"
+
+
+def test_the_policy_stops_a_script(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    source = scan_page(scan(4, 3), COMMAND)
+    file.write_text(source.replace("</body>", f"{SCRIPT.removesuffix('<!--')}</body>"))
+    (title,) = [found for found in Page(dumped(file)).all("title")]
+    assert title.text.startswith("Scan of ")

@@ -221,11 +221,13 @@ def test_chat_questions_without_a_template_are_asked_as_they_are(
         assert scores == expected[path]
 
 
-@pytest.mark.parametrize("template", ["{% if %}", "{{ raise_exception('no') }}", "{{ 1 + 'a' }}"])
+@pytest.mark.parametrize(
+    "template", ["{% if %}", "{{ raise_exception('no') }}", "{{ 1 + 'a' }}", "{{ '\\ud800' }}"]
+)
 def test_a_chat_template_that_fails(stories: Path, tmp_path: Path, template: str) -> None:
     model = tmp_path / "model.gguf"
     model.write_bytes(with_text(stories.read_bytes(), "tokenizer.chat_template", template))
-    with pytest.raises(UsageError, match=r"chat template of .* cannot be used"):
+    with pytest.raises(UsageError, match=r"chat template of .* (cannot be used|refuses)"):
         scan(model, tmp_path / "scan.db", Words(is_chat=True), PATHS)
 
 

@@ -23,6 +23,7 @@ pytest.importorskip("fastapi", reason="needs the serve extra")
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
 from tests.interrupts import children
+from tests.models.builders import with_text
 from tests.serving.server import NAMES, Server, messages, model_options, running_server
 
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -89,6 +90,17 @@ def test_a_bad_request_is_told_and_the_server_lives(
     assert says in answer["error"]["message"]
     assert answer["error"]["type"] == "invalid_request_error"
     assert is_alive(server)
+
+
+@pytest.mark.slow
+def test_a_chat_template_without_an_end(tmp_path: Path) -> None:
+    template = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+    model = tmp_path / "model.gguf"
+    model.write_bytes(with_text(STORIES.read_bytes(), "tokenizer.chat_template", template))
+    with running_server(model, *OPTIONS, "--model", "rys=0..3,2..4") as server:
+        with pytest.raises(openai.BadRequestError, match="it takes longer than 5 seconds"):
+            server.client().chat.completions.create(model="rys", messages=messages("Hi"))
+        assert is_alive(server)
 
 
 def test_a_chat_without_a_template(server: Server) -> None:

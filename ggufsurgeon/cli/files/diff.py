@@ -16,7 +16,6 @@ from ggufsurgeon.cli.terminal import (
     print_json,
     print_table,
     print_text,
-    printable,
     watched,
 )
 from ggufsurgeon.cli.values import value_as_json, value_text
@@ -126,7 +125,7 @@ def _print(found: ModelDiff) -> None:
         rows = list(_block_rows(found.blocks))
         _print_some("Blocks of B, by their content", ["B", "A", "how"], rows)
     for line in _conclusions(found):
-        print_text(printable(line))
+        print_text(line)
 
 
 def _print_some(title: str, columns: list[str], rows: list[tuple[str, ...]]) -> None:

@@ -17,7 +17,6 @@ from ggufsurgeon.cli.terminal import (
     print_json,
     print_table,
     print_text,
-    printable,
     watched,
 )
 from ggufsurgeon.cli.values import value_as_json, value_text
@@ -100,7 +99,7 @@ def _print_hashes(file: GgufFile, hashes: FileHashes) -> None:
     rows = [(info.name, type_name(info.type_id), digest) for info, digest in infos]
     print_table("SHA-256 of tensors", ["tensor", "type", "SHA-256"], rows)
     for shard, digest in zip(file.shards, hashes.shards, strict=True):
-        print_text(printable(f"SHA-256 of {shard.path.name}: {digest}"))
+        print_text(f"SHA-256 of {shard.path.name}: {digest}")
     what = "the file that the shards make joined" if file.shards else "the file"
     print_text(f"SHA-256 of {what}: {hashes.sha256}")
 

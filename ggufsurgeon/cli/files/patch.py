@@ -25,7 +25,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     layer_path,
 )
-from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
+from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 
@@ -121,10 +121,10 @@ def patch(
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
-        print_text(printable(f"wrote {written[0]}{more}: {proven} of the recipe"))
+        print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
     proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
-    print_text(printable(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}"))
+    print_text(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}")
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:

@@ -29,7 +29,8 @@ def recipe(patched: Patched, json: Json = False, quiet: Quiet = False) -> None:
     else:
         count = len(found.source.shards)
         original = Shard(0, count).name("ORIGINAL") if count else "ORIGINAL.gguf"
-        print_text(FOR_PEOPLE.format(original=original) + recipe_text(found), end="")
+        for line in (FOR_PEOPLE.format(original=original) + recipe_text(found)).splitlines():
+            print_text(line)
 
 
 def recipe_as_json(recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, printable, watched
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, watched
 from ggufsurgeon.container.shards import paths_at
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
     n_bytes = n_bytes_text(planned.n_bytes)
     first, *others = written
     files = f"{first} to {others[-1].name}" if others else f"{first}"
-    print_text(printable(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}"))
+    print_text(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}")
     print_shared(planned.written, planned.patched.path)
     if planned.remaining:
         note = "it is a patched file itself, and its own patch cannot be undone"
-        print_text(printable(f"note: {note}: {planned.remaining}"))
+        print_text(f"note: {note}: {planned.remaining}")

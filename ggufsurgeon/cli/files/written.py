@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.terminal import n_bytes_text, print_text, printable
+from ggufsurgeon.cli.terminal import n_bytes_text, print_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.write_plan import Written
@@ -30,4 +30,4 @@ def print_shared(written: Written | None, source: Path) -> None:
     whole, shared = n_bytes_text(written.n_bytes), n_bytes_text(written.n_bytes_shared)
     new = n_bytes_text(written.n_bytes_written)
     told = f"of {whole}, {shared} are in disk blocks shared with {source}; {new} were written"
-    print_text(printable(told))
+    print_text(told)

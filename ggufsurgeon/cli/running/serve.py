@@ -18,6 +18,7 @@ from ggufsurgeon.cli.options import (
     check_context,
 )
 from ggufsurgeon.cli.terminal import print_note, print_warning
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -105,8 +106,8 @@ def serve(
 def _name_of(model: gs.ModelFile) -> str:
     """The name of a model's file without its ending, and without its number as a shard."""
     if model.file.shards and (named := parse_name(model.path.name)):
-        return named[0]
-    return model.path.name.removesuffix(".gguf")
+        return printable(named[0])
+    return printable(model.path.name.removesuffix(".gguf"))
 
 
 def _paths(source: str, models: list[str]) -> dict[str, AnyPath | None]:

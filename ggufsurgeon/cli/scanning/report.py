@@ -14,6 +14,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_note
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _chosen(
         if probes and model in (None, one.model):
             kept.append(dataclasses.replace(one, probes=probes))
     if not kept:
-        names = [f"{one.model} by {each.probe}" for one in found for each in one.probes]
+        names = [printable(f"{one.model} by {p.probe}") for one in found for p in one.probes]
         wanted = "".join(
             f" {word} {name}" for word, name in (("of", model), ("by", probe)) if name is not None
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ from ggufsurgeon.cli.scanning.scan_options import (
     WithHash,
 )
 from ggufsurgeon.cli.scanning.scan_probes import answer_probes, installed_probes, likelihood_probes
-from ggufsurgeon.cli.terminal import SCHEMA, print_note, print_text, watched
+from ggufsurgeon.cli.terminal import SCHEMA, print_json_line, print_note, watched
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,7 +180,7 @@ def _scan(
     json: bool,
 ) -> None:
     def show(scored: Scored) -> None:
-        print_text(json_format.dumps(_as_json(probe.name, scored)))
+        print_json_line(_as_json(probe.name, scored))
 
     with watched() as progress:
         loaded.scan(

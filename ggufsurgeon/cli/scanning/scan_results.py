@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -168,14 +169,26 @@ def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:
                     }
 
 
+FORMULA = re.compile(r"\s*[=+@-]|[\t\r]")
+"""The start of what spreadsheets take for a formula and compute (OWASP, CSV injection)."""
+
+
 def as_csv(all_findings: Sequence[ScanFindings]) -> str:
-    """The rows of all items as CSV, with a head."""
+    """The rows of all items as CSV, with a head; a text that is a formula has a `'` before it."""
     stream = StringIO()
-    rows = list(item_rows(all_findings))
+    rows = [
+        {key: _no_formula(each) if isinstance(each, str) else each for key, each in row.items()}
+        for row in item_rows(all_findings)
+    ]
     writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"'{encodable}" if FORMULA.match(encodable) else encodable
 
 
 def as_json_lines(all_findings: Sequence[ScanFindings]) -> str:

@@ -1,8 +1,9 @@
-"""Chat templates: their prompts, and their faults, which come as errors of the template engine.
+"""Chat templates: their prompts, and their faults as errors that name the file.
 
-A file holds its template as Jinja source under `tokenizer.chat_template`; llama-cpp-python renders
-it, or a format that it knows by name. Without either it would take the format of Llama 2 in
-silence (llama_cpp/llama.py:562), whatever the model was trained on.
+A file holds its template as Jinja source under `tokenizer.chat_template`; it is rendered in a
+process of its own. Without one, and without a format that llama-cpp-python knows by name, that
+would take the format of Llama 2 in silence (llama_cpp/llama.py:562), whatever the model was trained
+on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.engine.context import Integers
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.high_level.templates import (
+    TEMPLATES,
+    TemplateComplaintError,
+    TemplateFaultError,
+)
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.errors import UsageError
 
@@ -28,24 +33,28 @@ Llama 3.1 tell it too where they are given none."""
 
 @contextmanager
 def template_errors_told(path: Path) -> Iterator[None]:
-    """Turn an error in a template, or of its text about the conversation, into a UsageError."""
-    from jinja2 import TemplateError
-
+    """Turn a fault of a template, or its complaint about the conversation, into a UsageError."""
     try:
         yield
-    except TemplateError as error:
-        raise UsageError(
-            f"the chat template of {path} cannot be used: {error.message or error}", hint=HINT
-        ) from None
+    except TemplateComplaintError as error:
+        text = f"the chat template of {path} refuses the conversation: {error}"
+        raise UsageError(text, hint=HINT) from None
+    except TemplateFaultError as error:
+        text = f"the chat template of {path} cannot be used: {error}"
+        raise UsageError(text, hint=HINT) from None
 
 
 def check_has_template(llama: Any, path: Path, chat_format: str | None) -> None:
-    """Raise UsageError for a format of an unknown name, and when there is no template at all."""
+    """Raise UsageError for a format of an unknown name, and when there is no template at all.
+
+    Raises TemplateFaultError for the template of the file, if that is taken and cannot be compiled.
+    """
     from llama_cpp import llama_chat_format as formats
 
     if chat_format is None:
         if TEMPLATE_KEY not in llama.metadata:
             raise UsageError(f"{path} has no chat template", hint=HINT)
+        TEMPLATES.check(llama.metadata[TEMPLATE_KEY])
         return
     try:
         formats.get_chat_completion_handler(chat_format)
@@ -62,21 +71,21 @@ def chat_prompt(model: Model, message: str) -> Integers | None:
     Thinking is switched off where the template can. None for a file without a template; raises
     UsageError for one that cannot be used.
     """
-    llama_cpp()
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
     template = model.file.header.get(TEMPLATE_KEY)
     if not isinstance(template, str):
         return None
-    messages = [{"role": "user", "content": message}]
+    values = {
+        "messages": [{"role": "user", "content": message}],
+        "eos_token": model.name_of(model.eos),
+        "bos_token": model.name_of(model.bos),
+        "add_generation_prompt": True,
+        "enable_thinking": False,
+        **dict.fromkeys(("functions", "function_call", "tools", "tool_choice")),
+    }
     with template_errors_told(model.path):
+        rendered = TEMPLATES.render(template, values, TODAY.isoformat())
         try:
-            formatter = Jinja2ChatFormatter(
-                template, model.name_of(model.eos), model.name_of(model.bos)
-            )
-            formatter.strftime_now = TODAY.strftime
-            rendered = formatter(messages=messages, enable_thinking=False).prompt
-        except (ValueError, TypeError) as error:  # ValueError: the template's own complaint
-            text = f"the chat template of {model.path} cannot be used: {error}"
-            raise UsageError(text) from None
-    return model.tokenize(rendered.encode(), is_rendered=True)
+            text = rendered.encode()
+        except UnicodeEncodeError:
+            raise TemplateFaultError("it makes text that is not Unicode") from None
+    return model.tokenize(text, is_rendered=True)

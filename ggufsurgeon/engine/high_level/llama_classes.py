@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from llama_cpp import Llama, _internals
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+from ggufsurgeon.engine.high_level.templates import TEMPLATES
 from ggufsurgeon.engine.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.native import NativeObject
@@ -37,6 +39,28 @@ class CountingLlama(Llama):  # type: ignore[misc]
             if not llama_cpp().llama_vocab_is_eog(self._model.vocab, token):
                 self.n_generated += 1
             yield token
+
+
+class IsolatedTemplate:
+    """A template of jinja2 for its caller, rendered in another process."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def render(self, **values: Any) -> str:
+        """The text that the template makes. Raises TemplateFaultError."""
+        functions = ("raise_exception", "strftime_now")  # the process has its own
+        return TEMPLATES.render(
+            self._source, {key: value for key, value in values.items() if key not in functions}
+        )
+
+
+class IsolatedFormatter(Jinja2ChatFormatter):  # type: ignore[misc]
+    """The prompts of a file's chat template, which is neither compiled nor rendered here."""
+
+    def __init__(self, template: str, **options: Any) -> None:
+        super().__init__("", **options)
+        self._environment = IsolatedTemplate(template)
 
 
 class LoadedLlamaModel(_internals.LlamaModel):  # type: ignore[misc]

@@ -1,7 +1,8 @@
 """llama-cpp-python's class `Llama` over a model that is loaded already.
 
-`Llama` loads a model itself, by the class that its module calls `internals.LlamaModel`. Its
-constructor is run here with other classes behind `internals`; nobody else's `Llama` changes.
+`Llama` loads a model itself, by the class that its module calls `internals.LlamaModel`, and
+compiles the chat templates of the file by `llama_chat_format.Jinja2ChatFormatter`. Its constructor
+is run here with other classes behind these names; nobody else's `Llama` changes.
 """
 
 from __future__ import annotations
@@ -43,15 +44,21 @@ def llama_over(model: Model, *, n_ctx: int = DEFAULT_N_CTX, **options: Any) -> A
 
 
 def _with_classes_for(model: Model, constructor: Any) -> FunctionType:
-    """The constructor of `Llama`, for which `internals` has other classes."""
-    from ggufsurgeon.engine.high_level.llama_classes import GuardedLlamaContext, LoadedLlamaModel
+    """The constructor of `Llama`, for which two modules have other classes."""
+    from ggufsurgeon.engine.high_level.llama_classes import (
+        GuardedLlamaContext,
+        IsolatedFormatter,
+        LoadedLlamaModel,
+    )
 
     internals = SimpleNamespace(**vars(constructor.__globals__["internals"]))
     internals.LlamaModel = partial(LoadedLlamaModel, model)
     internals.LlamaContext = GuardedLlamaContext
+    formats = SimpleNamespace(**vars(constructor.__globals__["llama_chat_format"]))
+    formats.Jinja2ChatFormatter = IsolatedFormatter
     own = FunctionType(
         constructor.__code__,
-        constructor.__globals__ | {"internals": internals},
+        constructor.__globals__ | {"internals": internals, "llama_chat_format": formats},
         constructor.__name__,
         constructor.__defaults__,
         constructor.__closure__,

@@ -8,6 +8,7 @@ import re
 import shlex
 from typing import Any
 
+from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.reporting.scan_findings.kinds import of_its_scan
 from ggufsurgeon.reporting.scan_findings.words import (
     cost_texts,
@@ -27,8 +28,17 @@ def scan_data(findings: ScanFindings) -> str:
         "model": _argument(findings.model),
         "probes": [_probe(probe) for probe in findings.probes],
     }
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_printable(data), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _printable(value: Any) -> Any:
+    """The value with texts that control neither the page nor a terminal they are pasted into."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _probe(probe: ProbeFindings) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
+from html import escape as escape_markup
+
+from ggufsurgeon.container.quoting import printable
 
 __all__ = ["element", "escape"]
 
@@ -24,6 +26,14 @@ def element(tag: str, /, *content: str, **attributes: str | int | float | bool) 
         parts.append(written if value is True else f'{written}="{_value(value)}"')
     begin = f"<{' '.join(parts)}>"
     return begin if tag in VOID else f"{begin}{''.join(content)}</{tag}>"
+
+
+def escape(text: str) -> str:
+    """The text as content of an element, in one line and in its order whatever it holds.
+
+    Characters that turn the direction of text around would do so to what stands behind them.
+    """
+    return escape_markup(printable(text))
 
 
 def percent(share: float) -> str:
