@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, parse_header, serialize_header
+from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, Buffer, parse_header, serialize_header
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out, pad
@@ -206,21 +206,29 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
         raise MalformedFileError(str(path), "the file is empty", hint=hint)
     # Mapped, because how long the header is shows only while it is parsed.
     with mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ) as data:
-        try:
-            header, header_n_bytes = parse_header(data, str(path))
-            digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
-            layout = lay_out(header, header_n_bytes, n_bytes, str(path))
-        except MalformedFileError as error:
-            if error.hint in ("", INCOMPLETE):
-                found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
-                error.hint = found or error.hint
-            raise
-        ends_in_zeros = _ends_in_zeros(data, header, layout)
-        odd = odd_padding(data, header, header_n_bytes, layout)
+        return read_gguf(data, path)
+
+
+def read_gguf(data: Buffer, path: Path) -> GgufFile:
+    """The file of which these are the bytes; `path` tells messages its name, and is not read.
+
+    Raises MalformedFileError, as `open_gguf`.
+    """
+    try:
+        header, header_n_bytes = parse_header(data, str(path))
+        digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+        layout = lay_out(header, header_n_bytes, len(data), str(path))
+    except MalformedFileError as error:
+        if error.hint in ("", INCOMPLETE):
+            found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
+            error.hint = found or error.hint
+        raise
+    ends_in_zeros = _ends_in_zeros(data, header, layout)
+    odd = odd_padding(data, header, header_n_bytes, layout)
     return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros, odd)
 
 
-def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+def _ends_in_zeros(data: Buffer, header: Header, layout: Layout) -> bool:
     """Whether the data of the last tensors, without the padding behind them, are zeros that an
     unfinished download may have left."""
     if not header.tensors:
@@ -232,7 +240,7 @@ def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
     return not _are_whole_tensors(data, header, layout)
 
 
-def _are_whole_tensors(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+def _are_whole_tensors(data: Buffer, header: Header, layout: Layout) -> bool:
     """Whether the zeros at the end are one tensor, or several of one dimension, such as biases.
 
     A download stops anywhere, and hardly ever where a tensor starts.
@@ -250,12 +258,12 @@ def _are_whole_tensors(data: mmap.mmap, header: Header, layout: Layout) -> bool:
     return False
 
 
-def _are_zeros(data: mmap.mmap, start: int, end: int) -> bool:
+def _are_zeros(data: Buffer, start: int, end: int) -> bool:
     pieces = range(start, end, PIECE_N_BYTES)
     return not any(any(data[at : min(at + PIECE_N_BYTES, end)]) for at in pieces)
 
 
-def _hint_of_line_ends(data: mmap.mmap) -> str:
+def _hint_of_line_ends(data: Buffer) -> str:
     """A hint for a broken file in which no line feed is without a carriage return before it.
 
     In any other file one in 256 has it by chance.
@@ -272,7 +280,7 @@ def _hint_of_line_ends(data: mmap.mmap) -> str:
     )
 
 
-def _hint_of_end(data: mmap.mmap) -> str:
+def _hint_of_end(data: Buffer) -> str:
     """A hint for a broken file that ends in zeros."""
     if len(data) < END_N_BYTES or any(data[-END_N_BYTES:]):
         return ""

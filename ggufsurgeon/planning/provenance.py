@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from ggufsurgeon.container.codec import make_pair
@@ -47,6 +48,7 @@ PREFIX = "layer_path."
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
+@cache
 def this_tool() -> str:
     """This program and its version, as a record names them."""
     return f"ggufsurgeon {version('ggufsurgeon')}"

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe
+from ggufsurgeon.planning.restoring import MOST_PATCHES
 
 VERSION = "1"
 LONGEST = 1 << 20
@@ -71,6 +72,10 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
     for number, line in _meaningful(data, name):
         key, value = _key_and_value(line, f"{name}, line {number}")
         if key == "patch":
+            if len(patches) == MOST_PATCHES:
+                raise UsageError(
+                    f"{name}, line {number}: a recipe has no more than {MOST_PATCHES} patches"
+                )
             patches.append(_patch(value, f"{name}, line {number}"))
         elif key in values:
             raise UsageError(f"{name}, line {number}: {key} was given before")
