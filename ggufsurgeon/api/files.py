@@ -171,7 +171,7 @@ class Plan:
     >>> import ggufsurgeon as gs
     >>> plan = gs.open("fixtures/stories260K.gguf").plan(gs.repeat("1:3"))
     >>> str(plan.layer_path), plan.n_bytes
-    ('0..2,1..4', 1550432)
+    ('0..2,1..4', 1552992)
     """
 
     def __init__(self, planned: PatchPlan, sha256: str | None = None) -> None:

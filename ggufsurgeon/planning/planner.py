@@ -14,7 +14,13 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import descriptive_pairs
-from ggufsurgeon.planning.provenance import PREFIX, provenance_pairs, this_tool
+from ggufsurgeon.planning.provenance import (
+    PREFIX,
+    filler_pair,
+    provenance_pairs,
+    shortest_filler,
+    this_tool,
+)
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
@@ -88,7 +94,7 @@ def plan_patch(
     kept = lost_padding(source, chosen)
     tool = this_tool() if tool is None else tool
     record = provenance_pairs(source, whole, new_pairs, factors, kept, tool)
-    changes = _changes(source, new_pairs, record)
+    changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
     header = serialize_header(_new_header(source.header, changes, tensors))
     padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
     copied = (CopySpan(0, *found) for found in kept)
@@ -120,11 +126,19 @@ def _apply_rules(
         raise
 
 
-def _changes(
-    source: GgufFile, new_pairs: Sequence[KeyValue], record: Sequence[KeyValue]
-) -> tuple[Change, ...]:
+def _changes(source: GgufFile, pairs: Sequence[KeyValue]) -> tuple[Change, ...]:
     before = source.header.pair_of
-    return tuple(Change(before.get(pair.key), pair) for pair in (*new_pairs, *record))
+    return tuple(Change(before.get(pair.key), pair) for pair in pairs)
+
+
+def _fill(
+    source: GgufFile, changes: tuple[Change, ...], tensors: tuple[TensorInfo, ...]
+) -> tuple[Change, ...]:
+    """The changes, and the filler that they ask for."""
+    order, data_start = source.header.byte_order, source.layout.data_start
+    shortest = _changes(source, [shortest_filler(order)])
+    n_bytes = len(serialize_header(_new_header(source.header, (*changes, *shortest), tensors)))
+    return (*changes, *_changes(source, [filler_pair(n_bytes, data_start, order)]))
 
 
 def _new_header(

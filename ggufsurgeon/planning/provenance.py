@@ -12,6 +12,8 @@
     layer_path.removed_at             string  indices, among the pairs of the source, of replaced
                                               pairs whose keys this file lacks: "27,28"
     layer_path.added_keys             string[] keys that the source did not have, if there are any
+    layer_path.filler                 u8[]    zeros, as many as put the data where the source has it
+                                              within a file-system block of 4096 bytes
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
@@ -45,6 +47,10 @@ from ggufsurgeon.layer_path.path import LayerPath
 PREFIX = "layer_path."
 """Not `ggufsurgeon.`: another project writes `ggufsurgeon.padding`."""
 
+FILLER = f"{PREFIX}filler"
+FILE_SYSTEM_BLOCK_N_BYTES = 4096
+"""The usual size of a block: of ext4 and XFS by default, of btrfs with pages of 4096 bytes."""
+
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
@@ -76,7 +82,7 @@ def provenance_pairs(
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
     `kept` is the padding of the source that is at the end of the file, and `tool` is the program
-    with its version.
+    with its version. The filler, whose size depends on all other pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
@@ -94,8 +100,23 @@ def provenance_pairs(
         *(_added_keys(added, order) for _ in added[:1]),  # gguf-py: no empty arrays
         *scaling_pairs(factors, order),
     ]
-    written = {pair.key for pair in (*record, *at_times)}
+    written = {FILLER, *(pair.key for pair in (*record, *at_times))}
     return [*record, _removed_at(header, written), *at_times]
+
+
+def filler_pair(header_n_bytes: int, data_start: int, order: ByteOrder) -> KeyValue:
+    """The pair that fills a header, which has `header_n_bytes` with the shortest filler.
+
+    The data of the new file then starts at `data_start`, that of the source, but for whole
+    file-system blocks: these can be inserted into a file, or shared between files, as they are.
+    """
+    n_zeros = 1 + (data_start - header_n_bytes) % FILE_SYSTEM_BLOCK_N_BYTES  # gguf-py: not empty
+    return _array("filler", ValueType.UINT8, n_zeros, bytes(n_zeros), order)
+
+
+def shortest_filler(order: ByteOrder) -> KeyValue:
+    """The filler with which the size of a header is found."""
+    return filler_pair(0, 0, order)
 
 
 def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:

@@ -39,9 +39,7 @@ def many_pairs() -> bytes:
 
 
 def many_tensors() -> bytes:
-    return gguf(
-        llama_pairs(3), [*block_tensors(3), *(Tensor(f"t{n}", (1,)) for n in range(5_000))]
-    )
+    return gguf(llama_pairs(3), [*block_tensors(3), *(Tensor(f"t{n}", (1,)) for n in range(5_000))])
 
 
 def many_blocks() -> bytes:

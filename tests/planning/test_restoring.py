@@ -235,7 +235,7 @@ def test_keys_that_another_program_put_behind_the_record_keep_their_place() -> N
     source = gguf(pairs, block_tensors(6))
     once = patched(source, LayerPath.of([0, 0, 1, 2, 3, 4, 5]))
     file = opened(once)
-    assert file.header.pairs[-1].key == "layer_path.added_keys"
+    assert file.header.pairs[-2].key == "layer_path.added_keys"
     more = make_pair("other.key", ValueType.STRING, encode_value(ValueType.STRING, "x", "<"), "<")
     header = replace(file.header, pairs=(*file.header.pairs, more))
     raw = serialize_header(header)

@@ -9,6 +9,8 @@ from typing import Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
+from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -22,8 +24,6 @@ from ggufsurgeon.cli.options import (
     Windows,
     layer_path,
 )
-from ggufsurgeon.cli.plan import plan_as_json, print_plan
-from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
