@@ -17,7 +17,7 @@ from tests.fuzzing.targets import FILES, TARGETS
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".fuzz"
 KEPT = ROOT / "fixtures/fuzz_corpus"
-LARGEST_INPUT = 4096
+LARGEST_INPUT = 8192
 SECONDS = 2
 """Longest time of an execution."""
 N_BYTES_MEMORY = 1 << 30

@@ -20,6 +20,7 @@ from tests.models.in_memory import opened, run
 
 MOST_DATA_N_BYTES = 1 << 14
 TOOL = "ggufsurgeon 0.1.0"
+FILLER = b"layer_path.filler"
 SIGNATURE = b"layer_path.source_header_sha256"
 
 
@@ -74,6 +75,22 @@ def patched(data: bytes, blocks: list[int]) -> bytes:
         return run(plan_patch(opened(data), LayerPath.of(blocks), tool=TOOL).write_plan, data)
     except GgufSurgeonError:
         return data
+
+
+def unfilled(data: bytes) -> bytes:
+    """A patched file without the filler of its header, which makes it too large to fuzz with.
+
+    What restores the original does not look at it.
+    """
+    fields = Fields(data)
+    kept = [data[pair.start : pair.end] for pair in fields.pairs]
+    kept = [raw for raw in kept if not raw[8:].startswith(FILLER)]
+    alignment = _alignment(fields)
+    infos = data[fields.tensors[0].start : fields.at] if fields.tensors else b""
+    count = struct.pack(f"{fields.order}Q", len(kept))
+    header = b"".join((data[:16], count, *kept, infos))
+    header = header.ljust(_padded(len(header), alignment) if infos else len(header), b"\0")
+    return header + data[_padded(fields.at, alignment) if infos else fields.at :]
 
 
 def signed(data: bytes) -> bytes:

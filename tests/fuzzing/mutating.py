@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from tests.fuzzing.fields import Field, Fields, Item
-from tests.fuzzing.mending import laid_out, patched, signed
+from tests.fuzzing.mending import laid_out, patched, signed, unfilled
 from tests.models.builders import ARRAY, FORMATS, STRING, pair, string
 
 NUMBERS = (0, 1, 2, 3, 7, 8, 13, 31, 32, 33, 255, 256, 512, 513, 65535, 1 << 20)
@@ -47,7 +47,7 @@ class Mutator:
         if chance < 0.5:
             data = laid_out(data)
         if chance < 0.02:
-            data = patched(data, _few_blocks(rng))
+            data = unfilled(patched(data, _few_blocks(rng)))
         if chance < 0.25:
             data = signed(data)
         return data[:largest]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.fuzzing.fields import Fields
-from tests.fuzzing.mending import laid_out, patched
+from tests.fuzzing.mending import laid_out, patched, unfilled
 from tests.models.builders import (
     ARRAY,
     STRING,
@@ -54,9 +54,11 @@ def models() -> Iterator[bytes]:
     yield gguf([*llama_pairs(3, order=">")], block_tensors(3), order=">", version=2)
     yield gguf(llama_pairs(3, *extra), block_tensors(3), alignment=64)
     yield plain
-    yield patched(plain, [0, 1, 1, 2])
-    yield patched(patched(plain, [0, 1, 1, 2]), [0, 1, 2, 3, 2, 3])
-    yield patched(plain, [0, 2])
+    once = patched(plain, [0, 1, 1, 2])
+    yield once
+    yield unfilled(once)
+    yield unfilled(patched(unfilled(once), [0, 1, 2, 3, 2, 3]))
+    yield unfilled(patched(plain, [0, 2]))
     yield from shards()
 
 

@@ -13,12 +13,12 @@ from ggufsurgeon.errors import GgufSurgeonError, RefusedError
 from ggufsurgeon.planning.restoring import plan_restore
 from tests.fuzzing.fields import Fields
 from tests.fuzzing.keeping import lines_run, smallest_cover
-from tests.fuzzing.mending import laid_out, patched, signed
+from tests.fuzzing.mending import laid_out, patched, signed, unfilled
 from tests.fuzzing.mutating import CHANGES, Mutator
 from tests.fuzzing.seeds import donors, models
 from tests.fuzzing.targets import FILES, TEXTS, header, layers
 from tests.models.builders import llama_model
-from tests.models.in_memory import opened
+from tests.models.in_memory import opened, run
 from tests.models.strategies import files
 
 MODELS = tuple(models())
@@ -105,3 +105,10 @@ def test_lines_that_an_input_runs() -> None:
     assert len(lines_run(header, MODELS[0])) > len(lines_run(header, b"GGUF")) > 0
     kept = list(smallest_cover(layers, [b"0..3", b"0..4", b"7", b"x"], set()))
     assert b"0..4" not in kept and b"x" in kept
+
+
+def test_the_filler_is_no_part_of_the_record() -> None:
+    filled = patched(llama_model(3), [0, 1, 1, 2])
+    small = unfilled(filled)
+    assert len(small) < len(filled)
+    assert run(plan_restore(opened(small)).write_plan, small) == llama_model(3)
