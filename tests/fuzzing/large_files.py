@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzzing.mending import patched, signed
+from tests.fuzzing.mending import laid_out, patched, signed, unfilled
 from tests.models.builders import (
     ARRAY,
     STRING,
@@ -84,19 +84,14 @@ def long_names() -> bytes:
 
 
 def much_kept_padding() -> bytes:
-    return recorded("kept_padding", b",".join(b"%d+0" % n for n in range(100_000)))
-
-
-def many_removed_pairs() -> bytes:
-    return recorded("removed_at", b",".join(b"%d" % n for n in range(100_000)))
-
-
-def recorded(key: str, text: bytes) -> bytes:
-    """A patched file whose record has another text, and is signed."""
-    good = patched(llama_model(3), [0, 1, 1, 2])
-    old = pair(f"layer_path.{key}", STRING, b"")
+    """A record of padding that was kept, a byte each, all over the original."""
+    source = llama_model(3)
+    good = unfilled(patched(source, [0, 1, 1, 2]))
+    old = pair("layer_path.kept_padding", STRING, b"")
+    places = b",".join(b"%d+1" % (len(source) - 1 - n % 200) for n in range(50_000))
     assert old in good
-    return signed(good.replace(old, pair(f"layer_path.{key}", STRING, text), 1))
+    new = good.replace(old, pair("layer_path.kept_padding", STRING, places), 1)
+    return signed(laid_out(new) + bytes(50_000))
 
 
 MAKE: tuple[Callable[[], bytes], ...] = (
@@ -112,5 +107,4 @@ MAKE: tuple[Callable[[], bytes], ...] = (
     many_bytes,
     long_names,
     much_kept_padding,
-    many_removed_pairs,
 )

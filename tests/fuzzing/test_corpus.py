@@ -48,7 +48,7 @@ def test_memory_is_in_proportion(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_fuzzing_begins_with(name: str) -> None:
-    """A seed that a target refuses at once would make fuzzing search in vain."""
+    """Files of every architecture, patched ones and shards."""
     for data in for_target(name):
         TARGETS[name](data)
 

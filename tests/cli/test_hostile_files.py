@@ -1,0 +1,149 @@
+"""Every command on files that fuzzing found, and on large ones made to waste time and memory.
+
+No traceback, a known exit code, nothing that controls the terminal, and time and memory in
+proportion to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.cli.test_other_files import COMMAND_LINES, RUN_NO_MODEL, WINDOW
+from tests.conftest import ROOT
+from tests.fuzzing.large_files import MAKE
+from tests.models.builders import STRING, Tensor, block_tensors, gguf, llama_pairs, pair
+
+pytestmark = pytest.mark.slow
+FILE_COMMANDS: dict[str, tuple[str, ...]] = {
+    **{name: line for name, line in COMMAND_LINES.items() if name in RUN_NO_MODEL},
+    "inspect": ("inspect", "bad", "--metadata"),
+    "inspect_json": ("inspect", "bad", "--json"),
+    "inspect_hash": ("inspect", "bad", "--hash"),
+    "plan_json": ("plan", "bad", *WINDOW, "--json"),
+    "diff": ("diff", "bad", "good.gguf"),
+    "diff_json": ("diff", "good.gguf", "bad", "--json"),
+}
+MODEL_COMMANDS = {name: line for name, line in COMMAND_LINES.items() if name not in RUN_NO_MODEL}
+CODES = {0, 3, 4, 7}
+SECONDS = 2
+"""CPU time of a command beyond that which it takes for a good file, and beyond that for tables:
+`inspect` draws a row for each pair and tensor if it is asked to."""
+BYTES_PER_SECOND = 100_000
+MOST_TIMES = 100
+"""Bytes of memory for each byte of a file."""
+ANYWAY_N_BYTES = 32 << 20
+ESCAPES = b"\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\xe2\x80\xae<script>&\xff"
+
+
+class Done(NamedTuple):
+    """What a process left behind."""
+
+    code: int
+    output: bytes
+    errors: bytes
+    seconds: float
+    n_bytes: int
+
+
+def measured(arguments: tuple[str, ...], folder: Path) -> Done:
+    """Run the program, and ask the system what it took."""
+    command = [sys.executable, "-m", "ggufsurgeon", *arguments]
+    with (folder / "output").open("wb") as output, (folder / "errors").open("wb") as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Done(
+        process.returncode,
+        (folder / "output").read_bytes(),
+        (folder / "errors").read_bytes(),
+        used.ru_utime + used.ru_stime,
+        used.ru_maxrss * 1024,
+    )
+
+
+def hostile() -> bytes:
+    """A model whose every string holds what a terminal or a page would obey."""
+    tensors = [*block_tensors(3), Tensor("\x1b[7m")]
+    pairs = [
+        *llama_pairs(3),
+        pair("general.description", STRING, ESCAPES),
+        pair(b"llama." + ESCAPES, STRING, ESCAPES),
+    ]
+    return gguf(pairs, tensors)
+
+
+@cache
+def samples() -> tuple[bytes, ...]:
+    """Of the corpus, files that are read, broken ones, and those with a record."""
+    found = [hostile()]
+    for name in ("header", "planning", "restoring"):
+        kept = sorted((ROOT / "fixtures/fuzz_corpus" / name).iterdir())
+        found += [path.read_bytes() for path in kept[:: len(kept) // 3]]
+    return tuple(found)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, stories: Path) -> Path:
+    shutil.copy(stories, tmp_path / "good.gguf")
+    shutil.copy(ROOT / "fixtures/tasks/choices.jsonl", tmp_path)
+    (tmp_path / "prose.txt").write_bytes(shakespeare())
+    return tmp_path
+
+
+def check(arguments: tuple[str, ...], data: bytes, folder: Path, usual: Done) -> None:
+    (folder / "bad").write_bytes(data)
+    for new in (folder / "new.gguf", folder / "new.db"):
+        new.unlink(missing_ok=True)
+    done = measured(arguments, folder)
+    assert done.code in CODES, (done.code, done.errors)
+    assert b"Traceback" not in done.errors
+    for text in (done.output, done.errors):
+        assert not any(c < 32 and c != 10 for c in text), text
+        assert "\u202e" not in text.decode() and "\x9b" not in text.decode()
+    assert done.seconds - usual.seconds < SECONDS + len(data) / BYTES_PER_SECOND
+    assert done.n_bytes - usual.n_bytes < ANYWAY_N_BYTES + MOST_TIMES * len(data)
+
+
+def usual_of(arguments: tuple[str, ...], folder: Path) -> Done:
+    shutil.copy(folder / "good.gguf", folder / "bad")
+    return measured(arguments, folder)
+
+
+@pytest.mark.parametrize("name", FILE_COMMANDS)
+def test_commands_that_run_no_model(name: str, folder: Path) -> None:
+    arguments = FILE_COMMANDS[name]
+    usual = usual_of(arguments, folder)
+    for data in samples():
+        check(arguments, data, folder, usual)
+
+
+@pytest.mark.parametrize("name", FILE_COMMANDS)
+def test_large_files(name: str, folder: Path) -> None:
+    arguments = FILE_COMMANDS[name]
+    usual = usual_of(arguments, folder)
+    for make in MAKE:
+        check(arguments, make(), folder, usual)
+
+
+@pytest.mark.parametrize("name", MODEL_COMMANDS)
+def test_commands_that_run_a_model(name: str, folder: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    if name == "serve":
+        pytest.importorskip("uvicorn", reason="needs the serve extra")
+    arguments = MODEL_COMMANDS[name]
+    (folder / "bad").write_bytes(hostile())
+    usual = measured(arguments, folder)
+    assert usual.code in CODES
+    for data in samples()[1:4]:
+        check(arguments, data, folder, usual)
