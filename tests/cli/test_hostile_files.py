@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,15 @@ from ggufsurgeon.verification.model_run import shakespeare
 from tests.cli.test_other_files import COMMAND_LINES, RUN_NO_MODEL, WINDOW
 from tests.conftest import ROOT
 from tests.fuzzing.large_files import MAKE
-from tests.models.builders import STRING, Tensor, block_tensors, gguf, llama_pairs, pair
+from tests.models.builders import (
+    STRING,
+    Tensor,
+    block_tensors,
+    gguf,
+    llama_model,
+    llama_pairs,
+    pair,
+)
 
 pytestmark = pytest.mark.slow
 FILE_COMMANDS: dict[str, tuple[str, ...]] = {
@@ -30,7 +39,6 @@ FILE_COMMANDS: dict[str, tuple[str, ...]] = {
     "inspect_hash": ("inspect", "bad", "--hash"),
     "plan_json": ("plan", "bad", *WINDOW, "--json"),
     "diff": ("diff", "bad", "good.gguf"),
-    "diff_json": ("diff", "good.gguf", "bad", "--json"),
 }
 MODEL_COMMANDS = {name: line for name, line in COMMAND_LINES.items() if name not in RUN_NO_MODEL}
 CODES = {0, 3, 4, 7}
@@ -89,7 +97,7 @@ def samples() -> tuple[bytes, ...]:
     found = [hostile()]
     for name in ("header", "planning", "restoring"):
         kept = sorted((ROOT / "fixtures/fuzz_corpus" / name).iterdir())
-        found += [path.read_bytes() for path in kept[:: len(kept) // 3]]
+        found.append(kept[len(kept) // 2].read_bytes())
     return tuple(found)
 
 
@@ -115,25 +123,30 @@ def check(arguments: tuple[str, ...], data: bytes, folder: Path, usual: Done) ->
     assert done.n_bytes - usual.n_bytes < ANYWAY_N_BYTES + MOST_TIMES * len(data)
 
 
-def usual_of(arguments: tuple[str, ...], folder: Path) -> Done:
-    shutil.copy(folder / "good.gguf", folder / "bad")
-    return measured(arguments, folder)
+@pytest.fixture(scope="module")
+def usual(stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done]:
+    """What a command takes for a good file."""
+
+    @cache
+    def of(name: str) -> Done:
+        folder = tmp_path_factory.mktemp(name)
+        for copy in ("bad", "good.gguf"):
+            shutil.copy(stories, folder / copy)
+        return measured(FILE_COMMANDS[name], folder)
+
+    return of
 
 
 @pytest.mark.parametrize("name", FILE_COMMANDS)
-def test_commands_that_run_no_model(name: str, folder: Path) -> None:
-    arguments = FILE_COMMANDS[name]
-    usual = usual_of(arguments, folder)
+def test_commands_that_run_no_model(name: str, folder: Path, usual: Callable[[str], Done]) -> None:
     for data in samples():
-        check(arguments, data, folder, usual)
+        check(FILE_COMMANDS[name], data, folder, usual(name))
 
 
-@pytest.mark.parametrize("name", FILE_COMMANDS)
-def test_large_files(name: str, folder: Path) -> None:
-    arguments = FILE_COMMANDS[name]
-    usual = usual_of(arguments, folder)
-    for make in MAKE:
-        check(arguments, make(), folder, usual)
+@pytest.mark.parametrize("make", MAKE, ids=lambda make: make.__name__)
+def test_large_files(make: Callable[[], bytes], folder: Path, usual: Callable[[str], Done]) -> None:
+    for name in ("inspect", "restore"):
+        check(FILE_COMMANDS[name], make(), folder, usual(name))
 
 
 @pytest.mark.parametrize("name", MODEL_COMMANDS)
@@ -142,8 +155,7 @@ def test_commands_that_run_a_model(name: str, folder: Path) -> None:
     if name == "serve":
         pytest.importorskip("uvicorn", reason="needs the serve extra")
     arguments = MODEL_COMMANDS[name]
-    (folder / "bad").write_bytes(hostile())
-    usual = measured(arguments, folder)
-    assert usual.code in CODES
-    for data in samples()[1:4]:
-        check(arguments, data, folder, usual)
+    (folder / "bad").write_bytes(llama_model(3))  # which llama.cpp does not load
+    unloadable = measured(arguments, folder)
+    for data in samples()[:2]:
+        check(arguments, data, folder, unloadable)
