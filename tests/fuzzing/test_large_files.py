@@ -16,14 +16,14 @@ MOST_TIMES = 100
 PATCH = b"patch: 0..9999 by ggufsurgeon 0.1.0\n"
 
 
-@pytest.mark.parametrize("name", ["header", "planning", "restoring"])
 @pytest.mark.parametrize("make", MAKE, ids=lambda make: make.__name__)
-def test_no_law_takes_long(make: Callable[[], bytes], name: str) -> None:
+def test_no_law_takes_long(make: Callable[[], bytes]) -> None:
     data = make()
     assert len(data) < 1_200_000
-    start = time.process_time()
-    FILES[name](data)
-    assert time.process_time() - start < SECONDS
+    for name in ("header", "planning", "restoring"):
+        start = time.process_time()
+        FILES[name](data)
+        assert time.process_time() - start < SECONDS, name
 
 
 @pytest.mark.slow

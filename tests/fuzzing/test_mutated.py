@@ -27,7 +27,7 @@ seeds = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.sampled_from(MODELS) | files(), seeds)
 def test_laws_hold_for_changed_files(name: str, data: bytes, changes: list[int]) -> None:
     for seed in changes:
@@ -36,7 +36,7 @@ def test_laws_hold_for_changed_files(name: str, data: bytes, changes: list[int])
 
 
 @pytest.mark.parametrize("name", ["shards", "diffing"])
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.sampled_from(MODELS), st.sampled_from(MODELS), seeds)
 def test_laws_hold_for_two_files(
     name: str, first: bytes, second: bytes, changes: list[int]
