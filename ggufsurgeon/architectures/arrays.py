@@ -9,8 +9,9 @@ from typing import Literal, NoReturn, TypeAlias
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.container.values import (
+    INTEGER_TYPES,
     SCALAR_WIDTHS,
     ValueType,
     encode_array_prefix,
@@ -63,8 +64,9 @@ class PerLayerArray(Rule):
         n_expected = self._n_expected(model)
         n_found = len(pair.value)
         fits = n_found == n_expected or (self.may_be_longer and n_found > n_expected)
-        if not fits:
-            refuse_array(pair.key, n_found, n_expected, are_numbers=True)
+        are_numbers = _has_numbers(pair)
+        if not (fits and are_numbers):
+            refuse_array(pair.key, n_found, n_expected, are_numbers)
         return pair
 
     def _n_expected(self, model: Model) -> int:
@@ -77,7 +79,7 @@ class PerLayerArray(Rule):
             raise RefusedError(
                 f"no block with {', '.join(map(str, sorted(lost)))} in {pair.key} would be left, "
                 "and llama.cpp aborts on such a model",
-                hint=f"Keep a block of each value: {values}.",
+                hint=f"Keep a block of each value: {quoted(values)}.",
             )
         if self.reads == "both" and repr(values[blocks[0]]) != repr(values[0]):
             raise RefusedError(
@@ -106,12 +108,12 @@ class OneBlockList(Rule):
         places = [position for position, block in enumerate(path) if block in pair.value]
         if len(pair.value) != 1 or len(places) != 1:
             raise RefusedError(
-                f"{pair.key} is {pair.value}, and llama.cpp asks for one such block: it must run "
-                f"once, and in this path it runs {len(places)} times"
+                f"{pair.key} is {quoted(pair.value)}, and llama.cpp asks for one such block: it "
+                f"must run once, and in this path it runs {len(places)} times"
             )
         order = model.header.byte_order
-        kind = ValueType(read_array_prefix(pair.raw, pair.value_at, order)[0])
         if places != pair.value:
+            kind = _index_type(pair, places[0])
             encoded = encode_array_prefix(kind, 1, order) + encode_value(kind, places[0], order)
             yield Edit(make_pair(pair.key, pair.value_type, encoded, order))
 
@@ -132,7 +134,7 @@ class ImageStreams(PerLayerArray):
         pair = self.array(model)
         if pair is None or not isinstance(pair.value, list):
             return
-        if not all(isinstance(value, int) for value in pair.value):
+        if not all(isinstance(v, int) and -(1 << 31) <= v < 1 << 32 for v in pair.value):
             refuse_array(pair.key, len(pair.value), model.n_blocks, are_numbers=False)
         streams = [_signed(int(str(value))) for value in pair.value]
         if path[0] and streams[path[0]] >= 0:
@@ -156,6 +158,17 @@ class ImageStreams(PerLayerArray):
             yield Edit(make_pair(pair.key, ValueType.ARRAY, encoded, order))
 
 
+def _index_type(pair: KeyValue, index: int) -> ValueType:
+    """The type of the elements, or a wider one that holds the index."""
+    kind = ValueType(read_array_prefix(pair.raw, pair.value_at, pair.byte_order)[0])
+    is_wide = kind in INTEGER_TYPES and index < 1 << (8 * SCALAR_WIDTHS[kind] - 1)
+    return kind if is_wide else ValueType.UINT32
+
+
+def _has_numbers(pair: KeyValue) -> bool:
+    return read_array_prefix(pair.raw, pair.value_at, pair.byte_order)[0] in SCALAR_WIDTHS
+
+
 def _signed(value: int) -> int:
     """As llama.cpp reads any 32-bit integer here."""
     return value - (1 << 32) if value >= 1 << 31 else value
@@ -166,8 +179,8 @@ def reindexed(pair: KeyValue, blocks: Sequence[int]) -> KeyValue:
 
     Raises RefusedError when its elements are no numbers or it has too few.
     """
-    element_type, n_elements = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
-    are_numbers = element_type in SCALAR_WIDTHS
+    _, n_elements = read_array_prefix(pair.raw, pair.value_at, pair.byte_order)
+    are_numbers = _has_numbers(pair)
     n_needed = max(blocks, default=-1) + 1
     if not are_numbers or n_elements < n_needed:
         refuse_array(pair.key, n_elements, n_needed, are_numbers)
@@ -195,6 +208,6 @@ def check_arrays_known(header: Header, known: frozenset[str]) -> None:
         key = pair.key.removeprefix(prefix)
         if key != pair.key and pair.value_type == ValueType.ARRAY and key not in known:
             raise RefusedError(
-                f"{pair.key} is an array that this version does not know; "
+                f"{shortened(pair.key)} is an array that this version does not know; "
                 "it may hold one element a block, so nothing here can say how it follows the path"
             )

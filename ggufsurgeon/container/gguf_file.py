@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, parse_header, serialize_header
+from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, Buffer, parse_header, serialize_header
 from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
@@ -205,11 +205,18 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
     if n_bytes == 0:
         hint = hint_of_name(path) or INCOMPLETE
         raise MalformedFileError(str(path), "the file is empty", hint=hint)
-    data = FileBytes(descriptor, n_bytes, path)
+    return read_gguf(FileBytes(descriptor, n_bytes, path), path)
+
+
+def read_gguf(data: Buffer, path: Path) -> GgufFile:
+    """The file of which these are the bytes; `path` tells messages its name, and is not read.
+
+    Raises MalformedFileError, as `open_gguf`.
+    """
     try:
         header, header_n_bytes = parse_header(data, str(path))
         digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
-        layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+        layout = lay_out(header, header_n_bytes, len(data), str(path))
     except MalformedFileError as error:
         if error.hint in ("", INCOMPLETE):
             found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
@@ -220,7 +227,7 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
     return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros, odd)
 
 
-def _ends_in_zeros(data: FileBytes, header: Header, layout: Layout) -> bool:
+def _ends_in_zeros(data: Buffer, header: Header, layout: Layout) -> bool:
     """Whether the data of the last tensors, without the padding behind them, are zeros that an
     unfinished download may have left."""
     if not header.tensors:
@@ -232,7 +239,7 @@ def _ends_in_zeros(data: FileBytes, header: Header, layout: Layout) -> bool:
     return not _are_whole_tensors(data, header, layout)
 
 
-def _are_whole_tensors(data: FileBytes, header: Header, layout: Layout) -> bool:
+def _are_whole_tensors(data: Buffer, header: Header, layout: Layout) -> bool:
     """Whether the zeros at the end are one tensor, or several of one dimension, such as biases.
 
     A download stops anywhere, and hardly ever where a tensor starts.
@@ -250,7 +257,7 @@ def _are_whole_tensors(data: FileBytes, header: Header, layout: Layout) -> bool:
     return False
 
 
-def _are_zeros(data: FileBytes, start: int, end: int) -> bool:
+def _are_zeros(data: Buffer, start: int, end: int) -> bool:
     """Whether a tensor is zeros, in pieces of it that are evenly spread and begin with its first.
 
     A download fills a tensor from its start on.
@@ -260,7 +267,7 @@ def _are_zeros(data: FileBytes, start: int, end: int) -> bool:
     return all(piece == bytes(len(piece)) for piece in pieces)
 
 
-def _hint_of_line_ends(data: FileBytes) -> str:
+def _hint_of_line_ends(data: Buffer) -> str:
     """A hint for a broken file in which no line feed is without a carriage return before it.
 
     In any other file one in 256 has it by chance.
@@ -277,7 +284,7 @@ def _hint_of_line_ends(data: FileBytes) -> str:
     )
 
 
-def _hint_of_end(data: FileBytes) -> str:
+def _hint_of_end(data: Buffer) -> str:
     """A hint for a broken file that ends in zeros."""
     if len(data) < END_N_BYTES or any(data[-END_N_BYTES:]):
         return ""

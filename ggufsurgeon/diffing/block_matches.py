@@ -45,7 +45,7 @@ def _matches(
     # One set for each content, however many blocks have it: they may all be equal.
     known = {content: _Equal.of(blocks) for content, blocks in equal.items()}
     origins = _longest_runs(
-        [known.get(frozenset(tensors.items()), NONE_EQUAL) for tensors in b.values()]
+        list(b), [known.get(frozenset(tensors.items()), NONE_EQUAL) for tensors in b.values()]
     )
     for (block, tensors), origin in zip(b.items(), origins, strict=True):
         if origin is None:
@@ -68,14 +68,15 @@ class _Equal(NamedTuple):
 NONE_EQUAL = _Equal.of(())
 
 
-def _longest_runs(alike: Sequence[_Equal]) -> list[int | None]:
+def _longest_runs(blocks: Sequence[int], alike: Sequence[_Equal]) -> list[int | None]:
     """Of the equal blocks at each position those that make the fewest runs of consecutive ones.
 
     From each position on that is the longest run; of two, the one that is in its own place.
+    `blocks` are the indices of the blocks at the positions, of which a broken file lacks some.
     """
     chosen: list[int | None] = []
     while (at := len(chosen)) < len(alike):
-        own = [at] if at in alike[at].blocks else []
+        own = [blocks[at]] if blocks[at] in alike[at].blocks else []
         first, n = None, 1
         for block in (*own, *alike[at].first):
             n_run = _run_from(alike, at, block)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath, block_number
 
@@ -30,7 +31,9 @@ def parse_window(text: str) -> Window:
     """Parse `I:J`, half-open. Raises UsageError for another text, and for no block between."""
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"window {text!r}: expected I:J, for instance 10:17 for blocks 10 to 16")
+        raise UsageError(
+            f"window {quoted(text)}: expected I:J, for instance 10:17 for blocks 10 to 16"
+        )
     return check_order((block_number(match[1]), block_number(match[2])), text)
 
 
@@ -40,7 +43,7 @@ def check_order(window: Window, text: str) -> Window:
     if not 0 <= first < end:
         found = "is empty" if first == end else "runs backwards"
         raise UsageError(
-            f"window {text!r} {found}: I:J holds blocks I to J-1, so I must be below J"
+            f"window {quoted(text)} {found}: I:J holds blocks I to J-1, so I must be below J"
         )
     return window
 

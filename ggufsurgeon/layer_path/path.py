@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import UsageError
 
 
@@ -18,8 +19,9 @@ class BlockRef:
     block: int
 
 
-MAX_STEPS = 100_000
-"""Largest number of steps of a parsed path, so that no text fills the memory."""
+MAX_STEPS = 10_000
+"""Largest number of steps of a parsed path, so that no text fills the memory: llama.cpp runs 512
+blocks at most (`LLAMA_MAX_LAYERS`, src/llama-hparams.h:11)."""
 
 _RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
 
@@ -79,7 +81,7 @@ class LayerPath:
                 problem = f"no block {step.block}; the last one is {n_blocks[step.source] - 1}"
             else:
                 continue
-            raise UsageError(f"layer path {self}: there is {problem}")
+            raise UsageError(f"layer path {shortened(str(self))}: there is {problem}")
 
     def runs(self) -> Iterator[tuple[BlockRef, BlockRef]]:
         """First and last step of each longest run of consecutive blocks."""
@@ -104,25 +106,26 @@ def _parse(text: str) -> tuple[BlockRef, ...]:
         raise UsageError("the layer path is empty: expected ranges such as 0..6,4..29")
     steps: list[BlockRef] = []
     for part in text.split(","):
-        steps.extend(_parse_range(part.strip(), text))
-        if len(steps) > MAX_STEPS:
-            raise UsageError(f"layers {text[:40]!r}: no model runs {MAX_STEPS} blocks")
+        source, blocks = _parse_range(part.strip(), text)
+        if len(steps) + len(blocks) > MAX_STEPS:
+            raise UsageError(f"layers {quoted(text)}: no model runs {MAX_STEPS} blocks")
+        steps.extend(BlockRef(source, block) for block in blocks)
     return tuple(steps)
 
 
-def _parse_range(part: str, text: str) -> list[BlockRef]:
-    match = _RANGE.fullmatch(part)
+def _parse_range(part: str, text: str) -> tuple[int, range]:
+    match, where = _RANGE.fullmatch(part), f"layers {quoted(text)}: {quoted(part)}"
     if match is None:
-        raise UsageError(f"layers {text!r}: {part!r} is not a range; expected 4..29 or 7")
+        raise UsageError(f"{where} is not a range; expected 4..29 or 7")
     source, first = block_number(match[1] or "0"), block_number(match[2])
     last = block_number(match[3] or match[2])
     if last < first:
-        raise UsageError(f"layers {text!r}: {part!r} runs backwards; name the blocks one by one")
-    return [BlockRef(source, block) for block in range(first, last + 1)]
+        raise UsageError(f"{where} runs backwards; name the blocks one by one")
+    return source, range(first, last + 1)
 
 
 def block_number(digits: str) -> int:
     """Parse a block index. Raises UsageError for one that no model has."""
     if len(digits) > 5:
-        raise UsageError(f"no model has a block {digits}")
+        raise UsageError(f"no model has a block {shortened(digits)}")
     return int(digits)

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from ggufsurgeon.container.codec import make_pair
@@ -57,6 +58,7 @@ FILE_SYSTEM_BLOCK_N_BYTES = 4096
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
+@cache
 def this_tool() -> str:
     """This program and its version, as a record names them."""
     return f"ggufsurgeon {version('ggufsurgeon')}"

@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe, ShardIdentity
+from ggufsurgeon.planning.restoring import MOST_PATCHES
 
 VERSION = "1"
 LONGEST = 1 << 20
@@ -89,6 +90,8 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
         where = f"{name}, line {number}"
         key, value = _key_and_value(line, where)
         if key == "patch":
+            if len(patches) == MOST_PATCHES:
+                raise UsageError(f"{where}: a recipe has no more than {MOST_PATCHES} patches")
             patches.append(_patch(value, where))
         elif key in values and key not in REPEATED:
             raise UsageError(f"{where}: {key} was given before")

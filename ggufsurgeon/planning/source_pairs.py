@@ -18,6 +18,9 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
+MOST_GROUPS = 1000
+"""Numbers, or groups of numbers, of a text of a record: patches that are made leave a few."""
+
 
 def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     """The pairs of the source of a patched file with this header, in its order.
@@ -104,7 +107,9 @@ def recorded_numbers(header: Header, key: str, n_each: int) -> list[list[int]]:
     groups = [part.split("+") for part in text.split(",")] if isinstance(text, str) and text else []
     numbers = (number for group in groups for number in group)
     well_formed = isinstance(text, str) and all(map(_is_number, numbers))
-    if not well_formed or any(len(group) != n_each for group in groups):
+    if len(groups) > MOST_GROUPS or not well_formed:
+        raise damaged(key)
+    if any(len(group) != n_each for group in groups):
         raise damaged(key)
     return [[int(number) for number in group] for group in groups]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from ggufsurgeon.architectures.arrays import check_arrays_known
-from ggufsurgeon.architectures.model import Edit, Model, Rule
+from ggufsurgeon.architectures.model import Edit, Model
 from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.architectures.table import Architecture, find_architecture
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -38,10 +38,13 @@ class ModelRules:
         return TensorLists(self._header)
 
     @cached_property
-    def _complete_rules(self) -> tuple[Rule, ...]:
-        """The rules of the architecture. Raises RefusedError for an array that none is about."""
-        check_arrays_known(self._header, self._architecture.known_arrays)
-        return self._architecture.rules
+    def _unknown_array(self) -> RefusedError | None:
+        """The refusal of an array that no rule is about, found once: there may be many arrays."""
+        try:
+            check_arrays_known(self._header, self._architecture.known_arrays)
+        except RefusedError as error:
+            return error
+        return None
 
     def apply(self, trunk: Sequence[int]) -> list[Edit]:
         """The pairs to write so that every block computes the same as in the source.
@@ -50,10 +53,22 @@ class ModelRules:
         RefusedError where no metadata does that, or where it is not known.
         """
         path = self._with_mtp(trunk)
+        return [*self._edits(path), *self._tensor_lists.follow(path)]
+
+    def judge(self, trunk: Sequence[int]) -> tuple[str, ...]:
+        """The notes of the edits. Raises RefusedError as `apply`, of which it costs a part."""
+        path = self._with_mtp(trunk)
+        edits = self._edits(path)
+        self._tensor_lists.check()
+        return tuple(dict.fromkeys(edit.note for edit in edits if edit.note))
+
+    def _edits(self, path: Sequence[int]) -> list[Edit]:
+        """What the rules of the architecture ask for."""
         self._check_count(len(path))
-        rules = self._complete_rules
-        edits = [edit for rule in rules for edit in rule.follow(self._model, path)]
-        return [*edits, *self._tensor_lists.follow(path)]
+        if self._unknown_array is not None:
+            raise RefusedError(str(self._unknown_array), hint=self._unknown_array.hint)
+        rules = self._architecture.rules
+        return [edit for rule in rules for edit in rule.follow(self._model, path)]
 
     def check_routing(self, trunk: Sequence[int]) -> None:
         """Raise RefusedError when blocks of a path would miss more than the residual stream, or

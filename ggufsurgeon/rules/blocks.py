@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.architectures.table import MTP_BY_TENSOR, NEEDS_MTP_TENSORS
+from ggufsurgeon.architectures.table import MAX_BLOCKS, MTP_BY_TENSOR, NEEDS_MTP_TENSORS
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.quoting import quoted, shortened
@@ -61,18 +61,26 @@ def find_blocks(file: GgufFile) -> Blocks:
 def _check_complete(
     file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_mtp: int, may_lack_mtp: bool
 ) -> None:
-    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond."""
+    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond, and
+    RefusedError for more blocks than llama.cpp has."""
     n_trunk = n_blocks - n_mtp
     n_expected = n_trunk if may_lack_mtp else n_blocks
-    missing = [n for n in range(min(n_expected, max(found, default=0) + 2)) if n not in found]
-    beyond = [n for n in sorted(found) if n >= n_blocks]
-    if missing and missing[0] >= n_trunk and not beyond:
-        raise missing_mtp(file, n_trunk, n_blocks, missing[0])
-    if missing or beyond:
-        problem = "has no tensors" if missing else "is beyond it"
+    # The first alone: a list of what is missing would be as long as a number in the file says.
+    missing = next((n for n in range(n_expected) if n not in found), None)
+    beyond = min((n for n in found if n >= n_blocks), default=None)
+    if missing is not None and missing >= n_trunk and beyond is None:
+        raise missing_mtp(file, n_trunk, n_blocks, missing)
+    if missing is not None or beyond is not None:
+        problem = "is beyond it" if missing is None else "has no tensors"
         raise MalformedFileError(
             str(file.path),
-            f"block_count is {n_blocks}, but block {(missing or beyond)[0]} {problem}",
+            f"block_count is {n_blocks}, but block {beyond if missing is None else missing} "
+            f"{problem}",
+        )
+    if n_blocks > MAX_BLOCKS:
+        raise RefusedError(
+            f"{file.path} has {n_blocks} blocks, and llama.cpp loads no model with more than "
+            f"{MAX_BLOCKS}"
         )
 
 

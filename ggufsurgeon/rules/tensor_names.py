@@ -6,7 +6,8 @@ and loads no file in which the two differ in length (src/llama-model.cpp:1240-12
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 from ggufsurgeon.architectures.arrays import reindexed
 from ggufsurgeon.architectures.model import Edit
@@ -41,8 +42,10 @@ class TensorLists:
         """
         if not self._pairs:
             return
-        names = _names(self._header)
-        chosen = [(new, index) for index, name in enumerate(names) for new in _on_path(name, path)]
+        self.check()
+        positions = _positions(path)
+        names = self._names
+        chosen = [(new, n) for n, name in enumerate(names) for new in _on_path(name, positions)]
         if [name for name, _ in chosen] == names:
             return
         order = self._header.byte_order
@@ -51,8 +54,28 @@ class TensorLists:
         yield Edit(make_pair(NAMES, ValueType.ARRAY, prefix + listed, order))
         for pair in self._pairs:
             if pair.key != NAMES:
-                _check_parallel(pair, len(names))
                 yield Edit(reindexed(pair, [index for _, index in chosen]))
+
+    def check(self) -> None:
+        """Raise RefusedError when the lists are not parallel."""
+        if self._refusal is not None:
+            raise RefusedError(self._refusal)
+
+    @cached_property
+    def _refusal(self) -> str | None:
+        """Why the lists cannot follow any path, found once."""
+        try:
+            n_names = len(self._names) if self._pairs else 0
+            for pair in self._pairs:
+                if pair.key != NAMES:
+                    _check_parallel(pair, n_names)
+        except RefusedError as error:
+            return str(error)
+        return None
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return _names(self._header)
 
 
 def _names(header: Header) -> list[str]:
@@ -64,11 +87,19 @@ def _names(header: Header) -> list[str]:
     return [str(name) for name in names]
 
 
-def _on_path(name: str, path: Sequence[int]) -> list[str]:
+def _positions(path: Sequence[int]) -> dict[int, list[int]]:
+    """Where each block runs."""
+    positions: dict[int, list[int]] = {}
+    for position, block in enumerate(path):
+        positions.setdefault(block, []).append(position)
+    return positions
+
+
+def _on_path(name: str, positions: Mapping[int, Sequence[int]]) -> list[str]:
     block = block_of(name)
     if block is None:
         return [name]
-    return [renumber(name, position) for position, found in enumerate(path) if found == block]
+    return [renumber(name, position) for position in positions.get(block, ())]
 
 
 def _check_parallel(pair: KeyValue, n_names: int) -> None:

@@ -41,10 +41,10 @@ def _windows(n_blocks: int) -> Iterator[Window]:
 
 def _judge(rules: ModelRules, n_trunk: int, window: Window) -> Judgement:
     try:
-        edits = rules.apply(repeated_blocks(n_trunk, [window]))
+        notes = rules.judge(repeated_blocks(n_trunk, [window]))
     except RefusedError as error:
         return Judgement(window, (), str(error))
-    return Judgement(window, tuple(dict.fromkeys(e.note for e in edits if e.note)), None)
+    return Judgement(window, notes, None)
 
 
 def nearest_windows(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Window]:
@@ -66,7 +66,7 @@ def _works(rules: ModelRules, path: Sequence[int]) -> bool:
     if not path:
         return False
     try:
-        rules.apply(path)
+        rules.judge(path)
     except RefusedError:
         return False
     return True

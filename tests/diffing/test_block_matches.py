@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,17 @@ def test_the_path_of_a_patched_file_is_found(data: bytes, path: list[int]) -> No
     assert not found.tensors
     assert found.same == (path == list(range(N_BLOCKS)))
     assert "llama.block_count" in {each.key for each in found.keys} or len(path) == N_BLOCKS
+
+
+@pytest.mark.parametrize("blocks", [(0, 1, 4), (0, 2, 3, 6)])
+def test_a_file_that_lacks_a_block_is_the_same_as_itself(blocks: tuple[int, ...]) -> None:
+    """Also where all blocks are equal, so that each of them could be another one."""
+    tensors = [Tensor(f"blk.{block}.ffn.weight", (8,), bytes(32)) for block in blocks]
+    broken = contents(gguf(llama_pairs(7), tensors))
+    assert diff_contents(broken, broken).same
+    lacking = contents(gguf(llama_pairs(7), tensors[1:]))
+    assert not diff_contents(broken, lacking).same
+    assert not diff_contents(lacking, broken).same
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.randoms(use_true_random=False))

@@ -96,6 +96,23 @@ def test_bad_layers(text: str) -> None:
         LayerPath(text)
 
 
+@pytest.mark.parametrize("text", ["0..99999", "0..9998,0,1", "0," * 10_000 + "0"])
+def test_no_text_makes_a_path_that_fills_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="no model runs 10000 blocks"):
+        LayerPath(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 9999, f"{'1' * 9999}:2", f"0..{'1' * 9999}", "3..1," * 999])
+def test_messages_are_short(text: str) -> None:
+    for parse in (LayerPath, parse_window):
+        with pytest.raises(UsageError) as caught:
+            parse(text)
+        assert len(str(caught.value)) < 250
+    with pytest.raises(UsageError) as caught:
+        LayerPath("9,7," * 1000 + "9").check_within(9)
+    assert len(str(caught.value)) < 250
+
+
 @pytest.mark.parametrize("times", [0, -1, 513, 10**9])
 def test_bad_times(times: int) -> None:
     with pytest.raises(UsageError, match="times"):

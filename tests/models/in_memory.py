@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from ggufsurgeon.container.codec import parse_header
-from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.gguf_file import GgufFile, read_gguf
 from ggufsurgeon.container.header import Header
-from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.padding import odd_padding
+from ggufsurgeon.container.layout import pad
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, WritePlan
@@ -18,11 +16,7 @@ from tests.writing.plans import gathered
 
 def opened(data: bytes) -> GgufFile:
     """A file that is only in memory."""
-    header, n_bytes = parse_header(data, "memory")
-    layout = lay_out(header, n_bytes, len(data), "memory")
-    digest = hashlib.sha256(data[:n_bytes]).hexdigest()
-    odd = odd_padding(data, header, n_bytes, layout)
-    return GgufFile(Path("memory"), header, n_bytes, digest, layout, odd_padding=odd)
+    return read_gguf(data, Path("memory"))
 
 
 def with_odd_padding(data: bytes) -> bytes:

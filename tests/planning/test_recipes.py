@@ -102,6 +102,10 @@ BAD = {
     "escape": ([*LINES, "patch: \x1b]0;x\x07"], "line 9: '\\x1b]0;x\\x07' is no value of patch"),
     "tool": ([LINES[0], "patch: 0..4 by rm -rf", *LINES[2:]], "line 2"),
     "layers": ([LINES[0], "patch: 4..1 by ggufsurgeon 1", *LINES[2:]], "line 2: layers"),
+    "many": (
+        [LINES[0], *LINES[1:2] * 33, *LINES[2:]],
+        "line 34: a recipe has no more than 32 patches",
+    ),
     "long": ([*LINES, "#" * (1 << 20)], "is no recipe"),
     "shard": ([*SHARDS[:-1], "result-shard: 2"], "line 11: '2' is no value of result-shard"),
     "few shards": (SHARDS[:-1], "1 lines result-shard, and the last patch wrote 2 shards"),

@@ -1,0 +1,5 @@
+"""Hostile bytes: what must hold of any file and any text, and what thinks them up.
+
+`targets.py` has the laws, as functions of bytes that raise nothing. `scripts/fuzz` runs them under
+atheris with the mutator of `mutating.py`; `test_corpus.py` replays what it found, without atheris.
+"""
