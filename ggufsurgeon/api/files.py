@@ -22,6 +22,8 @@ from ggufsurgeon.rules.windows import Judgement, judge_windows
 if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
+    from ggufsurgeon.in_place.recovery import Recovery
+    from ggufsurgeon.in_place.roads import Road
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
@@ -134,6 +136,23 @@ class ModelFile:
         planned = plan_restore(self.file)
         write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
         return planned
+
+    @staticmethod
+    def recover(path: PathLike) -> Recovery:
+        """Undo or finish an edit in place of the file at `path` that was interrupted, if there is
+        one; its name cannot be opened until then.
+
+        Raises UsageError when there is no such file, RefusedError, with nothing touched, when the
+        journal beside it does not fit it or another process has it open, and WriteFailedError,
+        after which it can be tried again.
+
+        >>> import ggufsurgeon as gs
+        >>> gs.ModelFile.recover("fixtures/stories260K.gguf").value
+        'nothing'
+        """
+        from ggufsurgeon.api.in_place import recover_file
+
+        return recover_file(path)
 
     def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
         """What rebuilds this patched file, to the byte, from its original.
@@ -252,6 +271,34 @@ class Plan:
         plan, sha256 = self.planned.write_plan, self.sha256
         write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
+
+    def choose_in_place(self) -> Road | None:
+        """How `write_in_place` would do it. Changes nothing, and raises what that would."""
+        from ggufsurgeon.api.in_place import choose
+
+        return choose(self.planned)
+
+    def write_in_place(self, progress: Progress = NO_PROGRESS) -> Road | None:
+        """Make the source itself the new file; returns how, or None where nothing changes.
+
+        The bytes are those that `write` writes. Where the file system can, room for the header is
+        inserted and repeats are appended, so that nothing else is written; elsewhere a new file
+        takes the place of the old one. Killed in between, `ModelFile.recover` undoes or finishes
+        it. Raises RefusedError when blocks would be lost, when the file is known by another name
+        or by its content, or in use, WriteFailedError, and VerificationError when the result
+        would not be that of the recipe.
+
+        >>> import shutil, tempfile
+        >>> import ggufsurgeon as gs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = shutil.copy("fixtures/stories260K.gguf", f"{folder}/model.gguf")
+        ...     how = gs.open(path).plan(gs.repeat("1:3")).write_in_place()
+        ...     gs.open(path).n_blocks
+        7
+        """
+        from ggufsurgeon.api.in_place import write
+
+        return write(self.planned, self.sha256, progress)
 
     def n_bytes_of_shards(self, max_n_bytes: int) -> tuple[int, ...]:
         """The sizes in bytes of the files that `write_shards` writes. Raises as it does."""

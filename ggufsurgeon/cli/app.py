@@ -22,6 +22,7 @@ from ggufsurgeon.cli.patch import patch
 from ggufsurgeon.cli.perplexity import perplexity
 from ggufsurgeon.cli.plan import plan
 from ggufsurgeon.cli.recipe import recipe
+from ggufsurgeon.cli.recover import recover
 from ggufsurgeon.cli.report import report
 from ggufsurgeon.cli.restore import restore
 from ggufsurgeon.cli.scan import scan
@@ -42,7 +43,7 @@ app = typer.Typer(
     "9 llama.cpp crashed.",
 )
 COMMANDS = (
-    *(inspect, plan, patch, verify, restore, recipe, diff),
+    *(inspect, plan, patch, verify, restore, recover, recipe, diff),
     *(perplexity, generate, chat, serve, choose, scan, report),
 )
 for command in COMMANDS:

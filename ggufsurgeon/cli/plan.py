@@ -15,6 +15,7 @@ from ggufsurgeon.cli.device_options import (
     override_pairs,
     tell_overrides,
 )
+from ggufsurgeon.cli.in_place import forecast_as_json, forecast_text
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -31,7 +32,7 @@ from ggufsurgeon.cli.options import (
     layer_path,
 )
 from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, printable
 from ggufsurgeon.cli.values import value_as_json, value_text
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def plan(
             {
                 **plan_as_json(planned),
                 "n_bytes_of_files": n_bytes,
+                "in_place": forecast_as_json(planned),
                 "memory": {
                     **prediction_as_json(prediction),
                     "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
@@ -112,6 +114,7 @@ def plan(
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
         print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
+        print_text(printable(forecast_text(planned)))
 
 
 def _moe_notes(n_cpu_moe: int | None) -> list[str]:

@@ -32,10 +32,13 @@ def write_new_file(
     destination: Path,
     *,
     replace: bool = False,
+    over_source: bool = False,
     progress: Progress = NO_PROGRESS,
     sha256: str | None = None,
 ) -> Path:
     """Write `plan` to `destination`, and return the file that was written, links followed.
+
+    With `over_source` it may be a source of the plan, whose place the new file takes.
 
     Raises RefusedError or WriteFailedError, or VerificationError where what was written does not
     have the `sha256` that is asked for; the destination is then as it was, and no temporary file
@@ -43,7 +46,7 @@ def write_new_file(
     be given.
     """
     try:
-        target = check_destination(plan, destination, replace=replace)
+        target = check_destination(plan, destination, replace=replace, over_source=over_source)
         with (
             opened_sources(plan.sources) as sources,
             temporary_sibling(target) as (temporary, descriptor),

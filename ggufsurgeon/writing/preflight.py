@@ -14,12 +14,14 @@ from ggufsurgeon.write_plan import WritePlan
 FREE_SOME = "Make room there, or choose another destination."
 
 
-def check_destination(plan: WritePlan, destination: Path, *, replace: bool) -> Path:
-    """The file to write, with links followed.
+def check_destination(
+    plan: WritePlan, destination: Path, *, replace: bool, over_source: bool = False
+) -> Path:
+    """The file to write, with links followed; a source only with `over_source`.
 
     Raises what `check_place` does, and WriteFailedError when its folder is too full.
     """
-    sources = (Path(source.path) for source in plan.sources)
+    sources = [] if over_source else [Path(source.path) for source in plan.sources]
     target = check_place(sources, destination, replace=replace)
     _check_room(plan.n_bytes, target)
     return target

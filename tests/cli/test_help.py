@@ -73,6 +73,7 @@ FIRST_WORDS = {
         "Also",
         "Draw",
         "Drop",
+        "Edit",
         "Keep",
         "Evaluate",
         "Measure",
@@ -143,6 +144,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "patch",
         "verify",
         "restore",
+        "recover",
         "recipe",
         "diff",
         "chat",
@@ -153,7 +155,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "scan",
         "report",
     }
-    assert {"--window", "--times", "--drop", "--layers", "--json", "--replace"} <= {
+    assert {"--window", "--times", "--drop", "--layers", "--json", "--replace", "--in-place"} <= {
         option for parameter in COMMANDS["patch"].params for option in parameter.opts
     }
 

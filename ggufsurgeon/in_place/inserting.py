@@ -1,0 +1,142 @@
+"""An edit in place by inserting file-system blocks before the data."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from ggufsurgeon.container.interrupted_edits import journal_path
+from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit
+from ggufsurgeon.in_place.hold import Hold
+from ggufsurgeon.in_place.journal import (
+    Journal,
+    encode,
+    journal_of,
+    remove_journal,
+    write_journal,
+)
+from ggufsurgeon.in_place.recovery import Recovery, settle
+from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert, write_prefix
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.writing.preflight import FREE_SOME, n_free_bytes
+from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
+
+FILE_SYSTEMS = {0xEF53: "ext4", 0x58465342: "XFS"}
+"""By their magic numbers (linux/magic.h, fs/xfs/libxfs/xfs_format.h): those whose states after a
+crash `steps` knows. ext2 and ext3 have that of ext4; trying tells them apart."""
+NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+SLACK_N_BYTES = 1 << 20
+"""For the journal's and the file system's own."""
+
+
+def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
+    """Raise CannotInsertError where an edit cannot be done by inserting, RefusedError when another
+    process has the file open, WriteFailedError when there is no room, and OSError."""
+    descriptor = hold.descriptor
+    if _file_system(descriptor) not in FILE_SYSTEMS:
+        raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
+    if list(holes(descriptor)):
+        raise CannotInsertError("the file has holes (it is sparse)")
+    _try(edit.n_bytes_inserted, hold.path.resolve().parent)
+    with hold.alone(patience_s=0.5):
+        pass
+    n_needed = edit.n_bytes_written + _n_bytes_of_journal(edit) + SLACK_N_BYTES
+    n_free = n_free_bytes(hold.path.parent)
+    if n_free is not None and n_free < n_needed:
+        raise WriteFailedError(
+            f"{hold.path}: needs {n_needed:,} bytes, {hold.path.parent} has {n_free:,} free",
+            hint=FREE_SOME,
+        )
+
+
+def _n_bytes_of_journal(edit: InsertingEdit) -> int:
+    return edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
+
+
+def _try(n_bytes: int, folder: Path) -> None:
+    """Insert bytes into a file without a name. Raises CannotInsertError, OSError."""
+    if not n_bytes:
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+        try:
+            os.write(descriptor, b"x")
+            fallocate(descriptor, INSERT_RANGE, 0, n_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise CannotInsertError(
+            f"this file system inserts no {n_bytes:,} bytes ({error.strerror})"
+        ) from None
+
+
+def _file_system(descriptor: int) -> int:
+    """The magic number of the file system of an open file (statfs(2)); 0 where it is not known."""
+    if sys.platform != "linux":
+        return 0
+    result = (ctypes.c_long * 64)()
+    return result[0] if ctypes.CDLL(None).fstatfs(descriptor, result) == 0 else 0
+
+
+def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> None:
+    """Carry out an edit on a file that is as it was.
+
+    Broken off by an error or a signal, the edit is undone, or finished where its header is next;
+    finished after an error, nothing is raised. Raises RefusedError when another process has opened
+    the file meanwhile, CannotInsertError where the file system does not insert after all, and
+    WriteFailedError.
+    """
+    path = hold.path
+    file = journal_path(path)
+    try:
+        journal = journal_of(edit, hold.descriptor)
+        _write_journal(journal, file)
+        try:
+            append_tail(hold.descriptor, edit, journal, progress)
+            with hold.alone():
+                insert(hold.descriptor, journal)
+                write_prefix(hold.descriptor, journal)
+        except BaseException as error:
+            finished = _settle(hold, journal, error)
+            remove_journal(file)
+            if not (finished and isinstance(error, OSError)):
+                raise
+        else:
+            remove_journal(file)
+    except OSError as error:
+        if error.errno in NOT_HERE:
+            raise CannotInsertError(f"inserting failed ({error.strerror})") from None
+        hint = FREE_SOME if error.errno in NO_ROOM else ""
+        raise WriteFailedError(f"{path}: {error.strerror or error}", hint=hint) from error
+
+
+def _write_journal(journal: Journal, file: Path) -> None:
+    """Write it; nothing is left of it when that fails, or is interrupted."""
+    try:
+        write_journal(journal, file)
+    except BaseException:
+        with suppress(OSError):
+            if file.read_bytes() == encode(journal):
+                file.unlink()
+        raise
+
+
+def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
+    """Undo or finish at once; whether it was finished. Raises WriteFailedError when neither can be
+    done."""
+    try:
+        return settle(hold.descriptor, journal) is Recovery.FINISHED
+    except (OSError, RefusedError) as second:
+        failed = WriteFailedError(
+            f"{hold.path}: the edit failed ({error}), and could not be undone ({second})",
+            hint=f"Once the cause is gone: ggufsurgeon recover {hold.path}",
+        )
+        failed.state = "The model may be neither the old nor the new one; its journal is beside it."
+        raise failed from error

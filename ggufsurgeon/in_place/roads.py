@@ -1,0 +1,132 @@
+"""The ways to edit a model in place, and the choice between them: all give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit, find_edit
+from ggufsurgeon.in_place.hold import Hold, held
+from ggufsurgeon.in_place.inserting import check_insertable, edit_by_inserting
+from ggufsurgeon.in_place.owners import check_model
+from ggufsurgeon.in_place.processes import users_of
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.write_plan import SourceFile, WritePlan
+from ggufsurgeon.writing.new_file import write_new_file
+from ggufsurgeon.writing.preflight import n_free_bytes
+
+
+@dataclass(frozen=True)
+class Road:
+    """How a file is edited: by inserting, or by a new file that takes its place."""
+
+    path: Path
+    plan: WritePlan
+    edit: InsertingEdit | None
+    """What is inserted and appended; None for a new file."""
+    why_new_file: str = ""
+    readers: tuple[str, ...] = field(default=(), compare=False)
+    """Processes that have the file open, and go on with its old content."""
+
+    @property
+    def n_bytes_inserted(self) -> int:
+        """Size of what is inserted before the data."""
+        return self.edit.n_bytes_inserted if self.edit else 0
+
+    @property
+    def n_bytes_written(self) -> int:
+        """Size of all that is written."""
+        return self.edit.n_bytes_written if self.edit else self.plan.n_bytes
+
+
+def choose_road(plan: WritePlan, path: Path) -> Road:
+    """How the file at `path`, the source of `plan`, becomes that of the plan. Changes nothing.
+
+    Raises RefusedError when it must not be changed where it is, or no road leads there, and
+    WriteFailedError when it cannot be written, or has changed since the plan was made.
+    """
+    try:
+        with _checked(plan, path) as hold:
+            return _choose(plan, hold)
+    except OSError as error:
+        raise _failed(path, error) from None
+
+
+def _choose(plan: WritePlan, hold: Hold) -> Road:
+    try:
+        edit = find_edit(plan)
+        check_insertable(edit, hold)
+        return Road(hold.path, plan, edit)
+    except CannotInsertError as error:
+        return _new_file(plan, hold, str(error))
+
+
+def _new_file(plan: WritePlan, hold: Hold, why: str) -> Road:
+    """Raises RefusedError where there is no room for a whole new file."""
+    n_free = n_free_bytes(hold.path.resolve().parent)
+    if n_free is not None and n_free < plan.n_bytes:
+        raise RefusedError(
+            f"{hold.path} cannot be edited where it is: {why}, and there is no room for a new "
+            f"file that could take its place ({plan.n_bytes:,} bytes; {n_free:,} are free)",
+            hint="Make room there, or patch to a new file on another disk.",
+        )
+    return Road(hold.path, plan, None, why, tuple(users_of(hold.status)))
+
+
+def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS) -> Road:
+    """Make the file at `path`, the source of `plan`, that of the plan; returns how it was done.
+
+    Raises what `choose_road` does, and WriteFailedError; the file is then as it was, unless the
+    error says that it is to be recovered. Warns (PermissionsWarning) when a new file takes its
+    place that cannot be given its permissions.
+    """
+    try:
+        with _checked(plan, path) as hold:
+            road = _choose(plan, hold)
+            if road.edit is not None:
+                try:
+                    edit_by_inserting(road.edit, hold, progress)
+                    return road
+                except CannotInsertError as error:  # undone: another way is left
+                    road = _new_file(plan, hold, str(error))
+            write_new_file(plan, path, replace=True, over_source=True, progress=progress)
+            _keep_owner(path, hold.status)
+            return road
+    except OSError as error:
+        raise _failed(path, error) from None
+
+
+@contextmanager
+def _checked(plan: WritePlan, path: Path) -> Iterator[Hold]:
+    """A hold on the source of a plan, which may be changed."""
+    check_model(path)
+    with held(path) as hold:
+        check_model(path)  # an edit may have begun in between
+        _check_unchanged(hold.descriptor, plan.sources[0])
+        yield hold
+
+
+def _keep_owner(path: Path, old: os.stat_result) -> None:
+    """Give a new file the owner of the one that it replaced, where that is allowed."""
+    with suppress(OSError):
+        new = path.stat()
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            os.chown(path, old.st_uid, old.st_gid)
+
+
+def _check_unchanged(descriptor: int, source: SourceFile) -> None:
+    """Raise WriteFailedError when an open file is not the source that was planned with."""
+    header = os.pread(descriptor, source.header_n_bytes, 0)
+    same_size = os.fstat(descriptor).st_size == source.n_bytes
+    if not same_size or hashlib.sha256(header).hexdigest() != source.header_sha256:
+        raise WriteFailedError(f"{source.path} has changed since it was read")
+
+
+def _failed(path: Path, error: OSError) -> WriteFailedError:
+    """The error for a file that cannot be opened, or changed."""
+    return WriteFailedError(f"{path}: {error.strerror or error}")
