@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,12 +21,13 @@ from ggufsurgeon.in_place.journal import (
 from ggufsurgeon.in_place.recovery import Recovery, settle
 from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert, write_prefix
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.writing.preflight import FREE_SOME, n_free_bytes
+from ggufsurgeon.writing.failures import write_failed
+from ggufsurgeon.writing.preflight import check_room
 from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
+from ggufsurgeon.writing.strays import file_system_of
 
-FILE_SYSTEMS = {0xEF53: "ext4", 0x58465342: "XFS"}
-"""By their magic numbers (linux/magic.h, fs/xfs/libxfs/xfs_format.h): those whose states after a
-crash `steps` knows. ext2 and ext3 have that of ext4; trying tells them apart."""
+FILE_SYSTEMS = ("ext4", "xfs")
+"""Those whose states after a crash `steps` knows (Linux names)."""
 NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 SLACK_N_BYTES = 1 << 20
 """For the journal's and the file system's own."""
@@ -38,7 +37,7 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
     """Raise CannotInsertError where an edit cannot be done by inserting, RefusedError when another
     process has the file open, WriteFailedError when there is no room, and OSError."""
     descriptor = hold.descriptor
-    if _file_system(descriptor) not in FILE_SYSTEMS:
+    if file_system_of(descriptor) not in FILE_SYSTEMS:
         raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
     if list(holes(descriptor)):
         raise CannotInsertError("the file has holes (it is sparse)")
@@ -46,12 +45,7 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
     with hold.alone(patience_s=0.5):
         pass
     n_needed = edit.n_bytes_written + _n_bytes_of_journal(edit) + SLACK_N_BYTES
-    n_free = n_free_bytes(hold.path.parent)
-    if n_free is not None and n_free < n_needed:
-        raise WriteFailedError(
-            f"{hold.path}: needs {n_needed:,} bytes, {hold.path.parent} has {n_free:,} free",
-            hint=FREE_SOME,
-        )
+    check_room(n_needed, hold.path.resolve())
 
 
 def _n_bytes_of_journal(edit: InsertingEdit) -> int:
@@ -75,14 +69,6 @@ def _try(n_bytes: int, folder: Path) -> None:
         raise CannotInsertError(
             f"this file system inserts no {n_bytes:,} bytes ({error.strerror})"
         ) from None
-
-
-def _file_system(descriptor: int) -> int:
-    """The magic number of the file system of an open file (statfs(2)); 0 where it is not known."""
-    if sys.platform != "linux":
-        return 0
-    result = (ctypes.c_long * 64)()
-    return result[0] if ctypes.CDLL(None).fstatfs(descriptor, result) == 0 else 0
 
 
 def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> None:
@@ -113,8 +99,7 @@ def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> No
     except OSError as error:
         if error.errno in NOT_HERE:
             raise CannotInsertError(f"inserting failed ({error.strerror})") from None
-        hint = FREE_SOME if error.errno in NO_ROOM else ""
-        raise WriteFailedError(f"{path}: {error.strerror or error}", hint=hint) from error
+        raise write_failed(path, error) from error
 
 
 def _write_journal(journal: Journal, file: Path) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit, find_edit
 from ggufsurgeon.in_place.hold import Hold, held
 from ggufsurgeon.in_place.inserting import check_insertable, edit_by_inserting
 from ggufsurgeon.in_place.owners import check_model
 from ggufsurgeon.in_place.processes import users_of
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.write_plan import SourceFile, WritePlan
+from ggufsurgeon.write_plan import WritePlan
+from ggufsurgeon.writing.failures import write_failed
 from ggufsurgeon.writing.new_file import write_new_file
 from ggufsurgeon.writing.preflight import n_free_bytes
+from ggufsurgeon.writing.sources import check_header
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def choose_road(plan: WritePlan, path: Path) -> Road:
         with _checked(plan, path) as hold:
             return _choose(plan, hold)
     except OSError as error:
-        raise _failed(path, error) from None
+        raise write_failed(path, error) from None
 
 
 def _choose(plan: WritePlan, hold: Hold) -> Road:
@@ -98,7 +99,7 @@ def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS)
             _keep_owner(path, hold.status)
             return road
     except OSError as error:
-        raise _failed(path, error) from None
+        raise write_failed(path, error) from None
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def _checked(plan: WritePlan, path: Path) -> Iterator[Hold]:
     check_model(path)
     with held(path) as hold:
         check_model(path)  # an edit may have begun in between
-        _check_unchanged(hold.descriptor, plan.sources[0])
+        check_header(plan.sources[0], hold.descriptor, "has changed since it was read")
         yield hold
 
 
@@ -117,16 +118,3 @@ def _keep_owner(path: Path, old: os.stat_result) -> None:
         new = path.stat()
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             os.chown(path, old.st_uid, old.st_gid)
-
-
-def _check_unchanged(descriptor: int, source: SourceFile) -> None:
-    """Raise WriteFailedError when an open file is not the source that was planned with."""
-    header = os.pread(descriptor, source.header_n_bytes, 0)
-    same_size = os.fstat(descriptor).st_size == source.n_bytes
-    if not same_size or hashlib.sha256(header).hexdigest() != source.header_sha256:
-        raise WriteFailedError(f"{source.path} has changed since it was read")
-
-
-def _failed(path: Path, error: OSError) -> WriteFailedError:
-    """The error for a file that cannot be opened, or changed."""
-    return WriteFailedError(f"{path}: {error.strerror or error}")

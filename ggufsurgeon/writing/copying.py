@@ -22,6 +22,26 @@ CHUNK_N_BYTES = 16 << 20
 BUFFER_N_BYTES = 1 << 20
 
 
+class SourceReadError(OSError):
+    """A source that cannot be opened, without an offset, or read, or that ends too soon, without
+    a cause. `opened_sources` fills in the path of one that is known by its descriptor."""
+
+    def __init__(
+        self, source: int | str, offset_in_file: int | None, cause: OSError | None = None
+    ) -> None:
+        super().__init__(cause and cause.errno, cause and cause.strerror)
+        self.source = source
+        self.offset_in_file = offset_in_file
+
+    def __str__(self) -> str:
+        name = self.source if isinstance(self.source, str) else "a source"
+        if self.errno is None:
+            return f"{name}: the source ends at byte {self.offset_in_file}; it was longer"
+        if self.offset_in_file is None:
+            return f"{name}: cannot be opened: {self.strerror}"
+        return f"{name}: cannot be read at byte {self.offset_in_file}: {self.strerror}"
+
+
 class Copier:
     """Writes a file from front to back, through short reads and writes."""
 
@@ -42,13 +62,13 @@ class Copier:
             self.write(zeros[: n_bytes - start])
 
     def copy(self, source: int, offset_in_file: int, n_bytes: int) -> None:
-        """Copy a span of `source`. Raises OSError when the source ends before it."""
+        """Copy a span of `source`. Raises SourceReadError when the source ends before it."""
         end = offset_in_file + n_bytes
         while offset_in_file < end:
             n_asked = min(CHUNK_N_BYTES, end - offset_in_file)
             n_copied = self._copy_some(source, offset_in_file, n_asked)
             if n_copied == 0:
-                raise OSError(None, f"the source ends at byte {offset_in_file}; it was longer")
+                raise SourceReadError(source, offset_in_file)
             offset_in_file += n_copied
             self._progress.advance(n_copied)
 
@@ -72,21 +92,29 @@ def copy_in_kernel(destination: int, source: int, offset_in_file: int, n_bytes: 
 
 def copy_through_buffer(destination: int, source: int, offset_in_file: int, n_bytes: int) -> int:
     """Copy by reads and writes, which every file system supports."""
-    data = os.pread(source, min(n_bytes, BUFFER_N_BYTES), offset_in_file)
+    data = read_some(source, offset_in_file, min(n_bytes, BUFFER_N_BYTES))
     write_all(destination, data)
     return len(data)
 
 
 def read_all(source: int, offset_in_file: int, n_bytes: int) -> bytearray:
-    """Exactly `n_bytes`, through short reads. Raises OSError when the source ends before."""
+    """Exactly `n_bytes`, through short reads. Raises SourceReadError when it ends before."""
     data = bytearray()
     while len(data) < n_bytes:
-        found = os.pread(source, n_bytes - len(data), offset_in_file + len(data))
+        at = offset_in_file + len(data)
+        found = read_some(source, at, n_bytes - len(data))
         if not found:
-            at = offset_in_file + len(data)
-            raise OSError(None, f"the source ends at byte {at}; it was longer")
+            raise SourceReadError(source, at)
         data += found
     return data
+
+
+def read_some(source: int, offset_in_file: int, n_bytes: int) -> bytes:
+    """Up to `n_bytes`, none at the end. Raises SourceReadError."""
+    try:
+        return os.pread(source, n_bytes, offset_in_file)
+    except OSError as error:
+        raise SourceReadError(source, offset_in_file, error) from error
 
 
 def write_all(destination: int, data: bytes | memoryview) -> None:

@@ -8,6 +8,8 @@ from ggufsurgeon.errors import UsageError, VerificationError
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing import copying
+from ggufsurgeon.writing.copying import SourceReadError
+from ggufsurgeon.writing.failures import hint_of
 from ggufsurgeon.writing.sources import opened_sources
 from ggufsurgeon.writing.spans import write_span
 
@@ -49,9 +51,8 @@ def sha256_of_plan(plan: WritePlan, step: str, progress: Progress) -> str:
             sink.write(plan.header)
             for span in plan.spans:
                 write_span(sink, sources, span)
-    except OSError as error:
-        path = plan.sources[0].path
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except SourceReadError as error:
+        raise UsageError(str(error), hint=hint_of(error)) from None
     return sink.digest.hexdigest()
 
 

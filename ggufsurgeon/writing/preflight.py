@@ -9,30 +9,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError, WriteFailedError
-from ggufsurgeon.write_plan import WritePlan
+from ggufsurgeon.writing.copying import SourceReadError
 
 FREE_SOME = "Make room there, or choose another destination."
 
 
-def check_destination(
-    plan: WritePlan, destination: Path, *, replace: bool, over_source: bool = False
-) -> Path:
-    """The file to write, with links followed; a source only with `over_source`.
+def check_places(sources: Sequence[Path], destinations: Sequence[Path]) -> list[Path]:
+    """The files to write that are one model together, with links followed.
 
-    Raises what `check_place` does, and WriteFailedError when its folder is too full.
+    Raises as `check_place`; files are not replaced, since several cannot be at one stroke.
     """
-    sources = [] if over_source else [Path(source.path) for source in plan.sources]
-    target = check_place(sources, destination, replace=replace)
-    _check_room(plan.n_bytes, target)
-    return target
-
-
-def check_destinations(plans: Sequence[WritePlan], destinations: Sequence[Path]) -> list[Path]:
-    """The files to write for plans over the same sources, with links followed.
-
-    Raises as `check_destination`; files are not replaced, since several cannot be at one stroke.
-    """
-    sources = [Path(source.path) for source in plans[0].sources]
     targets = []
     for destination in destinations:
         try:
@@ -43,7 +29,6 @@ def check_destinations(plans: Sequence[WritePlan], destinations: Sequence[Path])
                 "another destination, or remove them first."
             )
             raise
-    _check_room(sum(plan.n_bytes for plan in plans), targets[0])
     return targets
 
 
@@ -84,13 +69,21 @@ def _check_existing(
         raise RefusedError(f"{target} is not a regular file")
     for source in sources:
         # By device and inode: also through links, hard links and other spellings of the path.
-        if os.path.samestat(status, source.stat()):
+        if os.path.samestat(status, _status_of_source(source)):
             raise RefusedError(f"{target} is the source {source} itself")
     if not replace:
         raise already_exists(target)
 
 
-def _check_room(n_bytes: int, target: Path) -> None:
+def _status_of_source(source: Path) -> os.stat_result:
+    try:
+        return source.stat()
+    except OSError as error:
+        raise SourceReadError(str(source), None, error) from None
+
+
+def check_room(n_bytes: int, target: Path) -> None:
+    """Raise WriteFailedError when the folder of `target` is too full."""
     n_free = n_free_bytes(target.parent)
     if n_free is not None and n_free < n_bytes:
         raise WriteFailedError(

@@ -26,19 +26,16 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from ggufsurgeon.cli import app
-from ggufsurgeon.writing import new_file
+from ggufsurgeon.writing import new_file, temporaries
 
 WATCHED = (str(Path(new_file.__file__).parent), contextlib.__file__)
 PATHLIB = pathlib.__file__.removesuffix("__init__.py")
-CHANGING = ("chmod", "hardlink_to", "rename", "replace", "unlink", "__fspath__", "__str__")
+CHANGING = ("rename", "replace", "unlink", "__fspath__", "__str__")
 """Where moments are counted: writing, and what it leaves its tidying to."""
 
 OVER = 99
 """Exit code of a run that had no n-th moment."""
-STARTS = tuple(
-    inspect.unwrap(made).__code__
-    for made in (new_file.temporary_sibling, new_file.temporary_siblings)
-)
+STARTS = (inspect.unwrap(temporaries.temporaries).__code__,)
 
 
 def is_watched(code: CodeType) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
 from typing import NamedTuple
@@ -64,10 +64,18 @@ def patching(
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = [*program, "--window", "1:2", *options]
     with started(command, preexec_fn=set_signals, **quiet) as process:
-        while not temporaries(destination.parent):
+        while not is_writing(process, destination.parent):
             assert process.poll() is None
             time.sleep(0.001)
         yield process
+
+
+def is_writing(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether it has a temporary file open, whose name is "#NUMBER (deleted)" if it has none."""
+    with suppress(OSError):  # gone between two looks
+        opened = [link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        return any(path.parent == folder and path.name[0] in "#." for path in opened)
+    return False
 
 
 @pytest.mark.parametrize("part", range(2), ids=["early", "late"])

@@ -119,14 +119,14 @@ def test_the_first_appears_last_and_all_are_durable_before(
     def noted(owner: Any, name: str, note: Callable[..., str]) -> None:
         call = getattr(owner, name)
 
-        def wrapper(*arguments: Any) -> Any:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
             calls.append(note(*arguments))
-            return call(*arguments)
+            return call(*arguments, **options)
 
         monkeypatch.setattr(owner, name, wrapper)
 
     noted(os, "fsync", lambda fd: "sync folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "sync")
-    noted(Path, "hardlink_to", lambda path, _: path.name)
+    noted(os, "link", lambda _, path: path.name)
     write(plans, folder)
     assert calls == [*["sync"] * 3, "c", "b", "sync folder", "a", "sync folder"]
 
@@ -155,7 +155,8 @@ def test_links_that_cannot_be_made(
     def refuse(*_: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.delattr(os, "O_TMPFILE")
     write(plans, folder)
     assert listing(folder) == complete(plans)
 

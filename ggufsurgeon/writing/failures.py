@@ -1,0 +1,34 @@
+"""What the system says when writing fails, as errors that a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ggufsurgeon.errors import WriteFailedError
+from ggufsurgeon.writing.copying import SourceReadError
+from ggufsurgeon.writing.preflight import FREE_SOME
+from ggufsurgeon.writing.reservation import NO_ROOM
+
+FAILING_DISK = (
+    "The disk may be failing: look into the kernel's log (dmesg), and save what is on it first."
+)
+
+
+def write_failed(destination: Path, error: OSError) -> WriteFailedError:
+    """The error for a file that could not be written; names the source where that is the cause."""
+    if isinstance(error, SourceReadError):
+        return WriteFailedError(str(error), hint=hint_of(error))
+    folder = Path(os.path.realpath(destination)).parent
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not folder.is_dir():
+        problem = f"the folder {folder} was removed or renamed meanwhile"
+        return WriteFailedError(f"{destination}: {problem}", hint="Write it again, elsewhere.")
+    return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint_of(error))
+
+
+def hint_of(error: OSError) -> str:
+    """What to do next; "" where the error says it all."""
+    if error.errno in NO_ROOM:
+        return FREE_SOME
+    return FAILING_DISK if error.errno in (errno.EIO, errno.EROFS) else ""
