@@ -13,9 +13,10 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import CannotInsertError
 from ggufsurgeon.in_place.processes import users_of
 
+BRIEFLY_S = 0.3
+"""So long, before an edit, another process may look into the file."""
 PATIENCE_S = 5.0
-"""So long, once an edit is under way, another process may look into the file, as file managers and
-indexers do."""
+"""So long once it is under way: file managers and indexers look into new bytes."""
 
 
 class Hold:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ggufsurgeon.container.interrupted_edits import journal_path
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit
-from ggufsurgeon.in_place.hold import Hold
+from ggufsurgeon.in_place.hold import BRIEFLY_S, Hold
 from ggufsurgeon.in_place.journal import (
     Journal,
     encode,
@@ -42,7 +42,7 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
     if list(holes(descriptor)):
         raise CannotInsertError("the file has holes (it is sparse)")
     _try(edit.n_bytes_inserted, hold.path.resolve().parent)
-    with hold.alone(patience_s=0.5):
+    with hold.alone(patience_s=BRIEFLY_S):
         pass
     n_needed = edit.n_bytes_written + _n_bytes_of_journal(edit) + SLACK_N_BYTES
     check_room(n_needed, hold.path.resolve())

@@ -8,7 +8,7 @@ from pathlib import Path
 from ggufsurgeon.container.interrupted_edits import journal_path
 from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.in_place.edit import CannotInsertError
-from ggufsurgeon.in_place.hold import held
+from ggufsurgeon.in_place.hold import BRIEFLY_S, held
 from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_journal, remove_journal
 from ggufsurgeon.in_place.owners import check_model
 from ggufsurgeon.in_place.steps import find_gap, take_out, undo, write_prefix
@@ -59,7 +59,7 @@ def recover(path: Path) -> Recovery:
         if not file.exists():
             return Recovery.NOTHING
         check_model(path, is_interrupted=True)
-        with held(path) as hold, hold.alone():
+        with held(path) as hold, hold.alone(patience_s=BRIEFLY_S):
             journal = read_journal(file)
             if hold.status.st_ino != journal.inode:
                 raise _not_its_file(path, file, "the file was replaced since the edit")

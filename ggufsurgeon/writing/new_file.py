@@ -37,7 +37,7 @@ def write_new_file(
     With `over_source` it may be a source of the plan, whose place the new file takes. Raises
     RefusedError or WriteFailedError, or VerificationError where what was written does not have the
     `sha256` that is asked for; the destination is then as it was, and no temporary file is left.
-    Warns (PermissionsWarning) when a file is replaced whose permissions the new one cannot be given.
+    Warns (PermissionsWarning) when a replaced file has permissions that the new one cannot get.
     """
     with _told(destination):
         target = check_place(() if over_source else _paths(plan), destination, replace=replace)
