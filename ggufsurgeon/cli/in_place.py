@@ -18,6 +18,7 @@ from ggufsurgeon.cli.terminal import (
     printable,
     watched,
 )
+from ggufsurgeon.container.interrupted_edits import recover_command
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
 
@@ -47,18 +48,19 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
     to undo it."""
     from ggufsurgeon.cli.plan import plan_as_json, print_plan
 
-    with watched() as progress:
-        planned = plan(progress)
-        road = planned.choose_in_place()
-        if road is not None:
-            print_note(f"note: {_will(road)}")
-        start = time.monotonic()
-        try:
+    planned = None
+    try:
+        with watched() as progress:
+            planned = plan(progress)
+            road = planned.choose_in_place()
+            if road is not None:
+                print_note(f"note: {_will(road)}")
+            start = time.monotonic()
             road = planned.write_in_place(progress)
-        except Interrupted as interrupt:
-            interrupt.state = _state(planned)
-            raise
-        seconds = time.monotonic() - start
+            seconds = time.monotonic() - start
+    except Interrupted as interrupt:
+        interrupt.state = _state(planned)
+        raise
     source = planned.planned.source.path
     if json:
         files = {"destination": str(source), "files": [str(source)]}
@@ -79,7 +81,7 @@ def _will(road: Road) -> str:
     return (
         f"{path} will be edited itself: {n_bytes_text(road.n_bytes_inserted)} inserted before the "
         f"data, {n_bytes_text(road.edit.n_bytes_tail)} appended; if this is broken off by a crash: "
-        f"{shlex.join(['ggufsurgeon', 'recover', str(path)])}"
+        f"{recover_command(path)}"
     )
 
 
@@ -90,11 +92,11 @@ def _of_readers(road: Road) -> str:
     return f"; {', '.join(road.readers)} will go on with the old one until it is opened again"
 
 
-def _state(planned: gs.Plan) -> str:
+def _state(planned: gs.Plan | None) -> str:
     """The state of the model after an interruption."""
     from ggufsurgeon.api.in_place import is_done
 
-    if is_done(planned.planned):
+    if planned is not None and is_done(planned.planned):
         return "The edit was finished all the same: the model is patched."
     return "The model is as it was."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from ggufsurgeon.cli.terminal import print_json, print_text, printable
 TOLD = {
     "nothing": "no edit of {model} was interrupted: there is nothing to do",
     "undone": "{model} is as it was before the edit",
-    "finished": "{model} is patched: the edit was finished; undo: ggufsurgeon restore {model} DEST",
+    "finished": "{model} is patched: the edit was finished; undo: {undo}",
 }
 
 
@@ -40,4 +41,5 @@ def recover(
     if json:
         print_json({"model": str(model), "outcome": outcome.value})
     else:
-        print_text(printable(TOLD[outcome.value].format(model=model)))
+        undo = shlex.join(["ggufsurgeon", "restore", str(model), "DEST"])
+        print_text(printable(TOLD[outcome.value].format(model=model, undo=undo)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from pathlib import Path
 
-from ggufsurgeon.container.interrupted_edits import journal_path
+from ggufsurgeon.container.interrupted_edits import journal_path, recover_command
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit
 from ggufsurgeon.in_place.hold import BRIEFLY_S, Hold
@@ -21,6 +20,7 @@ from ggufsurgeon.in_place.journal import (
 from ggufsurgeon.in_place.recovery import Recovery, settle
 from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert, write_prefix
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import write_failed
 from ggufsurgeon.writing.preflight import check_room
 from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
@@ -41,15 +41,11 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
         raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
     if list(holes(descriptor)):
         raise CannotInsertError("the file has holes (it is sparse)")
+    n_bytes_journal = edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
+    check_room(edit.n_bytes_written + n_bytes_journal + SLACK_N_BYTES, hold.path.resolve())
     _try(edit.n_bytes_inserted, hold.path.resolve().parent)
     with hold.alone(patience_s=BRIEFLY_S):
         pass
-    n_needed = edit.n_bytes_written + _n_bytes_of_journal(edit) + SLACK_N_BYTES
-    check_room(n_needed, hold.path.resolve())
-
-
-def _n_bytes_of_journal(edit: InsertingEdit) -> int:
-    return edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
 
 
 def _try(n_bytes: int, folder: Path) -> None:
@@ -83,34 +79,40 @@ def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> No
     file = journal_path(path)
     try:
         journal = journal_of(edit, hold.descriptor)
-        _write_journal(journal, file)
         try:
+            write_journal(journal, file)
             append_tail(hold.descriptor, edit, journal, progress)
             with hold.alone():
                 insert(hold.descriptor, journal)
                 write_prefix(hold.descriptor, journal)
+            remove_journal(file)
         except BaseException as error:
             finished = _settle(hold, journal, error)
-            remove_journal(file)
+            _remove_journal(path, journal, finished)
             if not (finished and isinstance(error, OSError)):
                 raise
-        else:
-            remove_journal(file)
     except OSError as error:
         if error.errno in NOT_HERE:
             raise CannotInsertError(f"inserting failed ({error.strerror})") from None
+        if isinstance(error, SourceReadError):
+            error.source = str(path)
         raise write_failed(path, error) from error
 
 
-def _write_journal(journal: Journal, file: Path) -> None:
-    """Write it; nothing is left of it when that fails, or is interrupted."""
+def _remove_journal(path: Path, journal: Journal, finished: bool) -> None:
+    """Remove the journal of an edit that was broken off, if it was written; not that of others."""
+    file = journal_path(path)
     try:
-        write_journal(journal, file)
-    except BaseException:
-        with suppress(OSError):
-            if file.read_bytes() == encode(journal):
-                file.unlink()
-        raise
+        if file.exists() and file.read_bytes() == encode(journal):
+            remove_journal(file)
+    except OSError as error:
+        failed = WriteFailedError(
+            f"{file}: the journal cannot be removed: {error.strerror}",
+            hint=f"Once the cause is gone: {recover_command(path)}",
+        )
+        now = "patched" if finished else "as it was"
+        failed.state = f"The model is {now}, and cannot be opened while its journal is there."
+        raise failed from None
 
 
 def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
@@ -121,7 +123,7 @@ def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
     except (OSError, RefusedError) as second:
         failed = WriteFailedError(
             f"{hold.path}: the edit failed ({error}), and could not be undone ({second})",
-            hint=f"Once the cause is gone: ggufsurgeon recover {hold.path}",
+            hint=f"Once the cause is gone: {recover_command(hold.path)}",
         )
         failed.state = "The model may be neither the old nor the new one; its journal is beside it."
         raise failed from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,19 +119,19 @@ def encode(journal: Journal) -> bytes:
 def decode(content: bytes) -> Journal | None:
     """The journal in these bytes; None where they are none, or a damaged one."""
     content, digest = content[:-DIGEST_N_BYTES], content[-DIGEST_N_BYTES:]
-    is_whole = content.startswith(FIRST_LINE) and hashlib.sha256(content).digest() == digest
-    if not is_whole:
+    if not content.startswith(FIRST_LINE) or hashlib.sha256(content).digest() != digest:
         return None
-    end = content.index(b"\n", len(FIRST_LINE))
-    numbers = json.loads(content[len(FIRST_LINE) : end])
-    before, behind, _ = numbers.pop("parts")
-    content = content[end + 1 :]
-    return Journal(
-        **numbers,
-        before=content[:before],
-        behind=content[before : before + behind],
-        after=content[before + behind :],
-    )
+    try:
+        end = content.index(b"\n", len(FIRST_LINE))
+        numbers = json.loads(content[len(FIRST_LINE) : end])
+        before, behind, _ = numbers.pop("parts")
+        content = content[end + 1 :]
+        parts = content[:before], content[before : before + behind], content[before + behind :]
+        journal = Journal(**numbers, before=parts[0], behind=parts[1], after=parts[2])
+        is_sound = journal.n_bytes_inserted >= 0 and journal.n_bytes_tail >= len(journal.behind)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return journal if is_sound else None
 
 
 def write_journal(journal: Journal, path: Path) -> None:
@@ -153,9 +154,13 @@ def read_journal(path: Path) -> Journal:
 
 
 def remove_journal(path: Path) -> None:
-    """Remove a journal whose edit is finished or undone, durably. Raises OSError."""
+    """Remove a journal whose edit is finished or undone. Raises OSError.
+
+    One that comes back after a power cut does no harm: the edit is settled once more.
+    """
     path.unlink()
-    sync_folder(path.parent)
+    with suppress(OSError):
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, Signals
 from typing import NamedTuple
 
 import pytest
@@ -116,6 +116,24 @@ def recovery_calls(scene: Scene, call: Call) -> list[Call]:
     return scene.recover().changing if (scene.folder / JOURNAL).exists() else []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted(scene: Scene, name: str) -> None:
+    """Undone before the header's turn, finished after it, and told which."""
+    told = set()
+    for call in calls_of(scene):
+        run = scene.patch(f"{call.name}:signal={name}:when={call.number}")
+        if run.code == 0:  # too late to be noticed
+            scene.assert_good(scene.new)
+            continue
+        assert run.code == 128 + Signals[name].value, (call, run.stderr)
+        state = run.stderr.splitlines()[-1].strip()
+        scene.assert_good(OLD if state == "The model is as it was." else scene.new)
+        told.add(state)
+    assert len(told) == 2, told
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_a_call_that_fails(scene: Scene, error: str) -> None:
     for call in calls_of(scene):
@@ -132,14 +150,11 @@ def check_failure(scene: Scene, call: Call, run: Run) -> None:
         scene.assert_good(scene.new)
         return
     assert run.code in (4, 5), (call, run.stderr)
-    first, *_ = run.stderr.removeprefix(note_of(run)).splitlines()
+    first, *more = [line for line in run.stderr.splitlines() if not line.startswith("note: ")]
     assert first.startswith("error: ") and "Traceback" not in run.stderr, (call, run.stderr)
     if (scene.folder / JOURNAL).exists():
-        assert "ggufsurgeon recover model.gguf" in run.stderr, (call, run.stderr)
-        assert scene.recover().code == 0
-    scene.assert_good(OLD, scene.new)
-
-
-def note_of(run: Run) -> str:
-    lines = run.stderr.splitlines(keepends=True)
-    return "".join(line for line in lines[:1] if line.startswith("note: "))
+        assert more[-1].endswith("ggufsurgeon recover model.gguf"), (call, run.stderr)
+        assert scene.recover().code == 0, call
+        scene.assert_good(OLD, scene.new)
+    else:
+        scene.assert_good(OLD)

@@ -130,7 +130,7 @@ def test_a_model_that_waits_for_recovery_is_not_opened(tmp_path: Path) -> None:
         with pytest.raises(InterruptedEditError, match="interrupted") as caught:
             gs.open(name)
         assert caught.value.exit_code == 4
-        assert caught.value.hint.endswith(f"ggufsurgeon recover {name}")
+        assert caught.value.hint.endswith(f"ggufsurgeon recover {path}")
 
 
 Change = Callable[[Begun], object]
