@@ -41,8 +41,8 @@ def draw_losses(
     file is overwritten only with `replace`.
     """
     from ggufsurgeon.reporting.formats import check_picture
-    from ggufsurgeon.reporting.losses import Against, Side
-    from ggufsurgeon.reporting.losses import draw_losses as drawn
+    from ggufsurgeon.reporting.loss_picture.picture import Against, Side
+    from ggufsurgeon.reporting.loss_picture.picture import draw_losses as drawn
     from ggufsurgeon.writing.new_file import write_bytes
 
     against = None

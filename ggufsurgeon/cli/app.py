@@ -12,23 +12,23 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from ggufsurgeon.cli.chat import chat
-from ggufsurgeon.cli.choose import choose
-from ggufsurgeon.cli.diff import diff
-from ggufsurgeon.cli.generate import generate
-from ggufsurgeon.cli.inspect import inspect
+from ggufsurgeon.cli.files.diff import diff
+from ggufsurgeon.cli.files.inspect import inspect
+from ggufsurgeon.cli.files.patch import patch
+from ggufsurgeon.cli.files.plan import plan
+from ggufsurgeon.cli.files.recipe import recipe
+from ggufsurgeon.cli.files.recover import recover
+from ggufsurgeon.cli.files.restore import restore
+from ggufsurgeon.cli.files.verify import verify
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.patch import patch
-from ggufsurgeon.cli.perplexity import perplexity
-from ggufsurgeon.cli.plan import plan
-from ggufsurgeon.cli.recipe import recipe
-from ggufsurgeon.cli.recover import recover
-from ggufsurgeon.cli.report import report
-from ggufsurgeon.cli.restore import restore
-from ggufsurgeon.cli.scan import scan
-from ggufsurgeon.cli.serve import serve
+from ggufsurgeon.cli.measuring.choose import choose
+from ggufsurgeon.cli.measuring.perplexity import perplexity
+from ggufsurgeon.cli.running.chat import chat
+from ggufsurgeon.cli.running.generate import generate
+from ggufsurgeon.cli.running.serve import serve
+from ggufsurgeon.cli.scanning.report import report
+from ggufsurgeon.cli.scanning.scan import scan
 from ggufsurgeon.cli.terminal import print_error, print_warning
-from ggufsurgeon.cli.verify import verify
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}

@@ -6,10 +6,10 @@ before it is used, so a hostile file costs neither memory nor time.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from typing import TypeAlias
 
+from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.other_formats import recognise
 from ggufsurgeon.container.quoting import quoted
@@ -22,7 +22,7 @@ from ggufsurgeon.container.values import (
 )
 from ggufsurgeon.errors import MalformedFileError
 
-Buffer: TypeAlias = "bytes | mmap.mmap"
+Buffer: TypeAlias = "bytes | FileBytes"
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -32,6 +32,9 @@ model has more; image and video models have 5, and are told apart by their heade
 INCOMPLETE = "The download may be incomplete: compare the file's size with the original's."
 MAX_NESTING = 32
 """Levels of arrays in arrays. llama.cpp reads one level; deeper ones are kept all the same."""
+
+WINDOW_N_BYTES = 1 << 20
+"""Bytes of an array of strings that are looked at together."""
 
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR_INFO = 8 + 4 + 4 + 8
@@ -191,20 +194,32 @@ def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
-    """Walk a string array. Vocabularies have 300k of them: no call but one in the loop."""
+    """Walk a string array. Vocabularies have 300k of them: no call but one for each."""
     cursor.expect_room(count, 8, f"strings in {quoted(key)}")
-    data, start, end = cursor.data, cursor.at, cursor.at
-    read_length = struct.Struct(f"{cursor.byte_order}Q").unpack_from
-    try:
-        for _ in range(count):
-            start = end
-            end += 8 + read_length(data, start)[0]
-    except (struct.error, OverflowError):
-        end = len(data) + 1
-    if end > len(data):
-        problem = f"a string in {quoted(key)} runs past the end of the file"
-        raise cursor.fail(problem, min(start, len(data)), hint=INCOMPLETE)
+    end = last = cursor.at
+    while count:
+        start = end
+        n_walked, n_bytes, last_at = _walk_strings(cursor, start, count)
+        count, end, last = count - n_walked, start + n_bytes, start + last_at
+        if not n_walked or end > len(cursor.data):
+            problem = f"a string in {quoted(key)} runs past the end of the file"
+            raise cursor.fail(problem, min(last, len(cursor.data)), hint=INCOMPLETE)
     cursor.at = end
+
+
+def _walk_strings(cursor: _Cursor, start: int, count: int) -> tuple[int, int, int]:
+    """How many strings from `start` on could be walked, of up to `count`; where the last one ends,
+    and where it starts, from `start` on. None when not even the length of one is there."""
+    window = cursor.data[start : start + WINDOW_N_BYTES]
+    read_length = struct.Struct(f"{cursor.byte_order}Q").unpack_from
+    n_walked = last = at = 0
+    try:
+        for n_walked in range(count):  # noqa: B007 - it is what is returned
+            n_bytes = read_length(window, at)[0]
+            last, at = at, at + 8 + n_bytes
+    except (struct.error, OverflowError):
+        return n_walked, at, last
+    return count, at, last
 
 
 def _check_alignment(cursor: _Cursor, pair: KeyValue, start: int) -> None:

@@ -6,7 +6,6 @@ It is one GGUF file, or several that are its shards.
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import stat
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, parse_header, serialize_header
+from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
@@ -39,7 +39,9 @@ END_N_BYTES = 4096
 """Bytes at the end of a file, or of the data of its tensors, that are looked at."""
 TAIL_N_BYTES = 64
 """Zeros at the end of a tensor that the numbers in it do not explain."""
-PIECE_N_BYTES = 1 << 20
+PIECE_N_BYTES = 1 << 16
+N_PIECES = 16
+"""Pieces of a tensor that are looked at: reading all of a large one of zeros would take minutes."""
 
 
 class Place(NamedTuple):
@@ -207,23 +209,22 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
     if n_bytes == 0:
         hint = hint_of_name(path) or INCOMPLETE
         raise MalformedFileError(str(path), "the file is empty", hint=hint)
-    # Mapped, because how long the header is shows only while it is parsed.
-    with mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ) as data:
-        try:
-            header, header_n_bytes = parse_header(data, str(path))
-            digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
-            layout = lay_out(header, header_n_bytes, n_bytes, str(path))
-        except MalformedFileError as error:
-            if error.hint in ("", INCOMPLETE):
-                found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
-                error.hint = found or error.hint
-            raise
-        ends_in_zeros = _ends_in_zeros(data, header, layout)
-        odd = odd_padding(data, header, header_n_bytes, layout)
+    data = FileBytes(descriptor, n_bytes, path)
+    try:
+        header, header_n_bytes = parse_header(data, str(path))
+        digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
+        layout = lay_out(header, header_n_bytes, n_bytes, str(path))
+    except MalformedFileError as error:
+        if error.hint in ("", INCOMPLETE):
+            found = _hint_of_line_ends(data) or hint_of_name(path) or _hint_of_end(data)
+            error.hint = found or error.hint
+        raise
+    ends_in_zeros = _ends_in_zeros(data, header, layout)
+    odd = odd_padding(data, header, header_n_bytes, layout)
     return GgufFile(path, header, header_n_bytes, digest, layout, ends_in_zeros, odd)
 
 
-def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+def _ends_in_zeros(data: FileBytes, header: Header, layout: Layout) -> bool:
     """Whether the data of the last tensors, without the padding behind them, are zeros that an
     unfinished download may have left."""
     if not header.tensors:
@@ -235,7 +236,7 @@ def _ends_in_zeros(data: mmap.mmap, header: Header, layout: Layout) -> bool:
     return not _are_whole_tensors(data, header, layout)
 
 
-def _are_whole_tensors(data: mmap.mmap, header: Header, layout: Layout) -> bool:
+def _are_whole_tensors(data: FileBytes, header: Header, layout: Layout) -> bool:
     """Whether the zeros at the end are one tensor, or several of one dimension, such as biases.
 
     A download stops anywhere, and hardly ever where a tensor starts.
@@ -253,12 +254,17 @@ def _are_whole_tensors(data: mmap.mmap, header: Header, layout: Layout) -> bool:
     return False
 
 
-def _are_zeros(data: mmap.mmap, start: int, end: int) -> bool:
-    pieces = range(start, end, PIECE_N_BYTES)
-    return not any(any(data[at : min(at + PIECE_N_BYTES, end)]) for at in pieces)
+def _are_zeros(data: FileBytes, start: int, end: int) -> bool:
+    """Whether a tensor is zeros, in pieces of it that are evenly spread and begin with its first.
+
+    A download fills a tensor from its start on.
+    """
+    step = max(PIECE_N_BYTES, -(-(end - start) // N_PIECES))
+    pieces = (data[at : min(at + PIECE_N_BYTES, end)] for at in range(start, end, step))
+    return all(piece == bytes(len(piece)) for piece in pieces)
 
 
-def _hint_of_line_ends(data: mmap.mmap) -> str:
+def _hint_of_line_ends(data: FileBytes) -> str:
     """A hint for a broken file in which no line feed is without a carriage return before it.
 
     In any other file one in 256 has it by chance.
@@ -275,7 +281,7 @@ def _hint_of_line_ends(data: mmap.mmap) -> str:
     )
 
 
-def _hint_of_end(data: mmap.mmap) -> str:
+def _hint_of_end(data: FileBytes) -> str:
     """A hint for a broken file that ends in zeros."""
     if len(data) < END_N_BYTES or any(data[-END_N_BYTES:]):
         return ""

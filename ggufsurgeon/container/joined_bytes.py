@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ggufsurgeon.container.codec import serialize_header
+from ggufsurgeon.container.file_bytes import read_at
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
 
@@ -27,9 +27,9 @@ class JoinedBytes:
         self._starts = [data_start + tensor.offset_in_data for tensor in model.header.tensors]
 
     def read(self, offset: int, n_bytes: int) -> bytes:
-        """Up to `n_bytes` from `offset` on, fewer at the end alone."""
+        """Up to `n_bytes` from `offset` on, fewer at the end alone. Raises UsageError."""
         if not self._model.shards:
-            return os.pread(self._descriptors[0], n_bytes, offset)
+            return self._read(0, offset, n_bytes)
         n_bytes = max(min(n_bytes, self.n_bytes - offset), 0)
         piece = bytearray(self._header[offset : offset + n_bytes].ljust(n_bytes, b"\0"))
         first = max(bisect_right(self._starts, offset) - 1, 0)
@@ -45,10 +45,14 @@ class JoinedBytes:
         n_bytes = min(self._model.layout.tensor_n_bytes[tensor] - skipped, len(piece) - at)
         if n_bytes > 0:
             where = place.offset_in_file + skipped
-            data = os.pread(self._descriptors[place.file], n_bytes, where)
+            data = self._read(place.file, where, n_bytes)
             if len(data) < n_bytes:
                 raise OSError(None, f"it ends at byte {where + len(data)}; it was longer")
             piece[at : at + len(data)] = data
+
+    def _read(self, file: int, offset_in_file: int, n_bytes: int) -> bytes:
+        path = self._model.files[file].path
+        return read_at(self._descriptors[file], offset_in_file, n_bytes, path)
 
 
 @contextmanager

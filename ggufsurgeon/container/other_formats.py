@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import shlex
 import struct
 from typing import TypeAlias
 
 from ggufsurgeon.container.archives import gguf_names, has_directory, has_pickle
 from ggufsurgeon.container.downloads import CONVERT, OtherFormat, recognise_text
+from ggufsurgeon.container.file_bytes import FileBytes
 
-Buffer: TypeAlias = "bytes | mmap.mmap"
+Buffer: TypeAlias = "bytes | FileBytes"
 
 QUANTIZE = "Quantize the model that it belongs to with it first, and patch the result."
 UNPACK = "Unpack it first, and give the file inside."

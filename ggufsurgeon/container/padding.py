@@ -5,10 +5,10 @@ llama.cpp pads with zeros (`gguf_writer_base::pad`, ggml/src/gguf.cpp), but read
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 
@@ -24,7 +24,7 @@ class PaddingRange(NamedTuple):
 
 
 def odd_padding(
-    data: bytes | mmap.mmap, header: Header, header_n_bytes: int, layout: Layout
+    data: bytes | FileBytes, header: Header, header_n_bytes: int, layout: Layout
 ) -> tuple[PaddingRange, ...]:
     """The padding of a file that is not zeros, or too long to be looked at."""
     return tuple(

@@ -114,5 +114,5 @@ def test_every_command_has_a_golden_file() -> None:
 
 def test_no_object_is_written_by_the_names_of_fields() -> None:
     """A field that is renamed must not rename a key."""
-    modules = (ROOT / "ggufsurgeon/cli").glob("*.py")
+    modules = (ROOT / "ggufsurgeon/cli").rglob("*.py")
     assert [path.name for path in modules if "asdict" in path.read_text()] == []

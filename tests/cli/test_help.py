@@ -51,7 +51,7 @@ def test_help_imports_neither_numpy_nor_what_models_need() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "ggufsurgeon", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "ggufsurgeon.cli.scan" in imported
+    assert "ggufsurgeon.cli.scanning.scan" in imported
     assert not imported & {"numpy", "sqlite3", "ctypes", "llama_cpp", "matplotlib", "http.client"}
     parts = {name.split(".")[1] for name in imported if name.startswith("ggufsurgeon.")}
     assert not parts & {"architectures", "engine", "planning", "reporting", "writing"}

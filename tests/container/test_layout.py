@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,3 +113,17 @@ def test_whole_tensors_of_zeros_are_no_unfinished_download(
             tensors.append(Tensor(f"t{n}", shape, (b"x" * n_kept).ljust(n_bytes, b"\0")))
         found = open_gguf(write(gguf([], tensors))).ends_in_zeros
         assert found == (is_unfinished or n_missing > 0)
+
+
+def test_a_huge_tensor_of_zeros_is_not_read(tmp_path: Path) -> None:
+    """Opening a source of 400 GB takes no time that grows with its size."""
+    path = tmp_path / "huge.gguf"
+    shape = (1 << 18, 400_000)
+    path.write_bytes(gguf([], [Tensor("a", (8,)), Tensor("b", shape, bytes(32))]))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 32 + 4 * math.prod(shape))
+    code = "import resource, sys; from ggufsurgeon.container.gguf_file import open_gguf; "
+    code += "resource.setrlimit(resource.RLIMIT_CPU, (5, 5)); "
+    code += "print(open_gguf(sys.argv[1]).ends_in_zeros)"
+    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert ran.stdout == "False\n"

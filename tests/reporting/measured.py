@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ggufsurgeon.reporting.losses import Against, Side
+from ggufsurgeon.reporting.loss_picture.picture import Against, Side
 from ggufsurgeon.statistics.divergence import compare_scores
 from ggufsurgeon.statistics.perplexity import Perplexity, estimate_perplexity
 from ggufsurgeon.statistics.scores import Losses, PairedScores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ggufsurgeon.reporting.exponential_axis import exponential_ticks
+from ggufsurgeon.reporting.loss_picture.exponential_axis import exponential_ticks
 
 
 @pytest.mark.parametrize("low", [-3, 0, 1, 3.3, 14, 300])

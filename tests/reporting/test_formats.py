@@ -12,7 +12,7 @@ import pytest
 
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.reporting.formats import FORMATS, check_picture
-from ggufsurgeon.reporting.losses import Side, draw_losses
+from ggufsurgeon.reporting.loss_picture.picture import Side, draw_losses
 from tests.conftest import ROOT
 from tests.reporting.measured import against, losses, result
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from ggufsurgeon.reporting.differences import MOST_BARS
-from ggufsurgeon.reporting.exponential_axis import exponential_ticks
 from ggufsurgeon.reporting.formats import FORMATS
-from ggufsurgeon.reporting.losses import Side, draw_losses, loss_figure
+from ggufsurgeon.reporting.loss_picture.differences import MOST_BARS
+from ggufsurgeon.reporting.loss_picture.exponential_axis import exponential_ticks
+from ggufsurgeon.reporting.loss_picture.picture import Side, draw_losses, loss_figure
 from ggufsurgeon.reporting.style import BASE, BETTER, MODEL, WORSE, house_style
 from tests.reporting.measured import against, losses, result
 

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from ggufsurgeon.reporting.scan_kinds import not_of_its_scan, of_its_scan
+from ggufsurgeon.reporting.scan_findings.kinds import not_of_its_scan, of_its_scan
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.reporting.scan_picture import scan_figure
+from ggufsurgeon.reporting.scan_picture.picture import scan_figure
 from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 from tests.reporting.markup import Page
 from tests.reporting.scanned import scan, unscored

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from ggufsurgeon.reporting.diverging import CLIP_PERCENT
+from ggufsurgeon.reporting.scan_findings.diverging import CLIP_PERCENT
+from ggufsurgeon.reporting.scan_findings.spans import interval
+from ggufsurgeon.reporting.scan_findings.words import estimate_text, p_text, z_text
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.reporting.scan_words import estimate_text, p_text, z_text
-from ggufsurgeon.reporting.spans import interval
 from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate
 from tests.reporting.markup import Found, Page

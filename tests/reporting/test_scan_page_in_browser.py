@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from ggufsurgeon.reporting.scan_findings.words import path_name
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.reporting.scan_words import path_name
 from ggufsurgeon.scanning.findings import ScanFindings
 from tests.reporting.markup import Page
 from tests.reporting.scanned import HOSTILE, NOT_WRITABLE, REFUSED, scan, with_gaps

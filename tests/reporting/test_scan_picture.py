@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ggufsurgeon.reporting.formats import FORMATS
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.reporting.scan_picture import N_BEST, scan_figure, scan_picture
+from ggufsurgeon.reporting.scan_picture.picture import N_BEST, scan_figure, scan_picture
 from ggufsurgeon.reporting.style import house_style
 from ggufsurgeon.scanning.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from ggufsurgeon.reporting.diverging import N_STEPS, scale_for, step_colours
 from ggufsurgeon.reporting.lettering import MINUS
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.diverging import N_STEPS, scale_for, step_colours
+from ggufsurgeon.reporting.scan_findings.spans import Span, span_of, span_of_most
+from ggufsurgeon.reporting.scan_findings.words import (
     bytes_more,
     count_text,
     estimate_text,
@@ -18,7 +19,6 @@ from ggufsurgeon.reporting.scan_words import (
     verdict_text,
     z_text,
 )
-from ggufsurgeon.reporting.spans import Span, span_of, span_of_most
 from ggufsurgeon.statistics.estimate import Estimate
 from tests.reporting.scanned import scan
 

@@ -38,7 +38,7 @@ CHANGING = (
 """Calls that can change files; the trace has those that do, of open those that create."""
 STOPPED = re.compile(r"(\d+) +--- stopped by SIGSTOP ---")
 LINE = re.compile(r"(\d+) +(\w+)\((.*)")
-HARMLESS = re.compile(r"write\([12],|open(at)?\((?!.*(O_CREAT|O_TMPFILE))|ioctl\((?!.*FICLONE)")
+HARMLESS = re.compile(r"write\([12]<|open(at)?\((?!.*(O_CREAT|O_TMPFILE))|ioctl\((?!.*FICLONE)")
 
 
 class Call(NamedTuple):
@@ -47,14 +47,14 @@ class Call(NamedTuple):
     name: str
     number: int
     text: str
-    """Arguments and result, as strace prints them."""
+    """Arguments and result, as strace prints them, with the paths of descriptors (-y)."""
 
     def killed(self) -> str:
         """What has strace kill the process on entering it."""
         return f"{self.name}:signal=SIGKILL:when={self.number}"
 
     def stopped(self) -> str:
-        """What has it stop there, until it is told to go on."""
+        """What has it stop once the call is back, until it is told to go on."""
         return f"{self.name}:signal=SIGSTOP:when={self.number}"
 
     def failing(self, error: str, *, for_good: bool = False) -> str:
@@ -94,25 +94,33 @@ class ForkedProgram:
         self,
         folder: Path,
         *arguments: str | Path,
-        inject: str = "",
+        inject: str | Sequence[str] = (),
         trace: Sequence[str] = CHANGING,
         without: Sequence[str] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> Run:
         """Run a command in `folder`, with calls traced; none are with an empty `trace`.
 
-        `inject` is that of strace(1); where it stops the program, `meanwhile` is done, and then the
-        program goes on. `without` names what the module os lacks, as on another system. Skips the
-        test where processes may not be traced.
+        `inject` is that of strace(1), or several; where it stops the program, `meanwhile` is done,
+        and then the program goes on. `without` names what the module os lacks, as on another
+        system. Skips the test where processes may not be traced.
         """
         self._log.unlink(missing_ok=True)
-        strace = ["-o", str(self._log), "-e", f"trace={','.join(f'?{name}' for name in trace)}"]
+        injects = [inject] if isinstance(inject, str) else inject
+        strikes = [word for each in injects for word in ("-e", f"inject={each}")]
+        strace = [
+            "-y",
+            "-o",
+            str(self._log),
+            "-e",
+            f"trace={','.join(f'?{name}' for name in trace)}",
+        ]
         self._send(
             is_warming=False,
             folder=str(folder),
             arguments=[*map(str, arguments)],
             without=list(without),
-            strace=[*strace, *["-e", f"inject={inject}"] * bool(inject)] if trace else [],
+            strace=[*strace, *strikes] if trace else [],
         )
         if meanwhile is not None:
             self._await_stop(meanwhile)

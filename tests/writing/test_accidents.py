@@ -5,6 +5,7 @@ For a new file, one that replaces another, shards, a restored file, and the file
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,18 +61,18 @@ class Scene:
         self._sources = sources
         self._folder = folder
         self._n_runs = 0
-        calm, self.after = self.run("")
+        calm, self.after = self.run()
         assert (calm.code, calm.stderr) == (0, "")
         self.calls = calm.changing
 
-    def run(self, inject: str) -> tuple[Run, dict[str, object]]:
+    def run(self, inject: str = "") -> tuple[Run, dict[str, object]]:
         """Strike the command; what it did, and what is there then."""
         folder = self._new_folder()
         for name, content in self.before.items():
             assert isinstance(content, bytes)
             (folder / name).write_bytes(content)
         run = self._program.run(
-            folder, *self._arguments(), inject=inject, without=self.write.without
+            folder, *self._arguments(), inject=[inject] * bool(inject), without=self.write.without
         )
         return run, listing(folder)
 
@@ -206,3 +207,48 @@ def check_failure(scene: Scene, call: Call, inject: str) -> None:
     first, state, *hints = run.stderr.splitlines()
     assert first.startswith("error: ") and state == "  The destination is as it was.", inject
     assert len(hints) <= 2, run.stderr
+
+
+class Step(NamedTuple):
+    """What a call does for a file: "write", "sync" or "publish" one, or "sync" its folder."""
+
+    what: str
+    name: str
+
+
+@scenes(fast=["new", "replace", "shards"])
+def test_what_a_power_cut_would_find(scene: Scene) -> None:
+    """A cut of the power cannot be had: the order of calls is what stands for it.
+
+    Each file is synced behind its last byte, and before any has its name. The folder is synced
+    behind the last name, and behind all others before the first shard has its.
+    """
+    steps = [step for call in scene.calls if (step := step_of(call))]
+    published = [step for step in steps if step.what == "publish"]
+    assert [step.name for step in published] == sorted(scene.after, reverse=True)
+    first = steps.index(published[0])
+    for file in {step.name for step in steps if step.what == "write"}:
+        ours = [step.what for step in steps if step.name == file]
+        assert ours.count("sync") == 1 and ours[-1] == "sync", ours
+        assert steps.index(Step("sync", file)) < first
+    assert sum(step.what == "write" for step in steps) > len(scene.after)
+    folder = Step("sync", "")
+    assert steps[first:] == [
+        *published[:-1],
+        *[folder] * (len(published) > 1),
+        published[-1],
+        folder,
+    ]
+
+
+def step_of(call: Call) -> Step | None:
+    """None for what is of no account here, such as reservations."""
+    if call.name in ("link", "linkat", "rename", "renameat", "renameat2"):
+        name = Path(call.text.split('"')[3]).name
+        return None if is_temporary(name) else Step("publish", name)
+    file = re.match(r"\d+<([^>]*)>", call.text)
+    if file is None or call.name not in ("write", "sendfile", "copy_file_range", "fsync"):
+        return None
+    name = Path(file[1]).name
+    is_file = is_temporary(name) or name.startswith("#")  # one without a name
+    return Step("sync" if call.name == "fsync" else "write", name if is_file else "")

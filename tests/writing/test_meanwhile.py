@@ -14,7 +14,7 @@ from tests.writing.powerless import powerless_prefix
 from tests.writing.strikes import ForkedProgram, Run, forked_program
 
 N_BYTES = 17 << 20
-"""Of a block: copied in several calls, at the second of which the program is stopped."""
+"""Of a block: copied in several calls, behind the second of which the program is stopped."""
 MIDDLE = "sendfile:signal=SIGSTOP:when=2"
 STATE = "  The destination is as it was."
 REPLACE = ("--replace",)
@@ -42,7 +42,11 @@ class Scene:
         self._program = program
 
     def write(
-        self, meanwhile: Change, *options: str, at: str = MIDDLE, without: Sequence[str] = ()
+        self,
+        meanwhile: Change,
+        *options: str,
+        at: str = MIDDLE,
+        without: Sequence[str] = (),
     ) -> Run:
         """Write `new.gguf` there; in the middle something is done to source or folder."""
         files = map(str, (self.source, self.folder / "new.gguf"))
@@ -171,6 +175,21 @@ def test_somebody_else_makes_the_destination(
     run = scene.write(change, *options, without=without)
     assert run.code == 4 and ".gguf exists" in run.stderr
     assert list(listing(scene.folder).values()) == [b"theirs"]
+
+
+@pytest.mark.parametrize("without", [[], ["O_TMPFILE"]], ids=["nameless", "named"])
+def test_at_the_last_moment(scene: Scene, without: Sequence[str]) -> None:
+    run = scene.write(theirs, at="fsync:signal=SIGSTOP:when=1", without=without)
+    assert run.code == 4 and "new.gguf exists" in run.stderr
+    assert listing(scene.folder) == {"new.gguf": b"theirs"}
+
+
+def test_at_the_last_moment_where_there_are_no_hard_links(scene: Scene) -> None:
+    """As on exFAT, where the file is renamed."""
+    at = "link:error=EPERM:signal=SIGSTOP:when=1"
+    run = scene.write(theirs, at=at, without=["O_TMPFILE"])
+    assert run.code == 4 and "new.gguf exists" in run.stderr
+    assert listing(scene.folder) == {"new.gguf": b"theirs"}
 
 
 def closed(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ggufsurgeon.reporting.lettering import counted
+from ggufsurgeon.reporting.scan_findings.single_drops import Drop
+from ggufsurgeon.reporting.scan_findings.spans import Span, interval, span_of_most
+from ggufsurgeon.reporting.scan_findings.words import ON_FEWER_ITEMS, estimate_text, z_text
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.reporting.scan_words import ON_FEWER_ITEMS, estimate_text, z_text
-from ggufsurgeon.reporting.single_drops import Drop
-from ggufsurgeon.reporting.spans import Span, interval, span_of_most
 
 MOST_TICKS = 10
 

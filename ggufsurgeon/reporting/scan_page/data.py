@@ -8,8 +8,8 @@ import re
 import shlex
 from typing import Any
 
-from ggufsurgeon.reporting.scan_kinds import of_its_scan
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.kinds import of_its_scan
+from ggufsurgeon.reporting.scan_findings.words import (
     cost_texts,
     estimate_text,
     p_text,

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.reporting.cell_marks import CellMark, marks_of
-from ggufsurgeon.reporting.diverging import DivergingScale, scale_for
-from ggufsurgeon.reporting.scan_page.legend import cell_mark, legend, step_class
-from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.cell_marks import CellMark, marks_of
+from ggufsurgeon.reporting.scan_findings.diverging import DivergingScale, scale_for
+from ggufsurgeon.reporting.scan_findings.words import (
     State,
     estimate_text,
     p_text,
@@ -20,6 +18,8 @@ from ggufsurgeon.reporting.scan_words import (
     state_of,
     z_text,
 )
+from ggufsurgeon.reporting.scan_page.legend import cell_mark, legend, step_class
+from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 from ggufsurgeon.scanning.findings import PathFinding
 
 MOST_TICKS = 8

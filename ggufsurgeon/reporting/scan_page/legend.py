@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from ggufsurgeon.reporting.cell_marks import MEANINGS, CellMark
-from ggufsurgeon.reporting.diverging import CLIP_PERCENT, N_STEPS, DivergingScale
 from ggufsurgeon.reporting.lettering import counted, signed
+from ggufsurgeon.reporting.scan_findings.cell_marks import MEANINGS, CellMark
+from ggufsurgeon.reporting.scan_findings.diverging import CLIP_PERCENT, N_STEPS, DivergingScale
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 
 PATTERNS = """

@@ -6,8 +6,8 @@ from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
 
-from ggufsurgeon.reporting.diverging import step_colours
 from ggufsurgeon.reporting.lettering import counted
+from ggufsurgeon.reporting.scan_findings.diverging import step_colours
 from ggufsurgeon.reporting.scan_page.data import scan_data
 from ggufsurgeon.reporting.scan_page.legend import PATTERNS, step_class
 from ggufsurgeon.reporting.scan_page.markup import element, escape

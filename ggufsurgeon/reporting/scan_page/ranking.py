@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.spans import (
+    Span,
+    interval,
+    luck_reach,
+    path_interval,
+    span_of_most,
+)
+from ggufsurgeon.reporting.scan_findings.words import (
     cost_texts,
     estimate_text,
     is_significant,
@@ -14,7 +20,7 @@ from ggufsurgeon.reporting.scan_words import (
     ranked,
     z_text,
 )
-from ggufsurgeon.reporting.spans import Span, interval, luck_reach, path_interval, span_of_most
+from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
 from ggufsurgeon.statistics.estimate import Estimate
 

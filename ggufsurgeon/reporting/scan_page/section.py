@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ggufsurgeon.reporting.lettering import counted
-from ggufsurgeon.reporting.scan_kinds import not_of_its_scan, of_its_scan
-from ggufsurgeon.reporting.scan_page.ablation import ablation
-from ggufsurgeon.reporting.scan_page.heatmap import heatmap
-from ggufsurgeon.reporting.scan_page.markup import element, escape
-from ggufsurgeon.reporting.scan_page.ranking import N_BEST, N_WORST, ranking
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.kinds import not_of_its_scan, of_its_scan
+from ggufsurgeon.reporting.scan_findings.single_drops import single_drops
+from ggufsurgeon.reporting.scan_findings.words import (
     HEADINGS,
     State,
     has_map,
@@ -22,7 +19,10 @@ from ggufsurgeon.reporting.scan_words import (
     state_of,
     verdict_text,
 )
-from ggufsurgeon.reporting.single_drops import single_drops
+from ggufsurgeon.reporting.scan_page.ablation import ablation
+from ggufsurgeon.reporting.scan_page.heatmap import heatmap
+from ggufsurgeon.reporting.scan_page.markup import element, escape
+from ggufsurgeon.reporting.scan_page.ranking import N_BEST, N_WORST, ranking
 from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 
 COPY = element("button", "Copy", type="button", class_="copy")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.cli.task_files import ONLY_JSONL, tasks_of
-from ggufsurgeon.cli.text_notes import noted_text
+from ggufsurgeon.cli.measuring.task_files import ONLY_JSONL, tasks_of
+from ggufsurgeon.cli.measuring.text_notes import noted_text
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:

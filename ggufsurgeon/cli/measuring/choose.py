@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
+from ggufsurgeon.cli.measuring.task_files import tasks_of
 from ggufsurgeon.cli.options import (
     MEASURING,
     OUTPUT,
@@ -25,12 +26,11 @@ from ggufsurgeon.cli.options import (
     Windows,
     optional_layer_path,
 )
-from ggufsurgeon.cli.task_files import tasks_of
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
 if TYPE_CHECKING:
-    from ggufsurgeon.cli.choice_results import NamedResult
+    from ggufsurgeon.cli.measuring.choice_results import NamedResult
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
     from ggufsurgeon.multiple_choice.task_results import CompletedTasks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.blocks import blocks_as_json, print_blocks
+from ggufsurgeon.cli.files.blocks import blocks_as_json, print_blocks
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, watched
 from ggufsurgeon.cli.values import value_as_json, value_text

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from ggufsurgeon.reporting.head import write_title
 from ggufsurgeon.reporting.lettering import counted, writable
-from ggufsurgeon.reporting.scan_kinds import of_its_scan
-from ggufsurgeon.reporting.scan_map import draw_map, kind_of_map
-from ggufsurgeon.reporting.scan_ranking import draw_ranking
-from ggufsurgeon.reporting.scan_words import joint_note, measure, ranked, verdict_text
+from ggufsurgeon.reporting.scan_findings.kinds import of_its_scan
+from ggufsurgeon.reporting.scan_findings.words import joint_note, measure, ranked, verdict_text
+from ggufsurgeon.reporting.scan_picture.map import draw_map, kind_of_map
+from ggufsurgeon.reporting.scan_picture.ranking import draw_ranking
 from ggufsurgeon.reporting.style import drawn, house_style
 from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ggufsurgeon.reporting.curves import Curve, Words, draw_curves
-from ggufsurgeon.reporting.differences import draw_differences
 from ggufsurgeon.reporting.head import Row, write_head
 from ggufsurgeon.reporting.lettering import counted, with_error
-from ggufsurgeon.reporting.series import drawable
+from ggufsurgeon.reporting.loss_picture.curves import Curve, Words, draw_curves
+from ggufsurgeon.reporting.loss_picture.differences import draw_differences
+from ggufsurgeon.reporting.loss_picture.series import drawable
 from ggufsurgeon.reporting.style import BASE, MODEL, Pen, drawn, house_style
 
 if TYPE_CHECKING:

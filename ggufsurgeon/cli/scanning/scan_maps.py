@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.cli.terminal import print_text
-from ggufsurgeon.reporting.scan_words import HEADINGS, State, has_map, state_of
-from ggufsurgeon.reporting.single_drops import single_drops
-from ggufsurgeon.reporting.spans import interval, span_of_most
+from ggufsurgeon.reporting.scan_findings.single_drops import single_drops
+from ggufsurgeon.reporting.scan_findings.spans import interval, span_of_most
+from ggufsurgeon.reporting.scan_findings.words import HEADINGS, State, has_map, state_of
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings

@@ -22,7 +22,7 @@ from ggufsurgeon.cli.options import (
     check_context,
     optional_layer_path,
 )
-from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.serializers import generated_text_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ggufsurgeon.reporting.scan_words import ranked
+from ggufsurgeon.reporting.scan_findings.words import ranked
 from ggufsurgeon.scanning.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
 

@@ -46,7 +46,7 @@ def check_destination(destination: Path | None, in_place: bool, is_of_new_file: 
 def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
     """Plan a patch and carry it out on its source; say before what will happen, and after it how
     to undo it."""
-    from ggufsurgeon.cli.plan import plan_as_json, print_plan
+    from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 
     planned = None
     try:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from ggufsurgeon.reporting.exponential_axis import add_exponential_axis
-from ggufsurgeon.reporting.panel import count_along, left_out, name_ticks, write_heading
-from ggufsurgeon.reporting.series import (
+from ggufsurgeon.reporting.loss_picture.exponential_axis import add_exponential_axis
+from ggufsurgeon.reporting.loss_picture.series import (
     Series,
     limits,
     n_left_out,
     running_mean,
     running_window,
 )
+from ggufsurgeon.reporting.panel import count_along, left_out, name_ticks, write_heading
 from ggufsurgeon.reporting.style import Pen
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Rank the layer paths of the scans in a store, and test whether the best beats the model."""
-    from ggufsurgeon.cli.scan_results import (
+    from ggufsurgeon.cli.scanning.scan_results import (
         as_csv,
         as_json_lines,
         findings_as_json,
@@ -222,7 +222,7 @@ def _page(found: Sequence[ScanFindings], command: str) -> bytes:
 
 def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
     from ggufsurgeon.reporting.formats import check_picture as picture_format
-    from ggufsurgeon.reporting.scan_picture import scan_picture
+    from ggufsurgeon.reporting.scan_picture.picture import scan_picture
 
     one = _only(found, "a picture")
     if len(one.probes) != 1:

@@ -13,7 +13,6 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
-from ggufsurgeon.cli.conversation import Conversation
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.options import (
     Drops,
@@ -25,7 +24,8 @@ from ggufsurgeon.cli.options import (
     check_context,
     optional_layer_path,
 )
-from ggufsurgeon.cli.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.running.conversation import Conversation
+from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.terminal import print_note
 
 if TYPE_CHECKING:

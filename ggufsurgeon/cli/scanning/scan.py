@@ -18,7 +18,7 @@ from ggufsurgeon.cli.options import (
     Times,
     check_context,
 )
-from ggufsurgeon.cli.scan_options import (
+from ggufsurgeon.cli.scanning.scan_options import (
     Answers,
     Arithmetic,
     DropsWindows,
@@ -40,7 +40,7 @@ from ggufsurgeon.cli.scan_options import (
     ScanWindows,
     WithHash,
 )
-from ggufsurgeon.cli.scan_probes import answer_probes, installed_probes, likelihood_probes
+from ggufsurgeon.cli.scanning.scan_probes import answer_probes, installed_probes, likelihood_probes
 from ggufsurgeon.cli.terminal import SCHEMA, print_note, print_text, watched
 from ggufsurgeon.errors import UsageError
 

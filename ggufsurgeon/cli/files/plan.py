@@ -15,7 +15,8 @@ from ggufsurgeon.cli.device_options import (
     override_pairs,
     tell_overrides,
 )
-from ggufsurgeon.cli.in_place import forecast_as_json, forecast_text
+from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
+from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
@@ -31,7 +32,6 @@ from ggufsurgeon.cli.options import (
     check_context,
     layer_path,
 )
-from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text, printable
 from ggufsurgeon.cli.values import value_as_json, value_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ggufsurgeon.reporting.lettering import counted
-from ggufsurgeon.reporting.scan_words import State, state_of
+from ggufsurgeon.reporting.scan_findings.words import State, state_of
 from ggufsurgeon.scanning.findings import ProbeFindings
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from ggufsurgeon.reporting.scan_words import ON_FEWER_ITEMS, State, is_significant, state_of
+from ggufsurgeon.reporting.scan_findings.words import (
+    ON_FEWER_ITEMS,
+    State,
+    is_significant,
+    state_of,
+)
 from ggufsurgeon.scanning.findings import PathFinding
 from ggufsurgeon.statistics.maximum import LEVEL
 

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from ggufsurgeon.reporting.lettering import writable
 from ggufsurgeon.reporting.panel import write_heading
-from ggufsurgeon.reporting.scan_words import is_significant, p_text, path_name
-from ggufsurgeon.reporting.spans import Span, interval, luck_reach, path_interval, span_of_most
+from ggufsurgeon.reporting.scan_findings.spans import (
+    Span,
+    interval,
+    luck_reach,
+    path_interval,
+    span_of_most,
+)
+from ggufsurgeon.reporting.scan_findings.words import is_significant, p_text, path_name
 from ggufsurgeon.reporting.style import BAND, INK, MODEL, QUIET
 from ggufsurgeon.scanning.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate

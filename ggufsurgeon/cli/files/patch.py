@@ -9,7 +9,9 @@ from typing import Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.in_place import check_destination, patch_in_place
+from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
+from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
+from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -23,8 +25,6 @@ from ggufsurgeon.cli.options import (
     Windows,
     layer_path,
 )
-from ggufsurgeon.cli.plan import plan_as_json, print_plan
-from ggufsurgeon.cli.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.terminal import print_json, print_text, printable, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.reporting.cell_marks import MEANINGS, CellMark, marks_of
-from ggufsurgeon.reporting.diverging import (
+from ggufsurgeon.reporting.lettering import signed
+from ggufsurgeon.reporting.panel import write_heading
+from ggufsurgeon.reporting.scan_findings.cell_marks import MEANINGS, CellMark, marks_of
+from ggufsurgeon.reporting.scan_findings.diverging import (
     CLIP_PERCENT,
     DivergingScale,
     scale_for,
     step_colours,
 )
-from ggufsurgeon.reporting.lettering import signed
-from ggufsurgeon.reporting.panel import write_heading
-from ggufsurgeon.reporting.scan_words import (
+from ggufsurgeon.reporting.scan_findings.words import (
     HEADINGS,
     State,
     has_map,

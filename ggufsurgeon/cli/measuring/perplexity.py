@@ -12,7 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.measuring_options import (
+from ggufsurgeon.cli.measuring.measuring_options import (
     Base,
     BaseLayers,
     BaseLogits,
@@ -27,6 +27,8 @@ from ggufsurgeon.cli.measuring_options import (
     Stride,
     Text,
 )
+from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
+from ggufsurgeon.cli.measuring.text_notes import noted_text
 from ggufsurgeon.cli.options import (
     Drops,
     Json,
@@ -38,9 +40,7 @@ from ggufsurgeon.cli.options import (
     check_context,
     optional_layer_path,
 )
-from ggufsurgeon.cli.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
-from ggufsurgeon.cli.text_notes import noted_text
 from ggufsurgeon.errors import EngineError, UsageError
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ggufsurgeon.reporting.exponential_axis import add_exponential_axis
 from ggufsurgeon.reporting.lettering import with_error
+from ggufsurgeon.reporting.loss_picture.exponential_axis import add_exponential_axis
+from ggufsurgeon.reporting.loss_picture.series import Series, drawable, limits, n_left_out
 from ggufsurgeon.reporting.panel import count_along, left_out, name_ticks, write_heading
-from ggufsurgeon.reporting.series import Series, drawable, limits, n_left_out
 from ggufsurgeon.reporting.style import BAND, BETTER, INK, WORSE
 
 if TYPE_CHECKING:

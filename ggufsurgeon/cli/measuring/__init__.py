@@ -1,0 +1,1 @@
+"""Commands that measure a model, as it is or along a layer path."""

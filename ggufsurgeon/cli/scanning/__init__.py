@@ -1,0 +1,1 @@
+"""Commands that measure many layer paths, and report what was found."""

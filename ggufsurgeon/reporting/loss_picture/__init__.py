@@ -1,0 +1,1 @@
+"""The losses of token positions, as a picture."""

@@ -1,0 +1,1 @@
+"""A scan as a picture: its map and its ranking."""
