@@ -61,7 +61,8 @@ def write(planned: PatchPlan, sha256: str | None, progress: Progress) -> Road | 
     """Make the source the planned file. Raises as `Plan.write_in_place`."""
     from ggufsurgeon.in_place.roads import edit_in_place
 
-    if choose(planned) is None:
+    check_in_place(planned)
+    if changes_nothing(planned):
         return None
     if sha256 is not None:
         _check_sha256(planned, sha256, progress)
