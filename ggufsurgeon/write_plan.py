@@ -41,6 +41,20 @@ class ZeroSpan:
     n_bytes: int
 
 
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, or several that are one model together."""
+
+    n_bytes: int
+    n_bytes_shared: int
+    """Of these, what is in blocks that the new file and its sources share: it takes no room."""
+
+    @property
+    def n_bytes_written(self) -> int:
+        """The others."""
+        return self.n_bytes - self.n_bytes_shared
+
+
 class Piece(NamedTuple):
     """A part of a row."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +19,7 @@ from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
+from ggufsurgeon.write_plan import Written
 
 if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
@@ -119,7 +121,8 @@ class ModelFile:
 
         Several patches are undone at once; `remaining` of the outcome says why where an earlier
         one cannot be. Raises RefusedError where not even the last one can, or when the destination
-        exists (unless `replace`), and WriteFailedError when the system cannot write.
+        exists (unless `replace`), and WriteFailedError when the system cannot write. `written` of
+        the outcome tells how many bytes were written, and how many are shared with this file.
 
         >>> import filecmp, tempfile
         >>> import ggufsurgeon as gs
@@ -134,8 +137,9 @@ class ModelFile:
         from ggufsurgeon.writing.new_file import write_new_file
 
         planned = plan_restore(self.file)
-        write_new_file(planned.write_plan, Path(destination), replace=replace, progress=progress)
-        return planned
+        plan, path = planned.write_plan, Path(destination)
+        written = write_new_file(plan, path, replace=replace, progress=progress)
+        return changed(planned, written=written)
 
     @staticmethod
     def recover(path: PathLike) -> Recovery:
@@ -197,6 +201,8 @@ class Plan:
         self.planned = planned
         self.sha256 = sha256
         """What the new file must have, where that is known: of a recipe."""
+        self.written: Written | None = None
+        """What `write` or `write_shards` did last: bytes that were written, or are shared."""
 
     @property
     def layer_path(self) -> LayerPath:
@@ -217,6 +223,13 @@ class Plan:
     def n_bytes(self) -> int:
         """The size of the new file in bytes."""
         return self.planned.write_plan.n_bytes
+
+    @property
+    def n_bytes_shareable(self) -> int:
+        """Of these, what one file can share with its source on btrfs and XFS: it takes no room."""
+        from ggufsurgeon.writing.sharing import shareable
+
+        return sum(len(each.place) for each in shareable(self.planned.write_plan))
 
     def memory(
         self,
@@ -269,7 +282,7 @@ class Plan:
 
         path = Path(destination)
         plan, sha256 = self.planned.write_plan, self.sha256
-        write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
+        self.written = write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
 
     def choose_in_place(self) -> Road | None:
@@ -334,7 +347,7 @@ class Plan:
         if len(plans) == 1:
             return (self.write(destination, progress=progress),)
         paths = paths_at(Path(destination), len(plans))
-        write_new_shards(plans, paths, progress=progress)
+        self.written = write_new_shards(plans, paths, progress=progress)
         return tuple(paths)
 
 

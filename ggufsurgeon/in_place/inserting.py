@@ -22,9 +22,9 @@ from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert,
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import write_failed
+from ggufsurgeon.writing.file_systems import file_system_of
 from ggufsurgeon.writing.preflight import check_room
 from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
-from ggufsurgeon.writing.strays import file_system_of
 
 FILE_SYSTEMS = ("ext4", "xfs")
 """Those whose states after a crash `steps` knows (Linux names)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError
@@ -19,20 +19,27 @@ from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.failures import write_failed
 from ggufsurgeon.writing.new_file import write_new_file
 from ggufsurgeon.writing.preflight import n_free_bytes
+from ggufsurgeon.writing.sharing import USUAL_BLOCK_N_BYTES, clone_range, shareable
 from ggufsurgeon.writing.sources import check_header
 
 
 @dataclass(frozen=True)
 class Road:
-    """How a file is edited: by inserting, or by a new file that takes its place."""
+    """How a file is edited: by inserting, or by a new file that takes its place.
+
+    The new file shares blocks with the old one where the file system can.
+    """
 
     path: Path
     plan: WritePlan
     edit: InsertingEdit | None
     """What is inserted and appended; None for a new file."""
+    n_bytes_shared: int = 0
+    """Of a new file, what is in blocks of the old one: it is not written."""
     why_new_file: str = ""
+    """Why nothing is inserted, where nothing is shared either."""
     readers: tuple[str, ...] = field(default=(), compare=False)
-    """Processes that have the file open, and go on with its old content."""
+    """Processes that have the old file open, and go on with its content."""
 
     @property
     def n_bytes_inserted(self) -> int:
@@ -42,7 +49,7 @@ class Road:
     @property
     def n_bytes_written(self) -> int:
         """Size of all that is written."""
-        return self.edit.n_bytes_written if self.edit else self.plan.n_bytes
+        return self.edit.n_bytes_written if self.edit else self.plan.n_bytes - self.n_bytes_shared
 
 
 def choose_road(plan: WritePlan, path: Path) -> Road:
@@ -59,24 +66,46 @@ def choose_road(plan: WritePlan, path: Path) -> Road:
 
 
 def _choose(plan: WritePlan, hold: Hold) -> Road:
+    """Sharing comes first: it needs no journal, and disturbs nobody who has the file open."""
+    n_bytes_shared = _n_bytes_shared(plan, hold)
+    if n_bytes_shared > plan.n_bytes // 2:
+        return _new_file(plan, hold, n_bytes_shared)
     try:
         edit = find_edit(plan)
         check_insertable(edit, hold)
         return Road(hold.path, plan, edit)
     except CannotInsertError as error:
-        return _new_file(plan, hold, str(error))
+        return _new_file(plan, hold, 0, str(error))
 
 
-def _new_file(plan: WritePlan, hold: Hold, why: str) -> Road:
-    """Raises RefusedError where there is no room for a whole new file."""
-    n_free = n_free_bytes(hold.path.resolve().parent)
-    if n_free is not None and n_free < plan.n_bytes:
+def _n_bytes_shared(plan: WritePlan, hold: Hold) -> int:
+    """What a new file will share with the old one: found by sharing a block of it."""
+    ranges = list(shareable(plan))
+    if not ranges or not hasattr(os, "O_TMPFILE"):
+        return 0
+    try:
+        descriptor = os.open(hold.path.resolve().parent, os.O_RDWR | os.O_TMPFILE, 0o600)
+        try:
+            offset = ranges[0].offset_in_source
+            clone_range(descriptor, 0, hold.descriptor, offset, USUAL_BLOCK_N_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return 0
+    return sum(len(each.place) for each in ranges)
+
+
+def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -> Road:
+    """Raises RefusedError where there is no room for what a new file needs."""
+    n_free, n_needed = n_free_bytes(hold.path.resolve().parent), plan.n_bytes - n_bytes_shared
+    if n_free is not None and n_free < n_needed:
+        because = f": {why}" if why else ""
         raise RefusedError(
-            f"{hold.path} cannot be edited where it is: {why}, and there is no room for a new "
-            f"file that could take its place ({plan.n_bytes:,} bytes; {n_free:,} are free)",
+            f"{hold.path} cannot be edited where it is{because}, and there is no room for a new "
+            f"file that could take its place ({n_needed:,} bytes; {n_free:,} are free)",
             hint="Make room there, or patch to a new file on another disk.",
         )
-    return Road(hold.path, plan, None, why, tuple(users_of(hold.status)))
+    return Road(hold.path, plan, None, n_bytes_shared, why, tuple(users_of(hold.status)))
 
 
 def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS) -> Road:
@@ -94,10 +123,10 @@ def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS)
                     edit_by_inserting(road.edit, hold, progress)
                     return road
                 except CannotInsertError as error:  # undone: another way is left
-                    road = _new_file(plan, hold, str(error))
-            write_new_file(plan, path, replace=True, over_source=True, progress=progress)
+                    road = _new_file(plan, hold, 0, str(error))
+            written = write_new_file(plan, path, replace=True, over_source=True, progress=progress)
             _keep_owner(path, hold.status)
-            return road
+            return replace(road, n_bytes_shared=written.n_bytes_shared)
     except OSError as error:
         raise write_failed(path, error) from None
 

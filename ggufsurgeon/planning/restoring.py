@@ -32,7 +32,7 @@ from ggufsurgeon.planning.source_pairs import (
 from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
-from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan, coalesce
+from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, Written, ZeroSpan, coalesce
 
 MOST_PATCHES = 32
 """Patches that are undone at once: a header that names more was made to waste time."""
@@ -41,7 +41,7 @@ MOST_LOST_SHOWN = 1000
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """The outcome of undoing the patches of a file, before anything is written."""
+    """The outcome of undoing the patches of a file."""
 
     patched: GgufFile
     restored: GgufFile
@@ -51,6 +51,8 @@ class RestorePlan:
     remaining: str
     """Why an earlier patch cannot be undone; empty where the result is the very original."""
     write_plan: WritePlan
+    written: Written | None = None
+    """What of it was written, once it was, and what is shared with `patched`."""
 
 
 def plan_restore(patched: GgufFile) -> RestorePlan:

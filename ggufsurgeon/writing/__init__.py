@@ -1,5 +1,5 @@
 """A write plan to bytes on disk. Knows no layers.
 
-The promise: the destination is absent, as it was, or complete, whatever happens. Bytes go to a
-temporary file beside it, which is synced and then renamed.
+The promise: the destination is absent, as it was, or complete, whatever happens. Bytes go to a file
+that has no name, or a temporary one where that cannot be; once it is synced it gets its own.
 """

@@ -43,12 +43,16 @@ class SourceReadError(OSError):
 
 
 class Copier:
-    """Writes a file from front to back, through short reads and writes."""
+    """Writes a file from front to back, through short reads and writes; parts can be left out."""
 
     def __init__(self, destination: int, progress: Progress) -> None:
         self._destination = destination
         self._progress = progress
         self._methods = list(METHODS)
+
+    def go_to(self, offset_in_file: int) -> None:
+        """Leave the bytes before as they are."""
+        os.lseek(self._destination, offset_in_file, os.SEEK_SET)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data`."""

@@ -10,15 +10,14 @@ from pathlib import Path
 
 from ggufsurgeon.errors import PermissionsWarning
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.write_plan import WritePlan
-from ggufsurgeon.writing.copying import Copier, write_all
+from ggufsurgeon.write_plan import WritePlan, Written
+from ggufsurgeon.writing.contents import write_contents
+from ggufsurgeon.writing.copying import write_all
 from ggufsurgeon.writing.digests import check_sha256
 from ggufsurgeon.writing.failures import write_failed
-from ggufsurgeon.writing.preflight import check_place, check_places, check_room
+from ggufsurgeon.writing.preflight import check_place, check_places
 from ggufsurgeon.writing.publishing import publish, publish_all, sync_folders
-from ggufsurgeon.writing.reservation import reserve
 from ggufsurgeon.writing.sources import opened_sources
-from ggufsurgeon.writing.spans import write_span
 from ggufsurgeon.writing.strays import remove_strays
 from ggufsurgeon.writing.temporaries import temporaries
 
@@ -31,8 +30,8 @@ def write_new_file(
     over_source: bool = False,
     progress: Progress = NO_PROGRESS,
     sha256: str | None = None,
-) -> Path:
-    """Write `plan` to `destination`, and return the file that was written, links followed.
+) -> Written:
+    """Write `plan` to `destination`; what needs no copying is shared with the sources.
 
     With `over_source` it may be a source of the plan, whose place the new file takes. Raises
     RefusedError or WriteFailedError, or VerificationError where what was written does not have the
@@ -42,43 +41,35 @@ def write_new_file(
     with _told(destination):
         target = check_place(() if over_source else _paths(plan), destination, replace=replace)
         remove_strays([target.parent])
-        check_room(plan.n_bytes, target)
         with temporaries([target]) as (file,):
             with opened_sources(plan.sources) as sources:
-                progress.begin("writing", plan.n_bytes, "bytes")
-                reserve(file.descriptor, plan.n_bytes, target)
-                _write(plan, sources, Copier(file.descriptor, progress))
+                written = write_contents([plan], sources, [file.descriptor], [target], progress)
             if sha256 is not None:
                 check_sha256(file.descriptor, plan.n_bytes, sha256, progress)
             lost = publish(file, replace=replace)
     _finish(target, lost)
-    return target
+    return written
 
 
 def write_new_shards(
     plans: Sequence[WritePlan], destinations: Sequence[Path], *, progress: Progress = NO_PROGRESS
-) -> None:
+) -> Written:
     """Write plans over the same sources to files that are one model together, the first last.
 
     The names appear once all are written and synced. Killed in between, some of the others may be
     there, and never the first, without which the others are no model. Raises RefusedError when one
     of them exists, and WriteFailedError; none is then there, and no temporary file is left.
     """
-    n_bytes = sum(plan.n_bytes for plan in plans)
     with _told(destinations[0]):
         targets = check_places(_paths(plans[0]), destinations)
         remove_strays(target.parent for target in targets)
-        check_room(n_bytes, targets[0])
         with temporaries(targets) as files:
             with opened_sources(plans[0].sources) as sources:
-                progress.begin("writing", n_bytes, "bytes")
-                parts = list(zip(plans, files, strict=True))
-                for plan, file in parts:  # room for all, before the first byte
-                    reserve(file.descriptor, plan.n_bytes, file.target)
-                for plan, file in parts:
-                    _write(plan, sources, Copier(file.descriptor, progress))
+                descriptors = [file.descriptor for file in files]
+                written = write_contents(plans, sources, descriptors, targets, progress)
             publish_all(files)
     sync_folders(targets)
+    return written
 
 
 def write_bytes(content: bytes, destination: Path, *, replace: bool) -> None:
@@ -120,13 +111,6 @@ def _told(destination: Path) -> Iterator[None]:
 
 def _paths(plan: WritePlan) -> list[Path]:
     return [Path(source.path) for source in plan.sources]
-
-
-def _write(plan: WritePlan, sources: list[int], copier: Copier) -> None:
-    copier.write(plan.header)
-    for span in plan.spans:
-        write_span(copier, sources, span)
-    copier.finish()
 
 
 def _finish(target: Path, lost: str) -> None:

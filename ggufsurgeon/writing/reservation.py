@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,15 +26,17 @@ FAT_LIMIT_N_BYTES = (1 << 32) - 1
 """Of a file on FAT (fs/fat/inode.c, s_maxbytes)."""
 
 
-def reserve(descriptor: int, n_bytes: int, destination: Path) -> None:
+def reserve(descriptor: int, places: Iterable[range], n_bytes: int, destination: Path) -> None:
     """Reserve the blocks of a new file: faster, in one extent, and a full disk shows at once.
 
-    Raises WriteFailedError when a file of `n_bytes` can never be written there, OSError when there
-    is no room. Where the file system has no reservations, nothing happens.
+    `places` are those that will be written; the others share blocks with other files. Raises
+    WriteFailedError when a file of `n_bytes` can never be written there, OSError when there is no
+    room. Where the file system has no reservations, nothing happens.
     """
     check_size(descriptor, n_bytes, str(destination), destination.parent)
     try:
-        fallocate(descriptor, KEEP_SIZE, 0, n_bytes)
+        for place in places:
+            fallocate(descriptor, KEEP_SIZE, place.start, len(place))
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise _too_large(n_bytes, str(destination), destination.parent) from None

@@ -8,17 +8,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ggufsurgeon.writing.file_systems import LOCAL, file_system_of
 from ggufsurgeon.writing.temporaries import NAME, lock
-
-LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "vfat", "exfat")
-"""File systems of one machine, whose locks all its processes see (Linux names). On others, such as
-NFS and FUSE, a file without a lock may be written on another machine."""
 
 
 def remove_strays(folders: Iterable[Path]) -> None:
     """Remove the temporary files of this user that no process is writing any more.
 
-    Whoever writes one holds its lock. Failures are of no consequence.
+    Whoever writes one holds its lock, which is seen on file systems of one machine alone. Failures
+    are of no consequence.
     """
     for folder in set(folders):
         with suppress(OSError), os.scandir(folder) as entries:
@@ -38,18 +36,3 @@ def _remove_stray(path: Path) -> None:
                 path.unlink()
         finally:
             os.close(descriptor)
-
-
-def file_system_of(descriptor: int) -> str:
-    """The name of the file system that an open file is on, such as ext4; "" where it is not known.
-
-    Found in /proc/self/fdinfo and /proc/self/mountinfo (proc(5)).
-    """
-    with suppress(OSError, LookupError):
-        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-        (mount,) = (line.split()[1] for line in lines if line.startswith("mnt_id:"))
-        for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-            fields, _, kind = line.partition(b" - ")
-            if fields.split()[:1] == [mount.encode()]:
-                return kind.split()[0].decode()
-    return ""

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ggufsurgeon.writing.file_systems import LOCAL, file_system_of
+
 NAME = re.compile(r"\.ggufsurgeon-[0-9a-f]{24}\.tmp")
 """Of temporary files. Those with 16 digits are of versions that did not lock them."""
 
@@ -38,9 +40,9 @@ class Temporary:
             with suppress(OSError):  # a named file meets the cause too, unless it is O_TMPFILE
                 self.descriptor = os.open(self.target.parent, os.O_RDWR | os.O_TMPFILE, 0o666)
                 lock(self.descriptor)
-                if os.path.samestat(self._link.stat(), os.fstat(self.descriptor)):
+                if file_system_of(self.descriptor) in LOCAL:  # not where /proc is not there
                     return
-            self.close()  # it could not be given a name: /proc is not there
+            self.close()  # it might not be given a name in the end
         self.is_named = True
         while not self._open_named():
             self.path = _temporary_name(self.target)
@@ -54,19 +56,15 @@ class Temporary:
         self.close()
         return False
 
-    @property
-    def _link(self) -> Path:
-        """A symbolic link to it, though it has no name (proc(5))."""
-        return Path(f"/proc/self/fd/{self.descriptor}")
-
     def link(self, path: Path) -> None:
         """Give it a name, or one more. Raises FileExistsError where there is such a file."""
         if self.is_named:
             os.link(self.path, path)
         else:
-            # With a descriptor, of which an absolute path makes no use, Python calls linkat(2),
-            # which follows the link.
-            os.link(self._link, path, src_dir_fd=self.descriptor, follow_symlinks=True)
+            # A symbolic link to it (proc(5)). With a descriptor, of which an absolute path makes no
+            # use, Python calls linkat(2), which follows it.
+            link = f"/proc/self/fd/{self.descriptor}"
+            os.link(link, path, src_dir_fd=self.descriptor, follow_symlinks=True)
 
     def give_name(self) -> Path:
         """Its temporary name, which it is given if it has none: what can be renamed."""

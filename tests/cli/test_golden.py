@@ -50,6 +50,7 @@ NEEDS_LLAMA = {"verify", "generate", "perplexity", "choose", "scan", "report"}
 VARYING = {
     *("seconds", "seconds_to_first", "tokens_per_second"),
     *("description", "n_bytes_memory", "n_bytes_compute", "detail"),
+    *("n_bytes_shared", "n_bytes_written"),
 }
 """Keys whose values differ from run to run or from machine to machine."""
 

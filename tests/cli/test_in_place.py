@@ -98,7 +98,7 @@ def test_nothing_to_do(surgeon: Run, model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        (WINDOW, "in place: possible; on ext4 and XFS 4.10 kB are inserted and 363.52 kB appended"),
+        (WINDOW, "in place: possible; 4.10 kB inserted and 363.52 kB appended (ext4, XFS), or by"),
         (("--drop", "1:3"), "in place: refused: the path leaves out blocks 1..2: the file would"),
         (("--layers", "0..4"), "in place: possible"),
     ],

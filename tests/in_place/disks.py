@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from ggufsurgeon.in_place.inserting import FILE_SYSTEMS
 from ggufsurgeon.write_plan import CopySpan, WritePlan
-from ggufsurgeon.writing.strays import file_system_of
+from ggufsurgeon.writing.file_systems import file_system_of
 from tests.models.builders import U32, block_tensors, gguf, llama_pairs, pair
 from tests.writing.mounting import mounted_image, mounted_memory
 from tests.writing.plans import plan_over
@@ -27,8 +28,10 @@ IMAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "vfat": (32 << 20, ("mkfs.vfat",)),
 }
 """Size of the image in bytes, and the command that makes the file system."""
-INSERTING = ("ext4", "ext4-1k", "xfs", "xfs-reflink")
+INSERTING = ("ext4", "ext4-1k", "xfs")
 """Those that edits insert into."""
+SHARING = ("xfs-reflink", "btrfs")
+"""Those on which a new file shares blocks with the old one."""
 
 
 @contextmanager
@@ -44,12 +47,17 @@ def disk(name: str, folder: Path) -> Iterator[Path]:
 
 
 def skip_unless_inserting(folder: Path) -> None:
-    """Skip the test where the machine's own file system does not insert into files."""
-    with (folder / "probe").open("wb") as file:
+    """Skip the test where edits do not insert into files on the machine's own file system."""
+    probe = folder / "probe"
+    probe.write_bytes(bytes(8192))
+    with probe.open("rb") as file:
         kind = file_system_of(file.fileno())
-    (folder / "probe").unlink()
-    if kind not in FILE_SYSTEMS:
-        pytest.skip(f"{folder} is on {kind or 'an unknown file system'}, not on ext4 or XFS")
+    clone = ["cp", "--reflink=always", probe, folder / "clone"]
+    shares = subprocess.run(clone, capture_output=True).returncode == 0
+    for path in (probe, folder / "clone"):
+        path.unlink(missing_ok=True)
+    if kind not in FILE_SYSTEMS or shares:
+        pytest.skip(f"{folder} is on {kind or 'an unknown file system'}, without insertions")
 
 
 def model_of(n_blocks: int, alignment: int = 32, more: int = 0) -> bytes:

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 import ggufsurgeon as gs
 from ggufsurgeon.in_place.roads import edit_in_place
 from ggufsurgeon.planning.planner import plan_patch
-from tests.in_place.disks import IMAGES, INSERTING, disk, plan_that_inserts, skip_unless_inserting
+from tests.conftest import ROOT
+from tests.in_place.disks import (
+    IMAGES,
+    INSERTING,
+    SHARING,
+    disk,
+    plan_that_inserts,
+    skip_unless_inserting,
+)
 from tests.models.in_memory import opened, run, with_odd_padding
 from tests.planning.drawing import models
 from tests.planning.test_restoring import whole_paths
@@ -57,7 +65,7 @@ def test_in_place_is_a_new_file(
         return
     if name in (HERE, *INSERTING):
         assert road.edit is not None, road.why_new_file
-    else:
+    elif name not in SHARING:  # where it depends on whether there are whole blocks to share
         assert road.edit is None or not road.n_bytes_inserted
     again = gs.LayerPath.of([*range(len(blocks)), 0])
     expected = run(plan_patch(opened(expected), again).write_plan, expected)
@@ -81,3 +89,19 @@ def test_any_plan_over_one_file(folder: tuple[str, Path], n_inserted: int, n_beh
     expected = result_of(plan)
     edit_in_place(plan, path)
     assert listing(place) == {"model.gguf": expected}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SHARING)
+def test_a_new_file_shares_blocks(tmp_path: Path, kind: str) -> None:
+    """All that stays, and without a journal: nobody who has the file open is disturbed."""
+    with disk(kind, tmp_path / "disk") as place:
+        path = place / "model.gguf"
+        path.write_bytes(ROOT.joinpath("fixtures/stories260K.gguf").read_bytes())
+        plan = gs.open(path).plan(gs.repeat("1:3"))
+        plan.write(place / "new.gguf")
+        with path.open("rb"):
+            road = plan.write_in_place()
+        assert road is not None and road.edit is None and road.readers == ("this process",)
+        assert road.n_bytes_shared > 1_160_000 and road.n_bytes_written < 400_000
+        assert path.read_bytes() == (place / "new.gguf").read_bytes()

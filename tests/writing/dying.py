@@ -1,12 +1,13 @@
 """Runs `ggufsurgeon patch` over and over, hit by a signal at one moment later each time.
 
-    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER [OLD [OPTION...]]
+    python -m tests.writing.dying FIRST SECOND SOURCE FOLDER KIND [OLD [OPTION...]]
 
 FIRST is a signal for the middle of the copy, 0 for none; SECOND comes at the n-th moment of the
 n-th run, counted from the first signal, or from where the temporary file comes into being.
 Moments are those at which Python looks for signals: when a function starts and when a call to
 the system, or anything else in C, is back. Run n writes `new.gguf`, which holds OLD before, in a
-folder n inside FOLDER; OPTIONs are more of the program. Ends behind the first run that has no
+folder n inside FOLDER; OPTIONs are more of the program. Temporary files have names where KIND is
+"named". Ends behind the first run that has no
 n-th moment, and puts the exit codes as JSON into FOLDER. Runs are forks of this process:
 interpreters of their own would take minutes.
 """
@@ -118,7 +119,11 @@ def aim(source: str, destination: Path, old: str, options: Sequence[str]) -> Non
     sys.argv += [*["--replace"] * bool(old), *options]
 
 
-def main(first: int, second: int, source: str, folder: Path, old: str = "", *options: str) -> None:
+def main(
+    first: int, second: int, source: str, folder: Path, kind: str, old: str = "", *options: str
+) -> None:
+    if kind == "named":
+        del os.O_TMPFILE
     for number in (SIGINT, SIGTERM):
         signal(number, SIG_DFL)  # in a shell's background they are ignored, and stay so
     with contextlib.suppress(SystemExit):

@@ -34,7 +34,7 @@ WRITING = [
     (Path, "rename"),
     (Path, "replace"),
 ]
-TIDYING = [(os, "close"), (Path, "unlink")]
+TIDYING = [(os, "close"), (os, "unlink")]
 Calls = list[tuple[Any, str]]
 
 

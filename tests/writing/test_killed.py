@@ -130,11 +130,14 @@ def small_model(folder: Path) -> tuple[Path, bytes]:
     return source, result_of(plan(source, LayerPath.of([0, 0, 1, 2])).write_plan)
 
 
-def run_dying(first: int, second: int, source: Path, runs: Path, *old: str) -> Sequence[int]:
+def run_dying(
+    first: int, second: int, source: Path, runs: Path, kind: str, *old: str
+) -> Sequence[int]:
     """Exit codes of the runs hit at moment 1, 2, ...; see `dying`."""
     runs.mkdir()
     program = [sys.executable, "-m", "tests.writing.dying", str(int(first)), str(int(second))]
-    done = subprocess.run([*program, source, runs, *old], cwd=ROOT, capture_output=True, text=True)
+    command = [*program, str(source), str(runs), kind, *old]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     codes: list[int] = json.loads((runs / "codes.json").read_text())
@@ -142,19 +145,22 @@ def run_dying(first: int, second: int, source: Path, runs: Path, *old: str) -> S
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "old"),
+    ("first", "second", "kind", "old"),
     [
-        pytest.param(0, SIGKILL, [], id="killed-new"),
-        pytest.param(0, SIGKILL, ["old"], id="killed-replace"),
-        pytest.param(0, SIGTERM, [], id="term-new"),
-        pytest.param(0, SIGINT, ["old"], id="int-replace"),
-        pytest.param(SIGTERM, SIGINT, [], id="twice"),
+        pytest.param(0, SIGKILL, "nameless", [], id="killed-new"),
+        pytest.param(0, SIGKILL, "nameless", ["old"], id="killed-replace"),
+        pytest.param(0, SIGKILL, "named", ["old"], id="killed-replace-named"),
+        pytest.param(0, SIGTERM, "named", [], id="term-new-named"),
+        pytest.param(0, SIGINT, "nameless", ["old"], id="int-replace"),
+        pytest.param(SIGTERM, SIGINT, "named", [], id="twice-named"),
     ],
 )
-def test_hit_at_every_moment(tmp_path: Path, first: int, second: int, old: list[str]) -> None:
+def test_hit_at_every_moment(
+    tmp_path: Path, first: int, second: int, kind: str, old: list[str]
+) -> None:
     source, complete = small_model(tmp_path)
     runs = tmp_path / "runs"
-    *codes, last = run_dying(first, second, source, runs, *old)
+    *codes, last = run_dying(first, second, source, runs, kind, *old)
     assert last == OVER
     ends = (
         {-SIGKILL} if second == SIGKILL else {128 + number for number in (first, second) if number}

@@ -20,6 +20,11 @@ STATE = "  The destination is as it was."
 REPLACE = ("--replace",)
 SHARDS = ("--split-max-size", "20M")
 Change = Callable[[Path], object]
+slow = pytest.mark.slow
+nameless_or_named = pytest.mark.parametrize(
+    "without",
+    [pytest.param([], id="nameless"), pytest.param(["O_TMPFILE"], id="named", marks=slow)],
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +118,9 @@ CHANGED = (truncated_and_restored, grown, written_to, written_to_with_its_old_ti
 ON_SOURCE = (*CHANGED, truncated, touched, read)
 
 
-@pytest.mark.parametrize("options", [(), SHARDS], ids=["file", "shards"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="file"), pytest.param(SHARDS, id="shards", marks=slow)]
+)
 @pytest.mark.parametrize("change", [*CHANGED, touched, truncated])
 def test_the_source_is_changed(scene: Scene, change: Change, options: Sequence[str]) -> None:
     run = scene.write(change, *options)
@@ -142,7 +149,7 @@ def replaced_by_a_file(folder: Path) -> None:
     folder.write_bytes(b"theirs")
 
 
-@pytest.mark.parametrize("without", [[], ["O_TMPFILE"]], ids=["nameless", "named"])
+@nameless_or_named
 @pytest.mark.parametrize("options", [(), REPLACE, SHARDS], ids=["new", "replace", "shards"])
 @pytest.mark.parametrize("change", [removed, renamed, replaced_by_a_file])
 def test_the_folder_vanishes(
@@ -167,7 +174,7 @@ def their_shard(folder: Path) -> None:
     (folder / "new-00002-of-00003.gguf").write_bytes(b"theirs")
 
 
-@pytest.mark.parametrize("without", [[], ["O_TMPFILE"]], ids=["nameless", "named"])
+@nameless_or_named
 @pytest.mark.parametrize(("change", "options"), [(theirs, ()), (their_shard, SHARDS)])
 def test_somebody_else_makes_the_destination(
     scene: Scene, change: Change, options: Sequence[str], without: Sequence[str]
@@ -177,7 +184,7 @@ def test_somebody_else_makes_the_destination(
     assert list(listing(scene.folder).values()) == [b"theirs"]
 
 
-@pytest.mark.parametrize("without", [[], ["O_TMPFILE"]], ids=["nameless", "named"])
+@nameless_or_named
 def test_at_the_last_moment(scene: Scene, without: Sequence[str]) -> None:
     run = scene.write(theirs, at="fsync:signal=SIGSTOP:when=1", without=without)
     assert run.code == 4 and "new.gguf exists" in run.stderr

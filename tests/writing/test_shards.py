@@ -18,7 +18,7 @@ from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, Write
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.sharding import in_shards
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
-from ggufsurgeon.writing import new_file
+from ggufsurgeon.writing import contents
 from ggufsurgeon.writing.new_file import write_new_shards
 from tests.calls import plan
 from tests.writing.dying import OVER
@@ -135,7 +135,7 @@ def test_room_for_all_is_asked_before_the_first_byte(
     plans: list[WritePlan], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved: list[int] = []
-    monkeypatch.setattr(new_file, "reserve", lambda _, n_bytes, __: reserved.append(n_bytes))
+    monkeypatch.setattr(contents, "reserve", lambda _, __, n_bytes, ___: reserved.append(n_bytes))
     watch = Meanwhile(lambda: reserved.append(0), at_begin=False)
     write(plans, folder, progress=watch)
     assert reserved == [*(plan.n_bytes for plan in plans), 0]
@@ -170,12 +170,14 @@ def sharded(source: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "n_shards"), [(SIGKILL, 3), (SIGTERM, 2)])
-def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "n_shards", "kind"), [(SIGKILL, 3, "nameless"), (SIGTERM, 2, "named")]
+)
+def test_hit_at_every_moment(tmp_path: Path, number: int, n_shards: int, kind: str) -> None:
     source = sparse_model(tmp_path / "source.gguf", 2, 600_000 if n_shards == 3 else 400_000)
     expected, runs = sharded(source), tmp_path / "runs"
     assert len(expected) == n_shards
-    *codes, last = run_dying(0, number, source, runs, "", "--split-max-size", "1M")
+    *codes, last = run_dying(0, number, source, runs, kind, "", "--split-max-size", "1M")
     assert last == OVER
     assert set(codes) == {-SIGKILL if number == SIGKILL else 128 + number}
     n_partial = 0

@@ -73,6 +73,12 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
 
 def _will(road: Road) -> str:
     path = road.path
+    if road.n_bytes_shared:
+        return (
+            f"{path} will be replaced by a new file that shares "
+            f"{n_bytes_text(road.n_bytes_shared)} of its blocks; "
+            f"{n_bytes_text(road.n_bytes_written)} are written{_of_readers(road)}"
+        )
     if road.edit is None:
         return (
             f"{path} will be replaced by a new file of {n_bytes_text(road.n_bytes_written)}: "
@@ -105,7 +111,9 @@ def _did(source: Path, road: Road | None, seconds: float) -> str:
     if road is None:
         return f"left {source} as it is: the layer path changes nothing"
     how = f"{n_bytes_text(road.n_bytes_inserted)} inserted"
-    if road.edit is None:
+    if road.n_bytes_shared:
+        how = f"by a new file in its place, {n_bytes_text(road.n_bytes_shared)} shared with the old"
+    elif road.edit is None:
         how = "by a new file in its place"
     undo = shlex.join(["ggufsurgeon", "restore", str(source), "DEST"])
     return (
@@ -120,6 +128,7 @@ def _as_json(road: Road | None, seconds: float) -> dict[str, Any]:
     return {
         "how": "inserted" if road.edit else "new file in its place",
         "n_bytes_inserted": road.n_bytes_inserted,
+        "n_bytes_shared": road.n_bytes_shared,
         "n_bytes_written": road.n_bytes_written,
         "why_new_file": road.why_new_file or None,
         "readers_of_old_file": road.readers,
@@ -140,8 +149,8 @@ def forecast_text(planned: PatchPlan) -> str:
         return "in place: possible"
     inserted, appended = map(n_bytes_text, (found.n_bytes_inserted, found.n_bytes_appended))
     return (
-        f"in place: possible; on ext4 and XFS {inserted} are inserted and {appended} appended, "
-        "elsewhere a new file takes its place"
+        f"in place: possible; {inserted} inserted and {appended} appended (ext4, XFS), or by a new "
+        "file in its place, which shares blocks with it where the file system can"
     )
 
 

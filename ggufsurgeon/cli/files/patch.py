@@ -12,6 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
+from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -138,9 +139,10 @@ def patch(
         raise
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
-        print_json({**files, **plan_as_json(planned.planned)})
+        print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
+    print_shared(planned.written, source)
     if recipe is not None:
         print_text(printable(f"wrote {destination}: its SHA-256 is that of the recipe"))
         return

@@ -103,6 +103,7 @@ def plan(
                 **plan_as_json(planned),
                 "n_bytes_of_files": n_bytes,
                 "in_place": forecast_as_json(planned),
+                "n_bytes_shareable": plan.n_bytes_shareable,
                 "memory": {
                     **prediction_as_json(prediction),
                     "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, printable, watched
@@ -54,6 +55,7 @@ def _as_json(planned: RestorePlan) -> dict[str, Any]:
             "before": planned.patched.layout.n_bytes,
             "after": planned.write_plan.n_bytes,
         },
+        **written_as_json(planned.written),
     }
 
 
@@ -62,6 +64,7 @@ def _print(planned: RestorePlan, destination: Path) -> None:
     what = "the original" if not planned.remaining else "the file as it was before this patch"
     n_bytes = n_bytes_text(planned.write_plan.n_bytes)
     print_text(printable(f"wrote {destination}: {what}, {n_bytes}; undone: layer path {undone}"))
+    print_shared(planned.written, planned.patched.path)
     if planned.remaining:
         note = "it is a patched file itself, and its own patch cannot be undone"
         print_text(printable(f"note: {note}: {planned.remaining}"))

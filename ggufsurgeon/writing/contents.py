@@ -1,0 +1,52 @@
+"""What new files hold: blocks shared with the sources, room for the others, and their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.write_plan import WritePlan, Written
+from ggufsurgeon.writing.copying import Copier
+from ggufsurgeon.writing.preflight import check_room
+from ggufsurgeon.writing.reservation import reserve
+from ggufsurgeon.writing.sharing import share, unshared
+from ggufsurgeon.writing.spans import write_span
+
+
+def write_contents(
+    plans: Sequence[WritePlan],
+    sources: Sequence[int],
+    files: Sequence[int],
+    targets: Sequence[Path],
+    progress: Progress,
+) -> Written:
+    """Write plans over the same open sources to empty open files, and sync them.
+
+    Blocks are shared first, since only what is left needs room; room is made for all files before
+    the first byte. Raises WriteFailedError, which names `targets`, or OSError when there is none.
+    """
+    places = [
+        unshared(plan, share(plan, sources, file, progress))
+        for plan, file in zip(plans, files, strict=True)
+    ]
+    n_bytes = sum(len(place) for each in places for place in each)
+    check_room(n_bytes, targets[0])
+    progress.begin("writing", n_bytes, "bytes")
+    for plan, each, file, target in zip(plans, places, files, targets, strict=True):
+        reserve(file, each, plan.n_bytes, target)
+    for plan, each, file in zip(plans, places, files, strict=True):
+        _write(plan, each, sources, Copier(file, progress))
+    total = sum(plan.n_bytes for plan in plans)
+    return Written(total, total - n_bytes)
+
+
+def _write(
+    plan: WritePlan, places: Iterable[range], sources: Sequence[int], copier: Copier
+) -> None:
+    for place in places:
+        copier.go_to(place.start)
+        copier.write(plan.header[place.start : place.stop])  # of later places, nothing
+        for span in plan.between(place.start, place.stop):
+            write_span(copier, sources, span)
+    copier.finish()
