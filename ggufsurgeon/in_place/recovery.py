@@ -13,6 +13,7 @@ from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_journal, remove_j
 from ggufsurgeon.in_place.owners import check_model
 from ggufsurgeon.in_place.steps import find_gap, take_out, undo, write_prefix
 from ggufsurgeon.writing.reservation import NO_ROOM
+from ggufsurgeon.writing.strays import remove_strays
 
 
 class Recovery(Enum):
@@ -47,7 +48,8 @@ def settle(descriptor: int, journal: Journal) -> Recovery:
 
 
 def recover(path: Path) -> Recovery:
-    """Settle the interrupted edit of a model, if there is one, and remove its journal.
+    """Settle the interrupted edit of a model, if there is one, and remove its journal; and
+    temporary files of killed processes beside it.
 
     Raises RefusedError, with nothing touched, when another process has the model open, or when the
     model or the journal was changed since; WriteFailedError, after which it can be tried again.
@@ -56,6 +58,7 @@ def recover(path: Path) -> Recovery:
     try:
         if not path.exists():
             raise UsageError(f"{path}: there is no such file")
+        remove_strays([file.parent])
         if not file.exists():
             return Recovery.NOTHING
         check_model(path, is_interrupted=True)

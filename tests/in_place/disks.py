@@ -52,7 +52,7 @@ def skip_unless_inserting(folder: Path) -> None:
     probe.write_bytes(bytes(8192))
     with probe.open("rb") as file:
         kind = file_system_of(file.fileno())
-    clone = ["cp", "--reflink=always", probe, folder / "clone"]
+    clone = ["cp", "--reflink=always", str(probe), str(folder / "clone")]
     shares = subprocess.run(clone, capture_output=True).returncode == 0
     for path in (probe, folder / "clone"):
         path.unlink(missing_ok=True)

@@ -99,6 +99,26 @@ def test_killed(scene: Scene) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tmpfs", "btrfs"])
+def test_killed_while_a_new_file_takes_its_place(
+    program: ForkedProgram, tmp_path: Path, kind: str
+) -> None:
+    """No journal is needed; temporary files of the killed are gone after the next run."""
+    with disk(kind, tmp_path / "disk") as mounted:
+        folder = mounted / "models"
+        folder.mkdir()
+        scene = scene_in(folder, program)
+        outcomes = set()
+        for call in calls_of(scene):
+            assert scene.patch(call.killed()).code == -SIGKILL, call
+            assert not (folder / JOURNAL).exists(), call
+            outcomes.add((folder / NAME).read_bytes())
+            assert "nothing to do" in scene.recover().stdout
+            scene.assert_good(OLD, scene.new)
+        assert outcomes == {OLD, scene.new}
+
+
+@pytest.mark.slow
 def test_a_recovery_that_is_killed(scene: Scene) -> None:
     """At each of its calls, from each state that a patch can leave."""
     for call in calls_of(scene):
