@@ -34,11 +34,11 @@ class Scene(NamedTuple):
         for path in self.folder.iterdir():
             path.unlink()
         (self.folder / NAME).write_bytes(OLD)
-        return self.program.run(self.folder, *PATCH, inject=inject)
+        return self.program.run(self.folder, *PATCH, inject=inject or ())
 
     def recover(self, inject: str = "") -> Run:
         """Strike the recovery."""
-        return self.program.run(self.folder, *RECOVER, inject=inject)
+        return self.program.run(self.folder, *RECOVER, inject=inject or ())
 
     def assert_good(self, *allowed: bytes) -> None:
         """One of these files is there, and nothing else."""
