@@ -29,6 +29,8 @@ from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
 FILE_SYSTEMS = ("ext4", "xfs")
 """Those whose states after a crash `steps` knows (Linux names)."""
 NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+LONGEST_NAME_N_BYTES = 255
+"""On ext4 and XFS."""
 SLACK_N_BYTES = 1 << 20
 """For the journal's and the file system's own."""
 
@@ -39,6 +41,8 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
     descriptor = hold.descriptor
     if file_system_of(descriptor) not in FILE_SYSTEMS:
         raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
+    if len(os.fsencode(journal_path(hold.path).name)) > LONGEST_NAME_N_BYTES:
+        raise CannotInsertError("its name is too long for that of a journal")
     if list(holes(descriptor)):
         raise CannotInsertError("the file has holes (it is sparse)")
     n_bytes_journal = edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
@@ -103,7 +107,7 @@ def _remove_journal(path: Path, journal: Journal, finished: bool) -> None:
     """Remove the journal of an edit that was broken off, if it was written; not that of others."""
     file = journal_path(path)
     try:
-        if file.exists() and file.read_bytes() == encode(journal):
+        if os.path.lexists(file) and file.read_bytes() == encode(journal):
             remove_journal(file)
     except OSError as error:
         failed = WriteFailedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def recover(path: Path) -> Recovery:
         if not path.exists():
             raise UsageError(f"{path}: there is no such file")
         remove_strays([file.parent])
-        if not file.exists():
+        if not os.path.lexists(file):
             return Recovery.NOTHING
         check_model(path, is_interrupted=True)
         with held(path) as hold, hold.alone(patience_s=BRIEFLY_S):

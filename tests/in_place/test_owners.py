@@ -23,7 +23,7 @@ from ggufsurgeon.errors import (
 )
 from tests.conftest import is_root
 from tests.in_place.disks import disk, model_of, skip_unless_inserting
-from tests.writing.plans import listing
+from tests.writing.plans import listing, sparse_model
 
 WINDOW = gs.repeat("1:3")
 HASH = "0123456789abcdef" * 4
@@ -219,6 +219,47 @@ def test_of_two_at_once_one_is_refused(model: Path) -> None:
     assert "is being edited by another process" in str(errors[1])
     assert listing(model.parent).keys() == {"model.gguf"}
     assert model.stat().st_size == plan.n_bytes
+
+
+def test_a_name_that_is_too_long_for_a_journal(tmp_path: Path) -> None:
+    skip_unless_inserting(tmp_path)
+    path = tmp_path / ("x" * 255)
+    path.write_bytes(model_of(4))
+    road = gs.open(path).plan(WINDOW).write_in_place()
+    assert road is not None and road.why_new_file == "its name is too long for that of a journal"
+    assert gs.ModelFile.recover(path).value == "nothing"
+    assert listing(tmp_path).keys() == {path.name}
+
+
+def test_a_file_with_holes(tmp_path: Path) -> None:
+    """A new one takes its place: a hole of its own would be taken for that of a crash."""
+    skip_unless_inserting(tmp_path)
+    path = sparse_model(tmp_path / "model.gguf", 4, 1 << 20)
+    plan = gs.open(path).plan(WINDOW)
+    plan.write(tmp_path / "new.gguf")
+    road = plan.write_in_place()
+    assert road is not None and road.why_new_file == "the file has holes (it is sparse)"
+    assert path.read_bytes() == (tmp_path / "new.gguf").read_bytes()
+
+
+def test_a_file_of_another_user(tmp_path: Path) -> None:
+    """Who may write to it, and is not its owner, cannot keep others from opening it."""
+    if not is_root() or shutil.which("setpriv") is None:
+        pytest.skip("only root can make files of other users")
+    skip_unless_inserting(tmp_path)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(model_of(4))
+    code = (
+        "import fcntl, os, sys; from pathlib import Path\n"
+        "from ggufsurgeon.in_place.hold import held\n"
+        "os.setgroups([]); os.setuid(1234)\n"
+        "with held(Path(sys.argv[1])) as hold, hold.alone(): pass"
+    )
+    for each in (tmp_path, *tmp_path.parents[:3]):
+        each.chmod(each.stat().st_mode | 0o055)
+    path.chmod(0o666)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert "CannotInsertError: whether another process has the file open" in done.stderr
 
 
 @pytest.mark.parametrize("path", [gs.drop("1:2"), gs.drop("1:3"), gs.LayerPath("0..2,0")])
