@@ -110,10 +110,10 @@ def test_what_is_shareable(parts: tuple[bytes, list[Span]], block_n_bytes: int) 
     places = [each.place for each in ranges]
     rest = unshared(plan, places)
     tiled = sorted([*places, *rest], key=lambda place: place.start)
-    assert [n for place in tiled for n in (place.start, place.stop)][1:-1:2] == [
-        n for place in tiled for n in (place.start, place.stop)
-    ][2::2]
-    assert sum(map(len, tiled)) == plan.n_bytes
+    assert [0, *(place.stop for place in tiled)] == [
+        *(place.start for place in tiled),
+        plan.n_bytes,
+    ]
     assert all(places)
     for place in rest:
         assert not any(_is_whole_block(span, at, block_n_bytes) for at, span in _at(plan, place))
