@@ -24,8 +24,8 @@ from ggufsurgeon.write_plan import Written
 if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
+    from ggufsurgeon.in_place.methods import InPlaceMethod
     from ggufsurgeon.in_place.recovery import Recovery
-    from ggufsurgeon.in_place.roads import Road
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
     from ggufsurgeon.sizing.prediction import Prediction
@@ -285,13 +285,13 @@ class Plan:
         self.written = write_new_file(plan, path, replace=replace, progress=progress, sha256=sha256)
         return path
 
-    def choose_in_place(self) -> Road | None:
+    def choose_in_place(self) -> InPlaceMethod | None:
         """How `write_in_place` would do it. Changes nothing, and raises what that would."""
         from ggufsurgeon.api.in_place import choose
 
         return choose(self.planned)
 
-    def write_in_place(self, progress: Progress = NO_PROGRESS) -> Road | None:
+    def write_in_place(self, progress: Progress = NO_PROGRESS) -> InPlaceMethod | None:
         """Make the source itself the new file; returns how, or None where nothing changes.
 
         The bytes are those that `write` writes. Where the file system can, room for the header is

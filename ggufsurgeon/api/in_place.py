@@ -14,8 +14,8 @@ from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
+    from ggufsurgeon.in_place.methods import InPlaceMethod
     from ggufsurgeon.in_place.recovery import Recovery
-    from ggufsurgeon.in_place.roads import Road
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ def forecast(planned: PatchPlan) -> Forecast:
     return Forecast("", edit.n_bytes_inserted, edit.n_bytes_tail)
 
 
-def choose(planned: PatchPlan) -> Road | None:
+def choose(planned: PatchPlan) -> InPlaceMethod | None:
     """How the source would be edited; None where there is nothing to do. Raises as `write`."""
-    from ggufsurgeon.in_place.roads import choose_road
+    from ggufsurgeon.in_place.methods import choose_method
 
     check_in_place(planned)
     if changes_nothing(planned):
         return None
-    return choose_road(planned.write_plan, planned.source.path)
+    return choose_method(planned.write_plan, planned.source.path)
 
 
-def write(planned: PatchPlan, sha256: str | None, progress: Progress) -> Road | None:
+def write(planned: PatchPlan, sha256: str | None, progress: Progress) -> InPlaceMethod | None:
     """Make the source the planned file. Raises as `Plan.write_in_place`."""
-    from ggufsurgeon.in_place.roads import edit_in_place
+    from ggufsurgeon.in_place.methods import edit_in_place
 
     check_in_place(planned)
     if changes_nothing(planned):

@@ -11,7 +11,7 @@ LARGEST_N_BYTES = 64 << 20
 
 
 class CannotInsertError(Exception):
-    """A reason for which bytes cannot be inserted into a file. Another road may lead there."""
+    """A reason for which bytes cannot be inserted into a file. Another method may do."""
 
 
 @dataclass(frozen=True)

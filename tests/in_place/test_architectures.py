@@ -42,13 +42,13 @@ def test_every_architecture(tmp_path: Path, share: int) -> None:
         for window in ("1:2", "2:4", "0:1"):
             try:
                 plan = gs.open(path).plan(gs.repeat(window))
-                road = plan.choose_in_place()
+                method = plan.choose_in_place()
             except RefusedError:
                 continue
             expected = run(plan.planned.write_plan, data)
-            assert road is not None
+            assert method is not None
             moves = any(isinstance(span, GatherSpan) for span in plan.planned.write_plan.spans)
-            assert (road.edit is None) == moves, (header.name, road.why_new_file)
+            assert (method.edit is None) == moves, (header.name, method.why_new_file)
             assert plan.write_in_place() is not None
             assert path.read_bytes() == expected, header.name
             n_inserted += not moves

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ggufsurgeon as gs
-from ggufsurgeon.in_place.roads import edit_in_place
+from ggufsurgeon.in_place.methods import edit_in_place
 from ggufsurgeon.planning.planner import plan_patch
 from tests.conftest import ROOT
 from tests.in_place.disks import (
@@ -58,15 +58,15 @@ def test_in_place_is_a_new_file(
     path.write_bytes(source)
     layers = gs.LayerPath.of(blocks)
     expected = run(plan_patch(opened(source), layers).write_plan, source)
-    road = gs.open(path).plan(layers).write_in_place()
+    method = gs.open(path).plan(layers).write_in_place()
     assert listing(place) == {"model.gguf": expected}
-    if road is None:
+    if method is None:
         assert layers == gs.LayerPath.identity(5)
         return
     if name in (HERE, *INSERTING):
-        assert road.edit is not None, road.why_new_file
+        assert method.edit is not None, method.why_new_file
     elif name not in SHARING:  # where it depends on whether there are whole blocks to share
-        assert road.edit is None or not road.n_bytes_inserted
+        assert method.edit is None or not method.n_bytes_inserted
     again = gs.LayerPath.of([*range(len(blocks)), 0])
     expected = run(plan_patch(opened(expected), again).write_plan, expected)
     gs.open(path).plan(again).write_in_place()
@@ -101,7 +101,7 @@ def test_a_new_file_shares_blocks(tmp_path: Path, kind: str) -> None:
         plan = gs.open(path).plan(gs.repeat("1:3"))
         plan.write(place / "new.gguf")
         with path.open("rb"):
-            road = plan.write_in_place()
-        assert road is not None and road.edit is None and road.readers == ("this process",)
-        assert road.n_bytes_shared > 1_160_000 and road.n_bytes_written < 400_000
+            method = plan.write_in_place()
+        assert method is not None and method.edit is None and method.readers == ("this process",)
+        assert method.n_bytes_shared > 1_160_000 and method.n_bytes_written < 400_000
         assert path.read_bytes() == (place / "new.gguf").read_bytes()

@@ -169,9 +169,9 @@ def test_a_new_file_leaves_readers_the_old_one(tmp_path: Path) -> None:
         model = folder / "model.gguf"
         model.write_bytes(model_of(4))
         with used(model, "mapped") as process:
-            road = gs.open(model).plan(WINDOW).write_in_place()
-            assert road is not None and road.edit is None
-            (reader,) = road.readers
+            method = gs.open(model).plan(WINDOW).write_in_place()
+            assert method is not None and method.edit is None
+            (reader,) = method.readers
             assert f"(process {process.pid})" in reader
 
 
@@ -225,8 +225,9 @@ def test_a_name_that_is_too_long_for_a_journal(tmp_path: Path) -> None:
     skip_unless_inserting(tmp_path)
     path = tmp_path / ("x" * 255)
     path.write_bytes(model_of(4))
-    road = gs.open(path).plan(WINDOW).write_in_place()
-    assert road is not None and road.why_new_file == "its name is too long for that of a journal"
+    method = gs.open(path).plan(WINDOW).write_in_place()
+    assert method is not None
+    assert method.why_new_file == "its name is too long for that of a journal"
     assert gs.ModelFile.recover(path).value == "nothing"
     assert listing(tmp_path).keys() == {path.name}
 
@@ -237,8 +238,8 @@ def test_a_file_with_holes(tmp_path: Path) -> None:
     path = sparse_model(tmp_path / "model.gguf", 4, 1 << 20)
     plan = gs.open(path).plan(WINDOW)
     plan.write(tmp_path / "new.gguf")
-    road = plan.write_in_place()
-    assert road is not None and road.why_new_file == "the file has holes (it is sparse)"
+    method = plan.write_in_place()
+    assert method is not None and method.why_new_file == "the file has holes (it is sparse)"
     assert path.read_bytes() == (tmp_path / "new.gguf").read_bytes()
 
 

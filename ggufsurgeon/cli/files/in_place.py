@@ -23,7 +23,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
-    from ggufsurgeon.in_place.roads import Road
+    from ggufsurgeon.in_place.methods import InPlaceMethod
     from ggufsurgeon.planning.planner import PatchPlan
 
 
@@ -52,11 +52,11 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
     try:
         with watched() as progress:
             planned = plan(progress)
-            road = planned.choose_in_place()
-            if road is not None:
-                print_note(f"note: {_will(road)}")
+            method = planned.choose_in_place()
+            if method is not None:
+                print_note(f"note: {_will(method)}")
             start = time.monotonic()
-            road = planned.write_in_place(progress)
+            method = planned.write_in_place(progress)
             seconds = time.monotonic() - start
     except Interrupted as interrupt:
         interrupt.state = _state(planned)
@@ -64,38 +64,38 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
     source = planned.planned.source.path
     if json:
         files = {"destination": str(source), "files": [str(source)]}
-        done = {"in_place": _as_json(road, seconds)}
+        done = {"in_place": _as_json(method, seconds)}
         print_json({**files, **done, **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_text(printable(_did(source, road, seconds)))
+    print_text(printable(_did(source, method, seconds)))
 
 
-def _will(road: Road) -> str:
-    path = road.path
-    if road.n_bytes_shared:
+def _will(method: InPlaceMethod) -> str:
+    path = method.path
+    if method.n_bytes_shared:
         return (
             f"{path} will be replaced by a new file that shares "
-            f"{n_bytes_text(road.n_bytes_shared)} of its blocks; "
-            f"{n_bytes_text(road.n_bytes_written)} are written{_of_readers(road)}"
+            f"{n_bytes_text(method.n_bytes_shared)} of its blocks; "
+            f"{n_bytes_text(method.n_bytes_written)} are written{_of_readers(method)}"
         )
-    if road.edit is None:
+    if method.edit is None:
         return (
-            f"{path} will be replaced by a new file of {n_bytes_text(road.n_bytes_written)}: "
-            f"{road.why_new_file}{_of_readers(road)}"
+            f"{path} will be replaced by a new file of {n_bytes_text(method.n_bytes_written)}: "
+            f"{method.why_new_file}{_of_readers(method)}"
         )
+    inserted, appended = map(n_bytes_text, (method.n_bytes_inserted, method.edit.n_bytes_tail))
     return (
-        f"{path} will be edited itself: {n_bytes_text(road.n_bytes_inserted)} inserted before the "
-        f"data, {n_bytes_text(road.edit.n_bytes_tail)} appended; if this is broken off by a crash: "
-        f"{recover_command(path)}"
+        f"{path} will be edited itself: {inserted} inserted before the data, {appended} appended; "
+        f"if this is broken off by a crash: {recover_command(path)}"
     )
 
 
-def _of_readers(road: Road) -> str:
+def _of_readers(method: InPlaceMethod) -> str:
     """Who goes on reading the old file."""
-    if not road.readers:
+    if not method.readers:
         return ""
-    return f"; {', '.join(road.readers)} will go on with the old one until it is opened again"
+    return f"; {', '.join(method.readers)} will go on with the old one until it is opened again"
 
 
 def _state(planned: gs.Plan | None) -> str:
@@ -107,31 +107,33 @@ def _state(planned: gs.Plan | None) -> str:
     return "The model is as it was."
 
 
-def _did(source: Path, road: Road | None, seconds: float) -> str:
-    if road is None:
+def _did(source: Path, method: InPlaceMethod | None, seconds: float) -> str:
+    if method is None:
         return f"left {source} as it is: the layer path changes nothing"
-    how = f"{n_bytes_text(road.n_bytes_inserted)} inserted"
-    if road.n_bytes_shared:
-        how = f"by a new file in its place, {n_bytes_text(road.n_bytes_shared)} shared with the old"
-    elif road.edit is None:
+    if method.edit is not None:
+        how = f"{n_bytes_text(method.n_bytes_inserted)} inserted"
+    elif method.n_bytes_shared:
+        shared = n_bytes_text(method.n_bytes_shared)
+        how = f"by a new file in its place, {shared} shared with the old one"
+    else:
         how = "by a new file in its place"
     undo = shlex.join(["ggufsurgeon", "restore", str(source), "DEST"])
     return (
-        f"patched {source} in place: {how}, {n_bytes_text(road.n_bytes_written)} written, in "
+        f"patched {source} in place: {how}, {n_bytes_text(method.n_bytes_written)} written, in "
         f"{seconds:.2f} s; undo: {undo}"
     )
 
 
-def _as_json(road: Road | None, seconds: float) -> dict[str, Any]:
-    if road is None:
+def _as_json(method: InPlaceMethod | None, seconds: float) -> dict[str, Any]:
+    if method is None:
         return {"how": "unchanged"}
     return {
-        "how": "inserted" if road.edit else "new file in its place",
-        "n_bytes_inserted": road.n_bytes_inserted,
-        "n_bytes_shared": road.n_bytes_shared,
-        "n_bytes_written": road.n_bytes_written,
-        "why_new_file": road.why_new_file or None,
-        "readers_of_old_file": road.readers,
+        "how": "inserted" if method.edit else "new file in its place",
+        "n_bytes_inserted": method.n_bytes_inserted,
+        "n_bytes_shared": method.n_bytes_shared,
+        "n_bytes_written": method.n_bytes_written,
+        "why_new_file": method.why_new_file or None,
+        "readers_of_old_file": method.readers,
         "seconds": seconds,
     }
 

@@ -24,7 +24,7 @@ from ggufsurgeon.writing.sources import check_header
 
 
 @dataclass(frozen=True)
-class Road:
+class InPlaceMethod:
     """How a file is edited: by inserting, or by a new file that takes its place.
 
     The new file shares blocks with the old one where the file system can.
@@ -52,10 +52,10 @@ class Road:
         return self.edit.n_bytes_written if self.edit else self.plan.n_bytes - self.n_bytes_shared
 
 
-def choose_road(plan: WritePlan, path: Path) -> Road:
+def choose_method(plan: WritePlan, path: Path) -> InPlaceMethod:
     """How the file at `path`, the source of `plan`, becomes that of the plan. Changes nothing.
 
-    Raises RefusedError when it must not be changed where it is, or no road leads there, and
+    Raises RefusedError when it must not be changed where it is, or no method works, and
     WriteFailedError when it cannot be written, or has changed since the plan was made.
     """
     try:
@@ -65,7 +65,7 @@ def choose_road(plan: WritePlan, path: Path) -> Road:
         raise write_failed(path, error) from None
 
 
-def _choose(plan: WritePlan, hold: Hold) -> Road:
+def _choose(plan: WritePlan, hold: Hold) -> InPlaceMethod:
     """Sharing comes first: it needs no journal, and disturbs nobody who has the file open."""
     n_bytes_shared = _n_bytes_shared(plan, hold)
     if n_bytes_shared > plan.n_bytes // 2:
@@ -73,7 +73,7 @@ def _choose(plan: WritePlan, hold: Hold) -> Road:
     try:
         edit = find_edit(plan)
         check_insertable(edit, hold)
-        return Road(hold.path, plan, edit)
+        return InPlaceMethod(hold.path, plan, edit)
     except CannotInsertError as error:
         return _new_file(plan, hold, 0, str(error))
 
@@ -95,7 +95,7 @@ def _n_bytes_shared(plan: WritePlan, hold: Hold) -> int:
     return sum(len(each.place) for each in ranges)
 
 
-def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -> Road:
+def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -> InPlaceMethod:
     """Raises RefusedError where there is no room for what a new file needs."""
     n_free, n_needed = n_free_bytes(hold.path.resolve().parent), plan.n_bytes - n_bytes_shared
     if n_free is not None and n_free < n_needed:
@@ -105,28 +105,28 @@ def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -
             f"file that could take its place ({n_needed:,} bytes; {n_free:,} are free)",
             hint="Make room there, or patch to a new file on another disk.",
         )
-    return Road(hold.path, plan, None, n_bytes_shared, why, tuple(users_of(hold.status)))
+    return InPlaceMethod(hold.path, plan, None, n_bytes_shared, why, tuple(users_of(hold.status)))
 
 
-def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS) -> Road:
+def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS) -> InPlaceMethod:
     """Make the file at `path`, the source of `plan`, that of the plan; returns how it was done.
 
-    Raises what `choose_road` does, and WriteFailedError; the file is then as it was, unless the
+    Raises what `choose_method` does, and WriteFailedError; the file is then as it was, unless the
     error says that it is to be recovered. Warns (PermissionsWarning) when a new file takes its
     place that cannot be given its permissions.
     """
     try:
         with _checked(plan, path) as hold:
-            road = _choose(plan, hold)
-            if road.edit is not None:
+            method = _choose(plan, hold)
+            if method.edit is not None:
                 try:
-                    edit_by_inserting(road.edit, hold, progress)
-                    return road
+                    edit_by_inserting(method.edit, hold, progress)
+                    return method
                 except CannotInsertError as error:  # undone: another way is left
-                    road = _new_file(plan, hold, 0, str(error))
+                    method = _new_file(plan, hold, 0, str(error))
             written = write_new_file(plan, path, replace=True, over_source=True, progress=progress)
             _keep_owner(path, hold.status)
-            return replace(road, n_bytes_shared=written.n_bytes_shared)
+            return replace(method, n_bytes_shared=written.n_bytes_shared)
     except OSError as error:
         raise write_failed(path, error) from None
 
