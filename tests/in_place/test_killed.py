@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import NamedTuple
@@ -178,3 +179,22 @@ def check_failure(scene: Scene, call: Call, run: Run) -> None:
         scene.assert_good(OLD, scene.new)
     else:
         scene.assert_good(OLD)
+
+
+def test_each_step_is_durable_before_the_next(scene: Scene) -> None:
+    """The journal before the tail, that before the insertion, and the header before the journal
+    goes."""
+    names = [name_of(call) for call in calls_of(scene) if " = -1 " not in call.text]
+    done = names[names.index("linkat") :]
+    steps = [name for name, _ in groupby(done)]
+    assert steps == [
+        *("linkat", "fsync"),
+        *("fallocate", "sendfile", "write", "fsync"),
+        *("insert", "fsync"),
+        *("fallocate", "pwrite64", "fsync"),
+        *("unlink", "fsync"),
+    ]
+
+
+def name_of(call: Call) -> str:
+    return "insert" if "INSERT_RANGE" in call.text else call.name
