@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import ModelFile as ModelFile
-    from ggufsurgeon.api.files import Plan as Plan
     from ggufsurgeon.api.files import open_model as open
     from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
     from ggufsurgeon.api.loaded_model import load as load
+    from ggufsurgeon.api.plans import Plan as Plan
     from ggufsurgeon.api.scan_reports import scan_findings as scan_findings
     from ggufsurgeon.api.verifying import verify as verify
     from ggufsurgeon.engine.devices.options import Devices as Devices
@@ -55,7 +55,7 @@ _HOMES = {
     "PathReference": "scoring.task",
     "PathResult": "scoring.results",
     "Perplexity": "statistics.perplexity",
-    "Plan": "api.files",
+    "Plan": "api.plans",
     "Sampling": "engine.sampling",
     "TextSettings": "scoring.chunks",
     "Verification": "verification.verifier",

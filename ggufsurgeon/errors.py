@@ -5,7 +5,8 @@
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
     │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
-    │   └── LostError         4  a patched file lacks what its source had
+    │   ├── LostError         4  a patched file lacks what its source had
+    │   └── InterruptedEditError   4  an edit in place is unfinished: the file waits for `recover`
     ├── WriteFailedError      5  the system could not write; the destination is as it was
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed, or does not load
@@ -88,6 +89,12 @@ class RefusedError(GgufSurgeonError):
 
 class LostError(RefusedError):
     """A patched file does not hold all that its source did: the patch has no inverse."""
+
+
+class InterruptedEditError(RefusedError):
+    """A model was being edited in place, and the edit is neither finished nor undone."""
+
+    state = "The model may be neither the old nor the new one."
 
 
 class WriteFailedError(GgufSurgeonError):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 

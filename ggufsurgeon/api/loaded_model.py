@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.files import PathLike
 from ggufsurgeon.api.inference_methods import InferenceMethods
 from ggufsurgeon.api.measuring_methods import MeasuringMethods
+from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.rules.preconditions import check_is_language_model

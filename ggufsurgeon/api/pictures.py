@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.files import PathLike
+    from ggufsurgeon.api.paths import PathLike
     from ggufsurgeon.scoring.results import PathResult
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath

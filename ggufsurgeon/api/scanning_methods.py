@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.files import PathLike
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
+from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.api.files import PathLike
+from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 

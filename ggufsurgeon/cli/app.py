@@ -24,7 +24,7 @@ from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = (
     *("files.inspect", "files.plan", "files.patch", "files.verify"),
-    *("files.restore", "files.recipe", "files.diff"),
+    *("files.restore", "files.recover", "files.recipe", "files.diff"),
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "scanning.scan", "scanning.report"),
 )

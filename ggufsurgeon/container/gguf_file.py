@@ -18,6 +18,7 @@ from ggufsurgeon.container.codec import INCOMPLETE, MAGIC, Buffer, parse_header,
 from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.interrupted_edits import check_not_interrupted
 from ggufsurgeon.container.layout import Layout, lay_out, pad
 from ggufsurgeon.container.padding import PaddingRange, odd_padding
 from ggufsurgeon.container.quoting import printable
@@ -106,7 +107,8 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
     """Read the header of the GGUF file at `path`; of a shard, those of all shards of its model.
 
     Raises UsageError when one is missing or not a readable regular file, MalformedFileError when
-    its content breaks the format, or when shards do not belong together.
+    its content breaks the format, or when shards do not belong together, and InterruptedEditError
+    when an edit in place is unfinished.
     """
     file = _open_file(Path(path))
     shard = shard_of(file.header, file.path)
@@ -196,6 +198,7 @@ def _open_file(path: Path) -> GgufFile:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(path, status.st_mode)
+        check_not_interrupted(path)
         return _read(descriptor, status.st_size, path)
     finally:
         os.close(descriptor)

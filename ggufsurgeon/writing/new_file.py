@@ -27,18 +27,19 @@ def write_new_file(
     destination: Path,
     *,
     replace: bool = False,
+    over_source: bool = False,
     progress: Progress = NO_PROGRESS,
     sha256: str | None = None,
 ) -> Written:
     """Write `plan` to `destination`; what needs no copying is shared with the sources.
 
-    Raises RefusedError or WriteFailedError, or VerificationError where what was written does not
-    have the `sha256` that is asked for; the destination is then as it was, and no temporary file
-    is left. Warns (PermissionsWarning) when a file is replaced whose permissions the new one cannot
-    be given.
+    With `over_source` it may be a source of the plan, whose place the new file takes. Raises
+    RefusedError or WriteFailedError, or VerificationError where what was written does not have the
+    `sha256` that is asked for; the destination is then as it was, and no temporary file is left.
+    Warns (PermissionsWarning) when a replaced file has permissions that the new one cannot get.
     """
     with _told(destination):
-        target = check_place(_paths(plan), destination, replace=replace)
+        target = check_place(() if over_source else _paths(plan), destination, replace=replace)
         remove_strays([target.parent])
         with temporaries([target]) as (file,):
             with opened_sources(plan.sources) as sources:

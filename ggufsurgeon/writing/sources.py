@@ -26,7 +26,7 @@ def opened_sources(sources: Sequence[SourceFile]) -> Iterator[list[int]]:
         before = [os.fstat(descriptor) for descriptor in descriptors]
         try:
             for source, descriptor in opened:
-                _check_header(source, descriptor, "has changed since it was read")
+                check_header(source, descriptor, "has changed since it was read")
             yield descriptors
             for (source, descriptor), status in zip(opened, before, strict=True):
                 _check_unchanged(source, descriptor, status)
@@ -45,7 +45,8 @@ def _open(source: SourceFile, stack: ExitStack) -> int:
     return descriptor
 
 
-def _check_header(source: SourceFile, descriptor: int, problem: str) -> None:
+def check_header(source: SourceFile, descriptor: int, problem: str) -> None:
+    """Raise WriteFailedError unless an open file has the size and the header of a source."""
     same_size = os.fstat(descriptor).st_size == source.n_bytes
     header = read_some(descriptor, 0, source.header_n_bytes) if same_size else b""
     if not same_size or hashlib.sha256(header).hexdigest() != source.header_sha256:
@@ -63,7 +64,7 @@ def _check_unchanged(source: SourceFile, descriptor: int, before: os.stat_result
         raise WriteFailedError(
             f"{source.path} {problem}", hint="Wait until nothing writes to it, then try again."
         )
-    _check_header(source, descriptor, problem)
+    check_header(source, descriptor, problem)
 
 
 def _close(descriptor: int) -> None:

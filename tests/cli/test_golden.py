@@ -32,6 +32,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "patch": ("patch", "model.gguf", "new.gguf", *WINDOW),
     "verify": ("verify", "patched.gguf", "--source", "model.gguf", "--thorough", *SHORT),
     "restore": ("restore", "patched.gguf", "restored.gguf"),
+    "recover": ("recover", "patched.gguf"),
     "recipe": ("recipe", "patched.gguf"),
     "diff": ("diff", "model.gguf", "patched.gguf"),
     "generate": ("generate", "model.gguf", *WINDOW, "--prompt", "Once", "--tokens", "8"),

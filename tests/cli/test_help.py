@@ -94,6 +94,7 @@ FIRST_WORDS = {
         "Also",
         "Draw",
         "Drop",
+        "Edit",
         "Keep",
         "Evaluate",
         "Measure",
@@ -164,6 +165,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "patch",
         "verify",
         "restore",
+        "recover",
         "recipe",
         "diff",
         "chat",
@@ -174,7 +176,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "scan",
         "report",
     }
-    assert {"--window", "--times", "--drop", "--layers", "--json", "--replace"} <= {
+    assert {"--window", "--times", "--drop", "--layers", "--json", "--replace", "--in-place"} <= {
         option for parameter in COMMANDS["patch"].params for option in parameter.opts
     }
 

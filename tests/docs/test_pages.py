@@ -25,6 +25,7 @@ COMMANDS = (
     "patch",
     "verify",
     "restore",
+    "recover",
     "recipe",
     "diff",
     "perplexity",

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
@@ -28,22 +29,26 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.progress import Progress
 
 
 def patch(
     source: Source,
     destination: Annotated[
-        Path,
+        Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
         typer.Argument(
-            metavar="DEST", help="GGUF file to write.", show_default=False, readable=False
+            metavar="DEST",
+            help="GGUF file to write; none with --in-place.",
+            show_default=False,
+            readable=False,
         ),
-    ],
+    ] = None,
     window: Windows = None,
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
     from_scan: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        Optional[Path],  # noqa: UP045
         typer.Option(
             "--from-scan",
             metavar="STORE",
@@ -87,23 +92,42 @@ def patch(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
     ] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Edit MODEL itself: on ext4 and XFS room is inserted and repeats are appended, so "
+            "that nothing else is written; elsewhere a new file takes its place. restore undoes "
+            "it; after a crash, recover. Paths that leave out blocks are refused.",
+        ),
+    ] = False,
     split_max_size: SplitMaxSize = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a GGUF with the blocks of a layer path, in order. MODEL is only read."""
-    options = (window, times, drop, layers)
+    """Write a GGUF with the blocks of a layer path, in order. MODEL is only read.
+
+    With --in-place there is no DEST, and MODEL becomes that file.
+    """
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
+    check_destination(destination, in_place, replace or max_n_bytes is not None)
+
+    def planned_over(progress: Progress) -> gs.Plan:
+        options = (window, times, drop, layers)
+        if recipe is not None:
+            _check_alone(*options, from_scan, probe, rank, scale_weights or None)
+            return gs.open(source).plan_recipe(recipe, progress)
+        request = _request(source, options, from_scan, probe, rank)
+        return gs.open(source).plan(request, scale_weights=scale_weights)
+
+    if destination is None:
+        patch_in_place(planned_over, json=json)
+        return
     _check_kept((from_scan, recipe), destination, replace)
     try:
         with watched() as progress:
-            if recipe is not None:
-                _check_alone(*options, from_scan, probe, rank, scale_weights or None)
-                planned = gs.open(source).plan_recipe(recipe, progress)
-            else:
-                request = _request(source, options, from_scan, probe, rank)
-                planned = gs.open(source).plan(request, scale_weights=scale_weights)
+            planned = planned_over(progress)
             if max_n_bytes is None:
                 planned.write(destination, replace=replace, progress=progress)
                 written = planned.paths_at(destination)

@@ -15,6 +15,7 @@ from ggufsurgeon.cli.device_options import (
     override_pairs,
     tell_overrides,
 )
+from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
@@ -101,6 +102,7 @@ def plan(
             {
                 **plan_as_json(planned),
                 "n_bytes_of_files": n_bytes,
+                "in_place": forecast_as_json(planned),
                 "n_bytes_shareable": plan.n_bytes_shareable,
                 "memory": {
                     **prediction_as_json(prediction),
@@ -113,6 +115,7 @@ def plan(
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
         print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
+        print_text(forecast_text(planned))
 
 
 def _moe_notes(n_cpu_moe: int | None) -> list[str]:

@@ -1,0 +1,45 @@
+"""`ggufsurgeon recover`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.options import Json
+from ggufsurgeon.cli.terminal import print_json, print_text
+
+TOLD = {
+    "nothing": "no edit of {model} was interrupted: there is nothing to do",
+    "undone": "{model} is as it was before the edit",
+    "finished": "{model} is patched: the edit was finished; undo: {undo}",
+}
+
+
+def recover(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="GGUF file whose edit in place was interrupted.",
+            show_default=False,
+            readable=False,
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Undo or finish a patch in place that was interrupted, as by a power cut."""
+    try:
+        outcome = gs.ModelFile.recover(model)
+    except Interrupted as interrupt:
+        interrupt.state = "Recover it again: what is done already is no obstacle."
+        raise
+    if json:
+        print_json({"model": str(model), "outcome": outcome.value})
+    else:
+        undo = shlex.join(["ggufsurgeon", "restore", str(model), "DEST"])
+        print_text(TOLD[outcome.value].format(model=model, undo=undo))

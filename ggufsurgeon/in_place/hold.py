@@ -1,0 +1,91 @@
+"""A hold on a file that is about to be changed: no other edit of it, and nobody who has it open."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.in_place.edit import CannotInsertError
+from ggufsurgeon.in_place.processes import users_of
+
+BRIEFLY_S = 0.3
+"""So long, before an edit, another process may look into the file."""
+PATIENCE_S = 5.0
+"""So long once it is under way: file managers and indexers look into new bytes."""
+
+
+class Hold:
+    """A file that is open for reading and writing, and locked against other edits."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.status = os.fstat(descriptor)
+
+    @contextmanager
+    def alone(self, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+        """Have the file to this process: others who open it wait meanwhile (leases, fcntl(2)).
+
+        They wait for 45 s at most (/proc/sys/fs/lease-break-time). Raises RefusedError when one
+        has it open or mapped, and CannotInsertError where that cannot be known, as on networks.
+        """
+        import fcntl  # not on Windows
+
+        # What tells of somebody who waits: by default it is ignored, and that is right here.
+        fcntl.fcntl(self.descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise self._in_use() from None
+            except OSError as error:
+                raise CannotInsertError(
+                    f"whether another process has the file open cannot be told ({error.strerror})"
+                ) from None
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def _in_use(self) -> RefusedError:
+        users = ", ".join(users_of(self.status)) or "a process that cannot be seen from here"
+        return RefusedError(
+            f"{self.path} is open in {users}: it would find other bytes in it",
+            hint="End what uses the file, or patch to a new file.",
+        )
+
+
+@contextmanager
+def held(path: Path) -> Iterator[Hold]:
+    """A hold on the file at `path`. Raises RefusedError when another edit of it is running, and
+    OSError when it cannot be opened for writing."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _lock(descriptor, path)
+        yield Hold(path, descriptor)
+    finally:
+        with suppress(OSError):  # synced or given up by now
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    with suppress(ImportError):
+        import fcntl  # not on Windows
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(f"{path} is being edited by another process") from None
+        except OSError:  # no locks on this file system: nothing is inserted there either
+            return

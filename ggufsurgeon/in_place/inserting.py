@@ -1,0 +1,133 @@
+"""An edit in place by inserting file-system blocks before the data."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ggufsurgeon.container.interrupted_edits import journal_path, recover_command
+from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit
+from ggufsurgeon.in_place.hold import BRIEFLY_S, Hold
+from ggufsurgeon.in_place.journal import (
+    Journal,
+    encode,
+    journal_of,
+    remove_journal,
+    write_journal,
+)
+from ggufsurgeon.in_place.recovery import Recovery, settle
+from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert, write_prefix
+from ggufsurgeon.progress import Progress
+from ggufsurgeon.writing.copying import SourceReadError
+from ggufsurgeon.writing.failures import write_failed
+from ggufsurgeon.writing.file_systems import file_system_of
+from ggufsurgeon.writing.preflight import check_room
+from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
+
+FILE_SYSTEMS = ("ext4", "xfs")
+"""Those whose states after a crash `steps` knows (Linux names)."""
+NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+LONGEST_NAME_N_BYTES = 255
+"""On ext4 and XFS."""
+SLACK_N_BYTES = 1 << 20
+"""For the journal's and the file system's own."""
+
+
+def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
+    """Raise CannotInsertError where an edit cannot be done by inserting, RefusedError when another
+    process has the file open, WriteFailedError when there is no room, and OSError."""
+    descriptor = hold.descriptor
+    if file_system_of(descriptor) not in FILE_SYSTEMS:
+        raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
+    if len(os.fsencode(journal_path(hold.path).name)) > LONGEST_NAME_N_BYTES:
+        raise CannotInsertError("its name is too long for that of a journal")
+    if list(holes(descriptor)):
+        raise CannotInsertError("the file has holes (it is sparse)")
+    n_bytes_journal = edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
+    check_room(edit.n_bytes_written + n_bytes_journal + SLACK_N_BYTES, hold.path.resolve())
+    _try(edit.n_bytes_inserted, hold.path.resolve().parent)
+    with hold.alone(patience_s=BRIEFLY_S):
+        pass
+
+
+def _try(n_bytes: int, folder: Path) -> None:
+    """Insert bytes into a file without a name. Raises CannotInsertError, OSError."""
+    if not n_bytes:
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+        try:
+            os.write(descriptor, b"x")
+            fallocate(descriptor, INSERT_RANGE, 0, n_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise CannotInsertError(
+            f"this file system inserts no {n_bytes:,} bytes ({error.strerror})"
+        ) from None
+
+
+def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> None:
+    """Carry out an edit on a file that is as it was.
+
+    Broken off by an error or a signal, the edit is undone, or finished where its header is next;
+    finished after an error, nothing is raised. Raises RefusedError when another process has opened
+    the file meanwhile, CannotInsertError where the file system does not insert after all, and
+    WriteFailedError.
+    """
+    path = hold.path
+    file = journal_path(path)
+    try:
+        journal = journal_of(edit, hold.descriptor)
+        try:
+            write_journal(journal, file)
+            append_tail(hold.descriptor, edit, journal, progress)
+            with hold.alone():
+                insert(hold.descriptor, journal)
+                write_prefix(hold.descriptor, journal)
+            remove_journal(file)
+        except BaseException as error:
+            finished = _settle(hold, journal, error)
+            _remove_journal(path, journal, finished)
+            if not (finished and isinstance(error, OSError)):
+                raise
+    except OSError as error:
+        if error.errno in NOT_HERE:
+            raise CannotInsertError(f"inserting failed ({error.strerror})") from None
+        if isinstance(error, SourceReadError):
+            error.source = str(path)
+        raise write_failed(path, error) from error
+
+
+def _remove_journal(path: Path, journal: Journal, finished: bool) -> None:
+    """Remove the journal of an edit that was broken off, if it was written; not that of others."""
+    file = journal_path(path)
+    try:
+        if os.path.lexists(file) and file.read_bytes() == encode(journal):
+            remove_journal(file)
+    except OSError as error:
+        failed = WriteFailedError(
+            f"{file}: the journal cannot be removed: {error.strerror}",
+            hint=f"Once the cause is gone: {recover_command(path)}",
+        )
+        now = "patched" if finished else "as it was"
+        failed.state = f"The model is {now}, and cannot be opened while its journal is there."
+        raise failed from None
+
+
+def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
+    """Undo or finish at once; whether it was finished. Raises WriteFailedError when neither can be
+    done."""
+    try:
+        return settle(hold.descriptor, journal) is Recovery.FINISHED
+    except (OSError, RefusedError) as second:
+        failed = WriteFailedError(
+            f"{hold.path}: the edit failed ({error}), and could not be undone ({second})",
+            hint=f"Once the cause is gone: {recover_command(hold.path)}",
+        )
+        failed.state = "The model may be neither the old nor the new one; its journal is beside it."
+        raise failed from error

@@ -1,0 +1,78 @@
+"""Whose file a model is: what others know by its content, or by another name, is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from ggufsurgeon.container.interrupted_edits import check_not_interrupted
+from ggufsurgeon.errors import RefusedError
+
+HUB_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""Files of a Hugging Face cache are named by their SHA-1 or SHA-256 (huggingface_hub, blobs/)."""
+OLLAMA_BLOB = re.compile(r"sha256[-:][0-9a-f]{64}")
+NEW_FILE = "Patch to a new file."
+
+
+def check_model(path: Path, *, is_interrupted: bool = False) -> None:
+    """Raise RefusedError unless a file may be changed where it is, OSError when it is not there.
+
+    `is_interrupted` expects a journal beside it.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise _refused_link(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedError(f"{path} is not a regular file")
+    _check_name(path)
+    if status.st_nlink > 1:
+        raise RefusedError(
+            f"{path} has {status.st_nlink - 1} other names (hard links), and what they name would "
+            "change too",
+            hint=NEW_FILE,
+        )
+    if not status.st_mode & 0o222:
+        mode = stat.filemode(status.st_mode)
+        raise RefusedError(
+            f"{path} is read-only ({mode})", hint=f"{NEW_FILE} Or make it writable: chmod u+w."
+        )
+    folder = Path(os.path.realpath(path)).parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RefusedError(
+            f"{path}: no permission to write into {folder}, where its journal has to be",
+            hint=NEW_FILE,
+        )
+    if not is_interrupted:
+        check_not_interrupted(path)
+
+
+def _refused_link(path: Path) -> RefusedError:
+    target = Path(os.path.realpath(path))
+    if _kind_of_blob(target.name):
+        return _refused_blob(path, target)
+    return RefusedError(
+        f"{path} is a symbolic link to {target}, which others may use by that name",
+        hint=f"Name that file itself if it is yours to change. {NEW_FILE}",
+    )
+
+
+def _check_name(path: Path) -> None:
+    if _kind_of_blob(path.name):
+        raise _refused_blob(path, path)
+
+
+def _kind_of_blob(name: str) -> str:
+    if OLLAMA_BLOB.fullmatch(name):
+        return "Ollama's store of models"
+    return "a cache of the Hugging Face hub" if HUB_BLOB.fullmatch(name) else ""
+
+
+def _refused_blob(path: Path, target: Path) -> RefusedError:
+    link = f", a link to {target}," if path != target else ""
+    return RefusedError(
+        f"{path}{link} is in {_kind_of_blob(target.name)}, where files are named by the hash of "
+        "their content: changed, it would be corrupt there",
+        hint=NEW_FILE,
+    )

@@ -1,0 +1,88 @@
+"""The way out of an edit that was broken off: from its journal, and the state of the file."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+
+from ggufsurgeon.container.interrupted_edits import journal_path
+from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.in_place.edit import CannotInsertError
+from ggufsurgeon.in_place.hold import BRIEFLY_S, held
+from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_journal, remove_journal
+from ggufsurgeon.in_place.owners import check_model
+from ggufsurgeon.in_place.steps import find_gap, take_out, undo, write_prefix
+from ggufsurgeon.writing.reservation import NO_ROOM
+from ggufsurgeon.writing.strays import remove_strays
+
+
+class Recovery(Enum):
+    """What became of an edit."""
+
+    NOTHING = "nothing"
+    """There was none to undo or finish."""
+    UNDONE = "undone"
+    """The file is as it was before the edit."""
+    FINISHED = "finished"
+    """The file is the new one."""
+
+
+def settle(descriptor: int, journal: Journal) -> Recovery:
+    """Undo an edit that has not got as far as its header, and finish one that has.
+
+    Can be broken off itself, and done again. Raises RefusedError when the file is none that the
+    edit has left, and OSError.
+    """
+    gap = find_gap(descriptor, journal)
+    if gap.start == 0 and len(gap):
+        try:
+            write_prefix(descriptor, journal)
+            return Recovery.FINISHED
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+    if gap != NO_GAP:
+        take_out(descriptor, journal, gap)
+    undo(descriptor, journal)
+    return Recovery.UNDONE
+
+
+def recover(path: Path) -> Recovery:
+    """Settle the interrupted edit of a model, if there is one, and remove its journal; and
+    temporary files of killed processes beside it.
+
+    Raises RefusedError, with nothing touched, when another process has the model open, or when the
+    model or the journal was changed since; WriteFailedError, after which it can be tried again.
+    """
+    file = journal_path(path)
+    try:
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file")
+        remove_strays([file.parent])
+        if not os.path.lexists(file):
+            return Recovery.NOTHING
+        check_model(path, is_interrupted=True)
+        with held(path) as hold, hold.alone(patience_s=BRIEFLY_S):
+            journal = read_journal(file)
+            if hold.status.st_ino != journal.inode:
+                raise _not_its_file(path, file, "the file was replaced since the edit")
+            try:
+                outcome = settle(hold.descriptor, journal)
+            except RefusedError as error:
+                raise _not_its_file(path, file, str(error)) from None
+            remove_journal(file)
+            return outcome
+    except CannotInsertError as error:
+        raise RefusedError(f"{path}: {error}", hint="Run this as the owner of the file.") from None
+    except OSError as error:
+        failed = WriteFailedError(f"{path}: {error.strerror or error}")
+        failed.state, failed.hint = "The journal is still there.", "Try again."
+        raise failed from None
+
+
+def _not_its_file(path: Path, journal: Path, why: str) -> RefusedError:
+    return RefusedError(
+        f"{path}: {why}: the journal {journal.name} does not fit it",
+        hint="If the model is a good one, for instance downloaded again, remove the journal.",
+    )
