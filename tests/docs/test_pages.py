@@ -18,6 +18,7 @@ from ggufsurgeon.architectures.table import ARCHITECTURES
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, anchors, prose
 
+WRITING = "tests/writing/"
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 COMMANDS = (
     "inspect",
@@ -45,6 +46,15 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", ["safety.md", "in-place.md"])
+def test_promises_name_tests_that_exist(page: str) -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", _text(f"docs/{page}")))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    allowed = {name.removeprefix(folder) for name in there for folder in ("", "tests/", WRITING)}
+    assert len(named) > 5
+    assert named <= allowed
 
 
 def _text(name: str) -> str:
