@@ -6,8 +6,8 @@
     │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
     │   ├── LostError         4  a patched file lacks what its source had
-    │   └── InterruptedEditError   4  an edit in place is unfinished: the file waits for `recover`
-    ├── WriteFailedError      5  the system could not write; the destination is as it was
+    │   └── InterruptedEditError   4  an edit in place is unfinished: run `recover`
+    ├── WriteFailedError      5  the system could not write; `state` describes the destination
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed, or does not load
     ├── AliasingUnavailableError   8  this llama.cpp, or this system, cannot run aliased models
