@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
+from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, VerificationError
 from ggufsurgeon.planning.in_place import changes_nothing, check_in_place
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.progress import Progress
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an edit in place would do, judged by the plan without access to the file system."""
+    """What an edit in place would do to the source as it is now."""
 
     refusal: str = ""
     """Why it would be refused; empty if it is possible."""
     n_bytes_inserted: int = 0
     n_bytes_appended: int = 0
     why_new_file: str = ""
-    """Why a new file has to replace the old one on every file system; empty if it need not."""
+    """Why a whole new file would replace the old one; empty if that is not necessary."""
 
 
 def forecast(planned: PatchPlan) -> Forecast:
-    """What an edit in place would do. No file is read."""
+    """What an edit in place would do to the source as it is now. Nothing is changed."""
     from ggufsurgeon.in_place.edit import CannotInsertError, find_edit
 
     try:
@@ -42,8 +42,13 @@ def forecast(planned: PatchPlan) -> Forecast:
         return Forecast()
     try:
         edit = find_edit(planned.write_plan)
+        method = choose(planned)
     except CannotInsertError as error:
         return Forecast(why_new_file=str(error))
+    except GgufSurgeonError as error:
+        return Forecast(refusal=str(error))
+    if method is not None and method.why_new_file:
+        return Forecast(why_new_file=method.why_new_file)
     return Forecast("", edit.n_bytes_inserted, edit.n_bytes_tail)
 
 

@@ -9,6 +9,7 @@ import os
 import shlex
 from pathlib import Path
 
+from ggufsurgeon.container.quoting import argument
 from ggufsurgeon.errors import InterruptedEditError
 
 SUFFIX = ".ggufsurgeon-journal"
@@ -23,7 +24,7 @@ def journal_path(model: Path) -> Path:
 def recover_command(model: Path) -> str:
     """The command that undoes or finishes the edit of a model."""
     target = Path(os.path.realpath(model)) if model.is_symlink() else model
-    return shlex.join(["ggufsurgeon", "recover", str(target)])
+    return shlex.join(["ggufsurgeon", "recover", argument(target)])
 
 
 def check_not_interrupted(model: Path) -> None:

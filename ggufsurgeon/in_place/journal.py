@@ -145,8 +145,10 @@ def write_journal(journal: Journal, path: Path) -> None:
 
 def read_journal(path: Path) -> Journal:
     """Read a journal. Raises RefusedError when it is damaged, OSError when it cannot be read."""
-    with path.open("rb") as file:
-        journal = decode(file.read(MOST_N_BYTES))
+    journal = None
+    if path.is_file():  # reading from a named pipe would not end
+        with path.open("rb") as file:
+            journal = decode(file.read(MOST_N_BYTES))
     if journal is None:
         raise RefusedError(
             f"{path} is damaged, or not a journal of this version",

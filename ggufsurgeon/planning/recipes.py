@@ -196,7 +196,8 @@ def plan_recipe(source: GgufFile, recipe: Recipe) -> PatchPlan:
     if not _makes(planned.write_plan, recipe.result.header_sha256, recipe.result.n_bytes):
         raise RefusedError(
             "this version of ggufsurgeon would write another file than the recipe describes",
-            hint=f"Use {recipe.patches[-1].tool}, which made it.",
+            hint=f"{recipe.patches[-1].tool} made that file: use that version, and the recipe as "
+            "it was published.",
         )
     return planned
 

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ggufsurgeon.container.interrupted_edits import journal_path, recover_command
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.writing.copying import SourceReadError
 
@@ -25,7 +26,7 @@ def check_places(sources: Sequence[Path], destinations: Sequence[Path]) -> list[
             targets.append(check_place(sources, destination, replace=False))
         except RefusedError as error:
             error.hint = (
-                "Shards replace no files, since several cannot be replaced at one stroke: choose "
+                "Shards replace no files, since several cannot be replaced atomically: choose "
                 "another destination, or remove them first."
             )
             raise
@@ -42,6 +43,7 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
     status = _status(target)
     if status is not None:
         _check_existing(sources, target, status, replace=replace)
+    _check_no_journal(target, exists=status is not None)
     folder = target.parent
     if not folder.is_dir():
         problem = f"{destination}: the folder {folder} does not exist"
@@ -49,6 +51,19 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteFailedError(f"{destination}: no permission to write into {folder}")
     return target
+
+
+def _check_no_journal(target: Path, *, exists: bool) -> None:
+    """Raise RefusedError where no command would open what is written: it has another's journal."""
+    journal = journal_path(target)
+    if os.path.lexists(journal):
+        raise RefusedError(
+            f"{target}: an edit in place of a file with this name was interrupted: it has the "
+            f"journal {journal.name}",
+            hint=f"Undo or finish the edit: {recover_command(target)}"
+            if exists
+            else "If that file is not needed any more, remove the journal.",
+        )
 
 
 def _status(target: Path) -> os.stat_result | None:

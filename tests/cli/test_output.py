@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,8 +200,13 @@ def test_json_of_plan_is_what_patch_writes(write: Write, tmp_path: Path, surgeon
     told = one_object(planned.stdout)
     assert told.pop("memory")
     assert told.pop("n_bytes_of_files") == [(tmp_path / "new.gguf").stat().st_size]
+    assert isinstance(told.pop("n_bytes_shareable"), int)
+    assert told.pop("in_place")
+    found: dict[str, Any] = one_object(patched.stdout)
+    n_bytes = found.pop("n_bytes_written") + found.pop("n_bytes_shared")
+    assert n_bytes == (tmp_path / "new.gguf").stat().st_size
     files = {"destination": "new.gguf", "files": ["new.gguf"]}
-    assert {**files, **told} == one_object(patched.stdout)
+    assert {**files, **told} == found
     assert told["write_plan"] == plan(source, PATCHED).write_plan.as_json()
     size = (tmp_path / "new.gguf").stat().st_size
     assert told["n_bytes"] == {"before": source.stat().st_size, "after": size}

@@ -87,6 +87,8 @@ MADE: Mapping[str, Callable[[], bytes]] = {
     "other.gguf": changed_weights,
     "utf16.txt": lambda: "In the beginning".encode("utf-16"),
     "short.txt": lambda: b"Once upon a time there was a little girl.\n",
+    "edited.gguf": stories,
+    "edited.gguf.ggufsurgeon-journal": lambda: b"of an edit in place\n",
     "notes.db": lambda: b"not a store\n" * 100,
 }
 

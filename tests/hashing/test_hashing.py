@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,8 @@ class Interrupted(BaseException):
     """As a signal raises it, in the thread that waits."""
 
 
+# A signal between the call that opens a file and what closes it leaves that to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seconds", [0.001, 0.003, 0.01, 0.03])
 @pytest.mark.parametrize("hashing", [hash_file, lambda file: hash_tensors([file] * 20)])
 def test_an_interrupt_stops_the_threads(
@@ -114,6 +117,7 @@ def test_shards_have_the_hashes_of_the_file_that_they_make(stories: Path, tmp_pa
     joined = tmp_path / "joined.gguf"
     gs.open(shards[1]).plan(gs.LayerPath("0..4")).write(joined)
     found, expected_ = hash_file(open_gguf(shards[1])), hash_file(open_gguf(joined))
-    assert found == expected_
+    assert found.shards == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in shards)
+    assert replace(found, shards=()) == expected_
     assert content_sha256(shards[0]) == hashlib.sha256(joined.read_bytes()).hexdigest()
     assert hash_tensors([open_gguf(shards[2])]) == hash_tensors([open_gguf(stories)])

@@ -11,6 +11,7 @@ import pytest
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.writing.preflight import check_place
 from tests.calls import patch, plan
 from tests.models.builders import llama_model
 from tests.writing.plans import Watcher, listing, result_of
@@ -179,3 +180,17 @@ def test_the_same_folder_with_permission(source: Path) -> None:
     arguments = ("patch", "model.gguf", "open/new.gguf", "--window", "1:2")
     assert run_powerless(*arguments, cwd=source.parent).returncode == 0
     assert listing(source.parent / "open") == {"new.gguf": result_of(plan(source, PATH).write_plan)}
+
+
+def test_a_name_with_the_journal_of_an_edit_is_not_written(tmp_path: Path) -> None:
+    """No command would open what is there then."""
+    journal = tmp_path / "new.gguf.ggufsurgeon-journal"
+    journal.write_text("of an edit that was interrupted")
+    for replace in (False, True):
+        with pytest.raises(RefusedError, match="has the journal") as error:
+            check_place((), tmp_path / "new.gguf", replace=replace)
+        assert "remove the journal" in error.value.hint
+    (tmp_path / "new.gguf").touch()
+    with pytest.raises(RefusedError, match="has the journal") as error:
+        check_place((), tmp_path / "new.gguf", replace=True)
+    assert "ggufsurgeon recover" in error.value.hint

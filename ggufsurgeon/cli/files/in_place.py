@@ -18,6 +18,7 @@ from ggufsurgeon.cli.terminal import (
     watched,
 )
 from ggufsurgeon.container.interrupted_edits import recover_command
+from ggufsurgeon.container.quoting import argument
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
 
@@ -45,8 +46,6 @@ def check_destination(destination: Path | None, in_place: bool, is_of_new_file: 
 def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
     """Plan a patch and write it into its source. Print the method before, and after it the command
     that undoes the patch."""
-    from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
-
     planned = None
     try:
         with watched() as progress:
@@ -57,16 +56,21 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
             start = time.monotonic()
             method = planned.write_in_place(progress)
             seconds = time.monotonic() - start
+        _tell(planned.planned, method, seconds, json=json)
     except Interrupted as interrupt:
         interrupt.state = _state(planned)
         raise
-    source = planned.planned.source.path
+
+
+def _tell(planned: PatchPlan, method: InPlaceMethod | None, seconds: float, *, json: bool) -> None:
+    from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
+
+    source = planned.source.path
     if json:
         files = {"destination": str(source), "files": [str(source)]}
-        done = {"in_place": _as_json(method, seconds)}
-        print_json({**files, **done, **plan_as_json(planned.planned)})
+        print_json({**files, "in_place": _as_json(method, seconds), **plan_as_json(planned)})
         return
-    print_plan(planned.planned)
+    print_plan(planned)
     print_text(_did(source, method, seconds))
 
 
@@ -116,7 +120,7 @@ def _did(source: Path, method: InPlaceMethod | None, seconds: float) -> str:
         how = f"replaced by a new file, {shared} shared with the old one"
     else:
         how = "replaced by a new file"
-    undo = shlex.join(["ggufsurgeon", "restore", str(source), "DEST"])
+    undo = shlex.join(["ggufsurgeon", "restore", argument(source), "DEST"])
     return (
         f"patched {source} in place: {how}, {n_bytes_text(method.n_bytes_written)} written, in "
         f"{seconds:.2f} s; undo: {undo}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,10 +11,10 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
+from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
-from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Drops,
@@ -27,6 +28,7 @@ from ggufsurgeon.cli.options import (
     layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
+from ggufsurgeon.container.quoting import argument
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
@@ -125,7 +127,7 @@ def patch(
         patch_in_place(planned_over, json=json)
         return
     _check_kept((from_scan, recipe), destination, replace)
-    try:
+    with telling_of(destination):
         with watched() as progress:
             planned = planned_over(progress)
             if max_n_bytes is None:
@@ -133,9 +135,11 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-    except Interrupted as interrupt:
-        interrupt.state = "The destination is unchanged."
-        raise
+        _tell(planned, written, source, json=json)
+
+
+def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
+    """Print what was written, and how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
@@ -143,11 +147,11 @@ def patch(
     print_plan(planned.planned)
     print_shared(planned.written, source)
     more = f" to {written[-1].name}" if len(written) > 1 else ""
-    if recipe is not None:
+    if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = ["ggufsurgeon", "verify", _path(written[0]), "--source", _path(source)]
+    proof = ["ggufsurgeon", "verify", argument(written[0]), "--source", argument(source)]
     print_text(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}")
 
 
@@ -205,8 +209,3 @@ def _request(
     from ggufsurgeon.api.scan_reports import scanned_path
 
     return scanned_path(store, source, probe=probe, rank=rank)
-
-
-def _path(path: Path) -> str:
-    """As an argument: one that begins with a dash would be taken for an option."""
-    return f"./{path}" if str(path).startswith("-") else str(path)

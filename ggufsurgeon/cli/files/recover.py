@@ -12,6 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json
 from ggufsurgeon.cli.terminal import print_json, print_text
+from ggufsurgeon.container.quoting import argument
 
 TOLD = {
     "nothing": "no edit of {model} was interrupted: there is nothing to do",
@@ -41,5 +42,5 @@ def recover(
     if json:
         print_json({"model": str(model), "outcome": outcome.value})
     else:
-        undo = shlex.join(["ggufsurgeon", "restore", str(model), "DEST"])
+        undo = shlex.join(["ggufsurgeon", "restore", argument(model), "DEST"])
         print_text(TOLD[outcome.value].format(model=model, undo=undo))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
-from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, watched
 from ggufsurgeon.container.shards import paths_at
@@ -38,18 +38,15 @@ def restore(
     quiet: Quiet = False,
 ) -> None:
     """Write the original of a patched file, byte for byte, from the patched file alone."""
-    try:
+    with telling_of(destination):
         with watched() as progress:
             planned = gs.open(patched).restore(destination, replace=replace, progress=progress)
-    except Interrupted as interrupt:
-        interrupt.state = "The destination is unchanged."
-        raise
-    files = paths_at(destination, len(planned.file_plans))
-    if json:
-        written = {"destination": str(files[0]), "files": list(map(str, files))}
-        print_json({**written, **_as_json(planned)})
-    else:
-        _print(planned, files)
+        files = paths_at(destination, len(planned.file_plans))
+        if json:
+            written = {"destination": str(files[0]), "files": list(map(str, files))}
+            print_json({**written, **_as_json(planned)})
+        else:
+            _print(planned, files)
 
 
 def _as_json(planned: RestorePlan) -> dict[str, Any]:
