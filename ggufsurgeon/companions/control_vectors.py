@@ -71,14 +71,20 @@ def blocks_of(vectors: GgufFile) -> list[int]:
     """The block of each tensor. Raises MalformedFileError where one is of none."""
     found = []
     for tensor in vectors.header.tensors:
-        match = _NAME.fullmatch(tensor.name)
-        if match is None:
+        block = block_of_vector(tensor.name)
+        if block is None:
             raise MalformedFileError(
                 str(vectors.path),
                 f"the tensor {quoted(tensor.name)} is no direction.N with a block N from 1 on",
             )
-        found.append(int(match[1]))
+        found.append(block)
     return found
+
+
+def block_of_vector(name: str) -> int | None:
+    """The block whose output a vector of this name is added to, or None."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def choose_vectors(vectors: GgufFile, path: Sequence[int]) -> list[OutputTensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -262,3 +263,38 @@ def test_an_imatrix_is_written_with_a_note(model: Path, tmp_path: Path, surgeon:
     assert done.returncode == 0 and "note: its sums are those of the original's" in done.stderr
     quiet = surgeon(*command, "--replace", "--quiet")
     assert (quiet.returncode, quiet.stderr) == (0, "")
+
+
+def test_inspect_says_what_a_companion_is_and_for_which_model(
+    model: Path, tmp_path: Path, surgeon: Run
+) -> None:
+    name = str(gs.open(model).metadata["general.name"])
+    (tmp_path / "lora.gguf").write_bytes(lora(model, pair(BASE, STRING, name)))
+    (tmp_path / "vectors.gguf").write_bytes(control_vectors(model, [1, 2, 4]))
+    patched = surgeon("patch", "model.gguf", "patched.gguf", *WINDOW)
+    assert patched.returncode == 0
+    read = ("--source", "model.gguf", "--patched", "patched.gguf")
+    assert surgeon("patch-companion", "lora.gguf", "new.gguf", *read).returncode == 0
+    digest = json.loads(surgeon("inspect", "patched.gguf", "--json").stdout)["header_sha256"]
+    told = json.loads(surgeon("inspect", "new.gguf", "--json").stdout)["companion"]
+    assert told == {
+        "kind": "lora",
+        "architecture": "llama",
+        "base_models": [name],
+        "blocks": list(range(7)),
+        "layer_path": "0..2,1..4",
+        "patched_header_sha256": digest,
+    }
+    words = surgeon("inspect", "new.gguf").stdout
+    assert f"made for         {name}" in words and "about blocks     0..6" in words
+    assert "for layer path 0..2,1..4" in words and digest[:16] in words
+    words = surgeon("inspect", "vectors.gguf").stdout
+    assert "about blocks     1..2,4" in words and "re-indexed" not in words
+
+
+def test_inspect_warns_of_the_companions_of_a_patched_model(
+    model: Path, tmp_path: Path, surgeon: Run
+) -> None:
+    assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
+    assert "hit other blocks here" in surgeon("inspect", "patched.gguf").stdout
+    assert "hit other blocks" not in surgeon("inspect", "model.gguf").stdout
