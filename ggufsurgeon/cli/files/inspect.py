@@ -20,13 +20,13 @@ from ggufsurgeon.cli.terminal import (
     watched,
 )
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.companions.description import Description, describe
 from ggufsurgeon.container.ggml_types import type_name
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.companions.description import Description
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.hashing.whole_file import FileHashes
 
@@ -123,7 +123,7 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     n_mtp = facts["n_mtp_blocks"]
     blocks = "-" if facts["n_blocks"] is None else str(facts["n_blocks"])
     yield "blocks", f"{blocks}, of which {n_mtp} predict further tokens (MTP)" if n_mtp else blocks
-    companion = describe(header)
+    companion = _described(inspection)
     if companion is not None:
         yield from _companion_rows(companion)
     elif facts["layer_path"]:
@@ -142,6 +142,12 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
     if inspection.instead:
         yield "what to do", inspection.instead
+
+
+def _described(inspection: Inspection) -> Description | None:
+    from ggufsurgeon.companions.description import describe
+
+    return describe(inspection.file.header)
 
 
 def _companion_rows(companion: Description) -> Iterator[tuple[str, str]]:
@@ -191,7 +197,7 @@ def _facts(inspection: Inspection) -> dict[str, Any]:
         "alignment": header.alignment,
         "header_sha256": file.header_sha256,
         "layer_path": header.get("layer_path.blocks"),
-        "companion": _companion_as_json(describe(header)),
+        "companion": _companion_as_json(_described(inspection)),
         "can_be_patched": inspection.refusal is None,
         "refusal": inspection.refusal,
     }
