@@ -11,6 +11,7 @@ import pytest
 import ggufsurgeon as gs
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
+from tests.container.test_other_formats import IMATRIX as OLD_IMATRIX
 from tests.models.builders import STRING, Tensor, gguf, pair
 from tests.models.companions import (
     control_vectors,
@@ -195,6 +196,12 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], tuple[str, ...], int, str]] = 
         "twice.gguf was not made from model.gguf, by its record",
     ),
     "a companion cut short": (lambda model: lora(model)[:3000], WINDOW, 3, "companion.gguf, at"),
+    "an imatrix in the old form": (
+        lambda _: OLD_IMATRIX,
+        WINDOW,
+        3,
+        "llama-imatrix convert it to a GGUF",
+    ),
     "no GGUF": (lambda _: b"text", WINDOW, 3, "companion.gguf"),
 }
 

@@ -30,6 +30,7 @@ PATHS = {
     "mamba2-dense": (REPEATED, DROPPED),
     "deepseek2-moe": (REPEATED,),
     "granite-dense": (TWICE, LATE),
+    "glm4moe-moe@trunk=2": ("0..3,2..5",),
 }
 CASES = [(name, path) for name, paths in PATHS.items() for path in paths]
 N_TOKENS = 12

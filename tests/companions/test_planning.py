@@ -59,6 +59,16 @@ def test_vectors_are_one_for_each_run_of_a_block(stories: Path, tmp_path: Path) 
     assert gs.open(moved).metadata["controlvector.layer_count"] == 3
 
 
+def test_mtp_blocks_stay_last(tmp_path: Path) -> None:
+    model, adapter = expand_named("step35_mtp-moe", tmp_path / "m.gguf"), tmp_path / "l.gguf"
+    adapter.write_bytes(lora(model))
+    before, after = contents(adapter), contents(follow(model, adapter, LayerPath("0..1,1..7")))
+    name = "attn_q.weight.lora_a"
+    for position, block in enumerate((0, 1, *range(1, 9))):
+        assert after[f"blk.{position}.{name}"] == before[f"blk.{block}.{name}"]
+    assert f"blk.9.{name}" in after and f"blk.10.{name}" not in after
+
+
 @pytest.mark.parametrize("make", [lora, imatrix, lambda model: control_vectors(model, [1, 3])])
 def test_the_identity_path_gives_the_same_file(make: object, stories: Path, tmp_path: Path) -> None:
     companion = tmp_path / "companion.gguf"
