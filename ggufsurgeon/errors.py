@@ -7,8 +7,8 @@
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
     │   ├── LostError         4  a patched file lacks what its source had
     │   ├── OtherBaseError    4  an adapter names another base model than the one it is to follow
-    │   └── InterruptedEditError   4  an edit in place is unfinished: the file waits for `recover`
-    ├── WriteFailedError      5  the system could not write; the destination is as it was
+    │   └── InterruptedEditError   4  an edit in place is unfinished: run `recover`
+    ├── WriteFailedError      5  the system could not write; `state` describes the destination
     ├── VerificationError     7  a file does not hold what it claims
     ├── MissingExtraError     8  an optional dependency is not installed, or does not load
     ├── AliasingUnavailableError   8  this llama.cpp, or this system, cannot run aliased models

@@ -47,11 +47,11 @@ class Written:
 
     n_bytes: int
     n_bytes_shared: int
-    """Of these, what is in blocks that the new file and its sources share: it takes no room."""
+    """Bytes in blocks that the new file shares with its sources, which take no disk space."""
 
     @property
     def n_bytes_written(self) -> int:
-        """The others."""
+        """The bytes that are not shared."""
         return self.n_bytes - self.n_bytes_shared
 
 

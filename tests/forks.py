@@ -2,10 +2,10 @@
 
     python -m tests.forks DESCRIPTOR
 
-Starting Python and importing take most of the time of a command that does little. A fork is a
-process like any other: it has its own folder, environment and descriptors, and ends as Python does.
-What depends on how the program is started (a variable, a package that is not there, a terminal)
-starts it from the command line instead.
+Most of the time of a short command is spent on starting Python and importing. A fork is a process
+like any other: it has its own folder, environment and descriptors, and ends as Python does. Tests
+that depend on how the program is started (a variable, a missing package, a terminal) start it from
+the command line instead.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _read(connection: socket.socket, n_bytes: int) -> bytes:
 
 
 def _serve(connection: socket.socket) -> None:
-    """Fork for each request, and tell the process id and then the exit code; return in a fork."""
+    """Fork for each request, and send the process id and then the exit code. Returns in a fork."""
     app = import_module(COMMANDS_MODULE)
     for name in (*(f"ggufsurgeon.cli.{command}" for command in app.COMMANDS), *ALSO_IMPORTED):
         with suppress(ImportError):

@@ -74,8 +74,8 @@ class ModelFile:
     def hashes(self, progress: Progress = NO_PROGRESS) -> FileHashes:
         """SHA-256 of the whole file and of the data of each tensor; the file is read once.
 
-        Of a model in shards, the whole file is the one that they make joined, and each shard is
-        hashed besides.
+        For a model in shards, the whole file is that of the joined shards, and each shard is also
+        hashed.
 
         Raises UsageError when it cannot be read.
 
@@ -138,12 +138,12 @@ class ModelFile:
     ) -> RestorePlan:
         """Write the file that this patched one was made from, byte for byte, from this one alone.
 
-        Where that was in shards, these are written, under names as `Plan.write_shards` gives them;
-        `file_plans` of the outcome tells how many. Several patches are undone at once; `remaining`
-        of the outcome says why where an earlier one cannot be, and `written` how many bytes were
-        written, and how many are shared with this file. Raises RefusedError where not even the last
-        one can be undone, or when the destination exists (unless `replace`, which is for a single
-        file alone), and WriteFailedError when the system cannot write.
+        If the original was in shards, shards are written, named as by `Plan.write_shards`; the
+        result has one of `file_plans` for each. Several patches are undone at once. In the result,
+        `remaining` says why an earlier patch cannot be undone, if so, and `written` has the numbers
+        of bytes that were written and that are shared with this file. Raises RefusedError when not
+        even the last patch can be undone, or the destination exists (unless `replace`, which is
+        only for a single file), and WriteFailedError when the system cannot write.
 
         >>> import filecmp, tempfile
         >>> import ggufsurgeon as gs
@@ -168,12 +168,11 @@ class ModelFile:
 
     @staticmethod
     def recover(path: PathLike) -> Recovery:
-        """Undo or finish an edit in place of the file at `path` that was interrupted, if there is
-        one; its name cannot be opened until then.
+        """Undo or finish an interrupted edit in place of the file at `path`, if there is one.
 
-        Raises UsageError when there is no such file, RefusedError, with nothing touched, when the
-        journal beside it does not fit it or another process has it open, and WriteFailedError,
-        after which it can be tried again.
+        The file cannot be opened before. Raises UsageError when there is no such file,
+        RefusedError, with nothing changed, when the journal does not belong to the file or another
+        process has the file open, and WriteFailedError, after which it can be tried again.
 
         >>> import ggufsurgeon as gs
         >>> gs.ModelFile.recover("fixtures/stories260K.gguf").value
@@ -196,10 +195,10 @@ class ModelFile:
     def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.
 
-        A recipe for a single file is as good for shards that make that file; one for shards asks
-        for these, and its plan writes the shards that it describes. Raises RefusedError when this
-        is another file, by its SHA-256 if the recipe has that, and UsageError when a file holds no
-        recipe.
+        A recipe for a single file also accepts the shards of that file. A recipe for shards
+        requires these shards, and its plan writes the shards that it describes. Raises RefusedError
+        when this is another file, by its SHA-256 if the recipe has it, and UsageError when a file
+        contains no recipe.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs

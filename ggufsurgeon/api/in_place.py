@@ -1,4 +1,4 @@
-"""Edits of model files where they are."""
+"""Edits of model files in place."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an edit in place would do, as far as a plan alone tells."""
+    """What an edit in place would do, judged by the plan without access to the file system."""
 
     refusal: str = ""
-    """Why there can be none; empty where it is possible."""
+    """Why it would be refused; empty if it is possible."""
     n_bytes_inserted: int = 0
     n_bytes_appended: int = 0
     why_new_file: str = ""
-    """Why a new file has to take the place of the old one, on any file system, if that is so."""
+    """Why a new file has to replace the old one on every file system; empty if it need not."""
 
 
 def forecast(planned: PatchPlan) -> Forecast:
-    """What an edit in place would do. No file is looked at."""
+    """What an edit in place would do. No file is read."""
     from ggufsurgeon.in_place.edit import CannotInsertError, find_edit
 
     try:
@@ -48,7 +48,7 @@ def forecast(planned: PatchPlan) -> Forecast:
 
 
 def choose(planned: PatchPlan) -> InPlaceMethod | None:
-    """How the source would be edited; None where there is nothing to do. Raises as `write`."""
+    """How the source would be edited; None if nothing changes. Raises as `write`."""
     from ggufsurgeon.in_place.methods import choose_method
 
     check_in_place(planned)
@@ -77,7 +77,7 @@ def _check_sha256(planned: PatchPlan, expected: str, progress: Progress) -> None
     if found != expected:
         raise VerificationError(
             f"the patched file would have the SHA-256 {found}, expected {expected}: "
-            f"{planned.source.path} was left as it is"
+            f"{planned.source.path} is unchanged"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is taken where a file is named."""
+"""The type of arguments that are file paths."""
 
 from __future__ import annotations
 

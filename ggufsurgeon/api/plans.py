@@ -32,9 +32,9 @@ class Plan:
     def __init__(self, planned: PatchPlan, recipe: Recipe | None = None) -> None:
         self.planned = planned
         self.recipe = recipe
-        """What says how the result is cut into shards, and which SHA-256 it must have, if any."""
+        """The recipe of this plan, if any: it gives the shards of the result and their SHA-256."""
         self.written: Written | None = None
-        """What `write` or `write_shards` did last: bytes that were written, or are shared."""
+        """Bytes written and shared by the last call of `write` or `write_shards`."""
 
     @property
     def layer_path(self) -> LayerPath:
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def n_bytes_shareable(self) -> int:
-        """Of these, what one file can share with its source on btrfs and XFS: it takes no room."""
+        """Bytes that a single new file can share with its source on btrfs and XFS."""
         from ggufsurgeon.writing.sharing import shareable
 
         return sum(len(each.place) for each in shareable(self.planned.write_plan))
@@ -106,10 +106,10 @@ class Plan:
     ) -> Path:
         """Write the file; the destination is absent, as it was or complete, whatever happens.
 
-        Of a recipe for shards, these are written, as by `write_shards`; the path is that of the
-        first, and `paths_at` tells all. Raises RefusedError when the destination exists (unless
-        `replace`, which is for a single file alone), WriteFailedError when the system cannot write,
-        and VerificationError when the new file is not that of the recipe. Warns
+        With a recipe for shards, shards are written as by `write_shards`; the returned path is that
+        of the first shard, and `paths_at` gives all. Raises RefusedError when the destination
+        exists (unless `replace`, which is only for a single file), WriteFailedError when the system
+        cannot write, and VerificationError when the new file is not that of the recipe. Warns
         (PermissionsWarning) when the file that it replaces has permissions that cannot be set.
         """
         from ggufsurgeon.planning.sharding import in_shards_of
@@ -133,21 +133,21 @@ class Plan:
         return tuple(paths_at(Path(destination), n_shards))
 
     def choose_in_place(self) -> InPlaceMethod | None:
-        """How `write_in_place` would do it. Changes nothing, and raises what that would."""
+        """The method that `write_in_place` would use. Changes nothing; raises the same errors."""
         from ggufsurgeon.api.in_place import choose
 
         self._sha256_of_file()
         return choose(self.planned)
 
     def write_in_place(self, progress: Progress = NO_PROGRESS) -> InPlaceMethod | None:
-        """Make the source itself the new file; returns how, or None where nothing changes.
+        """Edit the source file itself; returns the method, or None if nothing changes.
 
-        The bytes are those that `write` writes. Where the file system can, room for the header is
-        inserted and repeats are appended, so that nothing else is written; elsewhere a new file
-        takes the place of the old one. Killed in between, `ModelFile.recover` undoes or finishes
-        it. Raises RefusedError when blocks would be lost, when the file is known by another name
-        or by its content, or in use, WriteFailedError, and VerificationError when the result
-        would not be that of the recipe.
+        The result has the same bytes as the file that `write` writes. Where the file system
+        supports it, space for the header is inserted, repeats are appended and nothing else is
+        written; elsewhere a new file replaces the old one. If the process is killed,
+        `ModelFile.recover` undoes or finishes the edit. Raises RefusedError when blocks would be
+        lost, or the file has another name, is named by its content, or is in use, WriteFailedError,
+        and VerificationError when the result would not be that of the recipe.
 
         >>> import shutil, tempfile
         >>> import ggufsurgeon as gs
@@ -162,7 +162,7 @@ class Plan:
         return write(self.planned, self._sha256_of_file(), progress)
 
     def _sha256_of_file(self) -> str | None:
-        """What a single new file must have, if that is known: by a recipe.
+        """The SHA-256 that a single new file must have by the recipe; None without a recipe.
 
         Raises RefusedError when the recipe is for shards.
         """
@@ -170,7 +170,7 @@ class Plan:
             return None
         if self.recipe.result.shards:
             raise RefusedError(
-                "the recipe makes shards, and in place there is one file",
+                "the recipe makes shards, but only a single file can be edited in place",
                 hint="Give a destination for the shards.",
             )
         return self.recipe.result.sha256

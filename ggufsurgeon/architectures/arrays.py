@@ -108,7 +108,7 @@ class OneBlockList(Rule):
         places = [position for position, block in enumerate(path) if block in pair.value]
         if len(pair.value) != 1 or len(places) != 1:
             raise RefusedError(
-                f"{pair.key} is {quoted(pair.value)}, and llama.cpp asks for one such block: it "
+                f"{pair.key} is {quoted(pair.value)}, and llama.cpp requires one such block: it "
                 f"must run once, and in this path it runs {len(places)} times"
             )
         order = model.header.byte_order

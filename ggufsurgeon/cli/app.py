@@ -29,10 +29,11 @@ COMMANDS = (
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "scanning.scan", "scanning.report"),
 )
-"""Modules, each with a function of its name, which is the command with dashes."""
+"""Modules of the commands. Each has a function with the name of its module."""
 EXIT_CODES = (
     "Exit codes: 0 done, 1 internal error, 2 usage, 3 malformed file, "
-    "4 refused (nothing written), 5 write failed (destination unchanged), 6 memory ran out, "
+    "4 refused (nothing written), 5 write failed (destination unchanged, or see the error), "
+    "6 memory ran out, "
     "7 verification failed, or files differ, 8 an optional dependency is missing or does not load, "
     "9 llama.cpp crashed."
 )
@@ -41,7 +42,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def _harmless_messages() -> Iterator[None]:
-    """Make what typer says of arguments harmless: a shell's `*` makes them of names of files."""
+    """Escape arguments in the messages of typer: a shell expands `*` to names of hostile files."""
     try:
         yield
     except Exception as error:
@@ -117,7 +118,7 @@ def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def _needed_modules(arguments: Sequence[str]) -> Sequence[str]:
-    """That of the command that is run, so that the others need not be imported; else all."""
+    """The module of the command that is run, so that others need not be imported; else all."""
     asked = tuple(name for name in COMMANDS if command_name(name) in arguments[:1])
     return asked or COMMANDS
 

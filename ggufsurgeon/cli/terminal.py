@@ -1,7 +1,7 @@
 """Output for people: tables on standard output, progress and errors on standard error.
 
-All texts that are printed pass here, and what they hold of files is made harmless here: no
-character of a name, a value or a generated text controls the terminal, and none begins a line.
+All output passes through this module, which escapes strings that come from files: no character of
+a name, a value or a generated text controls the terminal, and no name or value begins a line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONGEST_STEP = 24
 PLAIN_WIDTH = 160
 """Most columns of a table in a pipe or a file; it takes those that its cells need."""
 LONGEST_LINE = 8192
-"""Characters of a line or a cell; a layer path of 512 blocks has fewer."""
+"""Largest number of characters of a line or a cell; a layer path of 512 blocks has fewer."""
 UNBROKEN = 24
 """Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
 GAP = "   "
@@ -53,7 +53,7 @@ def print_text(text: str, end: str = "\n") -> None:
 
 
 def _harmless(text: str) -> str:
-    """A line that shows a text and does nothing else."""
+    """The text as one line of limited length, with control characters escaped."""
     short = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
     return printable(short)
 
@@ -78,7 +78,7 @@ def _write(text: str) -> None:
 
 
 def print_piece(text: str) -> None:
-    """Print a piece of generated text at once; line breaks and tabs stay, the rest is harmless."""
+    """Print a piece of generated text at once, escaped except for line breaks and tabs."""
     _write("".join(c if c in "\n\t" else printable(c) for c in text))
 
 
@@ -123,8 +123,8 @@ def _finite(value: Any) -> Any:
 def print_error(message: str, state: str, hint: str) -> None:
     """Print what is wrong, the state of the files, and what to do next, on standard error.
 
-    A hint may have several lines: what of a file is in it must be printable already. Generated text
-    that stops in a line ends that line first.
+    A hint may have several lines, so that strings of a file in it must be escaped already. If
+    generated text stopped in the middle of a line, that line is ended first.
     """
     if _is_amid_line:
         with suppress(OutputError):

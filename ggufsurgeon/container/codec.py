@@ -34,7 +34,7 @@ MAX_NESTING = 32
 """Levels of arrays in arrays. llama.cpp reads one level; deeper ones are kept all the same."""
 
 WINDOW_N_BYTES = 1 << 20
-"""Bytes of an array of strings that are looked at together."""
+"""Bytes of an array of strings that are parsed together."""
 MOST_BYTES = 1 << 30
 """Bytes of a string that llama.cpp reads (`GGUF_MAX_STRING_LENGTH`, ggml/src/gguf.cpp:18)."""
 MOST_ELEMENTS = 1 << 30
@@ -206,7 +206,7 @@ def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
 
 
 def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
-    """Walk a string array. Vocabularies have 300k of them: no call but one for each."""
+    """Skip a string array. Vocabularies have 300k strings, so that one call per string counts."""
     cursor.expect_room(count, 8, f"strings in {quoted(key)}")
     end = last = cursor.at
     while count:
@@ -223,8 +223,8 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
 
 
 def _walk_strings(cursor: _Cursor, start: int, count: int) -> tuple[int, int, int]:
-    """How many strings from `start` on could be walked, of up to `count`; where the last one ends,
-    and where it starts, from `start` on. None when not even the length of one is there."""
+    """How many of `count` strings from `start` on have their length in one window, and where the
+    last of these ends and starts, relative to `start`. All are 0 if there is none."""
     window = cursor.data[start : start + WINDOW_N_BYTES]
     read_length = struct.Struct(f"{cursor.byte_order}Q").unpack_from
     n_walked = last = at = 0

@@ -1,7 +1,7 @@
 """The bytes of an open file, to be sliced like `bytes`.
 
-They are read, not mapped: reading a mapped file that is truncated meanwhile, or lies on a failing
-disk, ends the process with SIGBUS.
+They are read, not mapped: access to a mapped file that was truncated, or is on a failing disk,
+terminates the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from ggufsurgeon.errors import UsageError
 
 AHEAD_N_BYTES = 1 << 16
-"""Bytes that are read at least: headers are parsed a few at a time."""
+"""Smallest number of bytes to read at once: headers are parsed a few bytes at a time."""
 
 
 class FileBytes:
@@ -61,5 +61,5 @@ def read_at(descriptor: int, offset_in_file: int, n_bytes: int, path: Path) -> b
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be read at byte {offset_in_file}: {error.strerror}",
-            hint="The disk that it is on may be failing: look into the kernel's log (dmesg).",
+            hint="The disk may be failing: check the kernel log (dmesg).",
         ) from None

@@ -42,7 +42,7 @@ TAIL_N_BYTES = 64
 """Zeros at the end of a tensor that the numbers in it do not explain."""
 PIECE_N_BYTES = 1 << 16
 N_PIECES = 16
-"""Pieces of a tensor that are looked at: reading all of a large one of zeros would take minutes."""
+"""Number of pieces of a tensor to check: reading all of a large one of zeros would take minutes."""
 
 
 class Place(NamedTuple):
@@ -212,7 +212,7 @@ def _read(descriptor: int, n_bytes: int, path: Path) -> GgufFile:
 
 
 def read_gguf(data: Buffer, path: Path) -> GgufFile:
-    """The file of which these are the bytes; `path` tells messages its name, and is not read.
+    """The file with these bytes; `path` is for messages only.
 
     Raises MalformedFileError, as `open_gguf`.
     """
@@ -261,9 +261,9 @@ def _are_whole_tensors(data: Buffer, header: Header, layout: Layout) -> bool:
 
 
 def _are_zeros(data: Buffer, start: int, end: int) -> bool:
-    """Whether a tensor is zeros, in pieces of it that are evenly spread and begin with its first.
+    """Whether evenly spread pieces of a tensor are zeros, including its first bytes.
 
-    A download fills a tensor from its start on.
+    An incomplete download fills a tensor from its start, so that its first bytes are not zeros.
     """
     step = max(PIECE_N_BYTES, -(-(end - start) // N_PIECES))
     pieces = (data[at : min(at + PIECE_N_BYTES, end)] for at in range(start, end, step))

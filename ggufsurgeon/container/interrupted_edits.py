@@ -1,5 +1,7 @@
-"""The journal that lies beside a model while it is edited in place, and stays when that is broken
-off: its name, and the refusal of models that have one."""
+"""The journal of an edit in place, which stays beside the model if the edit is interrupted.
+
+This module has its name, and the refusal of models that have a journal.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +15,24 @@ SUFFIX = ".ggufsurgeon-journal"
 
 
 def journal_path(model: Path) -> Path:
-    """Where the journal of a model is, links followed."""
+    """The path of the journal of a model, with links followed."""
     target = Path(os.path.realpath(model))
     return target.with_name(target.name + SUFFIX)
 
 
 def recover_command(model: Path) -> str:
-    """What to type to undo or finish the edit of a model."""
+    """The command that undoes or finishes the edit of a model."""
     target = Path(os.path.realpath(model)) if model.is_symlink() else model
     return shlex.join(["ggufsurgeon", "recover", str(target)])
 
 
 def check_not_interrupted(model: Path) -> None:
-    """Raise InterruptedEditError for a model with a journal: it may be between two states, even
-    where its header can be read."""
+    """Raise InterruptedEditError for a model with a journal: it may be incomplete even if its
+    header can be read."""
     journal = journal_path(model)
     if os.path.lexists(journal):
         raise InterruptedEditError(
-            f"{model}: an edit in place was interrupted, or is running: {journal.name} is beside "
-            "it",
+            f"{model}: an edit in place was interrupted, or is running: it has the journal "
+            f"{journal.name}",
             hint=f"Undo or finish the edit: {recover_command(model)}",
         )

@@ -1,6 +1,6 @@
-"""Names and values of a file as they are shown: in one line, of a bounded length, and harmless.
+"""Printing names and values of a file: in one line, of limited length, with unsafe parts escaped.
 
-A broken length makes a name of any size, and whoever made the file chose its characters.
+A corrupt length can make a name of any size, and a hostile file can contain any characters.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def shortened(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with escapes for what is not UTF-8 or would control a terminal.
+    """The text in one line, with escapes for bytes that are not UTF-8 and control characters.
 
-    Python escapes control characters (C0 and C1), line breaks, and characters of Unicode that
-    change the direction of text or take no space (`str.isprintable`).
+    Control characters (C0 and C1), line breaks, and bidirectional and zero-width characters of
+    Unicode are those that Python does not consider printable (`str.isprintable`).
     """
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)

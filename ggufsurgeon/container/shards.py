@@ -102,9 +102,9 @@ def siblings(path: Path) -> list[Path]:
 
 
 def paths_at(destination: Path, count: int) -> list[Path]:
-    """Paths for shards of a file that was to be at `destination`, or was named as a shard of it.
+    """Paths for the shards of a file at `destination`, which may itself be named like a shard.
 
-    `destination` itself where they are not more than one.
+    Only `destination` if `count` is less than 2.
     """
     if count < 2:
         return [destination]
@@ -174,7 +174,7 @@ def _check_tensors(paths: Sequence[Path], headers: Sequence[Header]) -> None:
 
 
 def without_split_keys(header: Header) -> Header:
-    """The header as it is without the keys that llama-gguf-split leaves in what it merges."""
+    """The header without the split keys, which llama-gguf-split leaves in merged files."""
     return replace(header, pairs=tuple(p for p in header.pairs if p.key not in SPLIT_KEYS))
 
 

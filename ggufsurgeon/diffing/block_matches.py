@@ -72,7 +72,7 @@ def _longest_runs(blocks: Sequence[int], alike: Sequence[_Equal]) -> list[int | 
     """Of the equal blocks at each position those that make the fewest runs of consecutive ones.
 
     From each position on that is the longest run; of two, the one that is in its own place.
-    `blocks` are the indices of the blocks at the positions, of which a broken file lacks some.
+    `blocks` are the indices of the blocks at the positions; a broken file may lack some indices.
     """
     chosen: list[int | None] = []
     while (at := len(chosen)) < len(alike):

@@ -51,7 +51,7 @@ class ModelDiff:
     @property
     def same(self) -> bool:
         """Whether all pairs and all tensors are equal. Their order and padding may differ."""
-        # Blocks of a broken file may match others better, if it lacks some between equal ones.
+        # If a broken file lacks some of several equal blocks, the matching may pair others of them.
         return not self.keys and not self.tensors and self.a.blocks == self.b.blocks
 
     @property

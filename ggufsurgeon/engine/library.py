@@ -58,10 +58,10 @@ def _import_bindings() -> Any:
 
 
 def import_bindings_alone() -> None:
-    """From now on `llama_cpp` imports the bindings without the high-level classes beside them.
+    """Let `llama_cpp` import the bindings without the high-level classes from now on.
 
-    Those take as long to import as NumPy and the bindings. Who imports them later finds them as
-    ever. Meant for a worker, where no other thread imports the package meanwhile.
+    These classes take as long to import as NumPy and the bindings. They can still be imported
+    later. For workers only, where no other thread imports the package at the same time.
     """
     _is_imported_alone.set()
 

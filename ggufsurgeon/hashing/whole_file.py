@@ -22,11 +22,11 @@ class FileHashes:
     """SHA-256, in hexadecimal, of a file and of the data of each tensor, without padding."""
 
     sha256: str
-    """Of a model in shards, that of the file that they make joined."""
+    """For a model in shards, the SHA-256 of the joined shards."""
     tensors: tuple[str, ...]
     """In the order of the tensor infos."""
     shards: tuple[str, ...] = ()
-    """Of each shard; none for a single file."""
+    """The SHA-256 of each shard; empty for a single file."""
 
 
 def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
@@ -38,7 +38,7 @@ def content_sha256(path: Path, progress: Progress = NO_PROGRESS) -> str:
 
 
 def file_sha256(file: GgufFile, progress: Progress = NO_PROGRESS) -> str:
-    """As `content_sha256`, of a model that is open, or of one shard of it.
+    """As `content_sha256`, for an open model, or one of its shards.
 
     Raises UsageError when it cannot be read.
     """
@@ -57,7 +57,7 @@ def file_sha256(file: GgufFile, progress: Progress = NO_PROGRESS) -> str:
 def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
     """SHA-256 of the file, and in a second thread of each tensor; the disk is read once.
 
-    Of shards, each is hashed besides.
+    Each shard of a model in shards is also hashed.
 
     Raises UsageError when it cannot be read, or ends before its header says.
     """

@@ -1,5 +1,6 @@
-"""A write plan carried out on its source itself. Knows no layers.
+"""Writing a plan into its source file. This package knows no layers.
 
-The promise: the file is as it was, or complete; killed in between, a journal beside it is left,
-from which `recover` undoes the edit or finishes it. The bytes are those of a new file of the plan.
+The file is unchanged or complete; if the process is killed in between, a journal stays beside the
+file, with which `recover` undoes or finishes the edit. The result has the bytes that a new file
+of the plan would have.
 """

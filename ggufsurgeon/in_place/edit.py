@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from ggufsurgeon.write_plan import CopySpan, SourceFile, Span, WritePlan, ZeroSpan
 
 LARGEST_N_BYTES = 64 << 20
-"""Of what lies before and behind the data that stay: a journal holds it, and so does memory."""
+"""Largest size of the parts before and after the unmoved data, which are kept in the journal and in
+memory."""
 
 
 class CannotInsertError(Exception):
-    """A reason for which bytes cannot be inserted into a file. Another method may do."""
+    """The reason why bytes cannot be inserted into a file. Another method may be possible."""
 
 
 @dataclass(frozen=True)
 class InsertingEdit:
-    """Bytes inserted at the start of a file, a new prefix written over them and the old prefix,
-    and a tail appended; everything in between stays."""
+    """An edit that inserts bytes at the start of a file, writes a new prefix over them and the old
+    prefix, and appends a tail. The data in between do not move."""
 
     source: SourceFile
     prefix: bytes
@@ -28,17 +29,18 @@ class InsertingEdit:
 
     @property
     def n_bytes_inserted(self) -> int:
-        """So many come before the data that stay."""
+        """Number of bytes that are inserted before the unmoved data."""
         return len(self.prefix) - self.unmoved.offset_in_file
 
     @property
     def unmoved_end(self) -> int:
-        """Where in the source the data that stay end."""
+        """Offset in the source at which the unmoved data end."""
         return self.unmoved.offset_in_file + self.unmoved.n_bytes
 
     @property
     def n_bytes_behind(self) -> int:
-        """Size of what follows them in the source: the tail, which has it too, goes there."""
+        """Size of the source after the unmoved data. The tail, which has these bytes too, replaces
+        them."""
         return self.source.n_bytes - self.unmoved_end
 
     @property
@@ -53,7 +55,7 @@ class InsertingEdit:
 
 
 def find_edit(plan: WritePlan) -> InsertingEdit:
-    """The edit that makes the file of `plan` of its source.
+    """The edit that turns the source of `plan` into the planned file.
 
     Raises CannotInsertError when most of the source would not stay as it is.
     """

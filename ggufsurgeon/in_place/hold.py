@@ -1,4 +1,5 @@
-"""A hold on a file that is about to be changed: no other edit of it, and nobody who has it open."""
+"""Exclusive access to a file that is about to be changed: no other edit, and no other process that
+has it open."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from ggufsurgeon.in_place.edit import CannotInsertError
 from ggufsurgeon.in_place.processes import users_of
 
 BRIEFLY_S = 0.3
-"""So long, before an edit, another process may look into the file."""
+"""Seconds to wait, before an edit, for other processes to close the file."""
 PATIENCE_S = 5.0
-"""So long once it is under way: file managers and indexers look into new bytes."""
+"""Seconds to wait during an edit: file managers and indexers open changed files."""
 
 
 class Hold:
@@ -29,14 +30,15 @@ class Hold:
 
     @contextmanager
     def alone(self, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-        """Have the file to this process: others who open it wait meanwhile (leases, fcntl(2)).
+        """Take a write lease (fcntl(2)): other processes that open the file block meanwhile.
 
-        They wait for 45 s at most (/proc/sys/fs/lease-break-time). Raises RefusedError when one
-        has it open or mapped, and CannotInsertError where that cannot be known, as on networks.
+        They block for at most 45 s (/proc/sys/fs/lease-break-time). Raises RefusedError when
+        another process has the file open or mapped, and CannotInsertError where leases are not
+        supported, as on network file systems.
         """
         import fcntl  # not on Windows
 
-        # What tells of somebody who waits: by default it is ignored, and that is right here.
+        # The signal for a lease break. Unlike SIGIO, SIGURG is ignored by default, as it should be.
         fcntl.fcntl(self.descriptor, fcntl.F_SETSIG, signal.SIGURG)
         deadline = time.monotonic() + patience_s
         while True:
@@ -48,7 +50,7 @@ class Hold:
                     raise self._in_use() from None
             except OSError as error:
                 raise CannotInsertError(
-                    f"whether another process has the file open cannot be told ({error.strerror})"
+                    f"cannot determine whether another process has it open ({error.strerror})"
                 ) from None
             time.sleep(0.05)
         try:
@@ -60,8 +62,8 @@ class Hold:
     def _in_use(self) -> RefusedError:
         users = ", ".join(users_of(self.status)) or "a process that cannot be seen from here"
         return RefusedError(
-            f"{self.path} is open in {users}: it would find other bytes in it",
-            hint="End what uses the file, or patch to a new file.",
+            f"{self.path} is open in {users}, which would read changed data",
+            hint="End the process that uses the file, or patch to a new file.",
         )
 
 

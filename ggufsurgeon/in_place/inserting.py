@@ -27,12 +27,12 @@ from ggufsurgeon.writing.preflight import check_room
 from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
 
 FILE_SYSTEMS = ("ext4", "xfs")
-"""Those whose states after a crash `steps` knows (Linux names)."""
+"""File systems whose possible states after a crash `steps` handles (Linux names)."""
 NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 LONGEST_NAME_N_BYTES = 255
 """On ext4 and XFS."""
 SLACK_N_BYTES = 1 << 20
-"""For the journal's and the file system's own."""
+"""Spare bytes for metadata of the file system and of the journal."""
 
 
 def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
@@ -40,9 +40,9 @@ def check_insertable(edit: InsertingEdit, hold: Hold) -> None:
     process has the file open, WriteFailedError when there is no room, and OSError."""
     descriptor = hold.descriptor
     if file_system_of(descriptor) not in FILE_SYSTEMS:
-        raise CannotInsertError("bytes can be inserted into files on ext4 and XFS alone")
+        raise CannotInsertError("bytes can be inserted into files only on ext4 and XFS")
     if len(os.fsencode(journal_path(hold.path).name)) > LONGEST_NAME_N_BYTES:
-        raise CannotInsertError("its name is too long for that of a journal")
+        raise CannotInsertError("the name of its journal would be too long")
     if list(holes(descriptor)):
         raise CannotInsertError("the file has holes (it is sparse)")
     n_bytes_journal = edit.unmoved.offset_in_file + edit.n_bytes_behind + len(edit.prefix)
@@ -67,17 +67,17 @@ def _try(n_bytes: int, folder: Path) -> None:
         if error.errno in NO_ROOM:
             raise
         raise CannotInsertError(
-            f"this file system inserts no {n_bytes:,} bytes ({error.strerror})"
+            f"this file system cannot insert {n_bytes:,} bytes ({error.strerror})"
         ) from None
 
 
 def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> None:
-    """Carry out an edit on a file that is as it was.
+    """Carry out an edit of an unchanged file.
 
-    Broken off by an error or a signal, the edit is undone, or finished where its header is next;
-    finished after an error, nothing is raised. Raises RefusedError when another process has opened
-    the file meanwhile, CannotInsertError where the file system does not insert after all, and
-    WriteFailedError.
+    If an error or a signal interrupts the edit, it is finished if only the header remains to be
+    written, and undone otherwise. An error of the system is not raised if the edit could be
+    finished. Raises RefusedError when another process has opened the file meanwhile,
+    CannotInsertError when the file system cannot insert after all, and WriteFailedError.
     """
     path = hold.path
     file = journal_path(path)
@@ -104,7 +104,7 @@ def edit_by_inserting(edit: InsertingEdit, hold: Hold, progress: Progress) -> No
 
 
 def _remove_journal(path: Path, journal: Journal, finished: bool) -> None:
-    """Remove the journal of an edit that was broken off, if it was written; not that of others."""
+    """Remove the journal of an interrupted edit if it was written, but not that of another edit."""
     file = journal_path(path)
     try:
         if os.path.lexists(file) and file.read_bytes() == encode(journal):
@@ -114,14 +114,14 @@ def _remove_journal(path: Path, journal: Journal, finished: bool) -> None:
             f"{file}: the journal cannot be removed: {error.strerror}",
             hint=f"Once the cause is gone: {recover_command(path)}",
         )
-        now = "patched" if finished else "as it was"
-        failed.state = f"The model is {now}, and cannot be opened while its journal is there."
+        now = "patched" if finished else "unchanged"
+        failed.state = f"The model is {now}, and cannot be opened while its journal exists."
         raise failed from None
 
 
 def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
-    """Undo or finish at once; whether it was finished. Raises WriteFailedError when neither can be
-    done."""
+    """Undo or finish an edit at once; True if it was finished. Raises WriteFailedError when neither
+    is possible."""
     try:
         return settle(hold.descriptor, journal) is Recovery.FINISHED
     except (OSError, RefusedError) as second:

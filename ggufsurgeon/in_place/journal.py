@@ -1,8 +1,8 @@
 """The journal of an edit in place: all that is needed to undo it, and to finish it.
 
-A file of one line for people, one line of JSON, the bytes of three parts of the model, and the
-SHA-256 of all of that. It has its name once it is complete and synced, and only then the edit
-begins: a journal that is not whole was damaged later.
+It has one line for people, one line of JSON, the bytes of three parts of the model, and the SHA-256
+of all these. The journal gets its name when it is complete and synced, and the edit begins only
+then: an incomplete journal was damaged later.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ NO_GAP = range(0)
 
 @dataclass(frozen=True)
 class Journal:
-    """An edit, and how to tell that a file is one that it was working on."""
+    """An edit, and how to recognise the file that it was editing."""
 
     inode: int
-    """Of the model. The number of its device may be another one after a restart."""
+    """Inode of the model. The device number is not kept, since it may change at a restart."""
     unmoved_n_bytes: int
     unmoved_sha256: str
     """SHA-256 of samples of what stays."""
     n_bytes_tail: int
     before: bytes
-    """The old prefix: all before what stays."""
+    """The old prefix: all bytes before the unmoved data."""
     behind: bytes
-    """What followed it."""
+    """The bytes after the unmoved data in the old file."""
     after: bytes
     """The new prefix."""
 
@@ -88,9 +88,9 @@ def journal_of(edit: InsertingEdit, descriptor: int) -> Journal:
 
 
 def sample_sha256(descriptor: int, start: int, n_bytes: int, gap: range) -> str:
-    """SHA-256 of samples of `n_bytes` from `start` on, offsets in the old file.
+    """SHA-256 of samples of `n_bytes` bytes from `start` on. Offsets are those in the old file.
 
-    `gap` is what was inserted into it.
+    `gap` is the range that was inserted into it.
     """
     digest = hashlib.sha256()
     for number in range(N_SAMPLES):
@@ -117,7 +117,7 @@ def encode(journal: Journal) -> bytes:
 
 
 def decode(content: bytes) -> Journal | None:
-    """The journal in these bytes; None where they are none, or a damaged one."""
+    """The journal in these bytes; None if they are not a journal, or a damaged one."""
     content, digest = content[:-DIGEST_N_BYTES], content[-DIGEST_N_BYTES:]
     if not content.startswith(FIRST_LINE) or hashlib.sha256(content).digest() != digest:
         return None
@@ -135,7 +135,10 @@ def decode(content: bytes) -> Journal | None:
 
 
 def write_journal(journal: Journal, path: Path) -> None:
-    """Write a journal, durable with its name. Raises RefusedError when there is one, OSError."""
+    """Write a journal and sync it with its folder.
+
+    Raises RefusedError when there is one already, WriteFailedError, and OSError.
+    """
     write_bytes(encode(journal), path, replace=False)
     sync_folder(path.parent)
 
@@ -146,9 +149,9 @@ def read_journal(path: Path) -> Journal:
         journal = decode(file.read(MOST_N_BYTES))
     if journal is None:
         raise RefusedError(
-            f"{path} is damaged, or no journal of this version: nothing was touched",
-            hint="An edit begins only once its journal is safely on the disk. Compare the SHA-256 "
-            "of the model with that of its original: where they are equal, remove the journal.",
+            f"{path} is damaged, or not a journal of this version",
+            hint="The journal was complete before the edit began. Compare the SHA-256 of the model "
+            "with that of its original: if they are equal, remove the journal.",
         )
     return journal
 
@@ -156,7 +159,7 @@ def read_journal(path: Path) -> Journal:
 def remove_journal(path: Path) -> None:
     """Remove a journal whose edit is finished or undone. Raises OSError.
 
-    One that comes back after a power cut does no harm: the edit is settled once more.
+    If a power cut brings the journal back, `recover` can be run again without harm.
     """
     path.unlink()
     with suppress(OSError):

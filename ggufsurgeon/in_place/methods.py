@@ -35,11 +35,11 @@ class InPlaceMethod:
     edit: InsertingEdit | None
     """What is inserted and appended; None for a new file."""
     n_bytes_shared: int = 0
-    """Of a new file, what is in blocks of the old one: it is not written."""
+    """Bytes of a new file in blocks shared with the old one. They are not written."""
     why_new_file: str = ""
     """Why nothing is inserted, where nothing is shared either."""
     readers: tuple[str, ...] = field(default=(), compare=False)
-    """Processes that have the old file open, and go on with its content."""
+    """Processes that have the old file open, and keep reading it."""
 
     @property
     def n_bytes_inserted(self) -> int:
@@ -53,10 +53,10 @@ class InPlaceMethod:
 
 
 def choose_method(plan: WritePlan, path: Path) -> InPlaceMethod:
-    """How the file at `path`, the source of `plan`, becomes that of the plan. Changes nothing.
+    """The method to turn the file at `path`, the source of `plan`, into the planned file.
 
-    Raises RefusedError when it must not be changed where it is, or no method works, and
-    WriteFailedError when it cannot be written, or has changed since the plan was made.
+    Changes nothing. Raises RefusedError when the file must not be edited in place, or no method
+    works, and WriteFailedError when it cannot be written, or has changed since the plan was made.
     """
     try:
         with _checked(plan, path) as hold:
@@ -66,7 +66,7 @@ def choose_method(plan: WritePlan, path: Path) -> InPlaceMethod:
 
 
 def _choose(plan: WritePlan, hold: Hold) -> InPlaceMethod:
-    """Sharing comes first: it needs no journal, and disturbs nobody who has the file open."""
+    """Sharing is preferred: it needs no journal, and does not affect other processes."""
     n_bytes_shared = _n_bytes_shared(plan, hold)
     if n_bytes_shared > plan.n_bytes // 2:
         return _new_file(plan, hold, n_bytes_shared)
@@ -79,7 +79,7 @@ def _choose(plan: WritePlan, hold: Hold) -> InPlaceMethod:
 
 
 def _n_bytes_shared(plan: WritePlan, hold: Hold) -> int:
-    """What a new file will share with the old one: found by sharing a block of it."""
+    """Bytes that a new file will share with the old one, found by sharing one block as a test."""
     ranges = list(shareable(plan))
     if not ranges or not hasattr(os, "O_TMPFILE"):
         return 0
@@ -101,19 +101,19 @@ def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -
     if n_free is not None and n_free < n_needed:
         because = f": {why}" if why else ""
         raise RefusedError(
-            f"{hold.path} cannot be edited where it is{because}, and there is no room for a new "
-            f"file that could take its place ({n_needed:,} bytes; {n_free:,} are free)",
-            hint="Make room there, or patch to a new file on another disk.",
+            f"{hold.path} cannot be edited in place{because}; and there is no space for a new file "
+            f"to replace it ({n_needed:,} bytes needed, {n_free:,} free)",
+            hint="Free disk space there, or patch to a new file on another disk.",
         )
     return InPlaceMethod(hold.path, plan, None, n_bytes_shared, why, tuple(users_of(hold.status)))
 
 
 def edit_in_place(plan: WritePlan, path: Path, progress: Progress = NO_PROGRESS) -> InPlaceMethod:
-    """Make the file at `path`, the source of `plan`, that of the plan; returns how it was done.
+    """Turn the file at `path`, the source of `plan`, into the planned file; returns the method.
 
-    Raises what `choose_method` does, and WriteFailedError; the file is then as it was, unless the
-    error says that it is to be recovered. Warns (PermissionsWarning) when a new file takes its
-    place that cannot be given its permissions.
+    Raises what `choose_method` does, and WriteFailedError; the file is then unchanged, unless the
+    error says that it must be recovered. Warns (PermissionsWarning) when a new file replaces it
+    that cannot be given its permissions.
     """
     try:
         with _checked(plan, path) as hold:

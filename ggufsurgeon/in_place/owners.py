@@ -1,4 +1,4 @@
-"""Whose file a model is: what others know by its content, or by another name, is refused."""
+"""Refusal of files that others refer to by their content, or by another name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_model(path: Path, *, is_interrupted: bool = False) -> None:
     _check_name(path)
     if status.st_nlink > 1:
         raise RefusedError(
-            f"{path} has {status.st_nlink - 1} other names (hard links), and what they name would "
+            f"{path} has {status.st_nlink - 1} other names (hard links), under which it would "
             "change too",
             hint=NEW_FILE,
         )
@@ -41,7 +41,7 @@ def check_model(path: Path, *, is_interrupted: bool = False) -> None:
     folder = Path(os.path.realpath(path)).parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RefusedError(
-            f"{path}: no permission to write into {folder}, where its journal has to be",
+            f"{path}: no permission to write into {folder}, where the journal is written",
             hint=NEW_FILE,
         )
     if not is_interrupted:
@@ -53,8 +53,8 @@ def _refused_link(path: Path) -> RefusedError:
     if _kind_of_blob(target.name):
         return _refused_blob(path, target)
     return RefusedError(
-        f"{path} is a symbolic link to {target}, which others may use by that name",
-        hint=f"Name that file itself if it is yours to change. {NEW_FILE}",
+        f"{path} is a symbolic link to {target}, which may be in use under that name",
+        hint=f"Name that file itself if it may be changed. {NEW_FILE}",
     )
 
 
@@ -73,6 +73,6 @@ def _refused_blob(path: Path, target: Path) -> RefusedError:
     link = f", a link to {target}," if path != target else ""
     return RefusedError(
         f"{path}{link} is in {_kind_of_blob(target.name)}, where files are named by the hash of "
-        "their content: changed, it would be corrupt there",
+        "their content: an edit would corrupt it there",
         hint=NEW_FILE,
     )

@@ -1,4 +1,4 @@
-"""Processes that have a file open or mapped, as far as this one may see (proc(5))."""
+"""Processes that have a file open or mapped, as far as /proc shows them (proc(5))."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PROC = Path("/proc")
 
 
 def users_of(status: os.stat_result) -> list[str]:
-    """Names and numbers of processes that use a file, which this one has open once itself:
-    "llama-server (process 1234)"."""
+    """Names and ids of processes that use a file, such as "llama-server (process 1234)". This
+    process itself has the file open once, which is not counted."""
     found = []
     with suppress(OSError):
         for folder in sorted(PROC.iterdir()):

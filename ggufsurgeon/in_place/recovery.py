@@ -1,4 +1,4 @@
-"""The way out of an edit that was broken off: from its journal, and the state of the file."""
+"""Undoing or finishing an interrupted edit, by its journal and the state of the file."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Recovery(Enum):
 
 
 def settle(descriptor: int, journal: Journal) -> Recovery:
-    """Undo an edit that has not got as far as its header, and finish one that has.
+    """Finish an edit if only its header remains to be written, and undo it otherwise.
 
-    Can be broken off itself, and done again. Raises RefusedError when the file is none that the
-    edit has left, and OSError.
+    Can be interrupted and repeated. Raises RefusedError when the file is not in a state that the
+    edit can have left, and OSError.
     """
     gap = find_gap(descriptor, journal)
     if gap.start == 0 and len(gap):
@@ -77,12 +77,12 @@ def recover(path: Path) -> Recovery:
         raise RefusedError(f"{path}: {error}", hint="Run this as the owner of the file.") from None
     except OSError as error:
         failed = WriteFailedError(f"{path}: {error.strerror or error}")
-        failed.state, failed.hint = "The journal is still there.", "Try again."
+        failed.state, failed.hint = "The journal is kept.", "Run recover again."
         raise failed from None
 
 
 def _not_its_file(path: Path, journal: Path, why: str) -> RefusedError:
     return RefusedError(
-        f"{path}: {why}: the journal {journal.name} does not fit it",
-        hint="If the model is a good one, for instance downloaded again, remove the journal.",
+        f"{path}: {why}: the journal {journal.name} does not belong to it",
+        hint="If the model is valid, for instance downloaded again, remove the journal.",
     )

@@ -1,10 +1,10 @@
-"""The steps of an edit in place, and of undoing it: each can be done again from its start.
+"""The steps of an edit in place, and of undoing it. Each step can be repeated from its start.
 
-On ext4 and XFS, inserting first makes the file longer and then moves its extents one after the
-other, the last ones first, in transactions of their own (fs/ext4/extents.c, ext4_insert_range;
-fs/xfs/xfs_file.c, xfs_falloc_insert_range). Collapsing moves the first ones first, and makes the
-file shorter at the end. A file that lost its power in between has the greater size, and a hole as
-long as what was inserted, between what has moved and what has not.
+On ext4 and XFS, inserting first extends the file and then moves its extents one by one, the last
+first, each in its own transaction (fs/ext4/extents.c, ext4_insert_range; fs/xfs/xfs_file.c,
+xfs_falloc_insert_range). Collapsing moves the first extents first, and finally truncates the file.
+After a power cut in between, the file has the greater size, and a hole as long as the inserted
+range, between the extents that have moved and those that have not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def append_tail(descriptor: int, edit: InsertingEdit, journal: Journal, progress
 
 
 class _TailSink:
-    """Appends to a file from that file: what the tail is written over comes from memory."""
+    """Appends to a file from the same file. Bytes that the tail overwrites are read from memory."""
 
     def __init__(self, copier: Copier, end: int, behind: bytes) -> None:
         self._copier = copier
@@ -71,7 +71,7 @@ def write_prefix(descriptor: int, journal: Journal) -> None:
 
 
 def take_out(descriptor: int, journal: Journal, gap: range) -> None:
-    """Take out what was inserted, wherever it is. Raises OSError."""
+    """Remove the inserted range, wherever it is. Raises OSError."""
     if gap.start >= journal.n_bytes_with_tail:
         os.ftruncate(descriptor, journal.n_bytes_with_tail)
     else:
@@ -80,7 +80,7 @@ def take_out(descriptor: int, journal: Journal, gap: range) -> None:
 
 
 def undo(descriptor: int, journal: Journal) -> None:
-    """Bring back the old file, into which nothing is inserted now. Raises OSError."""
+    """Restore the old file, in which no inserted range is left. Raises OSError."""
     write_at(descriptor, journal.behind, journal.unmoved_end)
     os.ftruncate(descriptor, journal.n_bytes_old)
     if os.pread(descriptor, len(journal.before), 0) != journal.before:
@@ -89,9 +89,9 @@ def undo(descriptor: int, journal: Journal) -> None:
 
 
 def find_gap(descriptor: int, journal: Journal) -> range:
-    """What is inserted into the old file and its tail; `NO_GAP` where nothing is.
+    """The range that is inserted into the old file and its tail; `NO_GAP` if there is none.
 
-    Raises RefusedError when the file is none that the edit has left, OSError.
+    Raises RefusedError when the file is not in a state that the edit can have left, and OSError.
     """
     n_bytes, inserted = os.fstat(descriptor).st_size, journal.n_bytes_inserted
     if inserted and n_bytes == journal.n_bytes_new:
@@ -102,7 +102,7 @@ def find_gap(descriptor: int, journal: Journal) -> range:
         gap = None
     start = len(journal.before)
     if gap is None or _samples(descriptor, start, journal, gap) != journal.unmoved_sha256:
-        raise RefusedError("the file was changed since its edit was interrupted")
+        raise RefusedError("the file has changed since its edit was interrupted")
     return gap
 
 
@@ -111,7 +111,7 @@ def _samples(descriptor: int, start: int, journal: Journal, gap: range) -> str:
 
 
 def _gap_among(found: list[range], journal: Journal) -> range | None:
-    """The gap, given all holes of a file of the greater size; None where there is another one."""
+    """The gap among all holes of a file of the greater size; None if other holes exist."""
     inserted = journal.n_bytes_inserted
     if all(hole.stop <= inserted for hole in found):  # what is left of it under the new prefix
         return range(inserted)
@@ -124,7 +124,7 @@ def _gap_among(found: list[range], journal: Journal) -> range | None:
 
 
 def holes(descriptor: int) -> Iterator[range]:
-    """Where nothing was written, in whole blocks."""
+    """The holes of a sparse file (lseek(2), SEEK_HOLE)."""
     end = os.fstat(descriptor).st_size
     start = os.lseek(descriptor, 0, os.SEEK_HOLE) if end else 0
     while start < end:

@@ -20,8 +20,8 @@ class BlockRef:
 
 
 MAX_STEPS = 10_000
-"""Largest number of steps of a parsed path, so that no text fills the memory: llama.cpp runs 512
-blocks at most (`LLAMA_MAX_LAYERS`, src/llama-hparams.h:11)."""
+"""Largest number of steps of a parsed path, so that a short text cannot exhaust memory. llama.cpp
+runs at most 512 blocks (`LLAMA_MAX_LAYERS`, src/llama-hparams.h:11)."""
 
 _RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
 
@@ -108,7 +108,7 @@ def _parse(text: str) -> tuple[BlockRef, ...]:
     for part in text.split(","):
         source, blocks = _parse_range(part.strip(), text)
         if len(steps) + len(blocks) > MAX_STEPS:
-            raise UsageError(f"layers {quoted(text)}: no model runs {MAX_STEPS} blocks")
+            raise UsageError(f"layers {quoted(text)}: more than {MAX_STEPS} blocks")
         steps.extend(BlockRef(source, block) for block in blocks)
     return tuple(steps)
 

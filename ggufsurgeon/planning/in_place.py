@@ -1,4 +1,4 @@
-"""Which patched files may take the place of their source: those from which it can be restored."""
+"""Checks that a source may be edited in place: it must be restorable from the patched file."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ NEW_FILE = "Patch to a new file instead"
 
 
 def changes_nothing(planned: PatchPlan) -> bool:
-    """Whether the plan is that of the identity path."""
+    """Whether the layer path is the identity."""
     return planned.path == LayerPath.identity(planned.n_source_blocks)
 
 
 def check_in_place(planned: PatchPlan) -> None:
-    """Raise RefusedError when the source must not be changed, because something would be lost."""
+    """Raise RefusedError if the source could not be restored after an edit in place."""
     source = planned.source
     if source.shards:
         raise RefusedError(
-            f"{source.path} is one of {len(source.shards)} shards, and a single file is edited in "
-            "place",
-            hint=f"{NEW_FILE}, or to new shards, and delete the old ones then.",
+            f"{source.path} is one of {len(source.shards)} shards, and only a single file can be "
+            "edited in place",
+            hint=f"{NEW_FILE}, or to new shards, and delete the old ones afterwards.",
         )
     lost = sorted(set(range(planned.n_source_blocks)) - set(planned.path.blocks))
     if lost:
         what = f"block {lost[0]}" if len(lost) == 1 else f"blocks {LayerPath.of(lost)}"
         raise RefusedError(
-            f"the path leaves out {what}: the file would lose what may be the only copy, and could "
-            "not be restored",
-            hint=f"{NEW_FILE}, compare the two, and delete the old one then.",
+            f"the path leaves out {what}: what may be the only copy would be lost, and the "
+            "original could not be restored",
+            hint=f"{NEW_FILE}, compare the two, and delete the old one afterwards.",
         )
     if any(isinstance(span, ScaleSpan) for span in planned.write_plan.spans):
         raise RefusedError(
-            "weights are multiplied by a factor and rounded: the file could not be restored",
+            "weights are multiplied by a factor and rounded: the original could not be restored",
             hint=f"{NEW_FILE}.",
         )

@@ -45,8 +45,8 @@ UNFINISHED = (
     "with that of the original"
 )
 ODD_SHARDS = (
-    "the source's shards are too odd to be recorded, so that restore will not give them back: "
-    "keep them"
+    "the source's shards have unusual padding, versions or metadata, so that they are not recorded "
+    "and restore cannot write them: keep them"
 )
 
 
@@ -74,7 +74,7 @@ class PatchPlan:
 
 
 class Origin(NamedTuple):
-    """What a record says of a patch besides the source and the layer path."""
+    """Properties of a patch that are recorded besides the source and the layer path."""
 
     tool: str
     """The program with its version."""
@@ -88,8 +88,8 @@ def plan_patch(
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
-    be multiplied by a factor to compute the same, within rounding. `origin` is what the record
-    says if not this program and the shards of `source`. Raises RefusedError when no exact file
+    be multiplied by a factor to compute the same, within rounding. `origin` is recorded instead of
+    this program and the shards of `source`. Raises RefusedError when no exact file
     exists or its rules are not known, UsageError when the path is not one over this model, and
     MalformedFileError when the model is not whole.
     """
@@ -151,7 +151,7 @@ def _changes(source: GgufFile, pairs: Sequence[KeyValue]) -> tuple[Change, ...]:
 def _fill(
     source: GgufFile, changes: tuple[Change, ...], tensors: tuple[TensorInfo, ...]
 ) -> tuple[Change, ...]:
-    """The changes, and the filler that they ask for."""
+    """The changes, and the filler that they require."""
     order, data_start = source.header.byte_order, source.layout.data_start
     shortest = _changes(source, [shortest_filler(order)])
     n_bytes = len(serialize_header(_new_header(source.header, (*changes, *shortest), tensors)))

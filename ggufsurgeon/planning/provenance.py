@@ -11,12 +11,13 @@
                                               "1000+24,2000+8". The bytes are the last of the file
     layer_path.removed_at             string  indices, among the pairs of the source, of replaced
                                               pairs whose keys this file lacks: "27,28". They are
-                                              of an earlier record, or the split keys that
-                                              llama-gguf-split leaves in what it merges
+                                              keys of an earlier record, or the split keys that
+                                              llama-gguf-split leaves in merged files
     layer_path.source_shards*         of a source in shards: see `planning/source_shards.py`
     layer_path.added_keys             string[] keys that the source did not have, if there are any
-    layer_path.filler                 u8[]    zeros, as many as put the data where the source has it
-                                              within a file-system block of 4096 bytes
+    layer_path.filler                 u8[]    zeros, so many that the data have the same offset
+                                              within a file-system block of 4096 bytes as in the
+                                              source
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
@@ -65,9 +66,10 @@ def this_tool() -> str:
 
 
 def is_left_out(key: str) -> bool:
-    """Whether a patch leaves a key of its source out: it says what is not so of the new file.
+    """Whether a patch leaves out a key of its source, because it would be false in the new file.
 
-    Of an earlier record, or a split key, with the number of the source's tensors.
+    These are keys of an earlier record, and split keys, which have the number of the source's
+    tensors.
     """
     return key.startswith(PREFIX) or key in SPLIT_KEYS
 
@@ -122,8 +124,8 @@ def provenance_pairs(
 def filler_pair(header_n_bytes: int, data_start: int, order: ByteOrder) -> KeyValue:
     """The pair that fills a header, which has `header_n_bytes` with the shortest filler.
 
-    The data of the new file then starts at `data_start`, that of the source, but for whole
-    file-system blocks: these can be inserted into a file, or shared between files, as they are.
+    The data of the new file then start at `data_start`, the offset in the source, plus or minus
+    whole file-system blocks, so that blocks can be inserted into a file or shared between files.
     """
     n_zeros = 1 + (data_start - header_n_bytes) % FILE_SYSTEM_BLOCK_N_BYTES  # gguf-py: not empty
     return array_pair("filler", ValueType.UINT8, n_zeros, bytes(n_zeros), order)

@@ -10,16 +10,16 @@
     result-sha256: 0c8d...
 
 `patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
-known. A patch that multiplied weights has `, weights scaled` behind it. Of a model in shards there
-is a line for each instead of the SHA-256, with its size and its own SHA-256, and the patch that
-wrote them says how many tensors each has:
+known. A patch that multiplied weights ends in `, weights scaled`. For a model in shards, a line for
+each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote the
+shards lists how many tensors each has:
 
     patch: 0..16,10..29 by ggufsurgeon 0.1.0, in shards of 120,213 tensors
     source-shard: 49912345 5d41...
     result-shard: 60160672 1b64...
 
-The values of a key are of one form, which holds no text of a model: nothing that a file says
-reaches a terminal through a recipe.
+The values of each key match one pattern that allows no strings of a model, so that a recipe cannot
+bring hostile text to a terminal.
 """
 
 from __future__ import annotations

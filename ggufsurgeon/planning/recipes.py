@@ -28,7 +28,7 @@ from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import WritePlan
 
 MERGED = (
-    "This file was merged by llama-gguf-split, which leaves keys in it: take the shards that were "
+    "This file was merged by llama-gguf-split, which leaves keys in it: use the shards that it "
     "merged."
 )
 TOOL = re.compile(r"ggufsurgeon [0-9A-Za-z][0-9A-Za-z.+]{0,30}")
@@ -43,12 +43,12 @@ class Patch:
     """Such as `ggufsurgeon 0.1.0`: the file names it, so that the same bytes need it."""
     scales_weights: bool = False
     n_tensors: tuple[int, ...] = ()
-    """Of each shard that it wrote; empty for a single file."""
+    """The number of tensors of each shard that it wrote; empty for a single file."""
 
 
 @dataclass(frozen=True)
 class ShardIdentity:
-    """How to tell that a shard is the one that is meant."""
+    """What identifies a shard."""
 
     n_bytes: int
     sha256: str | None
@@ -57,15 +57,15 @@ class ShardIdentity:
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """How to tell that a file is the one that is meant.
+    """What identifies a file.
 
-    Of a model in shards, size and header are those of the file that they make joined.
+    For a model in shards, size and header are those of the joined shards.
     """
 
     n_bytes: int
     header_sha256: str
     sha256: str | None
-    """Of the whole file; None where it is not known, and for shards."""
+    """The SHA-256 of the whole file; None if unknown, and for shards."""
     shards: tuple[ShardIdentity, ...] = ()
     """In order; none for a single file."""
 
@@ -96,7 +96,7 @@ class Ingredients:
     source_n_bytes: int
     source_header_sha256: str
     source_shards: SourceShards | None
-    """That the original is in; None for a single file."""
+    """The shards of the original; None for a single file."""
     original: RestorePlan | None
     """The original as it can be restored; None where blocks of it are lost."""
 
@@ -138,7 +138,7 @@ def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -
 
 
 def _check_shards(patched: GgufFile, n_tensors: Sequence[int]) -> None:
-    """Raise RefusedError unless shards are what this program makes of what they make joined."""
+    """Raise RefusedError unless this program would write the same shards from the joined file."""
     if not patched.shards:
         return
     if n_tensors:
@@ -147,9 +147,9 @@ def _check_shards(patched: GgufFile, n_tensors: Sequence[int]) -> None:
         if made == [(shard.header_sha256, shard.layout.n_bytes) for shard in patched.shards]:
             return
     raise RefusedError(
-        f"the shards of {patched.path} are not as ggufsurgeon writes them, so that no recipe for "
-        "them can be promised to work",
-        hint="Join them with a patch along the path of all blocks: the file has a recipe.",
+        f"the shards of {patched.path} are not as ggufsurgeon writes them, so that a recipe could "
+        "not rebuild them",
+        hint="Join them with a patch along the path of all blocks, and make a recipe of that.",
     )
 
 
@@ -183,8 +183,8 @@ def plan_recipe(source: GgufFile, recipe: Recipe) -> PatchPlan:
     """Plan the file of a recipe. The data of `source` is not looked at, nothing is written.
 
     Raises RefusedError when `source` is not the original of the recipe by its size or its header,
-    or when this version would write another file. A recipe for a single file is as good for shards
-    that make that file; one for shards asks for these.
+    or when this version would write another file. A recipe for a single file also accepts the
+    shards of that file; a recipe for shards requires these shards.
     """
     expected = recipe.source
     _check_sizes(source, expected)
@@ -202,14 +202,14 @@ def plan_recipe(source: GgufFile, recipe: Recipe) -> PatchPlan:
 
 
 def _check_sizes(source: GgufFile, expected: FileIdentity) -> None:
-    """Raise RefusedError unless shards are as many as they must be, and as large."""
+    """Raise RefusedError unless the number and the sizes of shards are as expected."""
     if not expected.shards:
         return
     if len(source.shards) != len(expected.shards):
         found = f"in {len(source.shards)} shards" if source.shards else "one file"
         why = f"it is {found}, and the original is in {len(expected.shards)} shards"
         error = not_the_original(source, why, expected)
-        error.hint = "Give any one of the original's shards: the result records how it was cut."
+        error.hint = "Give one of the original's shards: the result records how it was split."
         raise error
     for shard, wanted in zip(source.shards, expected.shards, strict=True):
         if shard.layout.n_bytes != wanted.n_bytes:
@@ -235,7 +235,7 @@ def _was_merged(file: GgufFile) -> bool:
 def _patch_all(
     source: GgufFile, patches: Sequence[Patch], shards: SourceShards | None
 ) -> PatchPlan:
-    """One patch after another, as one plan. `shards` are those that the source is recorded to be.
+    """Several patches as one plan. `shards` are the shards that are recorded for the source.
 
     Raises RefusedError when a file between two of them cannot be cut into its shards.
     """

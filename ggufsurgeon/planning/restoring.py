@@ -53,11 +53,11 @@ class RestorePlan:
     remaining: str
     """Why an earlier patch cannot be undone; empty where the result is the very original."""
     write_plan: WritePlan
-    """Of the file; where it was in shards, of what they make joined."""
+    """The plan of the file, or of the joined shards."""
     file_plans: tuple[WritePlan, ...]
-    """Of the file, or of each shard."""
+    """The plan of the file, or of each shard."""
     written: Written | None = None
-    """What of it was written, once it was, and what is shared with `patched`."""
+    """After writing: the bytes that were written, and those shared with `patched`."""
 
     @property
     def n_bytes(self) -> int:
@@ -111,11 +111,11 @@ def _restored(patched: GgufFile, plan: WritePlan) -> GgufFile:
 class _Undone(NamedTuple):
     path: LayerPath
     file: GgufFile
-    """As it was before."""
+    """The file as it was before the patch."""
     plan: WritePlan
-    """Of that file."""
+    """The plan of that file."""
     shards: SourceShards | None
-    """That it was in."""
+    """The shards of that file; None for a single file."""
 
 
 def _undo(patched: GgufFile) -> _Undone:
@@ -192,9 +192,9 @@ def _spans(
     n_behind = layout.n_bytes - layout.data_start - layout.data_n_bytes - n_kept
     if n_behind < 0 and patched.shards:
         raise RefusedError(
-            f"{-n_behind:,} bytes that followed the tensors of the patched file are gone: it was "
-            "cut into shards, which have no place for them",
-            hint="Only the patched file as it was before it was cut has them.",
+            f"{-n_behind:,} bytes that followed the tensors of the patched file are missing: they "
+            "were lost when it was split into shards",
+            hint="Restore from the patched file as it was before it was split.",
         )
     # A source may end before its last padding; what follows the data has not changed its size.
     if n_behind < 0 or not (n_wanted == n_there or (n_there > n_wanted and not n_behind)):

@@ -48,9 +48,9 @@ def in_shards(plan: WritePlan, max_n_bytes: int) -> tuple[WritePlan, ...]:
 
 
 def in_shards_of(plan: WritePlan, n_tensors: Sequence[int]) -> tuple[WritePlan, ...]:
-    """Plans of shards with so many tensors each.
+    """Plans of shards with these numbers of tensors.
 
-    Raises RefusedError when the file has another number of them, or shards cannot hold all.
+    Raises RefusedError when the file has another number of tensors, or bytes after its tensors.
     """
     file = PlannedFile.of(plan)
     if sum(n_tensors) != len(file.header.tensors):
@@ -123,7 +123,7 @@ class PlannedFile:
         return WritePlan(self.plan.sources, header, coalesce((padding, *data)))
 
     def _data(self, tensor: int, alignment: int) -> Iterator[Span]:
-        """A tensor and what pads it: that of the whole file as far as it goes, then zeros."""
+        """A tensor and its padding: that of the whole file if it has any there, then zeros."""
         start, n_bytes = self._offset(tensor), self.layout.tensor_n_bytes[tensor]
         end = start + pad(n_bytes, alignment)
         n_there = min(end, self._offset(tensor + 1), self.plan.n_bytes)

@@ -19,14 +19,14 @@ from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 MOST_GROUPS = 1000
-"""Numbers, or groups of numbers, of a text of a record: patches that are made leave a few."""
+"""Largest number of groups of numbers in a string of a record; real patches record only a few."""
 
 
 def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     """The pairs of the source of a patched file with this header, in its order.
 
-    Split keys of the file itself are not the source's: llama-gguf-split leaves them in what it
-    merges.
+    Split keys of the file itself do not come from the source: llama-gguf-split leaves them in
+    merged files.
     `path` is for messages only. Raises RefusedError where the record is not one,
     MalformedFileError where the pairs that it holds are not well-formed.
     """
@@ -48,9 +48,9 @@ def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
 def with_pairs_at(
     places: Sequence[int], inserted: Sequence[KeyValue], pairs: Sequence[KeyValue], key: str
 ) -> tuple[KeyValue, ...]:
-    """Pairs with others among them, in the places that a key of the record names.
+    """The pairs with `inserted` among them, at the indices that a key of the record lists.
 
-    Raises RefusedError where there are no such places.
+    Raises RefusedError if these indices are not valid.
     """
     found = list(pairs)
     if len(places) != len(inserted):
@@ -84,10 +84,10 @@ def recorded_path(record: Provenance) -> LayerPath:
 
 
 def recorded_pairs(header: Header, key: str, path: str) -> tuple[KeyValue, ...]:
-    """The pairs that a key of the record holds, as the bytes they had.
+    """The pairs in a key of the record, with their original bytes.
 
-    `path` is for messages only. Raises RefusedError where it is no array of bytes,
-    MalformedFileError where they are no pairs.
+    `path` is for messages only. Raises RefusedError if the value is not an array of bytes, and
+    MalformedFileError if the bytes are not pairs.
     """
     pair = header.pair_of.get(PREFIX + key)
     if pair is None or pair.value_type != ValueType.ARRAY:

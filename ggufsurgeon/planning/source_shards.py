@@ -1,19 +1,19 @@
-"""The shards that a patched file was made from: what its record keeps of them, and their plans.
+"""The shards that a patched file was made from: their record in the file, and their plans.
 
-What shards make joined does not tell how it was cut, nor the pairs that a shard has besides:
+The record has what the joined file does not: how it was split, and the additional pairs of shards:
 
     layer_path.source_shards          string  for each shard how many of the pairs below it has,
                                               how many tensors and how many bytes:
-                                              "3+12+411904,3+36+774208". Empty where the shards
-                                              are too odd for a record, and are not restored
+                                              "3+12+411904,3+36+774208". Empty if the shards
+                                              cannot be recorded, and cannot be restored
     layer_path.source_shards_pairs    u8[]    the split keys of the first shard and all pairs of
                                               the others, as the bytes they had
     layer_path.source_shards_keys_at  string  indices of the split keys among the pairs of the
                                               first shard: "20,21,22"
-    layer_path.source_shards_sha256   string  SHA-256 of the headers of the shards, one behind the
-                                              other, each without padding
+    layer_path.source_shards_sha256   string  SHA-256 of the concatenated headers of the shards,
+                                              each without padding
 
-Of shards by llama-gguf-split that is 82 bytes for each, and a few more.
+For shards by llama-gguf-split, the pairs take 82 bytes for each shard.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from ggufsurgeon.planning.span_ranges import cut
 from ggufsurgeon.write_plan import WritePlan, coalesce
 
 MOST_N_BYTES = 1 << 16
-"""Of the pairs that are recorded: enough for 799 shards by llama-gguf-split."""
+"""Largest size of the recorded pairs: enough for 799 shards by llama-gguf-split."""
 
 
 @dataclass(frozen=True)
 class SourceShard:
-    """A shard, as far as the file that the shards make does not tell."""
+    """The properties of a shard that the joined file does not have."""
 
     pairs: tuple[KeyValue, ...]
-    """Of the first shard the split keys, of others all."""
+    """The split keys of the first shard, or all pairs of another shard."""
     n_tensors: int
     n_bytes: int
 
 
 @dataclass(frozen=True)
 class SourceShards:
-    """The shards of a source; none where they are too odd for a record."""
+    """The shards of a source; empty if they cannot be recorded (see `shards_of`)."""
 
     shards: tuple[SourceShard, ...] = ()
     keys_at: tuple[int, ...] = ()
@@ -128,18 +128,18 @@ def record_of_shards(found: SourceShards | None, order: ByteOrder) -> list[KeyVa
 def read_shards(header: Header, path: str) -> SourceShards | None:
     """The shards that a patched file with this header was made from; None for a single file.
 
-    `path` is for messages only. Raises RefusedError where the record is not one, or says that
-    they are too odd, MalformedFileError where the pairs that it holds are not well-formed.
+    `path` is for messages only. Raises RefusedError if the record is damaged, or says that the
+    shards could not be recorded, and MalformedFileError if its pairs are not well-formed.
     """
     if f"{PREFIX}source_shards" not in header.pair_of:
         return None
     numbers = recorded_numbers(header, "source_shards", 3)
     if not numbers:
         raise RefusedError(
-            "the original is in shards of which nothing was recorded: they have padding other "
-            f"than zeros, GGUF versions that differ, or more than {MOST_N_BYTES:,} bytes of "
-            "metadata besides the first's",
-            hint="Only the shards that were patched have that.",
+            "the original's shards were not recorded: they have padding other than zeros, GGUF "
+            f"versions that differ, or more than {MOST_N_BYTES:,} bytes of metadata besides that "
+            "of the first shard",
+            hint="They cannot be restored from this file; use the shards that were patched.",
         )
     pairs = recorded_pairs(header, "source_shards_pairs", path)
     keys_at = tuple(index for (index,) in recorded_numbers(header, "source_shards_keys_at", 1))

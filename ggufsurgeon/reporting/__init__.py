@@ -1,5 +1,5 @@
 """Results as pictures, and as pages of HTML.
 
-`loss_picture`, `scan_picture` and `scan_page` are made of results; `scan_findings` is what the
-last two and the terminal say alike of a scan. The files here are shared by the pictures.
+`loss_picture`, `scan_picture` and `scan_page` format results; `scan_findings` has the texts and
+marks that the last two and the terminal share. The files here are shared by the pictures.
 """

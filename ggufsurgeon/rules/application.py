@@ -39,7 +39,7 @@ class ModelRules:
 
     @cached_property
     def _unknown_array(self) -> RefusedError | None:
-        """The refusal of an array that no rule is about, found once: there may be many arrays."""
+        """The refusal of an array that no rule covers. Cached, since there may be many arrays."""
         try:
             check_arrays_known(self._header, self._architecture.known_arrays)
         except RefusedError as error:
@@ -56,14 +56,14 @@ class ModelRules:
         return [*self._edits(path), *self._tensor_lists.follow(path)]
 
     def judge(self, trunk: Sequence[int]) -> tuple[str, ...]:
-        """The notes of the edits. Raises RefusedError as `apply`, of which it costs a part."""
+        """The notes of the edits. Raises RefusedError as `apply`, but is faster."""
         path = self._with_mtp(trunk)
         edits = self._edits(path)
         self._tensor_lists.check()
         return tuple(dict.fromkeys(edit.note for edit in edits if edit.note))
 
     def _edits(self, path: Sequence[int]) -> list[Edit]:
-        """What the rules of the architecture ask for."""
+        """The edits that the rules of the architecture require."""
         self._check_count(len(path))
         if self._unknown_array is not None:
             raise RefusedError(str(self._unknown_array), hint=self._unknown_array.hint)

@@ -61,11 +61,11 @@ def find_blocks(file: GgufFile) -> Blocks:
 def _check_complete(
     file: GgufFile, found: dict[int, list[int]], n_blocks: int, n_mtp: int, may_lack_mtp: bool
 ) -> None:
-    """Raise MalformedFileError where a block has no tensors, or a tensor is of a block beyond, and
-    RefusedError for more blocks than llama.cpp has."""
+    """Raise MalformedFileError if a block has no tensors, or a tensor belongs to a block beyond
+    block_count, and RefusedError for more blocks than llama.cpp supports."""
     n_trunk = n_blocks - n_mtp
     n_expected = n_trunk if may_lack_mtp else n_blocks
-    # The first alone: a list of what is missing would be as long as a number in the file says.
+    # Only the first one: the length of a list of missing blocks would be up to the file.
     missing = next((n for n in range(n_expected) if n not in found), None)
     beyond = min((n for n in found if n >= n_blocks), default=None)
     if missing is not None and missing >= n_trunk and beyond is None:

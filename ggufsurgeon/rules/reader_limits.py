@@ -1,7 +1,7 @@
-"""What GGUF allows, or other programs write, and llama.cpp's reader refuses.
+"""Files that GGUF allows, or other programs write, but llama.cpp's reader refuses.
 
-Such files can be looked at, since image models and other readers have them; a language model among
-them is malformed, for no llama.cpp would load what is made of it.
+They can be inspected, since image models and other readers use such files. A language model with
+these properties is treated as malformed, since llama.cpp would not load a patch of it.
 """
 
 from __future__ import annotations

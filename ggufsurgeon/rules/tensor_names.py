@@ -63,7 +63,7 @@ class TensorLists:
 
     @cached_property
     def _refusal(self) -> str | None:
-        """Why the lists cannot follow any path, found once."""
+        """Why the lists cannot follow any path; None if they can. Cached."""
         try:
             n_names = len(self._names) if self._pairs else 0
             for pair in self._pairs:
@@ -88,7 +88,7 @@ def _names(header: Header) -> list[str]:
 
 
 def _positions(path: Sequence[int]) -> dict[int, list[int]]:
-    """Where each block runs."""
+    """The positions in the path at which each block runs."""
     positions: dict[int, list[int]] = {}
     for position, block in enumerate(path):
         positions.setdefault(block, []).append(position)

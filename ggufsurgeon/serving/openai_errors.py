@@ -89,5 +89,5 @@ def _told(error: GgufSurgeonError) -> str:
 
 def _made(status: int, message: str, code: str | None = None) -> tuple[int, dict[str, Any]]:
     kind = INVALID if status < 500 else INTERNAL
-    message = printable(message)  # names of files need not be UTF-8, and clients show it
+    message = printable(message)  # clients show file names, which need not be UTF-8
     return status, {"error": {"message": message, "type": kind, "param": None, "code": code}}

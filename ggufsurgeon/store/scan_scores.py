@@ -255,5 +255,5 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 
 def storable(text: str) -> str:
-    """The text with escapes for what is no UTF-8, as in a name of a file: SQLite takes no other."""
+    """The text with escapes for bytes that are not UTF-8 (in file names): SQLite refuses those."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -151,7 +151,7 @@ def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
 
 
 def _sha256_before_it_was_split(source: GgufFile) -> str:
-    """SHA-256 that the header had before llama-gguf-split cut the file and merged it."""
+    """The SHA-256 that the header had before llama-gguf-split split and merged the file."""
     return hashlib.sha256(serialize_header(without_split_keys(source.header))).hexdigest()
 
 
@@ -172,7 +172,7 @@ def _structure_checks(
     if patched.header_sha256 == source.header_sha256:
         detail = "the headers are identical: a copy of the source"
     elif made_from != source.header_sha256:
-        detail += ", without the split keys that llama-gguf-split has left"
+        detail += ", without the split keys that llama-gguf-split added"
     yield Check("source", True, detail)
     yield check_metadata(patched, source, path)
     yield check_tensors(patched, source, path.blocks, progress)

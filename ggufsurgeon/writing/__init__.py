@@ -1,5 +1,5 @@
-"""A write plan to bytes on disk. Knows no layers.
+"""Writes plans to disk. This package knows no layers.
 
-The promise: the destination is absent, as it was, or complete, whatever happens. Bytes go to a file
-that has no name, or a temporary one where that cannot be; once it is synced it gets its own.
+The destination is absent, unchanged or complete, whatever happens. Data are written to a file that
+has no name, or a temporary name where that is not supported. After a sync it gets its final name.
 """

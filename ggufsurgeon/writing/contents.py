@@ -1,4 +1,4 @@
-"""What new files hold: blocks shared with the sources, room for the others, and their bytes."""
+"""The contents of new files: blocks shared with the sources, and blocks that are written."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def write_contents(
 ) -> Written:
     """Write plans over the same open sources to empty open files, and sync them.
 
-    Blocks are shared first, since only what is left needs room; room is made for all files before
-    the first byte. Raises WriteFailedError, which names `targets`, or OSError when there is none.
+    Blocks are shared first, since only the others need space. Space for all files is reserved
+    before the first byte is written. Raises WriteFailedError, which names a target, or OSError
+    when there is no space.
     """
     places = [
         unshared(plan, share(plan, sources, file, progress))
@@ -46,7 +47,7 @@ def _write(
 ) -> None:
     for place in places:
         copier.go_to(place.start)
-        copier.write(plan.header[place.start : place.stop])  # of later places, nothing
+        copier.write(plan.header[place.start : place.stop])  # empty for later places
         for span in plan.between(place.start, place.stop):
             write_span(copier, sources, span)
     copier.finish()

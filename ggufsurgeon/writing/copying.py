@@ -23,8 +23,10 @@ BUFFER_N_BYTES = 1 << 20
 
 
 class SourceReadError(OSError):
-    """A source that cannot be opened, without an offset, or read, or that ends too soon, without
-    a cause. `opened_sources` fills in the path of one that is known by its descriptor."""
+    """A source cannot be opened (no offset) or read, or ends too soon (no cause).
+
+    `source` is a path, or a descriptor that `opened_sources` replaces by the path.
+    """
 
     def __init__(
         self, source: int | str, offset_in_file: int | None, cause: OSError | None = None
@@ -43,7 +45,7 @@ class SourceReadError(OSError):
 
 
 class Copier:
-    """Writes a file from front to back, through short reads and writes; parts can be left out."""
+    """Writes a file sequentially, with short reads and writes handled. Parts can be skipped."""
 
     def __init__(self, destination: int, progress: Progress) -> None:
         self._destination = destination
@@ -51,7 +53,7 @@ class Copier:
         self._methods = list(METHODS)
 
     def go_to(self, offset_in_file: int) -> None:
-        """Leave the bytes before as they are."""
+        """Continue at an offset, and leave the bytes before it unchanged."""
         os.lseek(self._destination, offset_in_file, os.SEEK_SET)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -66,7 +68,7 @@ class Copier:
             self.write(zeros[: n_bytes - start])
 
     def copy(self, source: int, offset_in_file: int, n_bytes: int) -> None:
-        """Copy a span of `source`. Raises SourceReadError when the source ends before it."""
+        """Copy a span of `source`. Raises SourceReadError if it cannot be read, or is too short."""
         end = offset_in_file + n_bytes
         while offset_in_file < end:
             n_asked = min(CHUNK_N_BYTES, end - offset_in_file)
@@ -102,7 +104,7 @@ def copy_through_buffer(destination: int, source: int, offset_in_file: int, n_by
 
 
 def read_all(source: int, offset_in_file: int, n_bytes: int) -> bytearray:
-    """Exactly `n_bytes`, through short reads. Raises SourceReadError when it ends before."""
+    """Exactly `n_bytes`, with short reads handled. Raises SourceReadError."""
     data = bytearray()
     while len(data) < n_bytes:
         at = offset_in_file + len(data)
@@ -114,7 +116,7 @@ def read_all(source: int, offset_in_file: int, n_bytes: int) -> bytearray:
 
 
 def read_some(source: int, offset_in_file: int, n_bytes: int) -> bytes:
-    """Up to `n_bytes`, none at the end. Raises SourceReadError."""
+    """Up to `n_bytes`; empty at the end of the source. Raises SourceReadError."""
     try:
         return os.pread(source, n_bytes, offset_in_file)
     except OSError as error:

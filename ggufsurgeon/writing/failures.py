@@ -1,4 +1,4 @@
-"""What the system says when writing fails, as errors that a user can act on."""
+"""System errors during writing, as errors that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ggufsurgeon.writing.preflight import FREE_SOME
 from ggufsurgeon.writing.reservation import NO_ROOM
 
 FAILING_DISK = (
-    "The disk may be failing: look into the kernel's log (dmesg), and save what is on it first."
+    "The disk may be failing: check the kernel log (dmesg), and back up the data on it first."
 )
 
 
@@ -23,12 +23,12 @@ def write_failed(destination: Path, error: OSError) -> WriteFailedError:
     folder = Path(os.path.realpath(destination)).parent
     if error.errno in (errno.ENOENT, errno.ENOTDIR) and not folder.is_dir():
         problem = f"the folder {folder} was removed or renamed meanwhile"
-        return WriteFailedError(f"{destination}: {problem}", hint="Write it again, elsewhere.")
+        return WriteFailedError(f"{destination}: {problem}", hint="Use another destination.")
     return WriteFailedError(f"{destination}: {error.strerror or error}", hint=hint_of(error))
 
 
 def hint_of(error: OSError) -> str:
-    """What to do next; "" where the error says it all."""
+    """The hint for an error; empty if there is none."""
     if error.errno in NO_ROOM:
         return FREE_SOME
     return FAILING_DISK if error.errno in (errno.EIO, errno.EROFS) else ""

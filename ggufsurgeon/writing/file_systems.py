@@ -9,12 +9,12 @@ LOCAL = (
     *("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "zfs", "jfs", "tmpfs", "overlay"),
     *("vfat", "exfat", "ntfs3"),
 )
-"""Those of one machine: all its processes see a lock, and what can be made without a name can be
-linked. Others, such as NFS and FUSE, may lack either, and say so late or never."""
+"""Local file systems: locks are visible to all processes that use them, and a file made with
+O_TMPFILE can be linked. Others, such as NFS and FUSE, may lack either without an early error."""
 
 
 def file_system_of(descriptor: int) -> str:
-    """The file system of an open file, such as ext4; "" where that is not known.
+    """The file system type of an open file, such as ext4; empty if unknown.
 
     Found in /proc/self/fdinfo and /proc/self/mountinfo (proc(5)).
     """

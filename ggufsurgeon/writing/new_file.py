@@ -1,4 +1,4 @@
-"""Write plans to new files, which appear under their names once they are complete."""
+"""Writing plans to new files, which get their names once they are complete."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def write_new_file(
 ) -> Written:
     """Write `plan` to `destination`; what needs no copying is shared with the sources.
 
-    With `over_source` it may be a source of the plan, whose place the new file takes. Raises
-    RefusedError or WriteFailedError, or VerificationError where what was written does not have the
-    `sha256` that is asked for; the destination is then as it was, and no temporary file is left.
-    Warns (PermissionsWarning) when a replaced file has permissions that the new one cannot get.
+    With `over_source`, the destination may be a source of the plan, which the new file replaces.
+    Raises RefusedError or WriteFailedError, or VerificationError if the written file does not have
+    the SHA-256 `sha256`; the destination is then unchanged, and no temporary file is left. Warns
+    (PermissionsWarning) when the new file cannot get the permissions of the replaced one.
     """
     with _told(destination):
         target = check_place(() if over_source else _paths(plan), destination, replace=replace)
@@ -60,10 +60,10 @@ def write_new_shards(
 ) -> Written:
     """Write plans over the same sources to files that are one model together, the first last.
 
-    The names appear once all are written and synced. Killed in between, some of the others may be
-    there, and never the first, without which the others are no model. Raises RefusedError when one
-    of them exists, WriteFailedError, and VerificationError where one does not have its SHA-256 of
-    `sha256s`, if these are given; none is then there, and no temporary file is left.
+    The names appear once all files are written and synced. If the process is killed in between,
+    some of the later shards may exist, but never the first, without which they cannot be loaded.
+    Raises RefusedError when one of the files exists, WriteFailedError, and VerificationError if one
+    does not have its SHA-256 in `sha256s`; no shard and no temporary file is then left.
     """
     with _told(destinations[0]):
         targets = check_places(_paths(plans[0]), destinations)

@@ -15,9 +15,9 @@ FREE_SOME = "Make room there, or choose another destination."
 
 
 def check_places(sources: Sequence[Path], destinations: Sequence[Path]) -> list[Path]:
-    """The files to write that are one model together, with links followed.
+    """The paths of the shards to write, with links followed.
 
-    Raises as `check_place`; files are not replaced, since several cannot be at one stroke.
+    Raises as `check_place`. Files are not replaced, since several cannot be replaced atomically.
     """
     targets = []
     for destination in destinations:

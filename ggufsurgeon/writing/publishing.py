@@ -1,4 +1,4 @@
-"""Names for complete files, at one stroke and durable."""
+"""Giving complete files their names, atomically and durably."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ggufsurgeon.writing.preflight import already_exists
 from ggufsurgeon.writing.temporaries import Temporary
 
 AT_FDCWD = -100
-"""Paths from the current folder on (linux/fcntl.h)."""
+"""Paths are relative to the current folder (linux/fcntl.h)."""
 RENAME_NOREPLACE = 1
 """linux/fs.h"""
 
 
 def publish(file: Temporary, *, replace: bool) -> str:
-    """Give a complete file its name. Says which permissions it could not be given, if any.
+    """Give a complete file its name. Returns a warning if it could not get the old permissions.
 
-    Raises RefusedError where there is such a file by now, unless `replace`, and OSError.
+    Raises RefusedError if the destination exists by now, unless `replace`, and OSError.
     """
     if replace:
         lost = _keep_permissions(file)
@@ -43,9 +43,9 @@ def publish(file: Temporary, *, replace: bool) -> str:
 
 
 def publish_all(files: Sequence[Temporary]) -> None:
-    """Publish files from the last to the first; where one cannot be, none is there.
+    """Publish files from the last to the first. If one fails, all are removed again.
 
-    Raises as `publish`. All are durable before the first is.
+    Raises as `publish`. The others are durable before the first is published.
     """
     made = [os.fstat(file.descriptor) for file in files]
     try:
@@ -60,14 +60,14 @@ def publish_all(files: Sequence[Temporary]) -> None:
 
 
 def _withdraw(target: Path, status: os.stat_result) -> None:
-    """Remove what was published, and no file that somebody else made in the meantime."""
+    """Remove a published file, but not a file that another process made in the meantime."""
     with suppress(OSError):
         if os.path.samestat(target.stat(), status):
             target.unlink()
 
 
 def _rename_to_new(file: Temporary) -> None:
-    """Rename a file, and leave alone what somebody made under that name."""
+    """Rename a file without replacing a file that another process made under that name."""
     try:
         _rename_no_replace(file.path, file.target)
     except FileExistsError:
@@ -100,7 +100,7 @@ def _system_renameat2() -> Any:
 
 
 def _keep_permissions(file: Temporary) -> str:
-    """Give the new file the permissions of the old one; says why not, where that cannot be."""
+    """Give the new file the permissions of the old one; the returned text says if that failed."""
     try:
         old = file.target.stat().st_mode
     except FileNotFoundError:

@@ -29,9 +29,9 @@ FAT_LIMIT_N_BYTES = (1 << 32) - 1
 def reserve(descriptor: int, places: Iterable[range], n_bytes: int, destination: Path) -> None:
     """Reserve the blocks of a new file: faster, in one extent, and a full disk shows at once.
 
-    `places` are those that will be written; the others share blocks with other files. Raises
-    WriteFailedError when a file of `n_bytes` can never be written there, OSError when there is no
-    room. Where the file system has no reservations, nothing happens.
+    `places` are the ranges that will be written; the others share blocks with other files. Raises
+    WriteFailedError when the file system does not allow a file of `n_bytes`, and OSError when there
+    is no space. Does nothing where the file system does not support reservations.
     """
     check_size(descriptor, n_bytes, str(destination), destination.parent)
     try:

@@ -1,8 +1,8 @@
-"""Blocks that a new file shares with its sources, where the file system can: nothing is copied.
+"""Sharing blocks of the sources with a new file (reflinks), so that they need not be copied.
 
-btrfs and XFS can, and bcachefs, ZFS, overlayfs and NFS 4.2 where what is below them can. A range
-is shared where it begins at the same place within a block in both files. Whether a file system can
-is known by trying: subvolumes of btrfs have different device numbers, and share all the same.
+btrfs and XFS support this, and bcachefs, ZFS, overlayfs and NFS 4.2 in some configurations. A range
+can be shared if its offset within a block is the same in both files. Support is found by trying,
+not by device numbers: subvolumes of btrfs have different ones, but can share blocks.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ggufsurgeon.progress import Progress
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 
 FICLONERANGE = 0x4020940D
-"""linux/fs.h, on x86 and ARM. PowerPC, MIPS and SPARC number it otherwise: nothing is shared."""
+"""linux/fs.h, on x86 and ARM. The number differs on PowerPC, MIPS and SPARC, which do not share."""
 CHUNK_N_BYTES = 1 << 30
-"""Asked for at once: btrfs takes a while for a file in many extents, which nothing interrupts."""
+"""Bytes per call: on btrfs, a call on many extents takes long and cannot be interrupted."""
 USUAL_BLOCK_N_BYTES = 4096
-"""What headers are filled for, and what most file systems share by, whatever size they report:
-networks report that of their packets."""
+"""The block size that headers are padded for, and the unit in which most file systems share. They
+may report another size: network file systems report their transfer size."""
 
 
 class SharedRange(NamedTuple):
@@ -34,7 +34,7 @@ class SharedRange(NamedTuple):
 
 
 def shareable(plan: WritePlan, block_n_bytes: int = USUAL_BLOCK_N_BYTES) -> Iterator[SharedRange]:
-    """What the file of a plan can share with its sources, in order, by blocks of such a size."""
+    """The ranges of a planned file that can share such blocks with its sources, in order."""
     at = len(plan.header)
     for span in plan.spans:
         start = at + -at % block_n_bytes
@@ -50,9 +50,9 @@ def shareable(plan: WritePlan, block_n_bytes: int = USUAL_BLOCK_N_BYTES) -> Iter
 def share(
     plan: WritePlan, sources: Sequence[int], destination: int, progress: Progress
 ) -> tuple[range, ...]:
-    """Share blocks of open sources; the places in the new file that need no bytes any more.
+    """Share blocks of open sources. Returns the ranges of the new file that are shared.
 
-    Where the file system cannot, as between two file systems, there are none.
+    There are none if the file system does not support it, or the files are on different ones.
     """
     for block_n_bytes in _block_sizes(destination):
         ranges = list(shareable(plan, block_n_bytes))
@@ -63,7 +63,7 @@ def share(
 
 
 def unshared(plan: WritePlan, shared: Sequence[range]) -> tuple[range, ...]:
-    """The places in the new file that are not shared, which are to be written."""
+    """The ranges of the new file that are not shared and must be written."""
     starts = [0, *(place.stop for place in shared)]
     ends = [*(place.start for place in shared), plan.n_bytes]
     return tuple(range(*each) for each in zip(starts, ends, strict=True) if each[0] < each[1])
@@ -80,7 +80,7 @@ def _block_sizes(destination: int) -> tuple[int, ...]:
 def _share_all(
     ranges: Sequence[SharedRange], sources: Sequence[int], destination: int, progress: Progress
 ) -> Iterator[range]:
-    """The places that are shared. A source of which one cannot be is not tried again."""
+    """The ranges that are shared. After a failure, the same source is not tried again."""
     refused: set[int] = set()
     has_begun = False
     for source, offset, place in _in_chunks(ranges):
@@ -88,7 +88,7 @@ def _share_all(
             continue
         try:
             clone_range(destination, place.start, sources[source], offset, len(place))
-        except OSError:  # whatever it is: copying gives the same bytes, or an error that is told
+        except OSError:  # of any kind: copying gives the same bytes, or reports the error
             refused.add(source)
             continue
         if not has_begun:
@@ -107,10 +107,10 @@ def _in_chunks(ranges: Sequence[SharedRange]) -> Iterator[SharedRange]:
 def clone_range(
     destination: int, offset: int, source: int, offset_in_source: int, n_bytes: int
 ) -> None:
-    """Have `destination` share blocks of `source`; both are file descriptors.
+    """Share blocks of `source` with `destination`; both are file descriptors (FICLONERANGE).
 
-    Raises OSError where the file system cannot: on other file systems than that of the source
-    (EXDEV), on those without shared blocks (EOPNOTSUPP, ENOTTY), between blocks (EINVAL).
+    Raises OSError if they are on different file systems (EXDEV), if the file system has no reflinks
+    (EOPNOTSUPP, ENOTTY), or if the range is not aligned to blocks (EINVAL).
     """
     what = struct.pack("=qQQQ", source, offset_in_source, n_bytes, offset)
     fcntl.ioctl(destination, FICLONERANGE, what)

@@ -1,4 +1,4 @@
-"""The sources of a plan, opened for reading; they must be, and stay, what was planned with."""
+"""The sources of a plan, opened for reading. They must not have changed since planning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ggufsurgeon.writing.copying import SourceReadError, read_some
 
 @contextmanager
 def opened_sources(sources: Sequence[SourceFile]) -> Iterator[list[int]]:
-    """Read-only file descriptors, one a source.
+    """Read-only file descriptors, one per source.
 
     Raises SourceReadError when one cannot be opened, WriteFailedError when it has changed since the
     plan was made, or, at the end of the block, in the meantime. A SourceReadError of the block gets
@@ -54,9 +54,9 @@ def check_header(source: SourceFile, descriptor: int, problem: str) -> None:
 
 
 def _check_unchanged(source: SourceFile, descriptor: int, before: os.stat_result) -> None:
-    """Raise WriteFailedError when a source was written to, whatever is in it now.
+    """Raise WriteFailedError when a source was written to, even if its content is the same.
 
-    Its change time is looked at too, which nobody can set: also a new name or mode changes it.
+    The change time is compared too, which programs cannot set; a new name or mode also changes it.
     """
     problem = "was changed while it was read"
     after = os.fstat(descriptor)

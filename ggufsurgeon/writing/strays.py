@@ -1,4 +1,4 @@
-"""Temporary files of processes that were killed."""
+"""Removal of temporary files that killed processes left behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ggufsurgeon.writing.temporaries import NAME, lock
 def remove_strays(folders: Iterable[Path]) -> None:
     """Remove the temporary files of this user that no process is writing any more.
 
-    Whoever writes one holds its lock, which is seen on file systems of one machine alone. Failures
-    are of no consequence.
+    A process that writes a temporary file holds a lock on it. Locks are reliable only on local file
+    systems, so that files on others are left alone. Failures are ignored.
     """
     for folder in set(folders):
         with suppress(OSError), os.scandir(folder) as entries:

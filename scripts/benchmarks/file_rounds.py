@@ -1,4 +1,4 @@
-"""Programs over model files, timed in rounds: what the benchmarks of files share."""
+"""Timing programs on model files, in rounds. Shared by the benchmarks of files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make_model(path: Path, n_bytes: int) -> None:
 
 
 def make_sparse_model(path: Path, n_bytes: int) -> None:
-    """The same with tensors of holes, which take no room on the disk."""
+    """The same as a sparse file, whose tensors take no disk space."""
     writer = _writer(path)
     n_columns = 16384
     row_bytes = n_columns // 32 * Q8_0_BLOCK_N_BYTES
@@ -104,7 +104,7 @@ def measure(program: Program, *, freed_n_bytes: int = 0) -> Run:
     while process.poll() is None:
         peak = max(peak, _resident_peak(process.pid))
         time.sleep(0.005)
-    if process.returncode not in (0, 7):  # 7: files differ, which is what diff was asked
+    if process.returncode not in (0, 7):  # 7: diff found a difference, as expected
         sys.exit(f"{' '.join(map(str, program.command))} failed with {process.returncode}")
     for path in _outputs(program):
         _sync(path)
@@ -138,7 +138,7 @@ def _sync(path: Path) -> None:
 
 
 def _resident_peak(pid: int) -> int:
-    """kB. Not ru_maxrss, which counts what this process had when it started the other."""
+    """Peak in kB. Not ru_maxrss, which includes the memory of this process at the fork."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next((int(s.split()[1]) for s in status.splitlines() if s.startswith("VmHWM")), 0)
 

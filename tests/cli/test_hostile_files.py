@@ -1,7 +1,7 @@
-"""Every command on files that fuzzing found, and on large ones made to waste time and memory.
+"""Every command on files that fuzzing found, and on large files made to waste time and memory.
 
-No traceback, a known exit code, nothing that controls the terminal, and time and memory in
-proportion to the file.
+Commands must end with a known exit code, without a traceback or terminal control characters, and
+use time and memory in proportion to the file.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _limit_memory() -> None:
 
 
 def hostile() -> bytes:
-    """A model whose every string holds what a terminal or a page would obey."""
+    """A model with escape sequences and markup in all of its strings."""
     tensors = [*block_tensors(3), Tensor("\x1b[7m")]
     pairs = [
         *llama_pairs(3),
@@ -102,7 +102,7 @@ def hostile() -> bytes:
 
 @cache
 def samples() -> tuple[bytes, ...]:
-    """Of the corpus, files that are read, broken ones, and those with a record."""
+    """Files of the corpus that can be read, that are broken, and that have a record."""
     found = [hostile()]
     for name in ("header", "planning", "restoring"):
         kept = sorted((ROOT / "fixtures/fuzz_corpus" / name).iterdir())

@@ -1,5 +1,5 @@
-"""Strings of a file drive nothing: every command over a model that has control characters, markup
-and line breaks in all of them, in files whose names have them too."""
+"""Hostile strings: every command on a model with control characters, markup and line breaks in all
+strings, and in the names of its files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(*arguments: str, folder: Path, typed: str = "") -> subprocess.CompletedP
 
 
 def assert_harmless(output: bytes) -> None:
-    """UTF-8 in which nothing moves a cursor or turns text around, and no line is a file's."""
+    """Check for valid UTF-8 without control or bidirectional characters, or lines from a file."""
     text = output.decode()
     assert {c for c in text if not c.isprintable()} <= {"\n"}
     # A cell of a table that is too long goes on in the next line, behind its column's indent.

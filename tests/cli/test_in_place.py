@@ -33,8 +33,8 @@ def test_patched_twice_and_restored(
     done = surgeon(*IN_PLACE, *WINDOW)
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
-        "note: model.gguf will be edited itself: 4.10 kB inserted before the data, 363.52 kB "
-        "appended; if this is broken off by a crash: ggufsurgeon recover model.gguf\n"
+        "note: model.gguf will be edited in place: 4.10 kB inserted before the data, 363.52 kB "
+        "appended; if a crash interrupts this, run: ggufsurgeon recover model.gguf\n"
     )
     *_, told = done.stdout.splitlines()
     assert re.fullmatch(
@@ -98,8 +98,8 @@ def test_nothing_to_do(surgeon: Run, model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        (WINDOW, "in place: possible; 4.10 kB inserted and 363.52 kB appended (ext4, XFS), or by"),
-        (("--drop", "1:3"), "in place: refused: the path leaves out blocks 1..2: the file would"),
+        (WINDOW, "in place: possible; 4.10 kB inserted and 363.52 kB appended (ext4, XFS), or re"),
+        (("--drop", "1:3"), "in place: refused: the path leaves out blocks 1..2: what may be"),
         (("--layers", "0..4"), "in place: possible"),
     ],
 )

@@ -230,7 +230,7 @@ def test_hashes(shards: list[Path], stories: Path, surgeon: Run) -> None:
     """Of each shard, to compare with what its publisher names, and of what they make joined."""
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*shards, stories)]
     told = surgeon("inspect", SECOND, "--hash").stdout.splitlines()[-4:]
-    names = [*(path.name for path in shards), "the file that the shards make joined"]
+    names = [*(path.name for path in shards), "the joined shards"]
     assert told == [f"SHA-256 of {n}: {d}" for n, d in zip(names, digests, strict=True)]
     as_json = json.loads(surgeon("inspect", SECOND, "--hash", "--json").stdout)
     assert [shard["sha256"] for shard in as_json["shards"]] == digests[:3]

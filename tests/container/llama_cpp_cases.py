@@ -1,8 +1,7 @@
-"""Files like those that llama.cpp tests its own reader with, and what it says of each.
+"""Files like those with which llama.cpp tests its reader, and the expected result for each.
 
-The cases are those of tests/test-gguf.cpp of llama.cpp at 03f94f1, by the names that they have
-there, with others where its reader and this program could disagree. The files are made here, by
-other means.
+The cases are those of tests/test-gguf.cpp of llama.cpp at 03f94f1, under the same names, and others
+on which its reader and this program could disagree. The files are made by independent code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What llama.cpp's own reader says of files: `gguf_init_from_file` of the installed library.
+"""Results of llama.cpp's own reader: `gguf_init_from_file` of the installed library.
 
 The functions are called in a process of their own, since llama.cpp may abort it. Run as a program,
 this file is that process: it needs nothing but ctypes, and imports nothing of ggufsurgeon.
@@ -40,7 +40,7 @@ class Reader:
         self._process: subprocess.Popen[str] | None = None
 
     def takes(self, path: Path, depth: str) -> bool:
-        """Whether llama.cpp reads the file; a process that dies of it does not."""
+        """Whether llama.cpp reads the file; False if the process crashes."""
         if self._process is None:
             pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
             self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Headers of files that cannot be read, or are cut while they are read: told, without SIGBUS."""
+"""Headers of files that cannot be read, or are truncated meanwhile, give errors, not SIGBUS."""
 
 from __future__ import annotations
 

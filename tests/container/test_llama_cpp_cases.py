@@ -1,5 +1,5 @@
-"""llama.cpp's own cases of broken files: what its reader refuses is refused, and what it takes is
-taken, but for the cases of the table that give a reason."""
+"""llama.cpp's own cases of broken files are refused or read as by its reader, except for the cases
+of the table that give a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat templates of strangers: they reach nothing, end in time, and read as they do elsewhere."""
+"""Untrusted chat templates: they are isolated, limited in time, and rendered as elsewhere."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ WASTEFUL = {
     "{% set n = namespace(a='x') %}{% for i in range(60) %}{% set n.a = n.a + n.a %}{% endfor %}": (
         "memory"
     ),
-    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}": "calls itself",
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}": "it recurses",
     "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}": "nested too deep",
     "{% if 1 %}" * 3000 + "{% endif %}" * 3000: "nested too deep",
     "{{ 'x' * 2000000 }}": "a prompt of 2,000,000 characters",
@@ -200,7 +200,7 @@ def test_no_process_stays_behind_a_caller_that_is_killed() -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process computes; nobody may wait for one whose parent is gone."""
+    """Whether a process runs and is not a zombie, which remains if nothing waits for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where the fields of a header are, also of a broken one: as far as it can be walked.
+"""The positions of the fields of a header, as far as it can be parsed if it is broken.
 
 Shares no code with the program.
 """

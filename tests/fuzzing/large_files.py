@@ -1,4 +1,4 @@
-"""Files of up to a megabyte that give a program much to do; fuzzing tries small ones.
+"""Files of up to a megabyte that take long to process; fuzzing uses small files.
 
 Each would cost hours or gigabytes where work grows with the square of what is in a file, or with a
 number that it names.

@@ -1,4 +1,4 @@
-"""Changed files made consistent again, so that what lies behind the first checks is reached too."""
+"""Repairing mutated files, so that they pass the first checks and reach the code behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of a GGUF file that know its fields: blind ones seldom get behind the magic."""
+"""A mutator that knows the fields of GGUF: random mutations rarely get past the first checks."""
 
 from __future__ import annotations
 

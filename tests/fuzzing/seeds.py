@@ -1,4 +1,4 @@
-"""Files and texts to begin with: small, and with what every architecture has."""
+"""Seed files and texts: small, with the metadata of every architecture."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The laws: functions of bytes that raise nothing, whatever the bytes are.
 
-Refusals are errors of the program's own. Where a law is broken, an AssertionError or any other
-exception comes out.
+Refusals are errors of the program's own classes. If a law is broken, a target raises AssertionError
+or any other exception.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def restoring(data: bytes) -> None:
 
 
 def _recipe_for(file: GgufFile, choice: int) -> Recipe:
-    """A recipe that says it is for this file, and makes it again: anybody can write one."""
+    """A recipe that claims to rebuild this file, as anybody could write one."""
     identity = FileIdentity(file.layout.n_bytes, file.header_sha256, None)
     lengths = (choice % 5 + 1, choice % 7 + 1)
     paths = (LayerPath.of(block % lengths[0] for block in range(length)) for length in lengths)
@@ -179,7 +179,7 @@ def _check_plan(plan: WritePlan, source: GgufFile) -> None:
 
 
 def shards(data: bytes) -> None:
-    """Two files, one behind the other, as the shards of a model: joined, or told apart."""
+    """Two concatenated files as the shards of a model: they are joined, or refused."""
     half = _start_of_second(data)
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         paths = [Path(folder, Shard(n, 2).name("any")) for n in range(2)]

@@ -1,4 +1,4 @@
-"""The inputs that fuzzing has found, and hostile ones by hand, through the same laws."""
+"""The laws, checked with inputs that fuzzing found and with handwritten hostile inputs."""
 
 from __future__ import annotations
 

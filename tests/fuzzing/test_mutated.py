@@ -1,4 +1,4 @@
-"""Files that the mutator makes of good ones, through the laws; and that it does what it says."""
+"""The laws, checked with mutated files, and tests of the mutator itself."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_fields_cover_a_header(data: bytes) -> None:
 
 
 def test_a_forged_record_is_followed() -> None:
-    """Its SHA-256 is no secret: what lies behind that check must hold by itself."""
+    """Anybody can compute its SHA-256: code after that check must not rely on it."""
     good = patched(llama_model(3), [0, 1, 1, 2])
     forged = good.replace(b"Tiny\x11", b"Tinx\x11", 1)
     assert forged != good and signed(good) == good

@@ -1,4 +1,4 @@
-"""Killed at each system call that changes files: `recover` brings back a good file."""
+"""After SIGKILL at each system call that changes files, `recover` restores a valid file."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def recovery_calls(scene: Scene, call: Call) -> list[Call]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupted(scene: Scene, name: str) -> None:
-    """Undone before the header's turn, finished after it, and told which."""
+    """Ctrl-C undoes an edit whose header is not written yet, or finishes it, and says which."""
     told = set()
     for call in calls_of(scene):
         run = scene.patch(f"{call.name}:signal={name}:when={call.number}")
@@ -166,7 +166,7 @@ def test_a_call_that_fails(scene: Scene, error: str) -> None:
 
 
 def check_failure(scene: Scene, call: Call, run: Run) -> None:
-    """Undone, or finished, or told that it waits for its recovery."""
+    """Check that the edit was undone or finished, or that the error says to run recover."""
     if run.code == 0:
         scene.assert_good(scene.new)
         return

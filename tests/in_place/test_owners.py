@@ -1,4 +1,4 @@
-"""Files that are not changed where they are, because others know them, or use them."""
+"""Files that must not be edited in place, because other programs use or refer to them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_a_symbolic_link(model: Path) -> None:
     link = model.with_name("link.gguf")
     link.symlink_to(model.name)
     error = refused(link)
-    assert str(error) == f"{link} is a symbolic link to {model}, which others may use by that name"
+    problem = f"{link} is a symbolic link to {model}"
+    assert str(error) == f"{problem}, which may be in use under that name"
     assert error.hint.startswith("Name that file itself")
 
 
@@ -160,7 +161,7 @@ def test_another_process_uses_it(model: Path, how: str) -> None:
     with used(model, how) as process:
         error = refused(model)
         assert f"{model} is open in python" in str(error)
-        assert f"(process {process.pid}): it would find other bytes" in str(error)
+        assert f"(process {process.pid}), which would read changed data" in str(error)
     assert gs.open(model).plan(WINDOW).write_in_place() is not None
 
 
@@ -227,7 +228,7 @@ def test_a_name_that_is_too_long_for_a_journal(tmp_path: Path) -> None:
     path.write_bytes(model_of(4))
     method = gs.open(path).plan(WINDOW).write_in_place()
     assert method is not None
-    assert method.why_new_file == "its name is too long for that of a journal"
+    assert method.why_new_file == "the name of its journal would be too long"
     assert gs.ModelFile.recover(path).value == "nothing"
     assert listing(tmp_path).keys() == {path.name}
 
@@ -244,7 +245,7 @@ def test_a_file_with_holes(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_user(tmp_path: Path) -> None:
-    """Who may write to it, and is not its owner, cannot keep others from opening it."""
+    """A user who may write to a file but does not own it cannot take a lease on it."""
     if not is_root() or shutil.which("setpriv") is None:
         pytest.skip("only root can make files of other users")
     skip_unless_inserting(tmp_path)
@@ -260,13 +261,13 @@ def test_a_file_of_another_user(tmp_path: Path) -> None:
         each.chmod(each.stat().st_mode | 0o055)
     path.chmod(0o666)
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert "CannotInsertError: whether another process has the file open" in done.stderr
+    assert "CannotInsertError: cannot determine whether another process" in done.stderr
 
 
 @pytest.mark.parametrize("path", [gs.drop("1:2"), gs.drop("1:3"), gs.LayerPath("0..2,0")])
 def test_what_would_lose_blocks(model: Path, path: gs.LayerPath) -> None:
     plan = gs.open(model).plan(path)
-    with pytest.raises(RefusedError, match=r"leaves out block.*: the file would lose"):
+    with pytest.raises(RefusedError, match=r"leaves out block.*: what may be the only copy"):
         plan.write_in_place()
     assert listing(model.parent) == {"model.gguf": model_of(4)}
 
@@ -295,7 +296,7 @@ def test_no_room_for_a_new_file(tmp_path: Path) -> None:
         figures = os.statvfs(folder)
         (folder / "filler").write_bytes(bytes((figures.f_bavail - 1) * figures.f_bsize))
         error = refused(model)
-        assert "there is no room for a new file that could take its place" in str(error)
+        assert "there is no space for a new file to replace it" in str(error)
 
 
 def test_shards(tmp_path: Path, stories: Path) -> None:

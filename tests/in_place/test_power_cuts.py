@@ -1,4 +1,4 @@
-"""The power goes at each system call that changes files: what is on the disk then is mounted anew.
+"""Power cuts at each system call that changes files: a copy of the disk at that time is mounted.
 
 The image of a mounted file system is copied as it is, without what is still in memory; mounting the
 copy has the file system's own journal replayed, as after a power cut.

@@ -1,4 +1,4 @@
-"""Recovery: from each state that a crash can leave, and no hand laid on anything else."""
+"""Recovery from each state that a crash can leave, and refusal of any other state."""
 
 from __future__ import annotations
 

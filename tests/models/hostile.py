@@ -1,4 +1,4 @@
-"""A model that loads, with what could drive a terminal, a page or a file in all of its strings."""
+"""A model that can be loaded, with escape sequences, markup and paths in all of its strings."""
 
 from __future__ import annotations
 

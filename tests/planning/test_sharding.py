@@ -130,7 +130,7 @@ def test_what_llama_gguf_split_merges_is_proven_too(tmp_path: Path) -> None:
     # So is what was made of a file that it merged since.
     with_pairs(source, lambda pairs: [*pairs, *split_keys(0, 0, 8)])
     found = {check.name: check for check in gs.verify(tmp_path / "new.gguf", source).checks}
-    assert found["source"].detail.endswith("without the split keys that llama-gguf-split has left")
+    assert found["source"].detail.endswith("without the split keys that llama-gguf-split added")
     assert found["metadata"].ok and found["tensors"].ok
 
 

@@ -1,4 +1,4 @@
-"""Law 10 for shards: the very shards come back, and recipes rebuild what they were made into."""
+"""Law 10 for shards: restore writes the same shards, and recipes rebuild files made from them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rebuilt(source: Path, recipe: gs.Recipe) -> list[bytes]:
 
 
 def written(plans: Sequence[WritePlan], destination: Path) -> list[Path]:
-    """Files of plans, without the care for disks that writing takes."""
+    """Write the files of plans without reservation, sync or temporary files."""
     paths = paths_at(destination, len(plans))
     for plan, path in zip(plans, paths, strict=True):
         path.write_bytes(result_of(plan))
@@ -270,11 +270,11 @@ def test_odd_shards_are_told_before_and_refused_after(
     assert ODD_SHARDS in plan.notes
     one = plan.write(tmp_path / "one.gguf")
     for call in (gs.open(one).recipe, lambda: gs.open(one).restore(tmp_path / "back.gguf")):
-        with pytest.raises(RefusedError, match="in shards of which nothing was recorded"):
+        with pytest.raises(RefusedError, match="shards were not recorded"):
             call()
     patch(one, tmp_path / "two.gguf", LONGER)
     found = gs.open(tmp_path / "two.gguf").restore(tmp_path / "back.gguf")
-    assert "nothing was recorded" in found.remaining
+    assert "were not recorded" in found.remaining
     assert (tmp_path / "back.gguf").read_bytes() == one.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The program struck at any one of its system calls: killed or stopped there, or the call fails.
+"""Fault injection at any system call of the program: it is killed or stopped, or the call fails.
 
     with forked_program(folder) as program:
         calm = program.run(folder / "calm", *arguments)

@@ -1,4 +1,4 @@
-"""Law 5 at each system call that changes files: killed on entering it, or the call fails.
+"""Law 5 at each system call that changes files: the program is killed, or the call fails.
 
 For a new file, one that replaces another, shards, a restored file, and the file of a recipe.
 """
@@ -218,7 +218,7 @@ class Step(NamedTuple):
 
 @scenes(fast=["new", "replace", "shards"])
 def test_what_a_power_cut_would_find(scene: Scene) -> None:
-    """A cut of the power cannot be had: the order of calls is what stands for it.
+    """A power cut cannot be simulated here, so the order of system calls is checked instead.
 
     Each file is synced behind its last byte, and before any has its name. The folder is synced
     behind the last name, and behind all others before the first shard has its.

@@ -1,4 +1,4 @@
-"""What others do to source and destination while a file is written: noticed, and never harmed."""
+"""Changes to source and destination by other processes while a file is written are detected."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_folder_vanishes(
     place = scene.folder.parent
     run = scene.write(change, *options, without=without)
     error, state, hint = run.stderr.splitlines()
-    assert (run.code, state, hint) == (5, STATE, "  Write it again, elsewhere.")
+    assert (run.code, state, hint) == (5, STATE, "  Use another destination.")
     assert error.startswith(f"error: {scene.folder / 'new'}")
     assert error.endswith(f": the folder {scene.folder} was removed or renamed meanwhile")
     there = {"source.gguf"} | ({"renamed"} if change is renamed else set())

@@ -1,4 +1,4 @@
-"""Sources on a disk that fails: told with path and place, and nothing is left."""
+"""Read errors of sources give an error with path and offset, and leave no file."""
 
 from __future__ import annotations
 

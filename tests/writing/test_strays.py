@@ -1,4 +1,4 @@
-"""Temporary files of killed processes: removed by the next that writes there, and no others."""
+"""Temporary files of killed processes are removed by the next command that writes there."""
 
 from __future__ import annotations
 

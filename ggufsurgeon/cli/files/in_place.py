@@ -1,4 +1,4 @@
-"""Patches in place: what is told of them before and after."""
+"""Patches in place: messages before and after the edit."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def check_destination(destination: Path | None, in_place: bool, is_of_new_file: 
     if destination is None and not in_place:
         raise UsageError(
             "expected DEST, the file to write, or --in-place",
-            hint="--in-place edits MODEL itself, of which no copy is kept.",
+            hint="--in-place edits MODEL itself and keeps no copy of it.",
         )
     if destination is not None and in_place:
         raise UsageError(f"--in-place edits MODEL itself: {destination} would not be written")
     if in_place and is_of_new_file:
-        raise UsageError("--in-place excludes --replace and --split-max-size, of a new file")
+        raise UsageError("--in-place excludes --replace and --split-max-size")
 
 
 def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
-    """Plan a patch and carry it out on its source; say before what will happen, and after it how
-    to undo it."""
+    """Plan a patch and write it into its source. Print the method before, and after it the command
+    that undoes the patch."""
     from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 
     planned = None
@@ -85,16 +85,16 @@ def _will(method: InPlaceMethod) -> str:
         )
     inserted, appended = map(n_bytes_text, (method.n_bytes_inserted, method.edit.n_bytes_tail))
     return (
-        f"{path} will be edited itself: {inserted} inserted before the data, {appended} appended; "
-        f"if this is broken off by a crash: {recover_command(path)}"
+        f"{path} will be edited in place: {inserted} inserted before the data, {appended} "
+        f"appended; if a crash interrupts this, run: {recover_command(path)}"
     )
 
 
 def _of_readers(method: InPlaceMethod) -> str:
-    """Who goes on reading the old file."""
+    """The processes that keep reading the old file, as the end of a sentence."""
     if not method.readers:
         return ""
-    return f"; {', '.join(method.readers)} will go on with the old one until it is opened again"
+    return f"; {', '.join(method.readers)} will keep reading the old file until it is reopened"
 
 
 def _state(planned: gs.Plan | None) -> str:
@@ -102,7 +102,7 @@ def _state(planned: gs.Plan | None) -> str:
     from ggufsurgeon.api.in_place import is_done
 
     if planned is not None and is_done(planned.planned):
-        return "The edit was finished all the same: the model is patched."
+        return "The edit was finished before the command ended: the model is patched."
     return "The model is as it was."
 
 
@@ -113,9 +113,9 @@ def _did(source: Path, method: InPlaceMethod | None, seconds: float) -> str:
         how = f"{n_bytes_text(method.n_bytes_inserted)} inserted"
     elif method.n_bytes_shared:
         shared = n_bytes_text(method.n_bytes_shared)
-        how = f"by a new file in its place, {shared} shared with the old one"
+        how = f"replaced by a new file, {shared} shared with the old one"
     else:
-        how = "by a new file in its place"
+        how = "replaced by a new file"
     undo = shlex.join(["ggufsurgeon", "restore", str(source), "DEST"])
     return (
         f"patched {source} in place: {how}, {n_bytes_text(method.n_bytes_written)} written, in "
@@ -145,13 +145,13 @@ def forecast_text(planned: PatchPlan) -> str:
     if found.refusal:
         return f"in place: refused: {found.refusal}"
     if found.why_new_file:
-        return f"in place: possible, by a new file in its place: {found.why_new_file}"
+        return f"in place: possible, by replacing it with a new file: {found.why_new_file}"
     if not found.n_bytes_inserted and not found.n_bytes_appended:
         return "in place: possible"
     inserted, appended = map(n_bytes_text, (found.n_bytes_inserted, found.n_bytes_appended))
     return (
-        f"in place: possible; {inserted} inserted and {appended} appended (ext4, XFS), or by a new "
-        "file in its place, which shares blocks with it where the file system can"
+        f"in place: possible; {inserted} inserted and {appended} appended (ext4, XFS), or replaced "
+        "by a new file, which shares blocks with the old one where the file system supports it"
     )
 
 

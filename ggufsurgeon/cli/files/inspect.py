@@ -49,8 +49,8 @@ def inspect(
         bool,
         typer.Option(
             "--hash",
-            help="Show the SHA-256 of the file, of each shard and of each tensor too, which reads "
-            "all of it.",
+            help="Also show the SHA-256 of the file, of each shard and of each tensor. This reads "
+            "the whole file.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -110,7 +110,7 @@ def _print_hashes(file: GgufFile, hashes: FileHashes) -> None:
     print_table("SHA-256 of tensors", ["tensor", "type", "SHA-256"], rows)
     for shard, digest in zip(file.shards, hashes.shards, strict=True):
         print_text(f"SHA-256 of {shard.path.name}: {digest}")
-    what = "the file that the shards make joined" if file.shards else "the file"
+    what = "the joined shards" if file.shards else "the file"
     print_text(f"SHA-256 of {what}: {hashes.sha256}")
 
 

@@ -38,7 +38,7 @@ def patch(
         Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
         typer.Argument(
             metavar="DEST",
-            help="GGUF file to write; none with --in-place.",
+            help="GGUF file to write; omit it with --in-place.",
             show_default=False,
             readable=False,
         ),
@@ -96,9 +96,9 @@ def patch(
         bool,
         typer.Option(
             "--in-place",
-            help="Edit MODEL itself: on ext4 and XFS room is inserted and repeats are appended, so "
-            "that nothing else is written; elsewhere a new file takes its place. restore undoes "
-            "it; after a crash, recover. Paths that leave out blocks are refused.",
+            help="Edit MODEL itself: on ext4 and XFS only the header and the repeats are written; "
+            "elsewhere a new file replaces it. restore writes the original; after a crash, run "
+            "recover. Paths that leave out blocks or scale weights are refused.",
         ),
     ] = False,
     split_max_size: SplitMaxSize = None,
@@ -107,7 +107,7 @@ def patch(
 ) -> None:
     """Write a GGUF with the blocks of a layer path, in order. MODEL is only read.
 
-    With --in-place there is no DEST, and MODEL becomes that file.
+    With --in-place, there is no DEST and MODEL itself is edited.
     """
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
@@ -166,8 +166,8 @@ def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -
         return
     if recipe is not None:
         raise UsageError(
-            "--recipe and --split-max-size exclude each other: a recipe says whether its result is "
-            "in shards, and which"
+            "--recipe and --split-max-size exclude each other: the recipe defines the shards of "
+            "its result"
         )
     if replace:
         raise UsageError(

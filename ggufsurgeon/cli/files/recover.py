@@ -32,11 +32,11 @@ def recover(
     ],
     json: Json = False,
 ) -> None:
-    """Undo or finish a patch in place that was interrupted, as by a power cut."""
+    """Undo or finish an interrupted patch in place, for example after a power cut."""
     try:
         outcome = gs.ModelFile.recover(model)
     except Interrupted as interrupt:
-        interrupt.state = "Recover it again: what is done already is no obstacle."
+        interrupt.state = "The recovery is not finished. Run recover again."
         raise
     if json:
         print_json({"model": str(model), "outcome": outcome.value})

@@ -1,4 +1,4 @@
-"""What became of a file that was written: its bytes on the disk."""
+"""How much of a written file is new on the disk, and how much is shared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.write_plan import Written
 
 LEAST_TOLD_N_BYTES = 10_000_000
-"""Of what is shared: less is not worth a line."""
+"""The smallest number of shared bytes that is printed."""
 
 
 def written_as_json(written: Written | None) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def written_as_json(written: Written | None) -> dict[str, Any]:
 
 
 def print_shared(written: Written | None, source: Path) -> None:
-    """Tell what is shared with the source, if much is."""
+    """Print how many bytes are shared with the source, if there are many."""
     if written is None or written.n_bytes_shared < LEAST_TOLD_N_BYTES:
         return
     whole, shared = n_bytes_text(written.n_bytes), n_bytes_text(written.n_bytes_shared)

@@ -170,7 +170,7 @@ def item_rows(all_findings: Sequence[ScanFindings]) -> Iterator[dict[str, Any]]:
 
 
 FORMULA = re.compile(r"\s*[=+@-]|[\t\r]")
-"""The start of what spreadsheets take for a formula and compute (OWASP, CSV injection)."""
+"""The start of a string that spreadsheets evaluate as a formula (OWASP, CSV injection)."""
 
 
 def as_csv(all_findings: Sequence[ScanFindings]) -> str:

@@ -1,9 +1,8 @@
-"""Chat templates: their prompts, and their faults as errors that name the file.
+"""Chat templates: their prompts, and their failures as errors that name the file.
 
-A file holds its template as Jinja source under `tokenizer.chat_template`; it is rendered in a
-process of its own. Without one, and without a format that llama-cpp-python knows by name, that
-would take the format of Llama 2 in silence (llama_cpp/llama.py:562), whatever the model was trained
-on.
+A file contains its template as Jinja source under `tokenizer.chat_template`; it is rendered in a
+separate process. Without a template, and without the name of a format, llama-cpp-python would
+silently use the format of Llama 2 (llama_cpp/llama.py:562), whatever the model was trained on.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Llama 3.1 tell it too where they are given none."""
 
 @contextmanager
 def template_errors_told(path: Path) -> Iterator[None]:
-    """Turn a fault of a template, or its complaint about the conversation, into a UsageError."""
+    """Turn a failure of a template, or an error that it raises itself, into a UsageError."""
     try:
         yield
     except TemplateComplaintError as error:
@@ -45,9 +44,9 @@ def template_errors_told(path: Path) -> Iterator[None]:
 
 
 def check_has_template(llama: Any, path: Path, chat_format: str | None) -> None:
-    """Raise UsageError for a format of an unknown name, and when there is no template at all.
+    """Raise UsageError for an unknown format, and when there is neither a format nor a template.
 
-    Raises TemplateFaultError for the template of the file, if that is taken and cannot be compiled.
+    Raises TemplateFaultError if the template of the file is used and cannot be compiled.
     """
     from llama_cpp import llama_chat_format as formats
 

@@ -42,7 +42,7 @@ class CountingLlama(Llama):  # type: ignore[misc]
 
 
 class IsolatedTemplate:
-    """A template of jinja2 for its caller, rendered in another process."""
+    """An object with the interface of a jinja2 template that is rendered in another process."""
 
     def __init__(self, source: str) -> None:
         self._source = source

@@ -2,7 +2,7 @@
 
 `Llama` loads a model itself, by the class that its module calls `internals.LlamaModel`, and
 compiles the chat templates of the file by `llama_chat_format.Jinja2ChatFormatter`. Its constructor
-is run here with other classes behind these names; nobody else's `Llama` changes.
+is run here with other classes for these names; other uses of `Llama` do not change.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def llama_over(model: Model, *, n_ctx: int = DEFAULT_N_CTX, **options: Any) -> A
 
 
 def _with_classes_for(model: Model, constructor: Any) -> FunctionType:
-    """The constructor of `Llama`, for which two modules have other classes."""
+    """The constructor of `Llama`, with classes of two modules replaced."""
     from ggufsurgeon.engine.high_level.llama_classes import (
         GuardedLlamaContext,
         IsolatedFormatter,

@@ -1,10 +1,10 @@
 """The program that renders chat templates: requests and answers are lines of JSON.
 
-A template is a program by whoever made the file. It runs in jinja2's sandbox, which keeps it from
-the attributes that lead out of it, but bounds neither time nor memory: `10 ** 10 ** 10` and
-`'a' * 10 ** 10` are sound there, and constants are computed when a template is compiled. So this
-process has limits of memory and processor time, can open no file and connect to nothing once it
-runs, and its caller ends it when an answer takes too long. It imports nothing of llama.cpp.
+A template is a program from an untrusted file. It runs in jinja2's sandbox, which blocks unsafe
+attributes, but limits neither time nor memory: `10 ** 10 ** 10` and `'a' * 10 ** 10` are allowed
+there, and constants are computed when a template is compiled. Therefore this process has limits on
+memory and processor time and cannot open files or connections after its start, and its caller kills
+it when an answer takes too long. It does not import llama.cpp.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ READY = "ready"
 MOST_MEMORY = 1 << 30
 """Bytes of address space."""
 SPARE_SECONDS = 2
-"""Processor time beyond what the caller waits: for a process that has no caller any more."""
+"""Processor time beyond the time that the caller waits. It ends a process whose caller has died."""
 FEWEST_CHARACTERS = 1 << 20
 TIMES_LONGER = 4
-"""A prompt has at most so many characters, and so many times those of its request."""
+"""A prompt has at most FEWEST_CHARACTERS, plus TIMES_LONGER times those of its request."""
 LONGEST_PROBLEM = 300
 FIRST = (
     "{{ 'a.b' | urlize }}{{ '<b>' | striptags }}{{ 'a' | pprint }}{{ 'a b' | wordwrap(1) }}"
     "{{ [1] | random }}{{ lipsum(1) }}{{ strftime_now('%Z') }}{{ '\\N{SPACE}' }}"
     "{{ raise_exception('') }}"
 )
-"""A template with all that jinja2 imports late, for it can import nothing once files are closed."""
+"""A template that uses all modules that jinja2 imports late: later no files can be opened."""
 
 
 class ComplaintError(Exception):
-    """What a template itself has to say against a conversation."""
+    """An error that a template raises itself about a conversation (`raise_exception`)."""
 
 
 class GenerationTags(Extension):
-    """`{% generation %}`, by which Hugging Face marks what a model learns: its content stays."""
+    """`{% generation %}`, which marks text for training in Hugging Face. Its content is kept."""
 
     tags = {"generation"}  # noqa: RUF012 - the interface of jinja2
 
@@ -57,7 +57,7 @@ class GenerationTags(Extension):
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The prompt of a request, or the problem of its template and whether that complained.
+    """The prompt of a request, or the problem, and whether the template itself raised it.
 
     A request without values asks only whether the template can be compiled.
     """
@@ -70,9 +70,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except MemoryError:
         return {"problem": f"it takes more than {MOST_MEMORY >> 20} MiB of memory"}
     except RecursionError:
-        return {"problem": "it calls itself without an end, or is nested too deep"}
+        return {"problem": "it recurses without end, or is nested too deeply"}
     except TemplateNotFound as error:
-        return {"problem": _short(f"it asks for another file, {error}")}
+        return {"problem": _short(f"it includes another file, {error}")}
     except Exception as error:  # a template can raise any
         kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
         return {"problem": _short(f"{kind}{error}")}
@@ -130,19 +130,19 @@ def _short(text: str) -> str:
 
 
 def _limit_process() -> None:
-    """Set the limits that stay."""
+    """Set the limits that hold for the life of the process."""
     _limit("RLIMIT_AS", MOST_MEMORY)
     for kind in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
         _limit(kind, 0)
 
 
 def _limit_time(seconds: int) -> None:
-    """Let the system end the process after so much more processor time."""
+    """Let the system kill the process after this much more processor time."""
     _limit("RLIMIT_CPU", int(time.process_time()) + seconds + SPARE_SECONDS, can_grow=True)
 
 
 def _limit(kind: str, most: int, *, can_grow: bool = False) -> None:
-    """Set a limit, or keep a lower one; where a system has none, the caller's time remains."""
+    """Set a limit, or keep a lower one. Without such limits, only the caller's timeout applies."""
     with suppress(ImportError, AttributeError, ValueError, OSError):
         import resource
 

@@ -1,7 +1,7 @@
-"""Chat templates, rendered by a process that holds nothing of value and can be ended.
+"""Chat templates, rendered by a separate process that can be killed.
 
-See `template_process` for what it bounds. It starts with the first template and serves all later
-ones; one that had to be ended is replaced at the next.
+See `template_process` for its limits. It is started for the first template and renders all later
+ones; after it was killed, the next template starts a new one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class TemplateFaultError(Exception):
 
 
 class TemplateComplaintError(TemplateFaultError):
-    """A template's own message against a conversation (`raise_exception`)."""
+    """An error that a template raises about a conversation (`raise_exception`)."""
 
 
 class TemplateProcess:
@@ -41,10 +41,10 @@ class TemplateProcess:
         self._ask({"template": template})
 
     def render(self, template: str, values: Mapping[str, Any], today: str | None = None) -> str:
-        """The prompt that a template makes of values of JSON; `today` (ISO) is the date it tells.
+        """The prompt of a template with JSON values; `today` (ISO) is the date for `strftime_now`.
 
-        Raises TemplateFaultError for a template that fails, takes more than SECONDS or the memory
-        that the process may have; TypeError for values that JSON lacks.
+        Raises TemplateFaultError for a template that fails or exceeds SECONDS or the memory limit,
+        and TypeError for values that JSON cannot represent.
         """
         return self._ask({"template": template, "values": dict(values), "today": today})
 
@@ -74,7 +74,7 @@ class TemplateProcess:
                 process.stdin.write(f"{line}\n")
                 process.stdin.flush()
             answer = process.stdout.readline()
-        except BaseException:  # what it sends later answers no later request
+        except BaseException:  # so that a late answer is not taken for that of the next request
             self._end()
             raise
         finally:
@@ -83,7 +83,7 @@ class TemplateProcess:
             return answer
         self._end()
         took = f"it takes longer than {SECONDS} seconds"
-        raise TemplateFaultError(took if is_late.is_set() else "its process died of it")
+        raise TemplateFaultError(took if is_late.is_set() else "its process crashed")
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -93,7 +93,7 @@ class TemplateProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 encoding="ascii",
-                start_new_session=True,  # Ctrl-C is for its caller
+                start_new_session=True,  # Ctrl-C must reach only the caller
             )
             assert self._process.stdout is not None
             if self._process.stdout.readline().strip() != READY:
@@ -121,5 +121,5 @@ def _end_late(process: subprocess.Popen[str], is_late: threading.Event) -> None:
 
 
 TEMPLATES = TemplateProcess()
-"""The one of this program."""
+"""The process that all code of this program uses."""
 atexit.register(TEMPLATES.close)

@@ -1,1 +1,1 @@
-"""What page, picture and terminal say alike of a scan: words, marks, colours, spans."""
+"""Words, marks, colours and spans that page, picture and terminal share for scans."""

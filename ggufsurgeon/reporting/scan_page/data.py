@@ -33,7 +33,7 @@ def scan_data(findings: ScanFindings) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """The value with texts that control neither the page nor a terminal they are pasted into."""
+    """The value with control characters escaped, also for texts that are pasted into a terminal."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

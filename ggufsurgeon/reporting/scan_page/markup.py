@@ -29,9 +29,9 @@ def element(tag: str, /, *content: str, **attributes: str | int | float | bool) 
 
 
 def escape(text: str) -> str:
-    """The text as content of an element, in one line and in its order whatever it holds.
+    """The text as content of an element, in one line, with control characters escaped.
 
-    Characters that turn the direction of text around would do so to what stands behind them.
+    Bidirectional control characters would also reverse the text after the string.
     """
     return escape_markup(printable(text))
 
