@@ -22,6 +22,7 @@ from ggufsurgeon.rules.file_kinds import FileKind, other_kind
 from ggufsurgeon.rules.windows import Judgement, judge_windows
 
 if TYPE_CHECKING:
+    from ggufsurgeon.api.companions import Companion
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
@@ -112,6 +113,25 @@ class ModelFile:
         when no exact file exists, UsageError when the path does not fit the model.
         """
         return Plan(plan_patch(self.file, path, scale_weights=scale_weights))
+
+    def plan_companion(
+        self,
+        companion: PathLike,
+        path: AnyPath | None = None,
+        *,
+        patched: PathLike | None = None,
+        other_base: bool = False,
+    ) -> Companion:
+        """Plan a LoRA adapter, an imatrix or control vectors of this model for a patched one.
+
+        That is the one that `path` makes of this model, or the file `patched`, whose record has
+        the path. `other_base` takes an adapter whose metadata name another base model. Raises
+        RefusedError when the companion does not belong to this model, or has no meaning on the
+        path, and UsageError unless one of `path` and `patched` is given.
+        """
+        from ggufsurgeon.api.companions import plan
+
+        return plan(self.file, companion, path, patched, other_base)
 
     def restore(
         self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS

@@ -25,6 +25,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = (
     *("files.inspect", "files.plan", "files.patch", "files.verify"),
     *("files.restore", "files.recover", "files.recipe", "files.diff"),
+    "files.patch_companion",
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "scanning.scan", "scanning.report"),
 )
@@ -93,6 +94,11 @@ def _program(
 ) -> None: ...
 
 
+def command_name(module: str) -> str:
+    """The command that a module has."""
+    return module.rpartition(".")[2].replace("_", "-")
+
+
 def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
     """The program with the commands of these modules."""
     made = typer.Typer(
@@ -107,13 +113,13 @@ def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
     for module in modules:
         name = module.rpartition(".")[2]
         command = getattr(import_module(f"ggufsurgeon.cli.{module}"), name)
-        made.command(context_settings=HELP_OPTIONS)(command)
+        made.command(command_name(module), context_settings=HELP_OPTIONS)(command)
     return made
 
 
 def _needed_modules(arguments: Sequence[str]) -> Sequence[str]:
     """The module of the command that is run, so that others need not be imported; else all."""
-    asked = tuple(name for name in COMMANDS if name.rpartition(".")[2] in arguments[:1])
+    asked = tuple(name for name in COMMANDS if command_name(name) in arguments[:1])
     return asked or COMMANDS
 
 

@@ -12,7 +12,10 @@ from ggufsurgeon.container.file_bytes import FileBytes
 
 Buffer: TypeAlias = "bytes | FileBytes"
 
-QUANTIZE = "Quantize the model that it belongs to with it first, and patch the result."
+QUANTIZE = (
+    "Quantize the model that it belongs to with it first, and patch the result; or have "
+    "llama-imatrix convert it to a GGUF, which patch-companion takes."
+)
 UNPACK = "Unpack it first, and give the file inside."
 LLAMAFILE = b"MZqFpD='"
 """How a program of Cosmopolitan Libc begins, as llamafiles are (ape/specification.md)."""

@@ -36,12 +36,12 @@ OF_TYPE = {
     "adapter": FileKind(
         "an adapter (LoRA) for the blocks of another model",
         OWN_PATH,
-        "Merge it into that model with llama-export-lora, and patch the result.",
+        "Patch that model, and take the adapter along with patch-companion.",
     ),
     "imatrix": FileKind(
         "an importance matrix (imatrix) for the weights of another model",
         OWN_PATH,
-        "Quantize that model with it first, and patch the result.",
+        "Patch that model, and take the imatrix along with patch-companion.",
     ),
     "mmproj": PROJECTOR,
 }
@@ -51,7 +51,7 @@ OF_ARCHITECTURE = {
     "controlvector": FileKind(
         "a set of control vectors, one for each block of another model",
         OWN_PATH,
-        "Patch that model, and make new vectors for the result (llama-cvector-generator).",
+        "Patch that model, and take the vectors along with patch-companion.",
     ),
     "dflash": DRAFT,
     "eagle3": DRAFT,

@@ -18,6 +18,7 @@ from ggufsurgeon.verification.model_run import shakespeare
 from tests.cli.test_help import COMMANDS
 from tests.conftest import ROOT, Run
 from tests.models.builders import llama_model
+from tests.models.companions import lora
 
 GOLDEN = Path(__file__).parent / "golden"
 WINDOW = ("--window", "1:3")
@@ -35,6 +36,14 @@ CASES: dict[str, tuple[str, ...]] = {
     "recover": ("recover", "patched.gguf"),
     "recipe": ("recipe", "patched.gguf"),
     "diff": ("diff", "model.gguf", "patched.gguf"),
+    "patch_companion": (
+        "patch-companion",
+        "lora.gguf",
+        "new.gguf",
+        "--source",
+        "model.gguf",
+        *WINDOW,
+    ),
     "generate": ("generate", "model.gguf", *WINDOW, "--prompt", "Once", "--tokens", "8"),
     "perplexity": ("perplexity", "model.gguf", *TEXT),
     "perplexity_details": ("perplexity", "model.gguf", *TEXT, "--details"),
@@ -89,6 +98,7 @@ def test_json(case: str, stories: Path, tmp_path: Path, surgeon: Run) -> None:
     shutil.copy(stories, tmp_path / "model.gguf")
     shutil.copy(ROOT / "fixtures/tasks/choices.jsonl", tmp_path)
     (tmp_path / "tiny.gguf").write_bytes(llama_model(3))
+    (tmp_path / "lora.gguf").write_bytes(lora(stories))
     (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
     if "patched.gguf" in CASES[case]:
         assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0

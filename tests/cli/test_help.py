@@ -107,6 +107,7 @@ FIRST_WORDS = {
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),
     *(
         "Address",
+        "Model",
         "Chat",
         "Key",
         "Memory",
@@ -168,6 +169,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "recover",
         "recipe",
         "diff",
+        "patch-companion",
         "chat",
         "serve",
         "perplexity",

@@ -25,9 +25,13 @@ from hypothesis import strategies as st
 from ggufsurgeon.cli import terminal
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.conftest import ROOT
+from tests.models.builders import STRING, pair
+from tests.models.companions import lora
 from tests.models.hostile import CODES, EVIL, INJECTED, MARKUP, NAME_BYTES, hostile_model
 
-MODEL, PATCHED, NEW = (os.fsdecode(NAME_BYTES + end) for end in (b".gguf", b"2.gguf", b"3.gguf"))
+MODEL, PATCHED, NEW, LORA = (
+    os.fsdecode(NAME_BYTES + end) for end in (b".gguf", b"2.gguf", b"3.gguf", b"4.gguf")
+)
 TEXT, TASKS, STORE = (os.fsdecode(NAME_BYTES + end) for end in (b".txt", b".jsonl", b".db"))
 CSV, HTML = (os.fsdecode(NAME_BYTES + end) for end in (b".csv", b".html"))
 WINDOW = ("--window", "1:3")
@@ -70,6 +74,12 @@ HEADER_COMMANDS = {
     "restore": Command(("restore", PATCHED, NEW, "--replace")),
     "recipe": Command(("recipe", PATCHED)),
     "diff": Command(("diff", MODEL, PATCHED), 7),
+    "patch-companion": Command(
+        ("patch-companion", LORA, NEW, "--replace", "--source", MODEL, *WINDOW, "--other-base")
+    ),
+    "adapter of another base": Command(
+        ("patch-companion", LORA, NEW, "--replace", "--source", MODEL, *WINDOW), 4, False
+    ),
     "absent file": Command(("inspect", f"absent{MODEL}"), 2, False),
     "one argument more": Command(("inspect", MODEL, TEXT), 2, False),
     "unknown option": Command(("inspect", f"--{TEXT}"), 2, False),
@@ -97,6 +107,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stories = ROOT / "fixtures/stories260K.gguf"
     (made / MODEL).write_bytes(hostile_model(stories))
     (made / TEXT).write_bytes(shakespeare())
+    other = EVIL.replace(INJECTED, f"{INJECTED} other")
+    base = pair("general.base_model.0.name", STRING, other)
+    (made / LORA).write_bytes(lora(made / MODEL, base))
     assert run("patch", MODEL, PATCHED, *WINDOW, folder=made).returncode == 0
     return made
 

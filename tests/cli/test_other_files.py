@@ -26,6 +26,10 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "verify_source": ("verify", "good.gguf", "--source", "bad"),
     "restore": ("restore", "bad", "new.gguf"),
     "recipe": ("recipe", "bad"),
+    "patch_companion": ("patch-companion", "bad", "new.gguf", "--source", "good.gguf", *WINDOW),
+    "patch_companion_source": (
+        *("patch-companion", "good.gguf", "new.gguf", "--source", "bad", *WINDOW),
+    ),
     "perplexity": ("perplexity", "bad", *TEXT),
     "perplexity_base": ("perplexity", "good.gguf", *TEXT, "--base", "bad"),
     "generate": ("generate", "bad", "--prompt", "Once"),
@@ -37,9 +41,10 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
-RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"}
+OF_COMPANIONS = {"patch_companion", "patch_companion_source"}
+RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"} | OF_COMPANIONS
 TAKE_ANY_GGUF = {"inspect", "diff"}
-WRITE = {"plan", "patch", "scan", "restore", "recipe"}
+WRITE = {"plan", "patch", "scan", "restore", "recipe"} | OF_COMPANIONS
 """Commands whose refusal says that nothing was written."""
 
 
@@ -62,7 +67,7 @@ OLLAMA = Foreign(foreign.OLLAMA, 4, "as Ollama's own conversions are: llama.cpp 
 
 def test_every_command_that_opens_a_model_is_tried() -> None:
     tried = {arguments[0] for arguments in COMMAND_LINES.values()}
-    assert tried == set(COMMANDS) - TAKE_ANY_GGUF - {"report"}
+    assert tried == set(COMMANDS) - TAKE_ANY_GGUF - {"report", "recover"}
 
 
 @pytest.mark.parametrize(

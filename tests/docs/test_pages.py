@@ -29,6 +29,7 @@ COMMANDS = (
     "recover",
     "recipe",
     "diff",
+    "patch-companion",
     "perplexity",
     "generate",
     "chat",
@@ -88,7 +89,7 @@ def test_every_architecture_is_in_the_table_with_its_rules() -> None:
 
 def test_the_reference_has_every_command_and_option() -> None:
     reference = command_reference()
-    assert re.findall(r"^## (\w+)$", reference, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^## ([\w-]+)$", reference, re.MULTILINE) == list(COMMANDS)
     for option in ("--window I:J", "--layers", "--tasks", "--store", "--temperature"):
         assert f"`{option}" in reference or f" {option}" in reference
 

@@ -22,11 +22,21 @@ from ggufsurgeon.cli.terminal import (
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
 from ggufsurgeon.container.quoting import shortened
+from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.companions.description import Description
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.hashing.whole_file import FileHashes
+
+COMPANIONS = (
+    "LoRA adapters, imatrices and control vectors of its source hit other blocks here, without a "
+    "word from llama.cpp: patch-companion re-indexes them"
+)
+MOST_NAMES = 8
+"""Base models that are shown."""
+SHOWN_OF_DIGEST = 16
 
 
 def inspect(
@@ -113,8 +123,12 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     n_mtp = facts["n_mtp_blocks"]
     blocks = "-" if facts["n_blocks"] is None else str(facts["n_blocks"])
     yield "blocks", f"{blocks}, of which {n_mtp} predict further tokens (MTP)" if n_mtp else blocks
-    if facts["layer_path"]:
+    companion = _described(inspection)
+    if companion is not None:
+        yield from _companion_rows(companion)
+    elif facts["layer_path"]:
         yield "layer path", f"{facts['layer_path']} of its source"
+        yield "companions", COMPANIONS
     n_ctx = header.get(f"{header.architecture}.context_length")
     yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
     yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"
@@ -128,6 +142,38 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
     if inspection.instead:
         yield "what to do", inspection.instead
+
+
+def _described(inspection: Inspection) -> Description | None:
+    from ggufsurgeon.companions.description import describe
+
+    return describe(inspection.file.header)
+
+
+def _companion_rows(companion: Description) -> Iterator[tuple[str, str]]:
+    """Which model a companion is for."""
+    if companion.base_models:
+        yield "made for", ", ".join(shortened(name) for name in companion.base_models[:MOST_NAMES])
+    if companion.blocks:
+        yield "about blocks", shortened(str(LayerPath.of(companion.blocks)))
+    if companion.record is not None:
+        digest = shortened(companion.record.patched_header_sha256[:SHOWN_OF_DIGEST])
+        yield "re-indexed", f"for layer path {shortened(companion.record.blocks)}"
+        yield "for the model", f"whose header has a SHA-256 that begins with {digest}"
+
+
+def _companion_as_json(companion: Description | None) -> dict[str, Any] | None:
+    if companion is None:
+        return None
+    record = companion.record
+    return {
+        "kind": companion.kind.name.lower(),
+        "architecture": companion.architecture,
+        "base_models": list(companion.base_models),
+        "blocks": list(companion.blocks),
+        "layer_path": record.blocks if record else None,
+        "patched_header_sha256": record.patched_header_sha256 if record else None,
+    }
 
 
 def _facts(inspection: Inspection) -> dict[str, Any]:
@@ -149,7 +195,9 @@ def _facts(inspection: Inspection) -> dict[str, Any]:
         "gguf_version": header.version,
         "byte_order": "little" if header.byte_order == "<" else "big",
         "alignment": header.alignment,
+        "header_sha256": file.header_sha256,
         "layer_path": header.get("layer_path.blocks"),
+        "companion": _companion_as_json(_described(inspection)),
         "can_be_patched": inspection.refusal is None,
         "refusal": inspection.refusal,
     }

@@ -1,0 +1,174 @@
+"""Plans of companions that are re-indexed along a layer path."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.companions.control_vectors import (
+    check_control_vectors,
+    choose_vectors,
+    count_pair,
+)
+from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
+from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
+from ggufsurgeon.companions.lora import check_lora
+from ggufsurgeon.companions.record import check_record, read_record, record_pairs
+from ggufsurgeon.container.codec import serialize_header
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.layout import pad
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import joined_plan, plan_patch, source_files
+from ggufsurgeon.planning.provenance import is_left_out, is_scaled, read_provenance
+from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
+from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
+from ggufsurgeon.rules.block_names import block_of
+from ggufsurgeon.rules.blocks import Blocks
+from ggufsurgeon.write_plan import WritePlan, ZeroSpan, coalesce
+
+FOR_A_PATCHED_MODEL = (
+    "the model is a patched one, and the companion does not say for which layer path it was made: "
+    "if that was the model's original, it belongs to other blocks"
+)
+
+
+@dataclass(frozen=True)
+class CompanionPlan:
+    """The outcome of re-indexing `companion`, before anything is written."""
+
+    companion: GgufFile
+    kind: CompanionKind
+    path: LayerPath
+    """The blocks of the patched model, with MTP blocks behind them."""
+    n_tensors: int
+    """Of the new companion."""
+    notes: tuple[str, ...]
+    """Facts about the new companion that a user should know."""
+    write_plan: WritePlan
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The model that the companion will be for."""
+
+    path: LayerPath
+    header_sha256: str
+
+
+def plan_companion(
+    companion: GgufFile, source: GgufFile, path: AnyPath, *, other_base: bool = False
+) -> CompanionPlan:
+    """Plan the companion for the model that `path` makes of `source`.
+
+    The identity path gives the identical file. `other_base` allows an adapter whose metadata name
+    another base model. Raises RefusedError when the companion does not belong to `source`, when
+    the path makes it meaningless, or as `plan_patch`.
+    """
+    planned = plan_patch(source, path)
+    digest = hashlib.sha256(planned.write_plan.header).hexdigest()
+    return _plan(companion, source, _Target(planned.path, digest), other_base)
+
+
+def plan_companion_of(
+    companion: GgufFile, source: GgufFile, patched: GgufFile, *, other_base: bool = False
+) -> CompanionPlan:
+    """Plan the companion for `patched`, whose record has the layer path. Raises as
+    `plan_companion`, and RefusedError when `patched` was not made from `source`."""
+    record = read_provenance(patched.header)
+    if record is None:
+        raise no_record(patched)
+    if record.source_header_sha256 != source.header_sha256:
+        raise RefusedError(f"{patched.path} was not made from {source.path}, by its record")
+    if is_scaled(patched.header):
+        raise RefusedError(
+            f"weights of {patched.path} were multiplied by a factor: what was made for the "
+            "original does not fit them"
+        )
+    path = recorded_path(record)
+    if max(path.blocks) >= len(BaseModel(source).blocks):
+        raise damaged("blocks")
+    return _plan(companion, source, _Target(path, patched.header_sha256), other_base)
+
+
+def _plan(
+    companion: GgufFile, source: GgufFile, target: _Target, other_base: bool
+) -> CompanionPlan:
+    kind, base = find_kind(companion), BaseModel(source)
+    check_record(companion, source)
+    _check(kind, companion, base, other_base)
+    notes = tuple(_notes(kind, companion, source))
+    if target.path == LayerPath.identity(len(base.blocks)):
+        plan = joined_plan(companion)
+        return CompanionPlan(
+            companion, kind, target.path, len(companion.header.tensors), notes, plan
+        )
+    chosen = _choose(kind, companion, base, target.path.blocks)
+    is_vectors = kind is CompanionKind.CONTROL_VECTOR
+    changed = list(count_pair(companion, len(chosen))) if is_vectors else []
+    changed += record_pairs(companion, source, target.path, target.header_sha256)
+    tensors = place_tensors(companion, chosen)
+    header = serialize_header(_new_header(companion.header, changed, tensors))
+    padding = ZeroSpan(pad(len(header), companion.header.alignment) - len(header))
+    spans = coalesce((padding, *data_spans(companion, chosen)))
+    plan = WritePlan(source_files(companion), header, spans)
+    return CompanionPlan(companion, kind, target.path, len(chosen), notes, plan)
+
+
+def _check(kind: CompanionKind, companion: GgufFile, base: BaseModel, other_base: bool) -> None:
+    if kind is CompanionKind.LORA:
+        check_lora(companion, base, other_base=other_base)
+    elif kind is CompanionKind.IMATRIX:
+        check_imatrix(companion, base)
+    else:
+        check_control_vectors(companion, base)
+
+
+def _choose(
+    kind: CompanionKind, companion: GgufFile, base: BaseModel, path: Sequence[int]
+) -> list[OutputTensor]:
+    """The tensors of the new companion. Raises RefusedError when none of them is of a block."""
+    if kind is CompanionKind.CONTROL_VECTOR:
+        chosen = choose_vectors(companion, path)
+        n_of_blocks = len(chosen)
+    else:
+        chosen = choose_tensors(companion, _blocks(companion, len(base.blocks)), path)
+        n_of_blocks = sum(block_of(tensor.name) is not None for tensor in chosen)
+    had_blocks = kind is CompanionKind.CONTROL_VECTOR or any(
+        block_of(tensor.name) is not None for tensor in companion.header.tensors
+    )
+    if had_blocks and not n_of_blocks:
+        raise RefusedError(
+            f"the layer path leaves out all blocks that {companion.path} is about: nothing of it "
+            "remains"
+        )
+    return chosen
+
+
+def _blocks(companion: GgufFile, n_blocks: int) -> Blocks:
+    """The tensors of a companion by the blocks of its model; many blocks may have none."""
+    found: list[list[int]] = [[] for _ in range(n_blocks)]
+    for index, tensor in enumerate(companion.header.tensors):
+        block = block_of(tensor.name)
+        if block is not None and block < n_blocks:  # llama.cpp passes over norms of any name
+            found[block].append(index)
+    return Blocks(tuple(map(tuple, found)), 0)
+
+
+def _new_header(
+    header: Header, changed: Sequence[KeyValue], tensors: tuple[TensorInfo, ...]
+) -> Header:
+    """The header with changed pairs in their place, and the record last."""
+    after = {pair.key: pair for pair in changed}
+    kept = [after.pop(pair.key, pair) for pair in header.pairs if not is_left_out(pair.key)]
+    return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
+
+
+def _notes(kind: CompanionKind, companion: GgufFile, source: GgufFile) -> list[str]:
+    notes = [NOTE] if kind is CompanionKind.IMATRIX else []
+    if read_provenance(source.header) is not None and read_record(companion.header) is None:
+        notes.append(FOR_A_PATCHED_MODEL)
+    return notes
