@@ -12,6 +12,15 @@ from ggufsurgeon.container.interrupted_edits import journal_path, recover_comman
 from ggufsurgeon.errors import RefusedError, WriteFailedError
 from ggufsurgeon.writing.copying import SourceReadError
 
+SHARDS_REPLACE_NOTHING = (
+    "Shards replace no files, since several cannot be replaced atomically: choose another "
+    "destination, or remove them first."
+)
+SET_WITHOUT_FIRST = (
+    "Its first shard is missing, as after a write that was killed: the set is incomplete. Remove "
+    "its files, or choose another destination."
+)
+REPLACE = "Choose another destination, or set the option replace to overwrite it."
 FREE_SOME = "Make room there, or choose another destination."
 
 
@@ -25,10 +34,9 @@ def check_places(sources: Sequence[Path], destinations: Sequence[Path]) -> list[
         try:
             targets.append(check_place(sources, destination, replace=False))
         except RefusedError as error:
-            error.hint = (
-                "Shards replace no files, since several cannot be replaced atomically: choose "
-                "another destination, or remove them first."
-            )
+            if error.hint == REPLACE:
+                is_whole = os.path.lexists(destinations[0])
+                error.hint = SHARDS_REPLACE_NOTHING if is_whole else SET_WITHOUT_FIRST
             raise
     return targets
 
@@ -120,5 +128,5 @@ def already_exists(target: Path) -> RefusedError:
     """The error for a destination that would be overwritten."""
     return RefusedError(
         f"{target} exists",
-        hint="Choose another destination, or set the option replace to overwrite it.",
+        hint=REPLACE,
     )
