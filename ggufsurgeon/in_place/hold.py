@@ -13,6 +13,7 @@ from pathlib import Path
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import CannotInsertError
 from ggufsurgeon.in_place.processes import users_of
+from ggufsurgeon.writing.temporaries import lock
 
 BRIEFLY_S = 0.3
 """Seconds to wait, before an edit, for other processes to close the file."""
@@ -82,12 +83,9 @@ def held(path: Path) -> Iterator[Hold]:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    with suppress(ImportError):
-        import fcntl  # not on Windows
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError(f"{path} is being edited by another process") from None
-        except OSError:  # no locks on this file system: nothing is inserted there either
-            return
+    try:
+        lock(descriptor, wait=False)
+    except BlockingIOError:
+        raise RefusedError(f"{path} is being edited by another process") from None
+    except (ImportError, OSError):  # no locks here: nothing is inserted there either
+        return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import LARGEST_N_BYTES, InsertingEdit
 from ggufsurgeon.writing.copying import read_all
 from ggufsurgeon.writing.new_file import write_bytes
+from ggufsurgeon.writing.publishing import sync_folder, sync_folders
 
 FIRST_LINE = (
     b"ggufsurgeon journal 1: the model beside this file was being edited in place. "
@@ -164,14 +164,4 @@ def remove_journal(path: Path) -> None:
     If a power cut brings the journal back, `recover` can be run again without harm.
     """
     path.unlink()
-    with suppress(OSError):
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folders([path])

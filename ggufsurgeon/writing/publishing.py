@@ -122,8 +122,13 @@ def sync_folders(targets: Iterable[Path]) -> None:
     """Make the names of files durable. The files are complete by now: a failure changes none."""
     for folder in {target.parent for target in targets}:
         with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
