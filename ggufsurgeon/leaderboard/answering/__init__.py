@@ -1,0 +1,1 @@
+"""Answers of a loaded model along layer paths: beginnings that prompts share are run once."""
