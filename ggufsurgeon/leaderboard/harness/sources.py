@@ -124,8 +124,9 @@ def _as_ours(benchmark: Benchmark, where: str, error: Exception) -> GgufSurgeonE
 
     causes = tuple(_causes(error))
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE:
-            return _unwritable(where, cause)
+        number = _number_of_unwritable(cause)
+        if number is not None:
+            return _unwritable(where, number)
     if isinstance(error, DatasetNotFoundError) and "gated" in str(error):
         return _gated(benchmark)
     if any(isinstance(cause, ConnectionError) for cause in causes):
@@ -149,12 +150,21 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _unwritable(where: str, error: OSError) -> WriteFailedError:
+def _number_of_unwritable(error: BaseException) -> int | None:
+    """The number of a system error that keeps the cache from being written."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is None and "disk space" in str(error):  # before writing (datasets/builder.py)
+        return errno.ENOSPC
+    return error.errno if error.errno in _UNWRITABLE else None
+
+
+def _unwritable(where: str, number: int) -> WriteFailedError:
     from datasets import config
 
     failed = WriteFailedError(
         f"{where} cannot be copied to the cache of datasets, {config.HF_DATASETS_CACHE}: "
-        f"{os.strerror(error.errno or 0)}",
+        f"{os.strerror(number)}",
         hint="Free some space there, or let the variable HF_HOME name a folder on another disk.",
     )
     failed.state = _NO_MODEL_LOADED
