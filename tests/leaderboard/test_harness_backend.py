@@ -56,7 +56,7 @@ def answers(
     found: dict[int, EvaluationAnswer] = {}
 
     def take(some: tuple[Answered, ...]) -> None:
-        found.update((one.index, one.answer) for one in some)
+        found.update((number, answer) for _path, number, answer in some)
 
     with Worker() as runner:
         runner.run(
