@@ -80,7 +80,7 @@ class _Pair(NamedTuple):
         """What each cluster adds to the raw difference, in points, [n_clusters]."""
         tables = (self.path, self.base)
         of_path, of_base = (table.contributions(table.raw_weights) for table in tables)
-        return np.bincount(self.path.clusters, of_path - of_base)
+        return np.asarray(np.bincount(self.path.clusters, of_path - of_base), dtype=np.float64)
 
 
 def changes(base: Sequence[TaskScore], paths: Sequence[Sequence[TaskScore]]) -> Changes:

@@ -188,7 +188,9 @@ def test_normalised_errors_near_the_clamp(share: float, ratio: float) -> None:
     """
     generator, found, errors = np.random.default_rng(6), [], []
     for _ in range(250):
-        tasks = [task(f"bbh_{n}", generator.random(100) < share, n_choices=2) for n in range(24)]
+        tasks = [
+            task(f"bbh_{n}", list(generator.random(100) < share), n_choices=2) for n in range(24)
+        ]
         (score,) = figure_scores(tasks)
         found.append(score.normalised.value)
         errors.append((score.normalised.error or 0) ** 2)
@@ -225,7 +227,7 @@ def test_no_difference_is_no_finding() -> None:
 def test_several_paths_raise_the_bar_of_each() -> None:
     generator = np.random.default_rng(7)
     base, *others = (task("mmlu_pro", row, "acc") for row in generator.random((9, 400)) < 0.5)
-    path = task("mmlu_pro", generator.random(400) < 0.58, "acc")
+    path = task("mmlu_pro", list(generator.random(400) < 0.58), "acc")
     alone = changes([base], [[path]])
     together = changes([base], [[path], *([other] for other in others)])
     assert together.bar > alone.bar >= 1.96
@@ -268,7 +270,7 @@ def test_one_cluster_has_no_error() -> None:
 def test_other_documents_are_refused(field: str) -> None:
     base = task("mmlu_pro", [0, 1, 1], "acc")
     first = base.documents[0]
-    other = first._replace(key=first.key._replace(**{field: "another"}))
+    other = first._replace(key=first.key._replace(**{field: "another"}))  # type: ignore[arg-type]
     path = base._replace(documents=(other, *base.documents[1:]))
     with pytest.raises(UsageError, match=r"leaderboard_mmlu_pro .* of other documents, prompts"):
         changes([base], [[path]])
