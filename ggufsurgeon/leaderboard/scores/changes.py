@@ -12,6 +12,7 @@ import numpy as np
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.documents import TaskScore
 from ggufsurgeon.leaderboard.scores.benchmarks import FIGURES, Figure, tasks_of
+from ggufsurgeon.leaderboard.scores.scores import FigureScore, full_columns, mean_of_columns
 from ggufsurgeon.leaderboard.scores.tables import DocumentTable, Values, document_table
 from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.maximum import LEVEL, maximum_null
@@ -96,6 +97,14 @@ def changes(base: Sequence[TaskScore], paths: Sequence[Sequence[TaskScore]]) -> 
     return Changes(
         tuple(tuple(pair.change(next(found), bar) for pair in some) for some in pairs), bar
     )
+
+
+def average_change(
+    of_figures: Sequence[FigureChange], scores: Sequence[FigureScore]
+) -> Estimate | None:
+    """The change of the leaderboard's average; None unless all six `scores` are in full."""
+    columns = full_columns(scores)
+    return mean_of_columns([one.normalised for one in of_figures if one.name in columns])
 
 
 def documents_to_be_sure(difference: Estimate, n_documents: int, bar: float) -> int | None:

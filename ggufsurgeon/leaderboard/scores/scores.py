@@ -89,9 +89,13 @@ def average(scores: Sequence[FigureScore]) -> Estimate | None:
 
     Its error takes the benchmarks as independent: they have no document in common.
     """
+    return mean_of_columns([one.normalised for one in scores if one.name in full_columns(scores)])
+
+
+def full_columns(scores: Sequence[FigureScore]) -> frozenset[str]:
+    """The names of the leaderboard's columns that ran in full."""
     columns = {figure.name for figure in FIGURES if figure.is_column}
-    found = [score for score in scores if score.name in columns and score.is_in_full]
-    return mean_of_columns([score.normalised for score in found])
+    return frozenset(one.name for one in scores if one.name in columns and one.is_in_full)
 
 
 def mean_of_columns(columns: Sequence[Estimate]) -> Estimate | None:
