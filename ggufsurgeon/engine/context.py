@@ -158,6 +158,30 @@ class Context:
         if memory:
             llama_cpp().llama_memory_clear(memory, True)
 
+    def keep(self, sequence: int) -> None:
+        """Forget all sequences but one."""
+        lib = llama_cpp()
+        lib.llama_memory_seq_keep(lib.llama_get_memory(self.handle), sequence)
+
+    def forget(self, sequence: int, n_kept: int = 0) -> None:
+        """Forget the tokens of a sequence behind its first `n_kept`.
+
+        Raises UsageError for a part of a sequence that has a recurrent state.
+        """
+        lib = llama_cpp()
+        memory = lib.llama_get_memory(self.handle)
+        if not lib.llama_memory_seq_rm(memory, sequence, n_kept, -1):
+            raise UsageError(f"{self._model.path}: a recurrent state cannot go back in a sequence")
+
+    def copy(self, source: int, target: int, n_tokens: int) -> None:
+        """Put the first `n_tokens` of a sequence into another, an empty one, too.
+
+        The context must be one with `sharing`: both then have the same cells, and nothing is
+        copied. A recurrent state is copied whole, whatever `n_tokens`.
+        """
+        lib = llama_cpp()
+        lib.llama_memory_seq_cp(lib.llama_get_memory(self.handle), source, target, 0, n_tokens)
+
     def decode(self, batch: Batch) -> Results:
         """Run a batch, when no other context over the same weights runs one.
 

@@ -1,0 +1,129 @@
+"""Log-likelihoods of a unit of requests, in a context that keeps what they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ggufsurgeon.engine.context import MAX_SEQUENCES, Context, Integers
+from ggufsurgeon.leaderboard.answering.broken_prefixes import BrokenPrefixes
+from ggufsurgeon.leaderboard.answering.encoding import LikelihoodTokens
+from ggufsurgeon.leaderboard.answering.prefix_batches import Piece, Stream, stream_of
+from ggufsurgeon.leaderboard.answering.prefix_order import Leaf, Unit
+from ggufsurgeon.leaderboard.answering.row_scores import RowScores, score_rows
+from ggufsurgeon.leaderboard.requests import LikelihoodAnswer
+from ggufsurgeon.scoring.chunks import N_UBATCH
+
+Answers = Sequence[tuple[int, LikelihoodAnswer]]
+"""Answers with the indices of their requests."""
+
+
+class LikelihoodRun:
+    """Answers units of requests in one context."""
+
+    def __init__(
+        self,
+        context: Context,
+        requests: Mapping[int, LikelihoodTokens],
+        pool: ThreadPoolExecutor,
+        *,
+        may_share: bool,
+    ) -> None:
+        """`requests` are all, by their indices; without `may_share`, no two run at once."""
+        self._context = context
+        self._requests = requests
+        self._pool = pool
+        self._may_share = may_share
+        self._broken = BrokenPrefixes()
+
+    def answers(self, unit: Unit, on_run: Callable[[int], object]) -> Iterator[Answers]:
+        """The answers to the requests of a unit, some at a time.
+
+        `on_run` is called with the number of tokens that have been run since.
+        """
+        indices = sorted(unit.indices)
+        if all(self._broken.cover(self._requests[index].inputs()) for index in indices):
+            on_run(unit.n_tokens)
+            yield [(index, self._not_finite(index)) for index in indices]
+            return
+        doubtful: list[int] = []
+        for found in self._run(unit, on_run):
+            doubtful += [index for index, one in found if math.isnan(one.log_likelihood)]
+            yield [pair for pair in found if not math.isnan(pair[1].log_likelihood)]
+        for index in doubtful:
+            yield self._alone(index)
+
+    def _run(self, unit: Unit, on_run: Callable[[int], object]) -> Iterator[Answers]:
+        stream = stream_of(unit, self._requests)
+        sums = _Sums(stream, self._requests)
+        n_before = 0
+        for piece in stream.pieces(may_share=self._may_share):
+            piece.prepare(self._context, n_before)
+            n_before = len(piece.cached)
+            logits = self._context.decode(piece.batch)
+            yield sums.add(piece, lambda rows, targets, of=logits: self._scores(of, rows, targets))
+            on_run(len(piece.batch.tokens))
+
+    def _scores(self, logits: np.ndarray, rows: Integers, targets: Integers) -> RowScores:
+        return score_rows(logits, rows, targets, self._pool)
+
+    def _alone(self, index: int) -> Answers:
+        """The answer to a request whose logits were not finite numbers beside others."""
+        tokens = self._requests[index].inputs()
+        if self._broken.cover(tokens) or self._broken.find(self._context, tokens):
+            return [(index, self._not_finite(index))]
+        unit = Unit((Leaf((index,), index, 0),), len(tokens))
+        return [pair for found in self._run(unit, lambda _n: None) for pair in found]
+
+    def _not_finite(self, index: int) -> LikelihoodAnswer:
+        return LikelihoodAnswer(math.nan, False, self._requests[index].n_cut)
+
+
+class _Sums:
+    """The sums over the scored tokens of requests, as their rows come."""
+
+    def __init__(self, stream: Stream, requests: Mapping[int, LikelihoodTokens]) -> None:
+        self._scored = stream.scored
+        self._wanted = np.cumsum(stream.wanted, dtype=np.int32)
+        self._requests = requests
+        self._indices, of_scored = np.unique(self._scored.owners, return_inverse=True)
+        self._scored = self._scored._replace(owners=of_scored.astype(np.int32))
+        self._log_likelihoods = np.zeros(len(self._indices))
+        self._are_greedy = np.ones(len(self._indices), dtype=np.bool_)
+        self._n_left = np.bincount(of_scored)
+
+    def add(self, piece: Piece, scores_of: Callable[[Integers, Integers], RowScores]) -> Answers:
+        """Add the tokens that a piece predicts; the answers that are complete with them.
+
+        `scores_of` scores tokens by the rows of the piece's logits.
+        """
+        end = piece.first + len(piece.batch.tokens)
+        scored = self._scored.of(piece.first, end)
+        n_before = self._wanted[piece.first - 1] if piece.first else 0
+        rows = self._wanted[scored.places] - 1 - n_before
+        scores = scores_of(rows, scored.targets)
+        np.add.at(self._log_likelihoods, scored.owners, scores.log_probs)
+        np.logical_and.at(self._are_greedy, scored.owners, scores.are_likeliest)
+        np.subtract.at(self._n_left, scored.owners, 1)
+        owners = np.unique(scored.owners)
+        return [self._answer(owner) for owner in owners[self._n_left[owners] == 0].tolist()]
+
+    def _answer(self, owner: int) -> tuple[int, LikelihoodAnswer]:
+        index = int(self._indices[owner])
+        value = float(self._log_likelihoods[owner])
+        is_greedy = bool(self._are_greedy[owner])
+        return index, LikelihoodAnswer(value, is_greedy, self._requests[index].n_cut)
+
+
+def n_cells(requests: Mapping[int, LikelihoodTokens], *, may_share: bool) -> int:
+    """Tokens that the cache of the context of a run must hold."""
+    longest = max(one.n_inputs for one in requests.values())
+    return longest + N_UBATCH if may_share else longest
+
+
+def n_sequences(*, may_share: bool) -> int:
+    """Sequences that the context of a run must have."""
+    return MAX_SEQUENCES if may_share else 1
