@@ -86,7 +86,7 @@ def _read(
 
 
 def written_text(vocabulary: Any, tokens: npt.NDArray[np.int32]) -> bytes:
-    """The text of tokens, [n_tokens], without special ones (`llama_detokenize`, include/llama.h)."""
+    """The text of tokens [n_tokens] without special ones (`llama_detokenize`, include/llama.h)."""
     lib = llama_cpp()
     pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
     room = 16 + 8 * len(tokens)

@@ -70,17 +70,16 @@ def encode_requests(
     requests: Sequence[EvaluationRequest],
     n_ctx: int,
     pool: ThreadPoolExecutor,
-    on_encoded: Callable[[int], object] = lambda _n: None,
+    on_encoded: Callable[[], object] = lambda: None,
 ) -> EncodedRequests:
     """The requests in tokens, of which a prompt and its answer have at most `n_ctx`.
 
-    `on_encoded` is called with how many more are done. Raises UsageError for a model that does not
+    `on_encoded` is called behind each. Raises UsageError for a model that does not
     continue texts, and for a request that does not fit it whatever the beginning that is left out.
     """
     check_answers(model)
     contexts = dict.fromkeys(_context_read(request) for request in requests)
     tokens = dict(zip(contexts, pool.map(model.tokenize_prompt, contexts), strict=True))
-    found = EncodedRequests({}, {}, n_ctx)
     likelihoods: dict[int, LikelihoodTokens] = {}
     generations: dict[int, GenerationTokens] = {}
 
@@ -95,8 +94,8 @@ def encode_requests(
             generations[index] = one
         else:
             likelihoods[index] = one
-        on_encoded(1)
-    return found._replace(likelihoods=likelihoods, generations=generations)
+        on_encoded()
+    return EncodedRequests(likelihoods, generations, n_ctx)
 
 
 def check_answers(model: Model) -> None:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.leaderboard.requests import EvaluationAnswer
 
-N_PARALLEL = 8
-
 
 @dataclass(frozen=True)
 class AnswerSettings:
@@ -18,7 +16,7 @@ class AnswerSettings:
     n_ctx: int | None = None
     """Most tokens of a prompt with its answer; longer prompts lose their beginning. None for as
     many as the model was trained on, which it is never more than."""
-    n_parallel: int = N_PARALLEL
+    n_parallel: int = 8
     """Texts that are generated at once. It decides how they round, and the memory they take."""
 
 
@@ -27,15 +25,15 @@ class PathWork(NamedTuple):
 
     layer_path: LayerPath
     missing: tuple[int, ...]
-    """Their indices among all requests."""
+    """Their places among all requests, from 0."""
 
 
 class Answered(NamedTuple):
     """The answer to one request along one layer path."""
 
     layer_path: LayerPath
-    index: int
-    """The index of the request among all requests."""
+    number: int
+    """The place of the request among all requests, from 0."""
     answer: EvaluationAnswer
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Batch, Context, Integers, Results
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.leaderboard.answering.broken_prefixes import BrokenPrefixes
 from ggufsurgeon.leaderboard.answering.encoding import GenerationTokens
 from ggufsurgeon.leaderboard.answering.prefix_order import Leaf, Unit
-from ggufsurgeon.leaderboard.answering.text_so_far import TextSoFar
+from ggufsurgeon.leaderboard.answering.running.broken_prefixes import BrokenPrefixes
+from ggufsurgeon.leaderboard.answering.running.text_so_far import TextSoFar
 from ggufsurgeon.leaderboard.requests import GenerationAnswer
 from ggufsurgeon.scoring.chunks import N_UBATCH
 
@@ -175,8 +175,8 @@ def _batch(running: Sequence[_Running]) -> tuple[Batch, list[int]]:
     wanted = np.zeros(sum(n_each), dtype=np.bool_)
     wanted[np.cumsum(n_each) - 1] = [n == len(one.pending) for one, n in parts]
     wanted[-1] |= not wanted.any()  # some graphs abort where nothing is wanted
-    arrays = map(np.concatenate, (tokens, positions, sequences))
-    return Batch(*arrays, wanted), n_each
+    joined = [np.concatenate(arrays) for arrays in (tokens, positions, sequences)]
+    return Batch(joined[0], joined[1], joined[2], wanted), n_each
 
 
 def n_cells(

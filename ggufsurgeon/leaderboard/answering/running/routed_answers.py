@@ -10,8 +10,8 @@ from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import NotFiniteError
 from ggufsurgeon.leaderboard.answering.encoding import GenerationTokens, LikelihoodTokens
-from ggufsurgeon.leaderboard.answering.row_scores import score_rows
-from ggufsurgeon.leaderboard.answering.text_so_far import TextSoFar
+from ggufsurgeon.leaderboard.answering.running.row_scores import score_rows
+from ggufsurgeon.leaderboard.answering.running.text_so_far import TextSoFar
 from ggufsurgeon.leaderboard.requests import GenerationAnswer, LikelihoodAnswer
 from ggufsurgeon.routing.route import Route
 

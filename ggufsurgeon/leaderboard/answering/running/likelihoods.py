@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ggufsurgeon.engine.context import MAX_SEQUENCES, Context, Integers
-from ggufsurgeon.leaderboard.answering.broken_prefixes import BrokenPrefixes
 from ggufsurgeon.leaderboard.answering.encoding import LikelihoodTokens
-from ggufsurgeon.leaderboard.answering.prefix_batches import Piece, Stream, stream_of
+from ggufsurgeon.leaderboard.answering.prefix_batches import (
+    Piece,
+    ScoredRows,
+    Stream,
+    stream_of,
+)
 from ggufsurgeon.leaderboard.answering.prefix_order import Leaf, Unit
-from ggufsurgeon.leaderboard.answering.row_scores import RowScores, score_rows
+from ggufsurgeon.leaderboard.answering.running.broken_prefixes import BrokenPrefixes
+from ggufsurgeon.leaderboard.answering.running.row_scores import RowScores, score_rows
 from ggufsurgeon.leaderboard.requests import LikelihoodAnswer
 from ggufsurgeon.scoring.chunks import N_UBATCH
 
@@ -64,11 +69,10 @@ class LikelihoodRun:
             piece.prepare(self._context, n_before)
             n_before = len(piece.cached)
             logits = self._context.decode(piece.batch)
-            yield sums.add(piece, lambda rows, targets, of=logits: self._scores(of, rows, targets))
+            scored, rows = sums.scored_of(piece)
+            scores = score_rows(logits, rows, scored.targets, self._pool)
+            yield sums.add(scored.owners, scores)
             on_run(len(piece.batch.tokens))
-
-    def _scores(self, logits: np.ndarray, rows: Integers, targets: Integers) -> RowScores:
-        return score_rows(logits, rows, targets, self._pool)
 
     def _alone(self, index: int) -> Answers:
         """The answer to a request whose logits were not finite numbers beside others."""
@@ -86,30 +90,28 @@ class _Sums:
     """The sums over the scored tokens of requests, as their rows come."""
 
     def __init__(self, stream: Stream, requests: Mapping[int, LikelihoodTokens]) -> None:
-        self._scored = stream.scored
-        self._wanted = np.cumsum(stream.wanted, dtype=np.int32)
+        self._n_wanted = np.cumsum(stream.wanted, dtype=np.int32)
         self._requests = requests
-        self._indices, of_scored = np.unique(self._scored.owners, return_inverse=True)
-        self._scored = self._scored._replace(owners=of_scored.astype(np.int32))
+        self._indices, of_scored = np.unique(stream.scored.owners, return_inverse=True)
+        self._scored = stream.scored._replace(owners=of_scored.astype(np.int32))
         self._log_likelihoods = np.zeros(len(self._indices))
         self._are_greedy = np.ones(len(self._indices), dtype=np.bool_)
         self._n_left = np.bincount(of_scored)
 
-    def add(self, piece: Piece, scores_of: Callable[[Integers, Integers], RowScores]) -> Answers:
-        """Add the tokens that a piece predicts; the answers that are complete with them.
+    def scored_of(self, piece: Piece) -> tuple[ScoredRows, Integers]:
+        """The tokens that a piece predicts, and the rows of its logits that do, int32 [n]."""
+        scored = self._scored.of(piece.first, piece.first + len(piece.batch.tokens))
+        n_before = self._n_wanted[piece.first - 1] if piece.first else 0
+        rows: Integers = self._n_wanted[scored.places] - 1 - n_before
+        return scored, rows
 
-        `scores_of` scores tokens by the rows of the piece's logits.
-        """
-        end = piece.first + len(piece.batch.tokens)
-        scored = self._scored.of(piece.first, end)
-        n_before = self._wanted[piece.first - 1] if piece.first else 0
-        rows = self._wanted[scored.places] - 1 - n_before
-        scores = scores_of(rows, scored.targets)
-        np.add.at(self._log_likelihoods, scored.owners, scores.log_probs)
-        np.logical_and.at(self._are_greedy, scored.owners, scores.are_likeliest)
-        np.subtract.at(self._n_left, scored.owners, 1)
-        owners = np.unique(scored.owners)
-        return [self._answer(owner) for owner in owners[self._n_left[owners] == 0].tolist()]
+    def add(self, owners: Integers, scores: RowScores) -> Answers:
+        """Add the scores of tokens to their requests; the answers that are complete with them."""
+        np.add.at(self._log_likelihoods, owners, scores.log_probs)
+        np.logical_and.at(self._are_greedy, owners, scores.are_likeliest)
+        np.subtract.at(self._n_left, owners, 1)
+        distinct = np.unique(owners)
+        return [self._answer(owner) for owner in distinct[self._n_left[distinct] == 0].tolist()]
 
     def _answer(self, owner: int) -> tuple[int, LikelihoodAnswer]:
         index = int(self._indices[owner])
