@@ -9,15 +9,15 @@ from typing import Any
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.harness.benchmarks import Benchmark, TaskData, benchmarks_of
+from ggufsurgeon.leaderboard.harness.network import is_offline, without_waiting_for_the_hub
 from ggufsurgeon.leaderboard.harness.requirements import check_packages, check_sentence_splitter
-from ggufsurgeon.leaderboard.harness.sources import check_documents, clear_errors, source_of
-from ggufsurgeon.leaderboard.harness.surroundings import (
-    is_offline,
-    nothing_cached,
-    quiet,
-    seeded,
-    without_waiting_for_the_hub,
+from ggufsurgeon.leaderboard.harness.sources import (
+    Source,
+    check_documents,
+    clear_errors,
+    source_of,
 )
+from ggufsurgeon.leaderboard.harness.surroundings import nothing_cached, quiet, seeded
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 FEW_SHOT_SEED = 1234
@@ -101,13 +101,13 @@ def _loaded(
     tasks = []
     for benchmark in benchmarks:
         source = source_of(benchmark, data)
-        with clear_errors(benchmark, source), seeded():
+        with clear_errors(benchmark, source.path), seeded():
             objects = _harness_objects(benchmark, source)
         tasks += [_wrapped(benchmark, task, objects[task.task], limit) for task in benchmark.tasks]
     return LoadedTasks(tuple(tasks), limit)
 
 
-def _harness_objects(benchmark: Benchmark, source: str) -> dict[str, Any]:
+def _harness_objects(benchmark: Benchmark, source: Source) -> dict[str, Any]:
     """The harness' tasks of a benchmark, made in its order, by name.
 
     A group of our own, since the harness replaces a dataset in no other way for tasks that it has.
@@ -117,7 +117,8 @@ def _harness_objects(benchmark: Benchmark, source: str) -> dict[str, Any]:
 
     folder = Path(lm_eval.tasks.__file__).parent / "leaderboard"
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    members = [{"task": task.task, "dataset_path": source} for task in benchmark.tasks]
+    replaced = {"dataset_path": source.path, "dataset_kwargs": source.settings}
+    members: list[dict[str, Any]] = [{"task": task.task, **replaced} for task in benchmark.tasks]
     if benchmark.name == "gpqa":
         from lm_eval.tasks.leaderboard.gpqa.utils import process_docs
 

@@ -15,7 +15,7 @@ HARNESS_VERSION = "0.4.13"
 _INSTALL = "pip install 'ggufsurgeon[leaderboard]'"
 _MODULES = {
     "ifeval": ("nltk", "langdetect", "immutabledict"),
-    "math": ("sympy", "math_verify", "antlr4"),
+    "math": ("sympy", "math_verify"),
 }
 """What scoring imports, besides lm_eval."""
 _ANTLR_VERSION = "4.11"
@@ -29,21 +29,25 @@ def check_packages(benchmarks: Sequence[Benchmark]) -> None:
 
     Raises MissingExtraError.
     """
-    modules = ["lm_eval", "datasets"]
-    for benchmark in benchmarks:
-        modules += _MODULES.get(benchmark.name, ())
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise MissingExtraError(
-                "the benchmarks of the leaderboard need lm-evaluation-harness, and "
-                f"{module} cannot be imported: {error}",
-                hint=_INSTALL,
-            ) from error
+    names = [benchmark.name for benchmark in benchmarks]
+    _check_import("lm_eval")
     _check_version("lm-eval", HARNESS_VERSION)
-    if "antlr4" in modules:
+    if "math" in names:
+        _check_import("antlr4")
         _check_version("antlr4-python3-runtime", _ANTLR_VERSION)
+    for module in ("datasets", *(module for name in names for module in _MODULES.get(name, ()))):
+        _check_import(module)
+
+
+def _check_import(module: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            "the benchmarks of the leaderboard need lm-evaluation-harness, and "
+            f"{module} cannot be imported: {error}",
+            hint=_INSTALL,
+        ) from error
 
 
 def _check_version(package: str, expected: str) -> None:

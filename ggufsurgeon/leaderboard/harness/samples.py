@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +10,7 @@ from ggufsurgeon.leaderboard.documents import DocumentKey, DocumentScore
 from ggufsurgeon.leaderboard.harness.loading import HarnessTask
 
 _SHARED_COLUMN = {"musr": "narrative", "gpqa": "Question"}
-"""What documents of one cluster have in common. MuSR asks up to several questions about one story;
+"""What documents of one cluster have in common. MuSR asks several questions about a story;
 GPQA's diamond and main sets are parts of its extended one."""
 
 
@@ -42,7 +42,7 @@ def _cluster(task: HarnessTask, sample: Mapping[str, Any]) -> str:
 
 
 def aggregates(
-    task: HarnessTask, documents: tuple[DocumentScore, ...], samples: list[Mapping[str, Any]]
+    task: HarnessTask, documents: tuple[DocumentScore, ...], samples: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """The harness' own aggregate of each metric, over the scores of the documents.
 

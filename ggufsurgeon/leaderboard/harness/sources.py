@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError, WriteFailedError
 from ggufsurgeon.leaderboard.harness.benchmarks import Benchmark, TaskData
+from ggufsurgeon.leaderboard.harness.mirrors import cache_of_mirror
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -22,11 +23,20 @@ _LAYOUT = (
 _NO_MODEL_LOADED = "No model was loaded."
 
 
-def source_of(benchmark: Benchmark, data: Path | None) -> str:
-    """The harness' `dataset_path`: the folder of a benchmark in a mirror, or the hub's name.
+class Source(NamedTuple):
+    """Where the dataset of a benchmark is."""
 
-    Raises UsageError for a folder that is not there, and where a folder of the working directory
-    would be taken for the hub's dataset.
+    path: str
+    """The folder in a mirror, or the hub's name: the harness' `dataset_path`."""
+    settings: dict[str, Any]
+    """Further arguments of `datasets.load_dataset`: the harness' `dataset_kwargs`."""
+
+
+def source_of(benchmark: Benchmark, data: Path | None) -> Source:
+    """The dataset of a benchmark in a mirror, or on the hub.
+
+    Raises UsageError for a folder that is not there, or cannot be read, and where a folder of the
+    working directory would be taken for the hub's dataset.
     """
     if data is None:
         if Path(benchmark.hub_id).is_dir():
@@ -35,7 +45,7 @@ def source_of(benchmark: Benchmark, data: Path | None) -> str:
                 "that name on the Hugging Face Hub",
                 hint="Run from another folder, or use its parent as a mirror: " + _LAYOUT,
             )
-        return benchmark.hub_id
+        return Source(benchmark.hub_id, {})
     folder = data / benchmark.folder
     if not data.is_dir():
         raise UsageError(f"{data}: there is no such folder of benchmarks", hint=_LAYOUT)
@@ -43,7 +53,12 @@ def source_of(benchmark: Benchmark, data: Path | None) -> str:
         raise UsageError(
             f"{folder}: there is no such folder, which {benchmark.name} needs", hint=_LAYOUT
         )
-    return str(folder.resolve())
+    folder = folder.resolve()
+    try:
+        return Source(str(folder), {"cache_dir": str(cache_of_mirror(folder))})
+    except OSError as error:
+        where = error.filename or folder
+        raise UsageError(f"{where}: cannot be read: {error.strerror or error}") from error
 
 
 def check_documents(
@@ -67,12 +82,12 @@ def check_documents(
     return counts
 
 
-def _check(benchmark: Benchmark, task: TaskData, source: str) -> int:
+def _check(benchmark: Benchmark, task: TaskData, source: Source) -> int:
     import datasets
 
-    where = source if task.configuration is None else f"{source} ({task.configuration})"
+    where = source.path if task.configuration is None else f"{source.path} ({task.configuration})"
     with clear_errors(benchmark, where):
-        dataset = datasets.load_dataset(source, task.configuration)
+        dataset = datasets.load_dataset(source.path, task.configuration, **source.settings)
     for split in filter(None, (task.split, benchmark.few_shot_split)):
         if split not in dataset:
             raise MalformedFileError(where, f"has no split {split}, which {task.task} reads")
@@ -109,8 +124,9 @@ def _as_ours(benchmark: Benchmark, where: str, error: Exception) -> GgufSurgeonE
 
     causes = tuple(_causes(error))
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE:
-            return _unwritable(where, cause)
+        number = _number_of_unwritable(cause)
+        if number is not None:
+            return _unwritable(where, number)
     if isinstance(error, DatasetNotFoundError) and "gated" in str(error):
         return _gated(benchmark)
     if any(isinstance(cause, ConnectionError) for cause in causes):
@@ -134,12 +150,21 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _unwritable(where: str, error: OSError) -> WriteFailedError:
+def _number_of_unwritable(error: BaseException) -> int | None:
+    """The number of a system error that keeps the cache from being written."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is None and "disk space" in str(error):  # before writing (datasets/builder.py)
+        return errno.ENOSPC
+    return error.errno if error.errno in _UNWRITABLE else None
+
+
+def _unwritable(where: str, number: int) -> WriteFailedError:
     from datasets import config
 
     failed = WriteFailedError(
         f"{where} cannot be copied to the cache of datasets, {config.HF_DATASETS_CACHE}: "
-        f"{os.strerror(error.errno or 0)}",
+        f"{os.strerror(number)}",
         hint="Free some space there, or let the variable HF_HOME name a folder on another disk.",
     )
     failed.state = _NO_MODEL_LOADED

@@ -9,21 +9,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import FrameType
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
-PROBE_SECONDS = 5.0
 _LOGGERS = ("lm_eval", "datasets", "huggingface_hub", "math_verify", "filelock")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no log lines of the harness and its packages: results go to stdout,
-    and standard error is for the program that is run."""
+    """No progress bars and no log lines of the harness and its packages are shown."""
     import lm_eval.api.task
-    from datasets.utils import are_progress_bars_disabled, disable_progress_bars
-    from datasets.utils import enable_progress_bars
+    from datasets.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     bars = lm_eval.api.task.tqdm
     had_bars = not are_progress_bars_disabled()
@@ -47,8 +46,8 @@ def quiet() -> Iterator[None]:
 def seeded() -> Iterator[None]:
     """The random numbers that the harness draws are the same each time.
 
-    It shuffles GPQA's choices, and draws letters for two prompts of IFEval, from `random`; langdetect
-    draws too. The seed of `random` is that of the harness' `simple_evaluate`.
+    It shuffles GPQA's choices, and draws letters for two prompts of IFEval, from `random`. The seed
+    is that of the harness' `simple_evaluate`.
     """
     state = random.getstate()
     random.seed(0)
@@ -93,7 +92,7 @@ def signals_heeded() -> Iterator[None]:
     document as wrong. It is to be used in the main thread.
     """
     received: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {int(number): signal.getsignal(number) for number in _SIGNALS}
     alarm = signal.getsignal(signal.SIGALRM) if hasattr(signal, "SIGALRM") else None
     with ExitStack() as stack:
         for number, handler in handlers.items():
@@ -104,7 +103,7 @@ def signals_heeded() -> Iterator[None]:
             stack.callback(signal.signal, signal.SIGALRM, alarm)
         yield
     for number in received:
-        handler = handlers[signal.Signals(number)]
+        handler = handlers[number]
         if callable(handler):
             handler(number, None)
 
@@ -113,38 +112,3 @@ def _remember(received: list[int], handler: object, number: int, frame: FrameTyp
     received.append(number)
     assert callable(handler)
     handler(number, frame)
-
-
-def is_offline() -> bool:
-    """Whether the user wants no network: the variable HF_HUB_OFFLINE."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
-@contextmanager
-def without_waiting_for_the_hub() -> Iterator[None]:
-    """Where the Hugging Face Hub cannot be reached, its packages do not try.
-
-    They would try again for 23 s for each dataset, also for one that is in their cache.
-    """
-    from datasets import config
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
-    if not constants.HF_HUB_OFFLINE and not _is_reached(constants.ENDPOINT):
-        constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
-
-
-def _is_reached(url: str) -> bool:
-    try:
-        with urlopen(Request(url, method="HEAD"), timeout=PROBE_SECONDS):
-            return True
-    except HTTPError:
-        return True
-    except (URLError, OSError, ValueError):
-        return False
