@@ -38,14 +38,19 @@ def score(
     Raises UsageError for a request without an answer, and in another thread than the main one,
     since MATH's scorer works by signals.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise UsageError("answers are scored in the main thread alone: the harness uses signals")
+    check_main_thread()
     scores = []
     progress.begin("scoring", sum(task.n_documents for task in tasks.tasks), "documents")
     for task in tasks.tasks:
         scores.append(_task_score(task, tasks.limit, answers, prompting))
         progress.advance(task.n_documents)
     return tuple(scores)
+
+
+def check_main_thread() -> None:
+    """Raise UsageError in another thread than the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("answers are scored in the main thread alone: the harness uses signals")
 
 
 def _task_score(
