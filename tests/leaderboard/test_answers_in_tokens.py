@@ -95,7 +95,7 @@ def alone(model: Model, request: LikelihoodTokens) -> tuple[float, bool, float]:
 def generated(model: Model, requests: dict[int, GenerationTokens]) -> dict[int, Any]:
     may_share = not model.has_state
     units = generation_units(requests, N_PARALLEL, may_share=may_share)
-    cells = generations.n_cells(units, requests, N_PARALLEL)
+    cells = generations.n_cells(units, requests, N_PARALLEL, may_share=may_share)
     n_sequences = generations.n_sequences(N_PARALLEL, may_share=may_share)
     found: dict[int, GenerationAnswer] = {}
     with opened_context(model, cells, min(512, cells), n_sequences, sharing=may_share) as context:
@@ -147,6 +147,8 @@ def test_texts_are_those_of_each_prompt_by_itself(
     monkeypatch.setattr(Model, "visible_text", lambda _self, tokens: str(tokens))
     with expanded(stem, tmp_path) as model:
         requests = generation_requests(model.n_vocab)
+        long = np.resize(requests[0].prompt, 700)  # more than an equal part of all
+        requests[99] = requests[0]._replace(prompt=long)
         found = generated(model, requests)
         assert found.keys() == requests.keys()
         for index, request in requests.items():
