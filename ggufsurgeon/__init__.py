@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.edits import drop as drop
     from ggufsurgeon.layer_path.edits import repeat as repeat
     from ggufsurgeon.layer_path.path import LayerPath as LayerPath
+    from ggufsurgeon.leaderboard.chat_settings import ChatSettings as ChatSettings
+    from ggufsurgeon.leaderboard.results import LeaderboardResult as LeaderboardResult
     from ggufsurgeon.multiple_choice.task_results import (
         MultipleChoiceResult as MultipleChoiceResult,
     )
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from ggufsurgeon.verification.verifier import Verification as Verification
 
 _HOMES = {
+    "ChatSettings": "leaderboard.chat_settings",
     "Comparison": "statistics.divergence",
     "Devices": "engine.devices.options",
     "Estimate": "statistics.estimate",
     "GgufSurgeonError": "errors",
     "LayerPath": "layer_path.path",
+    "LeaderboardResult": "leaderboard.results",
     "LoadedModel": "api.loaded_model",
     "LogitsFileReference": "scoring.task",
     "ModelFile": "api.files",
@@ -71,11 +75,13 @@ _HOMES = {
 _OTHER_NAMES = {"open": "open_model"}
 
 __all__ = [
+    "ChatSettings",
     "Comparison",
     "Devices",
     "Estimate",
     "GgufSurgeonError",
     "LayerPath",
+    "LeaderboardResult",
     "LoadedModel",
     "LogitsFileReference",
     "ModelFile",

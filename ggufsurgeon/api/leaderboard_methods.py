@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -35,7 +34,8 @@ class LeaderboardMethods(ModelOverRunner):
         limit: int | None = None,
         data: PathLike | None = None,
         chat: ChatSettings | None = None,
-        settings: AnswerSettings | None = None,
+        n_ctx: int | None = None,
+        n_parallel: int | None = None,
         store: PathLike | None = None,
         progress: Progress = NO_PROGRESS,
         on_size: Callable[[RunSize], object] | None = None,
@@ -46,7 +46,9 @@ class LeaderboardMethods(ModelOverRunner):
         along `paths` (None is the model as it is), or with a `base` and without paths the model.
         `benchmarks` are of ifeval, bbh, math, gpqa, musr and mmlu-pro; None is all six. `limit`
         takes the first documents of each task; `data` is a folder with a mirror of the datasets.
-        With `chat`, the model's chat template makes the prompts. The file `store` keeps answers:
+        With `chat`, the model's chat template makes the prompts. `n_ctx` is the most tokens of a
+        prompt with its answer (None: as many as the model was trained on), `n_parallel` how many
+        texts are generated at once. The file `store` keeps answers:
         an interrupted call resumes from it. `on_size` is called before a model answers.
 
         It must be called in the main thread. Raises MissingExtraError where the extra
@@ -54,7 +56,6 @@ class LeaderboardMethods(ModelOverRunner):
         not fit, RefusedError for a path that cannot be run exactly, MalformedFileError for data
         that are not what the harness reads.
         """
-        from ggufsurgeon.leaderboard.answering.work import AnswerSettings
         from ggufsurgeon.leaderboard.harness.benchmarks import BENCHMARK_NAMES
         from ggufsurgeon.leaderboard.prompting import PLAIN
         from ggufsurgeon.leaderboard.run import LeaderboardTask, PathOfModel, run_leaderboard
@@ -70,7 +71,7 @@ class LeaderboardMethods(ModelOverRunner):
             None if data is None else Path(data),
             limit,
             PLAIN if chat is None else self._prompting(chat, of_base.model),
-            settings or AnswerSettings(),
+            _answer_settings(n_ctx, n_parallel),
             self._devices,
         )
         where = None if store is None else Path(store)
@@ -89,3 +90,9 @@ def _other_model(path: Path) -> PathOfModel:
     file = open_gguf(path)
     check_is_language_model(file)
     return PathOfModel(file.path, LayerPath.identity(find_blocks(file).n_trunk))
+
+
+def _answer_settings(n_ctx: int | None, n_parallel: int | None) -> AnswerSettings:
+    from ggufsurgeon.leaderboard.answering.work import AnswerSettings
+
+    return AnswerSettings(n_ctx) if n_parallel is None else AnswerSettings(n_ctx, n_parallel)

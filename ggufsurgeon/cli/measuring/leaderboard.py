@@ -44,7 +44,6 @@ from ggufsurgeon.errors import EngineError, UsageError
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
-    from ggufsurgeon.leaderboard.answering.work import AnswerSettings
     from ggufsurgeon.leaderboard.run import RunSize
 
 THINKING_END = "</think>"
@@ -96,7 +95,8 @@ def leaderboard(
                 limit=limit,
                 data=data,
                 chat=chat,
-                settings=_settings(ctx, parallel),
+                n_ctx=ctx,
+                n_parallel=parallel,
                 store=store,
                 progress=progress,
                 on_size=_tell_size,
@@ -117,12 +117,6 @@ def _paths(models: list[str], path: AnyPath | None) -> dict[str, AnyPath | None]
     return paths
 
 
-def _settings(ctx: int | None, parallel: int | None) -> AnswerSettings:
-    from ggufsurgeon.leaderboard.answering.work import AnswerSettings
-
-    return AnswerSettings(ctx) if parallel is None else AnswerSettings(ctx, parallel)
-
-
 def _chat(
     is_asked: bool, variables: str | None, n_tokens: int | None, end: str | None
 ) -> gs.ChatSettings | None:
@@ -136,7 +130,9 @@ def _chat(
             if value is not None:
                 raise UsageError(f"{name} requires --chat-template")
         return None
-    return gs.ChatSettings(_variables(variables), n_tokens or 0, THINKING_END if end is None else end)
+    return gs.ChatSettings(
+        _variables(variables), n_tokens or 0, THINKING_END if end is None else end
+    )
 
 
 def _variables(text: str | None) -> dict[str, Any]:

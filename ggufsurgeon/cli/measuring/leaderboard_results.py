@@ -55,9 +55,7 @@ def _rows(result: LeaderboardResult, labels: Sequence[str]) -> Iterator[tuple[st
             own = _score_cells(path.scores[n], label)
             yield ("", *own[1:], *_change_cells(path.changes[n], score))
     if result.base.average is not None:
-        for n, (label, one) in enumerate(
-            zip(labels, (result.base, *result.paths), strict=True)
-        ):
+        for n, (label, one) in enumerate(zip(labels, (result.base, *result.paths), strict=True)):
             of_average = one.average_change
             change = "" if of_average is None else _change(of_average)
             title = "" if n else "average"
@@ -144,9 +142,7 @@ def _path_as_json(path: PathResult, details: bool) -> Json:
         **path.counts._asdict(),
         **({"changes": changes} if changes else {}),
         **(
-            {"average_change": estimate_as_json(path.average_change)}
-            if path.average_change
-            else {}
+            {"average_change": estimate_as_json(path.average_change)} if path.average_change else {}
         ),
     }
 

@@ -42,7 +42,11 @@ def verdict(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
     if result.base.average is None:
         lines.append(
             "No average: the leaderboard's is of all six benchmarks in full"
-            + (f", and --limit {result.limit} asks the first of each task." if result.limit else ".")
+            + (
+                f", and --limit {result.limit} asks the first of each task."
+                if result.limit
+                else "."
+            )
         )
     return lines
 
@@ -56,14 +60,12 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
     ]
     sure = [(label, change) for label, change in changes if change.is_sure]
     bar = (
-        f"{len(changes)} changes are judged together, by raw scores: the greatest of them is beyond "
-        f"{result.bar:.2f} standard errors by luck alone once in 20 runs"
+        f"{len(changes)} changes are judged together, by raw scores: the greatest of them is "
+        f"beyond {result.bar:.2f} standard errors by luck alone once in 20 runs"
     )
     if not sure:
         return [f"No change is beyond luck. {bar}."]
-    found = [
-        f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure
-    ]
+    found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
     return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
 
 
