@@ -99,7 +99,7 @@ def simple_evaluate(name: str, mirror: Path, prompting: Prompting) -> dict[str, 
     }
     members = [{"task": task.task, **source} for task in benchmark.tasks]
     results: dict[str, Any] = lm_eval.simple_evaluate(
-        model=EvaluationModel("made up", answers_to, prompting, "made up"),
+        model=EvaluationModel("made up", answers_to, prompting, lambda: "made up"),
         tasks=[{"group": "mirror", "task": members}],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         apply_chat_template=prompting.chat is not None,
