@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -18,6 +18,7 @@ from ggufsurgeon.rules.preconditions import check_is_language_model
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
     from ggufsurgeon.leaderboard.answering.work import AnswerSettings
     from ggufsurgeon.leaderboard.chat_settings import ChatSettings
+    from ggufsurgeon.leaderboard.prompting import Prompting
     from ggufsurgeon.leaderboard.results import LeaderboardResult
     from ggufsurgeon.leaderboard.run import PathOfModel, RunSize
 
@@ -60,36 +61,40 @@ class LeaderboardMethods(ModelOverRunner):
         from ggufsurgeon.leaderboard.prompting import PLAIN
         from ggufsurgeon.leaderboard.run import LeaderboardTask, PathOfModel, run_leaderboard
 
-        of_base = self._as_it_is() if base is None else _other_model(Path(base))
+        base_file = self._file if base is None else _language_model(Path(base))
         own = [PathOfModel(self.path, self._over(path)) for path in paths]
-        if base is not None:
-            own = own or [self._as_it_is()]
+        if base is not None and not own:
+            own = [_as_it_is(self._file)]
         task = LeaderboardTask(
-            of_base,
+            _as_it_is(base_file),
             tuple(own),
             BENCHMARK_NAMES if benchmarks is None else benchmarks,
             None if data is None else Path(data),
             limit,
-            PLAIN if chat is None else self._prompting(chat, of_base.model),
+            PLAIN if chat is None else _prompting(chat, self._file, base_file),
             _answer_settings(n_ctx, n_parallel),
             self._devices,
         )
         where = None if store is None else Path(store)
         return run_leaderboard(task, self._runner, where, progress, on_size)
 
-    def _as_it_is(self) -> PathOfModel:
-        from ggufsurgeon.leaderboard.run import PathOfModel
 
-        return PathOfModel(self.path, self._over(None))
-
-
-def _other_model(path: Path) -> PathOfModel:
-    """Another model as it is. Raises UsageError for no GGUF, RefusedError for no language model."""
-    from ggufsurgeon.leaderboard.run import PathOfModel
-
+def _language_model(path: Path) -> GgufFile:
     file = open_gguf(path)
     check_is_language_model(file)
+    return file
+
+
+def _as_it_is(file: GgufFile) -> PathOfModel:
+    from ggufsurgeon.leaderboard.run import PathOfModel
+
     return PathOfModel(file.path, LayerPath.identity(find_blocks(file).n_trunk))
+
+
+def _prompting(chat: ChatSettings, file: GgufFile, base: GgufFile) -> Prompting:
+    from ggufsurgeon.leaderboard.chat_settings import chat_prompting
+
+    return chat_prompting(chat, file, base)
 
 
 def _answer_settings(n_ctx: int | None, n_parallel: int | None) -> AnswerSettings:

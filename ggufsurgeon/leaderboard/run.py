@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.devices.options import Devices
+from ggufsurgeon.engine.high_level.chat_renderer import ChatRenderer
+from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.leaderboard.answer_book import AnswerBook
 from ggufsurgeon.leaderboard.answering.jobs import answer_requests, describe_requests
@@ -22,7 +25,10 @@ from ggufsurgeon.leaderboard.requests import EvaluationAnswer, EvaluationRequest
 from ggufsurgeon.leaderboard.results import LeaderboardResult, PathResult, count_answers
 from ggufsurgeon.leaderboard.scores.changes import average_change, changes
 from ggufsurgeon.leaderboard.scores.scores import average, figure_scores
+from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.rules.application import ModelRules
+from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.store.answers import EvaluationKey, KeptAnswers
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.machine import this_machine
@@ -74,6 +80,8 @@ class RunSize(NamedTuple):
     n_missing: int
     """Answers that are not in the store, of all paths together."""
     table: RequestTable
+    leaves_out_system: bool
+    """Whether the chat template takes no message of the system: task descriptions are left out."""
 
 
 def run_leaderboard(
@@ -85,10 +93,13 @@ def run_leaderboard(
 ) -> LeaderboardResult:
     """Ask, answer and score; what the store at `store` knows is not asked again.
 
-    Raises UsageError in another thread than the main one, and what `load_tasks`, `collect`, the
+    Raises RefusedError for a path that cannot be run exactly, before anything is asked, UsageError
+    in another thread than the main one, and what `load_tasks`, `collect`, the
     jobs and the store raise.
     """
     check_main_thread()
+    for one in task.paths:
+        _check_runs(one)
     tasks = load_tasks(task.benchmarks, task.data, task.limit, progress)
     requests = collect(tasks, task.prompting, progress)
     answers: dict[PathOfModel, Answers] = {}
@@ -100,6 +111,15 @@ def run_leaderboard(
                 answers[PathOfModel(model, one)] = book.answers(str(one))
     scored = {of: score(tasks, found, task.prompting, progress) for of, found in answers.items()}
     return _result(task, scored, answers, len(requests))
+
+
+def _check_runs(one: PathOfModel) -> None:
+    """Raise RefusedError for a path that can be run neither aliased nor routed."""
+    file = open_gguf(one.model)
+    try:
+        plan_patch(file, one.layer_path)
+    except RefusedError:
+        ModelRules(file, find_blocks(file)).check_routing(one.layer_path.blocks)
 
 
 class _AnswerRun(NamedTuple):
@@ -142,7 +162,7 @@ class _AnswerRun(NamedTuple):
 
         def take(found: Sequence[Answered]) -> None:
             for one in found:
-                book.add(str(one.layer_path), one.index, one.answer)
+                book.add(str(one.layer_path), one.number, one.answer)
 
         with book.taking():
             self.runner.run(
@@ -157,7 +177,16 @@ class _AnswerRun(NamedTuple):
         n_documents = sum(one.n_documents for one in self.tasks.tasks)
         n_on_leaderboard = sum(one.n_on_leaderboard for one in self.tasks.tasks)
         n_missing = sum(len(one.missing) for one in work)
-        return RunSize(model, n_documents, n_on_leaderboard, n_paths, n_missing, table)
+        chat = self.task.prompting.chat
+        return RunSize(
+            model,
+            n_documents,
+            n_on_leaderboard,
+            n_paths,
+            n_missing,
+            table,
+            isinstance(chat, ChatRenderer) and chat.leaves_out_system,
+        )
 
 
 @contextmanager

@@ -78,12 +78,7 @@ def leaderboard(
 
     Layer paths run without a file, compared with the unmodified model or with a base.
     """
-    file = gs.open(model)
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
-    for path in filter(None, paths.values()):
-        file.plan(path)  # what is refused is refused before anything is loaded
-    if base is not None:
-        gs.open(base)
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
         tell_devices(loaded, devices)
@@ -161,6 +156,10 @@ def _tell_size(size: RunSize) -> None:
         f"prompts are {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along a path, "
         f"since they share beginnings; at most {table.n_most_generated:,} are generated"
     )
+    if size.leaves_out_system:
+        print_warning(
+            "the chat template takes no message of the system: descriptions of tasks are left out"
+        )
     if table.n_requests_cut:
         print_warning(
             f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
