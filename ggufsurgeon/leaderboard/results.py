@@ -73,9 +73,10 @@ class LeaderboardResult:
     base: PathResult
     paths: tuple[PathResult, ...]
     """What is compared with the base; none where one model alone was run."""
-    bar: float
+    bar: float | None
     """Standard errors that the greatest of all changes exceeds by luck alone with a probability of
-    5 %, in either direction: the more figures and paths are compared, the higher."""
+    5 %, in either direction: the more figures and paths are compared, the higher. None where too
+    few documents differ to tell."""
     limit: int | None
     """The first documents of each task that were asked; None for all."""
     n_requests: int

@@ -59,14 +59,22 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
         for change in path.changes
     ]
     sure = [(label, change) for label, change in changes if change.is_sure]
-    bar = (
-        f"{len(changes)} changes are judged together, by raw scores: the greatest of them is "
-        f"beyond {result.bar:.2f} standard errors by luck alone once in 20 runs"
-    )
+    bar = _bar(len(changes), result.bar)
     if not sure:
         return [f"No change is beyond luck. {bar}."]
     found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
     return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
+
+
+def _bar(n_changes: int, bar: float | None) -> str:
+    """What luck alone reaches."""
+    if bar is None:
+        return "So few documents differ that luck alone can make all of them differ alike"
+    if n_changes == 1:
+        judged = "One change is judged, by raw scores: it is"
+    else:
+        judged = f"{n_changes} changes are judged together, by raw scores: the greatest of them is"
+    return f"{judged} beyond {bar:.2f} standard errors by luck alone once in 20 runs"
 
 
 def _told(change: FigureChange) -> str:
