@@ -108,7 +108,7 @@ def evaluate_with_hf(
         lm = load_hf(gguf, n_ctx)
         found = lm_eval.simple_evaluate(
             model=lm,
-            tasks=[GROUPS[task] for task in tasks],
+            tasks=[GROUPS.get(task, task) for task in tasks],
             limit=limit,
             bootstrap_iters=0,
             apply_chat_template=chat,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.leaderboard.answering.jobs import answer_requests
 from ggufsurgeon.leaderboard.answering.work import Answered, AnswerSettings, PathWork
 from ggufsurgeon.leaderboard.documents import TaskScore
+from ggufsurgeon.leaderboard.harness.benchmarks import BENCHMARKS, Benchmark
 from ggufsurgeon.leaderboard.harness.collecting import collect
 from ggufsurgeon.leaderboard.harness.loading import load_tasks
 from ggufsurgeon.leaderboard.harness.scoring import score
@@ -35,7 +38,7 @@ class OwnRun(NamedTuple):
 def evaluate_with_ggufsurgeon(
     gguf: Path,
     data: Path,
-    benchmarks: list[str],
+    names: Set[str],
     limit: int,
     *,
     chat: bool,
@@ -43,9 +46,13 @@ def evaluate_with_ggufsurgeon(
     max_tokens: int | None,
     n_threads: int,
 ) -> OwnRun:
-    """Answers and scores of the model as it is; texts of `max_tokens` tokens at most."""
+    """Answers and scores of the model as it is, in the harness' tasks of these names.
+
+    Texts have `max_tokens` tokens at most.
+    """
     prompting = Prompting(chat_renderer(open_gguf(gguf))) if chat else PLAIN
-    tasks = load_tasks(benchmarks, data, limit)
+    tasks = load_tasks([one.name for one in benchmarks_with(names)], data, limit)
+    tasks = replace(tasks, tasks=tuple(one for one in tasks.tasks if one.name in names))
     requests = collect(tasks, prompting)
     asked = tuple(_shortened(request, max_tokens) for request in requests)
     path = LayerPath(f"0..{gs.open(gguf).n_blocks - 1}")
@@ -59,6 +66,11 @@ def evaluate_with_ggufsurgeon(
     with Worker() as runner:
         runner.run(answer_requests, gguf, devices, asked, work, settings, on_result=take)
     return OwnRun(answers, score(tasks, answers, prompting))
+
+
+def benchmarks_with(names: Set[str]) -> list[Benchmark]:
+    """The benchmarks that have tasks of these names."""
+    return [one for one in BENCHMARKS if names & {task.task for task in one.tasks}]
 
 
 def _shortened(request: EvaluationRequest, max_tokens: int | None) -> EvaluationRequest:
