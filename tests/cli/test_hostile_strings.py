@@ -102,7 +102,9 @@ ENGINE_COMMANDS = {
         )
     ),
     "no such benchmark": Command(("leaderboard", MODEL, "--tasks", EVIL), 2, False),
-    "no such mirror": Command(("leaderboard", MODEL, "--data", f"absent{MIRROR}"), 2, False),
+    "no such mirror": Command(
+        ("leaderboard", MODEL, "--tasks", "musr", "--data", f"absent{MIRROR}"), 2, False
+    ),
     "chat": Command(("chat", MODEL, "--ctx", "512", *DEVICE), 0, False, f"{EVIL}\nHello\n"),
     "scan": Command(
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
