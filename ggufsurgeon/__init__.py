@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ggufsurgeon.api.evaluation_models import evaluation_model as evaluation_model
     from ggufsurgeon.api.files import ModelFile as ModelFile
     from ggufsurgeon.api.files import open_model as open
     from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
@@ -64,6 +65,7 @@ _HOMES = {
     "TextSettings": "scoring.chunks",
     "Verification": "verification.verifier",
     "drop": "layer_path.edits",
+    "evaluation_model": "api.evaluation_models",
     "load": "api.loaded_model",
     "open": "api.files",
     "paired_difference": "multiple_choice.task_results",
@@ -95,6 +97,7 @@ __all__ = [
     "TextSettings",
     "Verification",
     "drop",
+    "evaluation_model",
     "load",
     "open",
     "paired_difference",

@@ -8,8 +8,8 @@ from typing import Protocol
 from ggufsurgeon.errors import UsageError
 
 
-class ChatRenderer(Protocol):
-    """Renders messages by the chat template of a model."""
+class ChatTemplate(Protocol):
+    """The chat template of a model as a function."""
 
     def __call__(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
         """The prompt for messages of a `role` and a `content`; with the beginning of an answer."""
@@ -23,7 +23,7 @@ class Prompting:
     Raises UsageError for a negative number of tokens and for an empty tag.
     """
 
-    chat: ChatRenderer | None = None
+    chat: ChatTemplate | None = None
     """The chat template to apply; None for plain text. The few-shot examples are turns of their
     own, as the leaderboard had it ("for instruction models add the --apply_chat_template and
     fewshot_as_multiturn option", huggingface.co/docs/leaderboards/open_llm_leaderboard/about)."""

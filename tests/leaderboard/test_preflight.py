@@ -7,25 +7,29 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.leaderboard.hub import hub_that_answers
+from tests.leaderboard.hub import hub_that_answers, hub_with
 from tests.leaderboard.mirrors import write_mirror
 
+pytestmark = pytest.mark.slow
 NOBODY = "http://127.0.0.1:9"  # the port that discards, where nobody listens
 CODE = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from ggufsurgeon.errors import GgufSurgeonError
+from ggufsurgeon.leaderboard.harness.collecting import collect
+from ggufsurgeon.leaderboard.requests import request_sha256
 from ggufsurgeon.leaderboard.harness.loading import load_tasks
 names, data = sys.argv[1].split(","), sys.argv[2:]
 try:
-    load_tasks(names, Path(data[0]) if data else None)
+    tasks = load_tasks(names, Path(data[0]) if data else None)
     found = {"exit_code": 0}
+    if os.environ["collects"] == "yes":
+        found["requests"] = [request_sha256(request) for request in collect(tasks)]
 except GgufSurgeonError as error:
     found = {"exit_code": error.exit_code, "message": str(error), "hint": error.hint,
              "state": error.state}
@@ -33,11 +37,15 @@ print(json.dumps(found))
 """
 
 
-def preflight(home: Path, *arguments: str | Path, **variables: str) -> dict[str, Any]:
+def preflight(
+    home: Path, *arguments: str | Path, collects: str = "", **variables: str
+) -> dict[str, Any]:
     """Load tasks in a process of its own, whose only line of output is what came of it."""
-    environment = {"HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": NOBODY, **variables}
-    environment = {**os.environ, **environment}
-    environment.pop("HF_HUB_OFFLINE", None) if "HF_HUB_OFFLINE" not in variables else None
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
+        **{"HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": NOBODY, "collects": collects},
+        **variables,
+    }
     done = subprocess.run(
         [sys.executable, "-c", CODE, *map(str, arguments)],
         env=environment,
@@ -70,22 +78,32 @@ def test_a_hub_that_is_not_reached_is_said_soon(tmp_path: Path, variables: dict[
     assert time.monotonic() - began < 60
 
 
-@pytest.fixture(scope="module")
-def gated() -> Iterator[str]:
-    with hub_that_answers(401, "GatedRepo") as url:
-        yield url
+def test_datasets_come_from_the_hub_and_then_from_the_cache(tmp_path: Path) -> None:
+    """Each file is fetched once; afterwards neither the hub nor HF_HUB_OFFLINE matters."""
+    mirror = write_mirror(tmp_path / "mirror")
+    expected = preflight(tmp_path, "gpqa,musr", mirror, collects="yes")
+    assert expected["requests"]
+    with hub_with(mirror) as hub:
+        for _ in range(2):
+            found = preflight(tmp_path, "gpqa,musr", collects="yes", HF_ENDPOINT=hub.url)
+            assert found == expected
+        fetched = [asked for asked in hub.asked if asked.startswith("GET /datasets/")]
+    assert len(fetched) == len(set(fetched)) == 2 + 3 + 3  # READMEs and documents
+    for variables in ({}, {"HF_HUB_OFFLINE": "1"}):
+        assert preflight(tmp_path, "gpqa,musr", collects="yes", **variables) == expected
 
 
-def test_a_gated_set_without_a_login_is_said(tmp_path: Path, gated: str) -> None:
-    found = preflight(tmp_path, "gpqa", HF_ENDPOINT=gated)
+def test_a_gated_set_without_a_login_is_said(tmp_path: Path) -> None:
+    with hub_that_answers(401, "GatedRepo") as hub:
+        found = preflight(tmp_path, "gpqa", HF_ENDPOINT=hub.url)
     assert found["exit_code"] == 2
     assert "agreed to its terms" in found["message"]
     assert "huggingface.co/datasets/Idavidrein/gpqa" in found["hint"]
 
 
 def test_a_dataset_that_is_gone_is_said(tmp_path: Path) -> None:
-    with hub_that_answers(404, "RepoNotFound") as url:
-        found = preflight(tmp_path, "musr", HF_ENDPOINT=url)
+    with hub_that_answers(404, "RepoNotFound") as hub:
+        found = preflight(tmp_path, "musr", HF_ENDPOINT=hub.url)
     assert found["exit_code"] == 2
     assert "TAUR-Lab/MuSR: the dataset of musr is not on the Hugging Face Hub" in found["message"]
 

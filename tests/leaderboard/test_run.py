@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 import ggufsurgeon as gs
+from ggufsurgeon.errors import RefusedError, UsageError
 from tests.conftest import ROOT
 from tests.interrupts import heed_interrupts
+from tests.models.expanding import expand
 
 pytest.importorskip("lm_eval", reason="needs the leaderboard extra")
 STORIES = ROOT / "fixtures/stories260K.gguf"
@@ -132,10 +134,12 @@ def test_two_processes_with_one_store(mirror: Path, whole: dict[str, Any], tmp_p
         assert json.loads(printed) == whole
 
 
-def test_a_path_that_nothing_runs_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    """Gemma 3n's blocks share more than the residual stream: no data are looked for either."""
-    model = ROOT / "fixtures/arch_headers"
-    assert model.exists()
+def test_a_path_that_nothing_runs_is_refused_first(tmp_path: Path) -> None:
+    """Before data are looked for, and long before the base has answered."""
+    header = ROOT / "fixtures/arch_headers/hrm_text-dense.gguf"
+    model = expand(header, tmp_path / "model.gguf", 0)
+    with gs.load(model) as loaded, pytest.raises(RefusedError, match="two stacks"):
+        loaded.leaderboard([gs.LayerPath("0..3,2..5")], data=tmp_path / "nowhere")
 
 
 def test_what_a_store_knows_is_not_asked_again(mirror: Path, tmp_path: Path) -> None:
@@ -155,7 +159,7 @@ def test_what_a_store_knows_is_not_asked_again(mirror: Path, tmp_path: Path) -> 
 
 def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
     store = tmp_path / "answers.db"
-    arguments = command(mirror, "--tasks", "bbh,ifeval", *PATHS, "--store", store)
+    arguments = command(mirror, "--tasks", "bbh", *PATHS, "--store", store)
     process = subprocess.Popen(
         arguments,
         env=environment(),
@@ -181,7 +185,7 @@ def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
 def test_a_full_disk(mirror: Path, small_disk: Path) -> None:
     """The store takes no more: said, with what it holds; with room, the run goes on."""
     store, ballast = small_disk / "answers.db", small_disk / "ballast"
-    arguments = ("--tasks", "bbh,ifeval", *PATHS, "--store", store)
+    arguments = ("--tasks", "bbh", *PATHS, "--store", store)
     assert run(mirror, "--tasks", "musr", "--store", store).returncode == 0
     ballast.write_bytes(
         b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 8192)
@@ -298,3 +302,25 @@ def test_in_another_thread_nothing_is_begun(mirror: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "main thread" in done.stdout, done.stderr
+
+
+def test_bases_with_another_chat_template_are_refused(tmp_path: Path, smollm2: Path) -> None:
+    with gs.load(STORIES) as model, pytest.raises(UsageError, match="other chat templates"):
+        model.leaderboard(base=smollm2, chat=gs.ChatSettings(), data=tmp_path)
+    with gs.load(STORIES) as model, pytest.raises(UsageError, match="has no chat template"):
+        model.leaderboard(chat=gs.ChatSettings(), data=tmp_path)
+
+
+@pytest.mark.slow
+def test_prompts_by_the_chat_template(mirror: Path, smollm2: Path, tmp_path: Path) -> None:
+    """They are other requests than plain prompts: a store with answers to those has none."""
+    program = [sys.executable, "-m", "ggufsurgeon", "leaderboard", str(smollm2)]
+    some = ("--data", str(mirror), "--tasks", "musr", "--limit", "1", "--threads", "1", "--json")
+    again = [*program, *some, "--store", str(tmp_path / "answers.db")]
+    for words in ((), ("--chat-template",), ("--chat-template", "--thinking-tokens", "9")):
+        done = subprocess.run([*again, *words], capture_output=True, text=True, env=environment())
+        n_requests = found(done)["n_requests"]
+        if "--thinking-tokens" in words:
+            assert done.stderr == "", "likelihoods have no room to think: nothing is asked anew"
+        else:
+            assert f"; {n_requests} answers are missing" in done.stderr

@@ -99,7 +99,7 @@ def simple_evaluate(name: str, mirror: Path, prompting: Prompting) -> dict[str, 
     }
     members = [{"task": task.task, **source} for task in benchmark.tasks]
     results: dict[str, Any] = lm_eval.simple_evaluate(
-        model=EvaluationModel("made up", answers_to, prompting, "made up"),
+        model=EvaluationModel("made up", answers_to, prompting, lambda: "made up"),
         tasks=[{"group": "mirror", "task": members}],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         apply_chat_template=prompting.chat is not None,
@@ -173,8 +173,11 @@ def test_choices_are_counted_of_each_document(
     assert counts["ifeval"] == [None] * 6
 
 
+@pytest.mark.parametrize("choice", [0, 3], ids=["right", "wrong"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_document_with_an_answer_that_is_no_number_is_wrong(value: float, mirror: Path) -> None:
+def test_a_document_with_an_answer_that_is_no_number_is_wrong(
+    value: float, choice: int, mirror: Path
+) -> None:
     """numpy's argmax takes NaN for the greatest: the harness would score it by where it stands."""
     tasks = load_tasks(["musr"], mirror)
     answers = dict(answers_to(collect(tasks)))
@@ -183,7 +186,9 @@ def test_a_document_with_an_answer_that_is_no_number_is_wrong(value: float, mirr
         right = "number 0?" in request.context and request.continuation == " choice 0"
         answers[request] = LikelihoodAnswer(-1.0 if right else -2.0, False, 0)
     before = by_name(score(tasks, answers))
-    spoilt = next(r for r in answers if "object_placements" in r.context and "choice 3" in r[1])
+    spoilt = next(
+        r for r in answers if "object_placements" in r.context and f"choice {choice}" in r[1]
+    )
     answers[spoilt] = LikelihoodAnswer(value, False, 0)
     after = by_name(score(tasks, answers))
     was, now = (scores["musr_object_placements"] for scores in (before, after))

@@ -39,8 +39,11 @@ class Benchmark(NamedTuple):
     tasks: tuple[TaskData, ...]
     few_shot_split: str | None = None
     """The split of few-shot examples, where they come from the dataset."""
-    is_gated: bool = False
-    """Whether the hub wants a login and an agreement."""
+
+    @property
+    def n_configurations(self) -> int:
+        """Parts of the dataset that are loaded one by one."""
+        return len({task.configuration for task in self.tasks})
 
 
 _BBH = {
@@ -119,7 +122,6 @@ BENCHMARKS = (
             TaskData(f"leaderboard_{name}", name, "train", n)
             for name, n in (("gpqa_diamond", 198), ("gpqa_extended", 546), ("gpqa_main", 448))
         ),
-        is_gated=True,
     ),
     Benchmark(
         "musr",

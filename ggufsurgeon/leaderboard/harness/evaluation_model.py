@@ -33,8 +33,13 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
     """
 
     def __init__(
-        self, name: str, answer_all: AnswerAll, prompting: Prompting, template_name: str
+        self,
+        name: str,
+        answer_all: AnswerAll,
+        prompting: Prompting,
+        template_name: Callable[[], str],
     ) -> None:
+        """`template_name` tells what prompts a chat template makes; it is asked for one alone."""
         super().__init__()
         self._name = name
         self._answer_all = answer_all
@@ -43,8 +48,8 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
 
     @property
     def tokenizer_name(self) -> str:
-        """Tells chat templates and vocabularies apart in the harness' cache of requests."""
-        return self._template_name
+        """Tells chat templates apart in the harness' cache of requests."""
+        return self._template_name()
 
     def get_model_info(self) -> dict[str, str]:
         """What the harness keeps of the model with its results."""
@@ -55,7 +60,7 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
     ) -> str:
         """The prompt for messages. Raises UsageError for a model without a chat template."""
         if self._prompting.chat is None:
-            raise UsageError(f"{self._name}: has no chat template, or it was not asked for")
+            raise UsageError(f"{self._name} has no chat template")
         return self._prompting.chat(chat_history, add_generation_prompt=add_generation_prompt)
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:

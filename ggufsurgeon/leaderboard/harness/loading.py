@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.harness.benchmarks import Benchmark, TaskData, benchmarks_of
 from ggufsurgeon.leaderboard.harness.network import is_offline, without_waiting_for_the_hub
 from ggufsurgeon.leaderboard.harness.requirements import check_packages, check_sentence_splitter
-from ggufsurgeon.leaderboard.harness.sources import (
-    Source,
-    check_documents,
-    clear_errors,
-    source_of,
-)
+from ggufsurgeon.leaderboard.harness.sources import clear_errors, load_datasets, source_of
 from ggufsurgeon.leaderboard.harness.surroundings import nothing_cached, quiet, seeded
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
@@ -97,28 +92,32 @@ def load_tasks(
 def _loaded(
     benchmarks: Sequence[Benchmark], data: Path | None, limit: int | None, progress: Progress
 ) -> LoadedTasks:
-    check_documents(benchmarks, data, progress)
+    n_parts = sum(benchmark.n_configurations for benchmark in benchmarks)
+    progress.begin("reading benchmarks", n_parts, "datasets")
     tasks = []
     for benchmark in benchmarks:
         source = source_of(benchmark, data)
+        datasets = load_datasets(benchmark, source, progress)
         with clear_errors(benchmark, source.path), seeded():
-            objects = _harness_objects(benchmark, source)
+            objects = _harness_objects(benchmark, datasets)
         tasks += [_wrapped(benchmark, task, objects[task.task], limit) for task in benchmark.tasks]
     return LoadedTasks(tuple(tasks), limit)
 
 
-def _harness_objects(benchmark: Benchmark, source: Source) -> dict[str, Any]:
+def _harness_objects(benchmark: Benchmark, datasets: Mapping[str, Any]) -> dict[str, Any]:
     """The harness' tasks of a benchmark, made in its order, by name.
 
-    A group of our own, since the harness replaces a dataset in no other way for tasks that it has.
+    The harness replaces settings of tasks that it has only for members of a group, so it is given
+    one of our own.
     """
     import lm_eval.tasks
     from lm_eval.tasks import TaskManager
 
     folder = Path(lm_eval.tasks.__file__).parent / "leaderboard"
     manager = TaskManager(include_path=str(folder), include_defaults=False)
-    replaced = {"dataset_path": source.path, "dataset_kwargs": source.settings}
-    members: list[dict[str, Any]] = [{"task": task.task, **replaced} for task in benchmark.tasks]
+    members: list[dict[str, Any]] = [
+        {"task": name, "custom_dataset": _given(dataset)} for name, dataset in datasets.items()
+    ]
     if benchmark.name == "gpqa":
         from lm_eval.tasks.leaderboard.gpqa.utils import process_docs
 
@@ -130,6 +129,15 @@ def _harness_objects(benchmark: Benchmark, source: Source) -> dict[str, Any]:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=FEW_SHOT_SEED)
     return objects
+
+
+def _given(dataset: Any) -> Callable[..., Any]:
+    """A function that the harness calls for the dataset of a task, with the task's metadata."""
+
+    def given(**_metadata: Any) -> Any:
+        return dataset
+
+    return given
 
 
 def _once(process_docs: Callable[[Any], Any]) -> Callable[[Any], Any]:

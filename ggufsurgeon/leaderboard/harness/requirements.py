@@ -30,16 +30,20 @@ def check_packages(benchmarks: Sequence[Benchmark]) -> None:
     Raises MissingExtraError.
     """
     names = [benchmark.name for benchmark in benchmarks]
-    _check_import("lm_eval")
+    check_package("lm_eval")
     _check_version("lm-eval", HARNESS_VERSION)
     if "math" in names:
-        _check_import("antlr4")
+        check_package("antlr4")
         _check_version("antlr4-python3-runtime", _ANTLR_VERSION)
     for module in ("datasets", *(module for name in names for module in _MODULES.get(name, ()))):
-        _check_import(module)
+        check_package(module)
 
 
-def _check_import(module: str) -> None:
+def check_package(module: str) -> None:
+    """Check that a module of the harness, or of what it needs, can be imported.
+
+    Raises MissingExtraError.
+    """
     try:
         import_module(module)
     except ImportError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError, WriteFailedError
 from ggufsurgeon.leaderboard.harness.benchmarks import Benchmark, TaskData
 from ggufsurgeon.leaderboard.harness.mirrors import cache_of_mirror
-from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.progress import Progress
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _LAYOUT = (
@@ -27,9 +27,9 @@ class Source(NamedTuple):
     """Where the dataset of a benchmark is."""
 
     path: str
-    """The folder in a mirror, or the hub's name: the harness' `dataset_path`."""
+    """The folder in a mirror, or the hub's name."""
     settings: dict[str, Any]
-    """Further arguments of `datasets.load_dataset`: the harness' `dataset_kwargs`."""
+    """Further arguments of `datasets.load_dataset`."""
 
 
 def source_of(benchmark: Benchmark, data: Path | None) -> Source:
@@ -61,38 +61,38 @@ def source_of(benchmark: Benchmark, data: Path | None) -> Source:
         raise UsageError(f"{where}: cannot be read: {error.strerror or error}") from error
 
 
-def check_documents(
-    benchmarks: Sequence[Benchmark], data: Path | None, progress: Progress = NO_PROGRESS
-) -> dict[str, int]:
-    """Download or read the dataset of each benchmark, and return the documents of each task.
+def load_datasets(benchmark: Benchmark, source: Source, progress: Progress) -> dict[str, Any]:
+    """The dataset of each task of a benchmark, a `DatasetDict` by split, downloaded if need be.
 
-    The counts are of the split: of MATH, whose tasks keep the hardest level alone, they are of all
-    levels. Raises UsageError for a dataset that cannot be had, MalformedFileError for one that is
-    not what the harness reads, WriteFailedError where its copy cannot be written.
+    Each configuration is loaded once. Raises UsageError for a dataset that cannot be had,
+    MalformedFileError for one that is not what the harness reads, WriteFailedError where the copy
+    that `datasets` makes cannot be written.
     """
-    counts = {}
-    progress.begin(
-        "reading benchmarks", sum(len(benchmark.tasks) for benchmark in benchmarks), "datasets"
-    )
-    for benchmark in benchmarks:
-        source = source_of(benchmark, data)
-        for task in benchmark.tasks:
-            counts[task.task] = _check(benchmark, task, source)
+    loaded: dict[str | None, Any] = {}
+    for task in benchmark.tasks:
+        if task.configuration not in loaded:
+            loaded[task.configuration] = _load(benchmark, source, task.configuration)
             progress.advance(1)
-    return counts
+        _check(benchmark, task, loaded[task.configuration], _where(source, task.configuration))
+    return {task.task: loaded[task.configuration] for task in benchmark.tasks}
 
 
-def _check(benchmark: Benchmark, task: TaskData, source: Source) -> int:
+def _load(benchmark: Benchmark, source: Source, configuration: str | None) -> Any:
     import datasets
 
-    where = source.path if task.configuration is None else f"{source.path} ({task.configuration})"
-    with clear_errors(benchmark, where):
-        dataset = datasets.load_dataset(source.path, task.configuration, **source.settings)
+    with clear_errors(benchmark, _where(source, configuration)):
+        return datasets.load_dataset(source.path, configuration, **source.settings)
+
+
+def _where(source: Source, configuration: str | None) -> str:
+    return source.path if configuration is None else f"{source.path} ({configuration})"
+
+
+def _check(benchmark: Benchmark, task: TaskData, dataset: Any, where: str) -> None:
     for split in filter(None, (task.split, benchmark.few_shot_split)):
         if split not in dataset:
             raise MalformedFileError(where, f"has no split {split}, which {task.task} reads")
         _check_columns(benchmark, f"{where}, split {split}", dataset[split])
-    return len(dataset[task.split])
 
 
 def _check_columns(benchmark: Benchmark, where: str, documents: Any) -> None:
