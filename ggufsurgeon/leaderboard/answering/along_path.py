@@ -83,7 +83,8 @@ class PathRun:
             return
         requests, n_parallel = self._encoded.generations, self._prepared.settings.n_parallel
         may_share = not model.has_state
-        n_cells = generations.n_cells(self._prepared.generations, requests, n_parallel)
+        units = self._prepared.generations
+        n_cells = generations.n_cells(units, requests, n_parallel, may_share=may_share)
         n_batch = min(N_UBATCH, n_cells)
         n_sequences = generations.n_sequences(n_parallel, may_share=may_share)
         with opened_context(model, n_cells, n_batch, n_sequences, sharing=may_share) as context:

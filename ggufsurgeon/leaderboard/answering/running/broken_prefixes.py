@@ -11,8 +11,8 @@ from ggufsurgeon.scoring.chunks import N_UBATCH
 class BrokenPrefixes:
     """What is known of a model: no token that follows such a beginning can be predicted.
 
-    Several sequences in one batch are computed together, and numbers that are not finite can reach
-    from one to another where a device masks them by adding. So each is tried by itself.
+    Where masks are added, a number that is not finite reaches every token of a batch, of other
+    sequences and before it too. So a beginning is tried by itself, without what follows.
     """
 
     def __init__(self) -> None:
@@ -25,14 +25,28 @@ class BrokenPrefixes:
     def find(self, context: Context, tokens: Integers) -> bool:
         """Whether tokens have such a beginning, by running them in an empty context.
 
-        What is found is known from then on.
+        The shortest is known from then on. The context is empty afterwards.
         """
-        context.clear()
-        for piece in Batch.of(tokens).parts(N_UBATCH):
-            finite = np.isfinite(context.decode(piece).max(axis=1))
-            if not finite.all():
-                n_tokens = int(piece.positions[np.argmin(finite)]) + 1
-                self._known.append(tokens[:n_tokens])
-                context.clear()
-                return True
-        return False
+        n_finite, n_broken = 0, len(tokens)
+        if _is_finite(context, tokens):
+            return False
+        while n_broken - n_finite > 1:
+            middle = (n_finite + n_broken) // 2
+            if _is_finite(context, tokens[:middle]):
+                n_finite = middle
+            else:
+                n_broken = middle
+        self._known.append(tokens[:n_broken])
+        return True
+
+
+def _is_finite(context: Context, tokens: Integers) -> bool:
+    """Whether the logits behind tokens are finite numbers."""
+    context.clear()
+    last = np.arange(len(tokens)) == len(tokens) - 1
+    for piece in Batch.of(tokens, last).parts(N_UBATCH):
+        if not piece.wanted.any():  # some graphs abort where nothing is wanted
+            piece.wanted[-1] = True
+        is_finite = bool(np.isfinite(context.decode(piece).max()))
+    context.clear()
+    return is_finite

@@ -180,9 +180,18 @@ def _batch(running: Sequence[_Running]) -> tuple[Batch, list[int]]:
 
 
 def n_cells(
-    units: Sequence[Unit], requests: Mapping[int, GenerationTokens], n_parallel: int
+    units: Sequence[Unit],
+    requests: Mapping[int, GenerationTokens],
+    n_parallel: int,
+    *,
+    may_share: bool,
 ) -> int:
-    """Tokens that the cache of the context of a run must hold, whichever texts run at once."""
+    """Tokens that the cache of the context of a run must hold, whichever texts run at once.
+
+    Without `may_share`, llama.cpp gives each sequence an equal part of it.
+    """
+    if not may_share:
+        return n_parallel * max(len(one.prompt) + one.max_tokens for one in requests.values())
     return max(_n_cells_of(unit, requests, n_parallel) for unit in units)
 
 
