@@ -157,6 +157,18 @@ def test_a_copy_with_its_hole(tmp_path: Path, begun: Begun) -> None:
     assert listing(path.parent) == {NAME: begun.old}
 
 
+def test_an_end_that_no_edit_made(begun: Begun) -> None:
+    """Of the size that an insertion gives, with data behind the tail."""
+    begun.append()
+    begun.insert(1 << 20)
+    with begun.opened() as descriptor:
+        os.pwrite(descriptor, b"!", begun.journal.n_bytes_new - 1)
+    before = listing(begun.path.parent)
+    with pytest.raises(RefusedError, match="does not belong to it: it has other data"):
+        recover(begun.path)
+    assert listing(begun.path.parent) == before
+
+
 def edited(begun: Begun, state: str) -> None:
     """Bring a file into one of the states of an edit."""
     if state != "begun":

@@ -47,8 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, program: ForkedProgram) -> P
     folder = tmp_path_factory.mktemp("files")
     shutil.copy(SOURCE, folder / "model.gguf")
     program.warm(folder, "patch", "model.gguf", "patched.gguf", "--window", "0:5")
-    for command in (("verify", "patched.gguf", "--source"), ("diff", "patched.gguf")):
-        program.warm(folder, *command, "model.gguf")
+    program.warm(folder, "diff", "patched.gguf", "model.gguf")
     return folder
 
 
@@ -70,7 +69,13 @@ READS = {
 }
 
 
-@pytest.mark.parametrize("command", READS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name.startswith("verify") else ())
+        for name in READS
+    ],
+)
 def test_a_read_error_names_file_and_place(
     disk: FaultyDisk,
     folder: Path,
@@ -110,9 +115,11 @@ WRITES: dict[str, tuple[str, tuple[str, ...]]] = {
     "restore": ("patched.gguf", ("restore", "GOOD", "new.gguf")),
 }
 FAULTS: list[dict[str, Any]] = [
-    *({"op": "write", "at": at} for at in (0, 5000, 200_000, 1_000_000)),
+    *({"op": "write", "at": at} for at in (0, 5000, 200_000, 700_000)),
     *({"op": op} for op in ("create", "fsync", "link", "rename", "fsyncdir", "statfs", "getattr")),
 ]
+DISPENSABLE = ("link", "rename", "fsyncdir", "statfs", "getattr")
+"""Operations without which a file may be complete."""
 
 
 @pytest.mark.parametrize("command", WRITES)
@@ -127,15 +134,13 @@ def test_a_write_error_leaves_no_part(
     start(folder, before)
     assert program.run(folder, *arguments, trace=()).code == 0
     after = listing(folder)
-    outcomes = set()
     for fault in FAULTS:
         start(folder, before)
         disk.fail(error=error, **fault)
         run = program.run(folder, *arguments, trace=())
         disk.heal()
         check_write(run, listing(folder), before, after, os.strerror(error))
-        outcomes.add(run.code)
-    assert outcomes == {0, 5}
+        assert run.code == 5 or fault["op"] in DISPENSABLE, fault
 
 
 def start(folder: Path, before: dict[str, object]) -> None:
