@@ -181,7 +181,7 @@ def edited(begun: Begun, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["begun", "tail", "inserted", "header"])
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_copy_that_is_damaged(
     tmp_path_factory: pytest.TempPathFactory, state: str, data: st.DataObject

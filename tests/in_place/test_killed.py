@@ -170,7 +170,7 @@ def check_failure(scene: Scene, call: Call, run: Run) -> None:
     if run.code == 0:
         scene.assert_good(scene.new)
         return
-    assert run.code in (4, 5), (call, run.stderr)
+    assert run.code == 5, (call, run.stderr)
     first, *more = [line for line in run.stderr.splitlines() if not line.startswith("note: ")]
     assert first.startswith("error: ") and "Traceback" not in run.stderr, (call, run.stderr)
     if (scene.folder / JOURNAL).exists():
