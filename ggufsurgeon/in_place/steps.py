@@ -69,7 +69,10 @@ def insert(descriptor: int, journal: Journal) -> None:
 
 
 def write_prefix(descriptor: int, journal: Journal) -> None:
-    """Write the new prefix, and sync it. Raises OSError; without room, nothing was written."""
+    """Write the new prefix, and sync it.
+
+    Raises OSError. Without room, nothing was written where the file system has reservations.
+    """
     reserve(descriptor, [range(len(journal.after))])
     write_at(descriptor, journal.after, 0)
     os.fsync(descriptor)
