@@ -12,9 +12,11 @@ import pytest
 
 from tests.models.builders import U32, Tensor, gguf, llama_pairs, pair
 from tests.writing.mounting import mounted_image
+from tests.writing.plans import listing
 from tests.writing.strikes import ForkedProgram, forked_program
 from tests.writing.test_accidents import (
     NEW,
+    WINDOW,
     WRITES,
     Scene,
     Write,
@@ -25,6 +27,9 @@ from tests.writing.test_accidents import (
 from tests.writing.test_sharing import BLOCK, FILE_SYSTEMS
 
 pytestmark = pytest.mark.slow
+
+VARYING = ("openat", "ioctl")
+"""Files of /proc are opened too, as many as there are processes at that time."""
 
 
 @pytest.fixture(scope="module", params=FILE_SYSTEMS)
@@ -73,6 +78,25 @@ def test_shards_of_which_a_call_fails(folder: Path, program: ForkedProgram, erro
         check_failure(scene, call, call.failing(error))
         if call.name != "write":  # which tells of the error too
             check_failure(scene, call, call.failing(error, for_good=True))
+
+
+def test_a_model_that_is_patched_in_place(folder: Path, program: ForkedProgram) -> None:
+    """A new file that shares blocks takes its place; what is left is gone after the next run."""
+    name, old = "model.gguf", aligned_model(5, 40 * BLOCK)
+    arguments = ("patch", name, "--in-place", *WINDOW)
+    (folder / name).write_bytes(old)
+    calm = program.run(folder, *arguments)
+    assert "FICLONE" in str(calm.changing), calm.stderr
+    new, outcomes = (folder / name).read_bytes(), set()
+    for call in calm.changing:
+        (folder / name).write_bytes(old)
+        run = program.run(folder, *arguments, inject=call.killed())
+        assert run.code == -SIGKILL or (run.code == 0 and call.name in VARYING), call
+        outcomes.add((folder / name).read_bytes())
+        assert named(listing(folder)).keys() == {name}
+        assert program.run(folder, "recover", name, trace=()).code == 0
+        assert listing(folder).keys() == {name}
+    assert outcomes == {old, new}
 
 
 def sharing_scene(folder: Path, program: ForkedProgram, write: Write) -> Scene:
