@@ -35,6 +35,8 @@ MODEL, PATCHED, NEW, LORA = (
 )
 TEXT, TASKS, STORE = (os.fsdecode(NAME_BYTES + end) for end in (b".txt", b".jsonl", b".db"))
 MIRROR, NAME = os.fsdecode(NAME_BYTES), EVIL.replace("=", "")
+DATA = "mirror"
+"""`datasets` finds no file in a folder whose name has brackets: it takes them for a pattern."""
 CSV, HTML = (os.fsdecode(NAME_BYTES + end) for end in (b".csv", b".html"))
 WINDOW = ("--window", "1:3")
 DEVICE = ("--threads", "1")
@@ -97,12 +99,14 @@ ENGINE_COMMANDS = {
     "choose": Command(("choose", MODEL, "--tasks", TASKS, *DEVICE)),
     "leaderboard": Command(
         (
-            *("leaderboard", MODEL, "--model", f"{NAME}=0..2,1..4", "--data", MIRROR),
+            *("leaderboard", MODEL, "--model", f"{NAME}=0..2,1..4", "--data", DATA),
             *("--tasks", "musr", "--limit", "1", "--store", f"3{STORE}", "--details", *DEVICE),
         )
     ),
     "no such benchmark": Command(("leaderboard", MODEL, "--tasks", EVIL), 2, False),
-    "no such mirror": Command(("leaderboard", MODEL, "--data", f"absent{MIRROR}"), 2, False),
+    "no such mirror": Command(
+        ("leaderboard", MODEL, "--tasks", "musr", "--data", MIRROR), 2, False
+    ),
     "chat": Command(("chat", MODEL, "--ctx", "512", *DEVICE), 0, False, f"{EVIL}\nHello\n"),
     "scan": Command(
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
@@ -136,7 +140,7 @@ def engine_folder(folder: Path) -> Path:
     tasks = [json.dumps({"id": f"={EVIL}{n}", **task}) for n in range(4)]
     (folder / TASKS).write_text("\n".join(tasks), encoding="ascii")
     splits = {("default", name): rows for name, rows in musr().items()}
-    write_benchmark(folder / MIRROR / "musr", splits)
+    write_benchmark(folder / DATA / "musr", splits)
     scan = ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", STORE)
     done = run(*scan, folder=folder)
     assert done.returncode == 0, done.stderr.decode(errors="replace")

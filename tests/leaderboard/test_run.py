@@ -159,7 +159,7 @@ def test_what_a_store_knows_is_not_asked_again(mirror: Path, tmp_path: Path) -> 
 
 def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
     store = tmp_path / "answers.db"
-    arguments = command(mirror, "--tasks", "bbh,ifeval", *PATHS, "--store", store)
+    arguments = command(mirror, "--tasks", "bbh", *PATHS, "--store", store)
     process = subprocess.Popen(
         arguments,
         env=environment(),
@@ -185,7 +185,7 @@ def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
 def test_a_full_disk(mirror: Path, small_disk: Path) -> None:
     """The store takes no more: said, with what it holds; with room, the run goes on."""
     store, ballast = small_disk / "answers.db", small_disk / "ballast"
-    arguments = ("--tasks", "bbh,ifeval", *PATHS, "--store", store)
+    arguments = ("--tasks", "bbh", *PATHS, "--store", store)
     assert run(mirror, "--tasks", "musr", "--store", store).returncode == 0
     ballast.write_bytes(
         b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 8192)

@@ -71,7 +71,7 @@ AnswerContext: TypeAlias = Annotated[
         "-c",
         metavar="N",
         min=8,
-        help="Context size in tokens: prompts that do not fit with their answer lose their beginning.",
+        help="Context size in tokens: longer prompts with their answers lose their beginning.",
         show_default="the model's training context",
         rich_help_panel=MEASURING,
     ),

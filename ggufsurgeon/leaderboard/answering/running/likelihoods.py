@@ -18,9 +18,9 @@ from ggufsurgeon.leaderboard.answering.prefix_batches import (
 )
 from ggufsurgeon.leaderboard.answering.prefix_order import Leaf, Unit
 from ggufsurgeon.leaderboard.answering.running.broken_prefixes import BrokenPrefixes
-from ggufsurgeon.leaderboard.answering.running.row_scores import RowScores, score_rows
 from ggufsurgeon.leaderboard.requests import LikelihoodAnswer
 from ggufsurgeon.scoring.chunks import N_UBATCH
+from ggufsurgeon.scoring.row_targets import TargetScores, score_targets
 
 Answers = Sequence[tuple[int, LikelihoodAnswer]]
 """Answers with the indices of their requests."""
@@ -70,7 +70,7 @@ class LikelihoodRun:
             n_before = len(piece.cached)
             logits = self._context.decode(piece.batch)
             scored, rows = sums.scored_of(piece)
-            scores = score_rows(logits, rows, scored.targets, self._pool)
+            scores = score_targets(logits, rows, scored.targets, self._pool)
             yield sums.add(scored.owners, scores)
             on_run(len(piece.batch.tokens))
 
@@ -105,7 +105,7 @@ class _Sums:
         rows: Integers = self._n_wanted[scored.places] - 1 - n_before
         return scored, rows
 
-    def add(self, owners: Integers, scores: RowScores) -> Answers:
+    def add(self, owners: Integers, scores: TargetScores) -> Answers:
         """Add the scores of tokens to their requests; the answers that are complete with them."""
         np.add.at(self._log_likelihoods, owners, scores.log_probs)
         np.logical_and.at(self._are_greedy, owners, scores.are_likeliest)

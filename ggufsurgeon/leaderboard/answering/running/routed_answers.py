@@ -10,10 +10,10 @@ from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import NotFiniteError
 from ggufsurgeon.leaderboard.answering.encoding import GenerationTokens, LikelihoodTokens
-from ggufsurgeon.leaderboard.answering.running.row_scores import score_rows
 from ggufsurgeon.leaderboard.answering.running.text_so_far import TextSoFar
 from ggufsurgeon.leaderboard.requests import GenerationAnswer, LikelihoodAnswer
 from ggufsurgeon.routing.route import Route
+from ggufsurgeon.scoring.row_targets import score_targets
 
 
 def routed_likelihood(
@@ -24,7 +24,7 @@ def routed_likelihood(
     wanted = np.arange(len(tokens)) >= len(request.context) - 1
     logits = route.logits(tokens, wanted)
     rows = np.arange(len(request.continuation), dtype=np.int32)
-    found = score_rows(logits, rows, request.continuation, pool)
+    found = score_targets(logits, rows, request.continuation, pool)
     log_likelihood = float(found.log_probs.sum())
     return LikelihoodAnswer(log_likelihood, bool(found.are_likeliest.all()), request.n_cut)
 
