@@ -54,7 +54,7 @@ def load_hf(gguf: Path, n_ctx: int | None) -> Any:
     """
     import torch
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     class RecordingHFLM(HFLM):  # type: ignore[misc]
         generated: dict[str, list[tuple[int, float]]]
@@ -81,8 +81,27 @@ def load_hf(gguf: Path, n_ctx: int | None) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.float32, pad_token_id=None
     )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = load_tokenizer(gguf)
     return RecordingHFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=n_ctx)
+
+
+def load_tokenizer(gguf: Path) -> Any:
+    """What transformers makes of the vocabulary, with the pre-tokenizer that the file names.
+
+    transformers 5.24 takes GPT-2's for every vocabulary of that kind. SmolLM2's splits off each
+    digit first (`LLAMA_VOCAB_PRE_TYPE_SMOLLM` in llama.cpp's src/llama-vocab.cpp), so that two line
+    feeds in front of a digit are one token there, and two by GPT-2's.
+    """
+    from gguf import GGUFReader
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    name = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    if name is not None and name.contents() == "smollm":
+        parts = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(parts)
+    return tokenizer
 
 
 def evaluate_with_hf(
