@@ -91,7 +91,19 @@ class ScaleSpan:
     factor: float
 
 
-Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ZeroSpan"
+@dataclass(frozen=True)
+class ValueSpan:
+    """Bytes that no source has: the data of a small tensor."""
+
+    data: bytes
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what this span writes."""
+        return len(self.data)
+
+
+Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ValueSpan | ZeroSpan"
 
 
 @dataclass(frozen=True)
@@ -142,11 +154,18 @@ class WritePlan:
         }
 
 
-_KINDS = {CopySpan: "copy", GatherSpan: "gather", ScaleSpan: "scale", ZeroSpan: "zeros"}
+_KINDS = {
+    CopySpan: "copy",
+    GatherSpan: "gather",
+    ScaleSpan: "scale",
+    ValueSpan: "value",
+    ZeroSpan: "zeros",
+}
 
 
 def _span_as_json(span: Span) -> dict[str, Any]:
-    return {"kind": _KINDS[type(span)], **vars(span), "n_bytes": span.n_bytes}
+    parts = {"data": span.data.hex()} if isinstance(span, ValueSpan) else vars(span)
+    return {"kind": _KINDS[type(span)], **parts, "n_bytes": span.n_bytes}
 
 
 def coalesce(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
@@ -270,6 +270,10 @@ def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:
         for pair in header.pairs
         if pair.key not in old or old[pair.key].raw != pair.raw
     )
-    path = LayerPath.of(before.path.blocks[block] for block in step.path.blocks)
+    path = LayerPath(
+        replace(origin, strength=origin.strength * over.strength)
+        for over in step.path.steps
+        for origin in (before.path.steps[over.block],)
+    )
     notes = tuple(dict.fromkeys((*before.notes, *step.notes)))
     return PatchPlan(before.source, path, before.n_source_blocks, notes, changes, plan)

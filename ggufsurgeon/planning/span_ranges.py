@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -13,7 +15,9 @@ from ggufsurgeon.write_plan import (
     CopySpan,
     GatherSpan,
     Piece,
+    ScaleSpan,
     Span,
+    ValueSpan,
     WritePlan,
     ZeroSpan,
     coalesce,
@@ -65,17 +69,30 @@ def file_of_plan(source: GgufFile, plan: WritePlan) -> GgufFile:
 
 
 def _through(inner: WritePlan, span: Span) -> Iterator[Span]:
-    if isinstance(span, ZeroSpan):
+    if isinstance(span, (ValueSpan, ZeroSpan)):
         yield span
         return
     start = span.offset_in_file - len(inner.header)
     if isinstance(span, CopySpan):
         yield from cut(inner.spans, start, start + span.n_bytes)
         return
-    if not isinstance(span, GatherSpan):
-        raise RefusedError("numbers that were multiplied cannot be undone")
+    if isinstance(span, ScaleSpan):
+        (numbers,) = cut(inner.spans, start, start + span.n_bytes)
+        yield _product_of(numbers, span)
+        return
     (rows,) = cut(inner.spans, start, start + span.n_rows * span.row_n_bytes)
     yield _gather_of(rows, span)
+
+
+def _product_of(numbers: Span, outer: ScaleSpan) -> Span:
+    """The numbers that `outer` multiplies, which are copied or at hand, multiplied."""
+    if isinstance(numbers, CopySpan):
+        return replace(outer, source=numbers.source, offset_in_file=numbers.offset_in_file)
+    if not isinstance(numbers, ValueSpan):
+        raise RefusedError("numbers that were multiplied twice cannot be multiplied at once")
+    form = f"{outer.dtype[0]}{outer.n_bytes // 4}f"
+    products = (number * outer.factor for number in struct.unpack(form, numbers.data))
+    return ValueSpan(struct.pack(form, *products))
 
 
 def _gather_of(rows: Span, outer: GatherSpan) -> Span:

@@ -24,8 +24,16 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import DEFAULT_LIMIT, ArrayStore
 from ggufsurgeon.routing.limits import Limits
-from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
-from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
+from ggufsurgeon.routing.passes import (
+    Pass,
+    Steps,
+    last_pass,
+    pass_to,
+    states_needed,
+    steps_of,
+)
+from ggufsurgeon.routing.stage import INPUT, N_BATCH, opened_stage
+from ggufsurgeon.routing.stages import Stages
 
 
 class _Job(NamedTuple):
@@ -36,7 +44,8 @@ class _Job(NamedTuple):
 
     def can_share_batch_with(self, other: _Job) -> bool:
         """Whether they can be in one batch: of one model, and neither needs what another gives."""
-        same_model = self.run.at.source == other.run.at.source
+        ours, theirs = self.run.at, other.run.at
+        same_model = (ours.source, ours.strength) == (theirs.source, theirs.strength)
         return same_model and self.run.n_before == other.run.n_before
 
 
@@ -56,14 +65,14 @@ class Router:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Stages,
         n_ctx: int,
         n_chunk: int,
         n_parallel: int,
         store: ArrayStore[Steps],
     ) -> None:
         self._stages = stages
-        self._models = [stage.model for stage in stages]
+        self._models = stages.loaded
         self._limits = Limits(self._models)
         self._n_ctx = n_ctx
         self._n_chunk = n_chunk
@@ -93,7 +102,7 @@ class Router:
             self._limits.check(path)
         tokens = as_tokens(tokens)
         pieces = Batch.of(tokens, as_flags(wanted, len(tokens))).parts(self._n_chunk)
-        jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
+        jobs = [_Job(last_pass(steps_of(path), self.n_blocks), {}) for path in paths]
         for first in range(0, len(jobs), self._n_parallel):
             together = jobs[first : first + self._n_parallel]
             self._begin(pieces)  # another iteration may have come between
@@ -114,7 +123,7 @@ class Router:
         for path in paths:
             self._limits.check(path)
         self._begin(pieces)
-        last_passes = [last_pass(path.steps, self.n_blocks) for path in paths]
+        last_passes = [last_pass(steps_of(path), self.n_blocks) for path in paths]
         for n, run in enumerate(last_passes):
             missing = self._missing([run])
             for needed, gives in self._missing(last_passes[n + 1 :]).items():
@@ -173,7 +182,7 @@ class Router:
 
         What the jobs give is in the store once all pieces have run.
         """
-        stage = self._stages[jobs[0].run.at.source]
+        stage = self._stages.of(jobs[0].run.at)
         stage.clear()
         states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
         first = 0
@@ -239,10 +248,15 @@ def opened_router(
     n_chunk = n_ctx if models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
     n_most = n_ctx * n_parallel
     n_batch = n_most if models[0].is_encoder else min(n_batch, n_most)
-    open_stage = partial(opened_stage, keeps_all_windows=keeps_all_windows, sharing=sharing)
+    open_stage = partial(
+        opened_stage,
+        n_ctx=n_most,
+        n_batch=n_batch,
+        n_seq_max=n_parallel,
+        keeps_all_windows=keeps_all_windows,
+        sharing=sharing,
+    )
     with ExitStack() as stack:
-        stages = [
-            stack.enter_context(open_stage(model, n_most, n_batch, n_parallel)) for model in models
-        ]
+        stages = Stages(models, open_stage, stack)
         store = stack.enter_context(ArrayStore[Steps](limit_n_bytes))
         yield Router(stages, n_ctx, n_chunk, n_parallel, store)
