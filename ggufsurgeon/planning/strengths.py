@@ -10,15 +10,15 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.planning.tensors import OutputTensor
-from ggufsurgeon.rules.block_names import renumber
+from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks, first_positions
 from ggufsurgeon.rules.strengths import Scale, check_strengths, scales_of
 from ggufsurgeon.write_plan import ScaleSpan, ValueSpan
 
 NEEDS_SCALES = (
-    "has strengths, as the tensors {}, which llama.cpp has read since March 2026 (ggml-org/"
-    "llama.cpp PR 19769): older builds refuse the file for its number of tensors, and the first "
-    "ones to read them do not multiply by them in every architecture"
+    "has strengths, in the tensors {}: llama.cpp from before March 2026 (ggml-org/llama.cpp PR "
+    "19769) refuses a file with such tensors, and builds before that of October 2026, with which "
+    "strengths were proven, may pass over some of them"
 )
 LASTING = (
     "multiplies scales that the source has, and rounds them: the original cannot be restored from "
@@ -88,10 +88,9 @@ def strength_notes(path: LayerPath, scales: Scales) -> Iterator[str]:
         return
     names = sorted({name.split(".", 2)[2] for name in (*scales.added, *scales.multiplied)})
     yield NEEDS_SCALES.format(f"blk.N.{', '.join(names)}")
-    if scales.multiplied:
-        first = first_positions(path.blocks)
-        if any(path.strengths[position] != FULL for position in first.values()):
-            yield LASTING
+    first = set(first_positions(path.blocks).values())
+    if any(block_of(name) in first for name in scales.multiplied):
+        yield LASTING
     silent = [str(n) for n, strength in enumerate(path.strengths) if strength == 0]
     if silent:
         yield (

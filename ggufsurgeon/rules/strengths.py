@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ggufsurgeon.architectures.strengths import EXACT, IGNORING, LAST_WEIGHTS
+from ggufsurgeon.architectures.strengths import EXACT, LAST_WEIGHTS
 from ggufsurgeon.container.header import Header, TensorInfo
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
@@ -76,15 +76,12 @@ def _is_last(name: str, suffix: str) -> bool:
 
 
 def _check_architecture(name: str) -> None:
-    if name in EXACT:
-        return
-    why = "is not known to multiply all that its blocks add to the residual stream by scales"
-    if name in IGNORING:
-        why = "ignores scales of what its blocks add to the residual stream"
-    raise RefusedError(
-        f"architecture {quoted(name)}: llama.cpp {why}, so that its blocks have no strengths",
-        hint=f"Strengths work in {', '.join(sorted(EXACT))}.",
-    )
+    if name not in EXACT:
+        raise RefusedError(
+            f"architecture {quoted(name)}: llama.cpp is not known to multiply all that its blocks "
+            "add to the residual stream by scales, so that they cannot have strengths",
+            hint=f"Strengths work in {', '.join(sorted(EXACT))}.",
+        )
 
 
 def _check_tensor(tensor: TensorInfo, block: int) -> None:

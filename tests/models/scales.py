@@ -52,6 +52,15 @@ def with_scaled_weights(source: Path, destination: Path, strengths: Mapping[int,
     return _write(header, tensors, destination)
 
 
+def without_biases(source: Path, destination: Path) -> bool:
+    """Write a copy without the biases behind these weights; whether there were any."""
+    header, tensors = _read(source)
+    biases = [name for name in tensors if name.endswith(tuple(f".{w}.bias" for w in SCALED))]
+    if biases:
+        _write(header, {n: t for n, t in tensors.items() if n not in biases}, destination)
+    return bool(biases)
+
+
 def _read(source: Path) -> tuple[Header, Tensors]:
     raw = source.read_bytes()
     header, n_bytes = parse_header(raw, str(source))
