@@ -17,8 +17,8 @@ scale of `ffn_down_exps` has a number for each expert, the others have one."""
 EXACT = frozenset(
     {
         *("bitnet", "cohere2", "cohere2moe", "deepseek32", "dots3note", "glm-dsa", "hy_v3"),
-        *("llama", "llama-embed", "mamba", "mamba2", "mellum", "mistral3", "nanbeige", "qwen3"),
-        *("qwen35", "qwen3moe"),
+        *("llama", "llama-embed", "mamba", "mamba2", "mellum", "mistral3", "nanbeige"),
+        *("nemotron_h", "nemotron_h_moe", "qwen3", "qwen35", "qwen35moe", "qwen3moe"),
     }
 )
 """Architectures in which the scales of these weights are all that a strength takes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -42,11 +42,14 @@ class _Job(NamedTuple):
     run: Pass
     gives: dict[int, Steps]
 
+    def is_of_model_of(self, other: _Job) -> bool:
+        """Whether both run in the same context."""
+        ours, theirs = self.run.at, other.run.at
+        return (ours.source, ours.strength) == (theirs.source, theirs.strength)
+
     def can_share_batch_with(self, other: _Job) -> bool:
         """Whether they can be in one batch: of one model, and neither needs what another gives."""
-        ours, theirs = self.run.at, other.run.at
-        same_model = (ours.source, ours.strength) == (theirs.source, theirs.strength)
-        return same_model and self.run.n_before == other.run.n_before
+        return self.is_of_model_of(other) and self.run.n_before == other.run.n_before
 
 
 class Decoded(NamedTuple):
@@ -103,10 +106,9 @@ class Router:
         tokens = as_tokens(tokens)
         pieces = Batch.of(tokens, as_flags(wanted, len(tokens))).parts(self._n_chunk)
         jobs = [_Job(last_pass(steps_of(path), self.n_blocks), {}) for path in paths]
-        for first in range(0, len(jobs), self._n_parallel):
-            together = jobs[first : first + self._n_parallel]
+        for n, together in enumerate(_grouped(jobs, self._n_parallel, _Job.is_of_model_of)):
             self._begin(pieces)  # another iteration may have come between
-            runs = [job.run for job in (jobs if first == 0 else together)]
+            runs = [job.run for job in (together if n else jobs)]
             self._make_states(self._missing(runs), self._n_parallel)
             parts = [[np.array(rows) for rows in found] for found in self._run(together)]
             yield from map(np.concatenate, zip(*parts, strict=True))
@@ -173,7 +175,8 @@ class Router:
     def _make_states(self, missing: dict[Pass, dict[int, Steps]], n_together: int) -> None:
         """Run passes, `n_together` in a batch, for the states that they give."""
         in_order = sorted(missing, key=lambda run: run.n_before)
-        for group in _grouped([_Job(run, missing[run]) for run in in_order], n_together):
+        jobs = [_Job(run, missing[run]) for run in in_order]
+        for group in _grouped(jobs, n_together, _Job.can_share_batch_with):
             for _ in self._run(group, needs_results=False):
                 pass  # nobody asks for logits
 
@@ -210,10 +213,13 @@ class Router:
         return entries
 
 
-def _grouped(jobs: Sequence[_Job], n_together: int) -> Iterator[Sequence[_Job]]:
+def _grouped(
+    jobs: Sequence[_Job], n_together: int, can_share: Callable[[_Job, _Job], bool]
+) -> Iterator[Sequence[_Job]]:
+    """The jobs in their order, in groups of one batch."""
     group: list[_Job] = []
     for job in jobs:
-        if group and (len(group) == n_together or not job.can_share_batch_with(group[0])):
+        if group and (len(group) == n_together or not can_share(job, group[0])):
             yield group
             group = []
         group.append(job)

@@ -83,8 +83,8 @@ def _is_like_dropped(model: Path, n_blocks: int, tokens: Integers, folder: Path)
         except RefusedError:
             continue
         silent = with_scales(model, folder / "silent.gguf", {block: 0.0})
-        results = (plain_results(path, tokens) for path in (silent, folder / "dropped.gguf"))
-        found.append(bool(np.array_equal(*results)))
+        one, other = (plain_results(path, tokens) for path in (silent, folder / "dropped.gguf"))
+        found.append(bool(np.array_equal(one, other)))
         if len(found) == N_DROPPED:
             break
     return all(found) if found else None

@@ -23,6 +23,9 @@ N_SHARES = 6
 ALIASED_ALONE = {"dots3note", "glm-dsa"}
 """More than the residual stream goes from block to block, so that no strength can be routed."""
 
+UNPROVEN = {"qwen4exp"}
+"""It passes the laws but for one block: no path is without that which has per-layer embeddings."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", range(N_SHARES))
@@ -37,13 +40,16 @@ def test_the_table_is_what_llama_cpp_does(share: int) -> None:
             way = "exact aliased" if line["architecture"] in ALIASED_ALONE else "exact"
             assert line["compared"] == [way] * 2, line
         elif line["status"] == "examined":
-            assert not (line["as_weights"] and line["as_dropped"]), line
+            passes = line["as_weights"] and line["as_dropped"]
+            assert not passes or line["architecture"] in UNPROVEN, line
             assert all(found.startswith("refused") for found in line["compared"]), line
 
 
 def test_each_architecture_of_the_table_has_a_model() -> None:
     there = {parse_header(path.read_bytes(), path.name)[0].architecture for path in HEADERS}
     assert there >= EXACT >= ALIASED_ALONE
+    page = (ROOT / "docs/layer-paths.md").read_text()
+    assert all(f"`{name}`" in page for name in EXACT)
 
 
 @pytest.fixture
