@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
+    from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
 
@@ -191,6 +192,15 @@ class ModelFile:
         from ggufsurgeon.api.recipes import make_recipe
 
         return make_recipe(self.file, progress)
+
+    def original_path(self) -> OriginalPath:
+        """The layer path of this patched file over its original, across all recorded patches.
+
+        Raises RefusedError when this file records no patch, or when it was changed since.
+        """
+        from ggufsurgeon.planning.original_path import find_original_path
+
+        return find_original_path(self.file)
 
     def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.

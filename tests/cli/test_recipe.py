@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from tests.cli.failing import Unchanged, assert_told
-from tests.conftest import Run
-from tests.models.builders import STRING, llama_model, pair
+from tests.conftest import ROOT, Run
+from tests.models.builders import STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.models.expanding import expand
 from tests.writing.plans import temporaries
 
 
@@ -71,3 +73,37 @@ def test_a_recipe_holds_no_text_of_the_model(surgeon: Run, tmp_path: Path) -> No
     text = publish(surgeon, "patched.gguf", tmp_path)
     assert all(re.fullmatch(r"#.*|[a-z0-9-]+: [0-9a-z., ]+", line) for line in text.splitlines())
     assert text.count("\npatch: ") == 1
+
+
+def test_the_path_over_the_original_in_the_notation_of_other_tools(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    surgeon("patch", stories, "once.gguf", "--window", "1:3")
+    surgeon("patch", "once.gguf", "twice.gguf", "--layers", "6,0..5")
+    asked = ("recipe", "twice.gguf", "--as")
+    done = surgeon(*asked, "exllamav3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == ["4,0..2,1..3"]
+    found = json.loads(surgeon(*asked, "mergekit", "--json").stdout)
+    assert (found["layer_path"], found["notes"]) == ("4,0..2,1..3", [])
+    assert_told(surgeon("recipe", stories, "--as", "rys"), 4, "records no patch")
+
+
+def test_what_another_tool_does_not_do_is_told(surgeon: Run, tmp_path: Path) -> None:
+    expand(ROOT / "fixtures/arch_headers/gemma3-dense.gguf", tmp_path / "sliding.gguf", 0)
+    with_mtp = [
+        pair("general.architecture", STRING, "qwen35"),
+        pair("qwen35.block_count", U32, 5),
+        pair("qwen35.nextn_predict_layers", U32, 1),
+        pair("qwen35.full_attention_interval", U32, 1),
+    ]
+    (tmp_path / "mtp.gguf").write_bytes(gguf(with_mtp, block_tensors(5)))
+    for name, told in (("sliding.gguf", "(sliding; global)"), ("mtp.gguf", "MTP blocks (1)")):
+        made = surgeon("patch", name, "patched.gguf", "--window", "2:4", "--replace")
+        assert made.returncode == 0, made.stderr
+        text = surgeon("recipe", "patched.gguf", "--as", "mergekit").stdout
+        assert told in text
+        assert all(line.startswith("#") for line in text.partition("merge_method")[0].splitlines())
+        of_exllamav3 = surgeon("recipe", "patched.gguf", "--as", "exllamav3").stdout
+        assert ("MTP" in of_exllamav3, "sliding" in of_exllamav3) == (name == "mtp.gguf", False)
+    assert of_exllamav3.endswith("\n0..3,2..3\n")
