@@ -93,6 +93,17 @@ class LayerPath:
         """Whether a block runs otherwise than as it is."""
         return any(strength != FULL for strength in self.strengths)
 
+    def behind(self, before: LayerPath) -> LayerPath:
+        """The path over an original that runs this one over the model that `before` makes of it.
+
+        Strengths multiply. Raises UsageError where a product is none.
+        """
+        pairs = ((before.steps[step.block], step) for step in self.steps)
+        return LayerPath(
+            BlockRef(origin.source, origin.block, origin.strength * step.strength)
+            for origin, step in pairs
+        )
+
     def over(self, n_blocks: int) -> LayerPath:
         """This path, over a model of `n_blocks`. Raises UsageError when it does not fit."""
         self.check_within(n_blocks)

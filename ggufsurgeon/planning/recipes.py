@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
@@ -270,10 +270,6 @@ def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:
         for pair in header.pairs
         if pair.key not in old or old[pair.key].raw != pair.raw
     )
-    path = LayerPath(
-        replace(origin, strength=origin.strength * over.strength)
-        for over in step.path.steps
-        for origin in (before.path.steps[over.block],)
-    )
+    path = step.path.behind(before.path)
     notes = tuple(dict.fromkeys((*before.notes, *step.notes)))
     return PatchPlan(before.source, path, before.n_source_blocks, notes, changes, plan)

@@ -73,6 +73,12 @@ def test_damped_passes_of_a_block_make_one_together(window: Window, times: int) 
         assert total == pytest.approx(1, rel=1e-6)
 
 
+def test_a_path_behind_another_multiplies_strengths() -> None:
+    once = LayerPath("0..2,1..2*0.5,3")
+    assert str(LayerPath("0..2,4*0.5,5").behind(once)) == "0..2,2*0.25,3"
+    assert LayerPath.identity(6).behind(once) == once
+
+
 def test_a_path_of_which_nothing_would_run_is_refused() -> None:
     assert LayerPath("0*0,1").over(2).strengths == (0.0, 1.0)
     with pytest.raises(UsageError, match="nothing would run"):
