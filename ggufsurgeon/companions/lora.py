@@ -51,15 +51,16 @@ def check_lora(adapter: GgufFile, base: BaseModel, *, other_base: bool) -> None:
 def check_lora_strengths(adapter: GgufFile, path: LayerPath) -> None:
     """Raise RefusedError where an adapter changes what a strength other than 1 multiplies.
 
-    llama.cpp adds what the adapter gives behind the scale of the weight (build_lora_mm,
-    src/llama-graph.cpp), so that it would have the strength 1.
+    llama.cpp has added what an adapter gives before it multiplies by the scale of the weight, and
+    behind it (build_lora_mm, src/llama-graph.cpp; ggml-org/llama.cpp PR 23484 moves it).
     """
     weak = {step.block for step in path.steps if step.strength != FULL}
     for name in lora_pairs(adapter):
         if block_of(name) in weak and is_weight_of_strength(name):
             raise RefusedError(
                 f"{adapter.path} changes {quoted(name)}, and block {block_of(name)} has a strength "
-                "on this layer path, by which llama.cpp does not multiply what an adapter adds"
+                "on this layer path: it depends on the build of llama.cpp whether that multiplies "
+                "what an adapter adds"
             )
 
 
