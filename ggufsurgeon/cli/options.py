@@ -93,7 +93,7 @@ Strength: TypeAlias = Annotated[
     typer.Option(
         "--strength",
         metavar="S",
-        help="Factor of what the repeats of a window add to the residual stream, from 0 up.",
+        help="Multiply what the repeats of windows add to the residual stream by S, from 0 up.",
         show_default="1",
         rich_help_panel=LAYER_PATH,
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
@@ -33,6 +33,7 @@ def test_the_compact_form_reads_back(path: LayerPath) -> None:
 
 
 @given(strengths)
+@example(1000 + 2**-14)  # of nine digits
 def test_a_strength_is_the_nearest_number_of_32_bits(strength: float) -> None:
     step = BlockRef(0, 3, strength)
     assert np.float32(strength) == step.strength
