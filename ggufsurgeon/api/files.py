@@ -205,6 +205,8 @@ class ModelFile:
     def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.
 
+        A file can be a pipe; `-` is standard input.
+
         A recipe for a single file also accepts the shards of that file. A recipe for shards
         requires these shards, and its plan writes the shards that it describes. Raises RefusedError
         when this is another file, by its SHA-256 if the recipe has it, and UsageError when a file

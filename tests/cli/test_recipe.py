@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
 
 from tests.cli.failing import Unchanged, assert_told
@@ -57,7 +59,8 @@ def test_what_is_not_right_is_told_and_nothing_written(
         assert_told(again, 4, "it has 1,5")
         assert_told(surgeon(*write, "wrong.txt"), 7, "it was not kept")
         assert_told(surgeon(*write, "bad.txt"), 2, "bad.txt, line 11: 'name: \\x1b[2J'")
-        assert_told(surgeon(*write, "missing.txt"), 2, "missing.txt")
+        assert_told(surgeon(*write, "missing.txt"), 2, "missing.txt does not exist")
+        assert_told(surgeon(*write, tmp_path), 2, "is a folder: expected a file with a recipe")
         assert_told(surgeon(*write, stories), 2, "is no recipe")
         assert_told(surgeon(*write, "recipe.txt", "--drop", "1:2"), 2, "--recipe gives the layer")
         onto = surgeon("patch", stories, "recipe.txt", "--recipe", "recipe.txt", "--replace")
@@ -73,6 +76,22 @@ def test_a_recipe_holds_no_text_of_the_model(surgeon: Run, tmp_path: Path) -> No
     text = publish(surgeon, "patched.gguf", tmp_path)
     assert all(re.fullmatch(r"#.*|[a-z0-9-]+: [0-9a-z., ]+", line) for line in text.splitlines())
     assert text.count("\npatch: ") == 1
+
+
+def test_a_recipe_that_comes_by_a_pipe(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    assert surgeon("patch", stories, "patched.gguf", "--window", "1:3").returncode == 0
+    text = publish(surgeon, "patched.gguf", tmp_path)
+    write = ("patch", stories, "new.gguf", "--replace", "--recipe")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer.start()
+    for name in ("pipe", "-"):
+        done = surgeon(*write, name, input=text)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "new.gguf").read_bytes() == (tmp_path / "patched.gguf").read_bytes()
+        (tmp_path / "new.gguf").unlink()
+    writer.join()
+    assert_told(surgeon(*write, "-", input="nonsense"), 2, "standard input, line 1: 'nonsense'")
 
 
 def test_the_path_over_the_original_in_the_notation_of_other_tools(
