@@ -71,9 +71,9 @@ def test_ctrl_c_prints_what_is_known(some: Path, against: tuple[str | Path, ...]
         printed, errors = broken_off(
             seconds, "choose", STORIES, "--tasks", some, *against, "--json"
         )
+        assert "Traceback" not in errors
         if printed:
             break
-        assert "interrupted before the first" in errors
     found = json.loads(printed)
     assert found["is_partial"] and 0 < found["n_tasks"] < found["n_tasks_in_all"] == 5600
     assert ("change" in found) == ("--window" in against)
