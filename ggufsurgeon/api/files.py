@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
+    from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
 
@@ -192,8 +193,19 @@ class ModelFile:
 
         return make_recipe(self.file, progress)
 
+    def original_path(self) -> OriginalPath:
+        """The layer path of this patched file over its original, across all recorded patches.
+
+        Raises RefusedError when this file records no patch, or when it was changed since.
+        """
+        from ggufsurgeon.planning.original_path import find_original_path
+
+        return find_original_path(self.file)
+
     def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.
+
+        A file can be a pipe; `-` is standard input.
 
         A recipe for a single file also accepts the shards of that file. A recipe for shards
         requires these shards, and its plan writes the shards that it describes. Raises RefusedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from ggufsurgeon.planning.recipes import (
 )
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.writing.digests import sha256_of_plan
+
+STANDARD_INPUT = Path("-")
 
 
 def make_recipe(patched: GgufFile, progress: Progress) -> Recipe:
@@ -73,11 +76,24 @@ def _check_sha256(files: Sequence[GgufFile], expected: FileIdentity, progress: P
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file. Raises UsageError when it cannot be read or is none."""
+    """The recipe in a file or a pipe; `-` is standard input.
+
+    Raises UsageError when it cannot be read or is none.
+    """
+    if path == STANDARD_INPUT:
+        return parse_recipe(_standard_input(), "standard input")
     try:
-        if not path.is_file():
-            raise UsageError(f"{path}: expected a recipe, found no regular file")
         with path.open("rb") as file:
             return parse_recipe(file.read(LONGEST + 1), str(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: expected a file with a recipe") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder: expected a file with a recipe") from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise UsageError("standard input: it is closed")
+    return sys.stdin.buffer.read(LONGEST + 1)

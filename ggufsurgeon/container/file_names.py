@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
+
+from ggufsurgeon.container.shell_words import shell_word
 
 NUMBERED = re.compile(r"(.+)\.part(\d{1,3})of(\d{1,3})", re.ASCII)
 """`model.gguf.part1of2`, as by `split` with names of its uploader's own."""
@@ -31,7 +32,7 @@ def hint_of_name(path: Path) -> str:
     if lettered:
         whole, middle, part = path.with_name(lettered[1]), lettered[2], lettered[3]
         wildcard = "[0-9]" if part.isdigit() else "?"
-        pattern = f"{shlex.quote(f'{whole}{middle}')}{wildcard * len(part)}"
+        pattern = f"{shell_word(f'{whole}{middle}')}{wildcard * len(part)}"
         return _join("a part of a file that was cut", pattern, str(whole))
     if path.suffix.lower() in UNFINISHED:
         return f"The ending {path.suffix} is that of an unfinished download: let it finish."
@@ -40,11 +41,11 @@ def hint_of_name(path: Path) -> str:
 
 def _join_numbered(whole: str, part: int, n_parts: int) -> str:
     names = [f"{whole}.part{number}of{n_parts}" for number in range(1, n_parts + 1)]
-    parts = " ".join(map(shlex.quote, names))
+    parts = " ".join(map(shell_word, names))
     if n_parts > MOST_LISTED:
-        parts = f"{shlex.quote(whole)}.part{{1..{n_parts}}}of{n_parts}"
+        parts = f"{shell_word(whole)}.part{{1..{n_parts}}}of{n_parts}"
     return _join(f"part {part} of {n_parts} of a file that was cut", parts, whole)
 
 
 def _join(what: str, parts: str, whole: str) -> str:
-    return f"This is {what}; this makes it whole: cat {parts} > {shlex.quote(whole)} ({NOT_BY_CAT})"
+    return f"This is {what}; this makes it whole: cat {parts} > {shell_word(whole)} ({NOT_BY_CAT})"

@@ -6,10 +6,9 @@ This module has its name, and the refusal of models that have a journal.
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
-from ggufsurgeon.container.quoting import argument
+from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import InterruptedEditError
 
 SUFFIX = ".ggufsurgeon-journal"
@@ -24,7 +23,7 @@ def journal_path(model: Path) -> Path:
 def recover_command(model: Path) -> str:
     """The command that undoes or finishes the edit of a model."""
     target = Path(os.path.realpath(model)) if model.is_symlink() else model
-    return shlex.join(["ggufsurgeon", "recover", argument(target)])
+    return shell_command("ggufsurgeon", "recover", target)
 
 
 def check_not_interrupted(model: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import struct
 from typing import TypeAlias
 
 from ggufsurgeon.container.archives import gguf_names, has_directory, has_pickle
 from ggufsurgeon.container.downloads import CONVERT, OtherFormat, recognise_text
 from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.shell_words import shell_command
 
 Buffer: TypeAlias = "bytes | FileBytes"
 
@@ -113,7 +113,7 @@ def _archive(data: Buffer, head: bytes, path: str) -> OtherFormat | None:
     models = gguf_names(data)
     if models:
         what = "a llamafile: a program" if is_program else "a zip archive"
-        command = shlex.join(("unzip", path, models[0]))
+        command = shell_command("unzip", path, models[0])
         return OtherFormat(
             f"{what} with {', '.join(models)} inside",
             f"Unpack that file and give it instead: {command}",

@@ -5,8 +5,6 @@ A corrupt length can make a name of any size, and a hostile file can contain any
 
 from __future__ import annotations
 
-import os
-
 from ggufsurgeon.container.values import Value
 
 LONGEST = 60
@@ -36,9 +34,3 @@ def printable(text: str) -> str:
         return text
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)
-
-
-def argument(path: os.PathLike[str]) -> str:
-    """A path as an argument of a command: one that begins with a dash is taken for an option."""
-    text = os.fspath(path)
-    return f"./{text}" if text.startswith("-") else text

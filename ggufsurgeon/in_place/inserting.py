@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -18,7 +17,15 @@ from ggufsurgeon.in_place.journal import (
     write_journal,
 )
 from ggufsurgeon.in_place.recovery import Recovery, settle
-from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, holes, insert, write_prefix
+from ggufsurgeon.in_place.states import UnknownStateError, holes
+from ggufsurgeon.in_place.steps import (
+    FILE_SYSTEMS,
+    INSERT_RANGE,
+    NOT_HERE,
+    append_tail,
+    insert,
+    write_prefix,
+)
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import write_failed
@@ -26,9 +33,6 @@ from ggufsurgeon.writing.file_systems import file_system_of
 from ggufsurgeon.writing.preflight import check_room
 from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
 
-FILE_SYSTEMS = ("ext4", "xfs")
-"""File systems whose possible states after a crash `steps` handles (Linux names)."""
-NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 LONGEST_NAME_N_BYTES = 255
 """On ext4 and XFS."""
 SLACK_N_BYTES = 1 << 20
@@ -124,7 +128,7 @@ def _settle(hold: Hold, journal: Journal, error: BaseException) -> bool:
     is possible."""
     try:
         return settle(hold.descriptor, journal) is Recovery.FINISHED
-    except (OSError, RefusedError) as second:
+    except (OSError, RefusedError, UnknownStateError) as second:
         failed = WriteFailedError(
             f"{hold.path}: the edit failed ({error}), and could not be undone ({second})",
             hint=f"Once the cause is gone: {recover_command(hold.path)}",

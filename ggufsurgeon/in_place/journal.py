@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +34,6 @@ NO_GAP = range(0)
 class Journal:
     """An edit, and how to recognise the file that it was editing."""
 
-    inode: int
-    """Inode of the model. The device number is not kept, since it may change at a restart."""
     unmoved_n_bytes: int
     unmoved_sha256: str
     """SHA-256 of samples of what stays."""
@@ -77,7 +74,6 @@ class Journal:
 def journal_of(edit: InsertingEdit, descriptor: int) -> Journal:
     """The journal of an edit of an open file that is as it was. Raises OSError."""
     return Journal(
-        os.fstat(descriptor).st_ino,
         edit.unmoved.n_bytes,
         sample_sha256(descriptor, edit.unmoved.offset_in_file, edit.unmoved.n_bytes, NO_GAP),
         edit.n_bytes_tail,
@@ -96,17 +92,21 @@ def sample_sha256(descriptor: int, start: int, n_bytes: int, gap: range) -> str:
     for number in range(N_SAMPLES):
         first = start + max(n_bytes - SAMPLE_N_BYTES, 0) * number // (N_SAMPLES - 1)
         last = min(first + SAMPLE_N_BYTES, start + n_bytes)
-        middle = min(max(gap.start, first), last)
-        digest.update(read_all(descriptor, first, middle - first))
-        digest.update(read_all(descriptor, middle + len(gap), last - middle))
+        digest.update(read_around(descriptor, first, last - first, gap))
     return digest.hexdigest()
+
+
+def read_around(descriptor: int, start: int, n_bytes: int, gap: range) -> bytearray:
+    """Bytes of a file as if `gap` were not in it. Raises OSError."""
+    middle = min(max(gap.start, start), start + n_bytes)
+    data = read_all(descriptor, start, middle - start)
+    return data + read_all(descriptor, middle + len(gap), start + n_bytes - middle)
 
 
 def encode(journal: Journal) -> bytes:
     """The bytes of a journal."""
     parts = journal.before, journal.behind, journal.after
     numbers = {
-        "inode": journal.inode,
         "unmoved_n_bytes": journal.unmoved_n_bytes,
         "unmoved_sha256": journal.unmoved_sha256,
         "n_bytes_tail": journal.n_bytes_tail,
@@ -145,10 +145,14 @@ def write_journal(journal: Journal, path: Path) -> None:
 
 def read_journal(path: Path) -> Journal:
     """Read a journal. Raises RefusedError when it is damaged, OSError when it cannot be read."""
-    journal = None
-    if path.is_file():  # reading from a named pipe would not end
-        with path.open("rb") as file:
-            journal = decode(file.read(MOST_N_BYTES))
+    if not path.is_file():  # reading from a named pipe would not end
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise RefusedError(
+            f"{path} is {kind}, where the journal of an edit in place would be",
+            hint="No edit leaves that: rename or remove it.",
+        )
+    with path.open("rb") as file:
+        journal = decode(file.read(MOST_N_BYTES))
     if journal is None:
         raise RefusedError(
             f"{path} is damaged, or not a journal of this version",

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.in_place.edit import CannotInsertError, InsertingEdit, find_edit
 from ggufsurgeon.in_place.hold import Hold, held
 from ggufsurgeon.in_place.inserting import check_insertable, edit_by_inserting
@@ -55,8 +55,9 @@ class InPlaceMethod:
 def choose_method(plan: WritePlan, path: Path) -> InPlaceMethod:
     """The method to turn the file at `path`, the source of `plan`, into the planned file.
 
-    Changes nothing. Raises RefusedError when the file must not be edited in place, or no method
-    works, and WriteFailedError when it cannot be written, or has changed since the plan was made.
+    Changes nothing. Raises RefusedError when the file must not be edited in place, and
+    WriteFailedError when it cannot be written, there is no room for what every method needs, or it
+    has changed since the plan was made.
     """
     try:
         with _checked(plan, path) as hold:
@@ -96,11 +97,11 @@ def _n_bytes_shared(plan: WritePlan, hold: Hold) -> int:
 
 
 def _new_file(plan: WritePlan, hold: Hold, n_bytes_shared: int, why: str = "") -> InPlaceMethod:
-    """Raises RefusedError where there is no room for what a new file needs."""
+    """Raises WriteFailedError where there is no room for what a new file needs."""
     n_free, n_needed = n_free_bytes(hold.path.resolve().parent), plan.n_bytes - n_bytes_shared
     if n_free is not None and n_free < n_needed:
         because = f": {why}" if why else ""
-        raise RefusedError(
+        raise WriteFailedError(
             f"{hold.path} cannot be edited in place{because}; and there is no space for a new file "
             f"to replace it ({n_needed:,} bytes needed, {n_free:,} free)",
             hint="Free disk space there, or patch to a new file on another disk.",

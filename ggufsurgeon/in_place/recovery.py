@@ -12,7 +12,9 @@ from ggufsurgeon.in_place.edit import CannotInsertError
 from ggufsurgeon.in_place.hold import BRIEFLY_S, held
 from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_journal, remove_journal
 from ggufsurgeon.in_place.owners import check_model
-from ggufsurgeon.in_place.steps import find_gap, take_out, undo, write_prefix
+from ggufsurgeon.in_place.states import UnknownStateError, find_gap
+from ggufsurgeon.in_place.steps import FILE_SYSTEMS, take_out, undo, write_prefix
+from ggufsurgeon.writing.file_systems import file_system_of
 from ggufsurgeon.writing.reservation import NO_ROOM
 from ggufsurgeon.writing.strays import remove_strays
 
@@ -31,17 +33,17 @@ class Recovery(Enum):
 def settle(descriptor: int, journal: Journal) -> Recovery:
     """Finish an edit if only its header remains to be written, and undo it otherwise.
 
-    Can be interrupted and repeated. Raises RefusedError when the file is not in a state that the
-    edit can have left, and OSError.
+    Can be interrupted and repeated. Raises UnknownStateError when the file is not in a state that
+    the edit can have left, RefusedError where the file system cannot undo the edit, and OSError.
     """
     gap = find_gap(descriptor, journal)
-    if gap.start == 0 and len(gap):
+    if gap.start == 0 and gap:
         try:
             write_prefix(descriptor, journal)
             return Recovery.FINISHED
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
+            if error.errno not in NO_ROOM or file_system_of(descriptor) not in FILE_SYSTEMS:
+                raise  # nothing can be taken out elsewhere
     if gap != NO_GAP:
         take_out(descriptor, journal, gap)
     undo(descriptor, journal)
@@ -65,24 +67,16 @@ def recover(path: Path) -> Recovery:
         check_model(path, is_interrupted=True)
         with held(path) as hold, hold.alone(patience_s=BRIEFLY_S):
             journal = read_journal(file)
-            if hold.status.st_ino != journal.inode:
-                raise _not_its_file(path, file, "the file was replaced since the edit")
-            try:
-                outcome = settle(hold.descriptor, journal)
-            except RefusedError as error:
-                raise _not_its_file(path, file, str(error)) from None
+            outcome = settle(hold.descriptor, journal)
             remove_journal(file)
             return outcome
+    except UnknownStateError as error:
+        raise RefusedError(
+            f"{path}: its journal {file.name} does not belong to it: {error}", hint=error.hint
+        ) from None
     except CannotInsertError as error:
         raise RefusedError(f"{path}: {error}", hint="Run this as the owner of the file.") from None
     except OSError as error:
         failed = WriteFailedError(f"{path}: {error.strerror or error}")
         failed.state, failed.hint = "The journal is kept.", "Run recover again."
         raise failed from None
-
-
-def _not_its_file(path: Path, journal: Path, why: str) -> RefusedError:
-    return RefusedError(
-        f"{path}: {why}: the journal {journal.name} does not belong to it",
-        hint="If the model is valid, for instance downloaded again, remove the journal.",
-    )

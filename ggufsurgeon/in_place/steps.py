@@ -9,27 +9,32 @@ range, between the extents that have moved and those that have not.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
 
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import InsertingEdit
-from ggufsurgeon.in_place.journal import NO_GAP, Journal, sample_sha256
+from ggufsurgeon.in_place.journal import Journal
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.reservation import KEEP_SIZE, NO_ROOM, fallocate
+from ggufsurgeon.writing.copying import Copier, write_at
+from ggufsurgeon.writing.reservation import fallocate, reserve
 from ggufsurgeon.writing.spans import write_span
 
+FILE_SYSTEMS = ("ext4", "xfs")
+"""Those on which bytes are inserted and taken out: the states after a crash are known (Linux
+names)."""
 COLLAPSE_RANGE = 0x08
 INSERT_RANGE = 0x20
 """Modes of fallocate(2) (linux/falloc.h)."""
+NOT_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""Errors of it where the file system has no such mode, or not for these offsets."""
 
 
 def append_tail(descriptor: int, edit: InsertingEdit, journal: Journal, progress: Progress) -> None:
     """Write the tail behind the data that stay, and sync it. Raises OSError."""
     progress.begin("appending", edit.n_bytes_tail, "bytes")
     if edit.n_bytes_tail:
-        reserve(descriptor, edit.unmoved_end, edit.n_bytes_tail)
+        reserve(descriptor, [range(edit.unmoved_end, edit.unmoved_end + edit.n_bytes_tail)])
     os.lseek(descriptor, edit.unmoved_end, os.SEEK_SET)
     sink = _TailSink(Copier(descriptor, progress), edit.unmoved_end, journal.behind)
     for span in edit.tail:
@@ -64,19 +69,39 @@ def insert(descriptor: int, journal: Journal) -> None:
 
 
 def write_prefix(descriptor: int, journal: Journal) -> None:
-    """Write the new prefix, and sync it. Raises OSError; without room, nothing was written."""
-    reserve(descriptor, 0, len(journal.after))
+    """Write the new prefix, and sync it.
+
+    Raises OSError. Without room, nothing was written where the file system has reservations.
+    """
+    reserve(descriptor, [range(len(journal.after))])
     write_at(descriptor, journal.after, 0)
     os.fsync(descriptor)
 
 
 def take_out(descriptor: int, journal: Journal, gap: range) -> None:
-    """Remove the inserted range, wherever it is. Raises OSError."""
+    """Remove the inserted range, wherever it is.
+
+    Raises RefusedError where the file system cannot, and OSError.
+    """
     if gap.start >= journal.n_bytes_with_tail:
         os.ftruncate(descriptor, journal.n_bytes_with_tail)
     else:
-        fallocate(descriptor, COLLAPSE_RANGE, gap.start, len(gap))
+        _collapse(descriptor, gap)
     os.fsync(descriptor)
+
+
+def _collapse(descriptor: int, gap: range) -> None:
+    try:
+        fallocate(descriptor, COLLAPSE_RANGE, gap.start, len(gap))
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        raise RefusedError(
+            f"{len(gap):,} bytes that were inserted have to be taken out again, which this file "
+            f"system cannot do ({error.strerror})",
+            hint="Copy the model and its journal to ext4 or XFS with cp, which keeps holes, and "
+            "recover it there.",
+        ) from None
 
 
 def undo(descriptor: int, journal: Journal) -> None:
@@ -86,68 +111,3 @@ def undo(descriptor: int, journal: Journal) -> None:
     if os.pread(descriptor, len(journal.before), 0) != journal.before:
         write_at(descriptor, journal.before, 0)
     os.fsync(descriptor)
-
-
-def find_gap(descriptor: int, journal: Journal) -> range:
-    """The range that is inserted into the old file and its tail; `NO_GAP` if there is none.
-
-    Raises RefusedError when the file is not in a state that the edit can have left, and OSError.
-    """
-    n_bytes, inserted = os.fstat(descriptor).st_size, journal.n_bytes_inserted
-    if inserted and n_bytes == journal.n_bytes_new:
-        gap = _gap_among(list(holes(descriptor)), journal)
-    elif journal.n_bytes_old <= n_bytes <= journal.n_bytes_with_tail:
-        gap = NO_GAP
-    else:
-        gap = None
-    start = len(journal.before)
-    if gap is None or _samples(descriptor, start, journal, gap) != journal.unmoved_sha256:
-        raise RefusedError("the file has changed since its edit was interrupted")
-    return gap
-
-
-def _samples(descriptor: int, start: int, journal: Journal, gap: range) -> str:
-    return sample_sha256(descriptor, start, journal.unmoved_n_bytes, gap)
-
-
-def _gap_among(found: list[range], journal: Journal) -> range | None:
-    """The gap among all holes of a file of the greater size; None if other holes exist."""
-    inserted = journal.n_bytes_inserted
-    if all(hole.stop <= inserted for hole in found):  # what is left of it under the new prefix
-        return range(inserted)
-    if len(found) == 1 and len(found[0]) == inserted:
-        return found[0]
-    (hole, *more) = found
-    if not more and hole.start >= journal.n_bytes_with_tail:  # nothing has moved yet
-        return range(journal.n_bytes_with_tail, journal.n_bytes_new)
-    return None
-
-
-def holes(descriptor: int) -> Iterator[range]:
-    """The holes of a sparse file (lseek(2), SEEK_HOLE)."""
-    end = os.fstat(descriptor).st_size
-    start = os.lseek(descriptor, 0, os.SEEK_HOLE) if end else 0
-    while start < end:
-        try:
-            stop = os.lseek(descriptor, start, os.SEEK_DATA)
-        except OSError:  # ENXIO: no data behind
-            stop = end
-        yield range(start, stop)
-        start = os.lseek(descriptor, stop, os.SEEK_HOLE) if stop < end else end
-
-
-def reserve(descriptor: int, offset_in_file: int, n_bytes: int) -> None:
-    """Reserve room in a file. Raises OSError when there is none."""
-    try:
-        fallocate(descriptor, KEEP_SIZE, offset_in_file, n_bytes)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-
-
-def write_at(descriptor: int, data: bytes, offset_in_file: int) -> None:
-    """Write all of `data`, through short writes."""
-    left = memoryview(data)
-    while left:
-        n_bytes = os.pwrite(descriptor, left, offset_in_file)
-        left, offset_in_file = left[n_bytes:], offset_in_file + n_bytes

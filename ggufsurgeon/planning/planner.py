@@ -11,6 +11,7 @@ from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
+from ggufsurgeon.container.padding import PaddingRange
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -112,22 +113,13 @@ def plan_patch(
     of_shards = record_of_shards(shards, source.header.byte_order)
     record = provenance_pairs(source, whole, new_pairs, factors, kept, tool, of_shards)
     changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
-    header = serialize_header(_new_header(source.header, changes, tensors))
-    padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
-    copied = (CopySpan(0, *found) for found in kept)
-    spans = coalesce((padding, *data_spans(source, chosen), *copied))
-    write_plan = WritePlan(source_files(source), header, spans)
+    write_plan = _write_plan(source, _new_header(source.header, changes, tensors), chosen, kept)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
-    of_source = (
-        *(UNFINISHED for _ in range(source.ends_in_zeros)),
-        *(ODD_SHARDS for _ in range(shards == SourceShards())),
-        *unknown_tensor_notes(source.header),
-        *unknown_type_notes(source.header),
-    )
+    of_source = _source_notes(source, shards)
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
@@ -174,6 +166,26 @@ def _new_header(
         if pair.key in after or not is_left_out(pair.key)
     ]
     return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
+
+
+def _write_plan(
+    source: GgufFile, head: Header, chosen: Sequence[OutputTensor], kept: Sequence[PaddingRange]
+) -> WritePlan:
+    """The plan of a file with this header, these tensors, and what is kept of the source."""
+    header = serialize_header(head)
+    padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
+    copied = (CopySpan(0, *found) for found in kept)
+    spans = coalesce((padding, *data_spans(source, chosen), *copied))
+    return WritePlan(source_files(source), header, spans)
+
+
+def _source_notes(source: GgufFile, shards: SourceShards | None) -> tuple[str, ...]:
+    return (
+        *(UNFINISHED for _ in range(source.ends_in_zeros)),
+        *(ODD_SHARDS for _ in range(shards == SourceShards())),
+        *unknown_tensor_notes(source.header),
+        *unknown_type_notes(source.header),
+    )
 
 
 def joined_plan(source: GgufFile) -> WritePlan:

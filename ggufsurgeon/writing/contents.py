@@ -9,7 +9,7 @@ from ggufsurgeon.progress import Progress
 from ggufsurgeon.write_plan import WritePlan, Written
 from ggufsurgeon.writing.copying import Copier
 from ggufsurgeon.writing.preflight import check_room
-from ggufsurgeon.writing.reservation import reserve
+from ggufsurgeon.writing.reservation import reserve_new
 from ggufsurgeon.writing.sharing import share, unshared
 from ggufsurgeon.writing.spans import write_span
 
@@ -35,7 +35,7 @@ def write_contents(
     check_room(n_bytes, targets[0])
     progress.begin("writing", n_bytes, "bytes")
     for plan, each, file, target in zip(plans, places, files, targets, strict=True):
-        reserve(file, each, plan.n_bytes, target)
+        reserve_new(file, each, plan.n_bytes, target)
     for plan, each, file in zip(plans, places, files, strict=True):
         _write(plan, each, sources, Copier(file, progress))
     total = sum(plan.n_bytes for plan in plans)

@@ -130,4 +130,12 @@ def write_all(destination: int, data: bytes | memoryview) -> None:
         left = left[os.write(destination, left) :]
 
 
+def write_at(destination: int, data: bytes, offset_in_file: int) -> None:
+    """Write at an offset, through short writes. The position of the file stays."""
+    left = memoryview(data)
+    while left:
+        n_bytes = os.pwrite(destination, left, offset_in_file)
+        left, offset_in_file = left[n_bytes:], offset_in_file + n_bytes
+
+
 METHODS: tuple[CopyMethod, ...] = (copy_in_kernel, copy_through_buffer)

@@ -26,7 +26,7 @@ FAT_LIMIT_N_BYTES = (1 << 32) - 1
 """Of a file on FAT (fs/fat/inode.c, s_maxbytes)."""
 
 
-def reserve(descriptor: int, places: Iterable[range], n_bytes: int, destination: Path) -> None:
+def reserve_new(descriptor: int, places: Iterable[range], n_bytes: int, destination: Path) -> None:
     """Reserve the blocks of a new file: faster, in one extent, and a full disk shows at once.
 
     `places` are the ranges that will be written; the others share blocks with other files. Raises
@@ -35,12 +35,24 @@ def reserve(descriptor: int, places: Iterable[range], n_bytes: int, destination:
     """
     check_size(descriptor, n_bytes, str(destination), destination.parent)
     try:
-        for place in places:
-            fallocate(descriptor, KEEP_SIZE, place.start, len(place))
+        reserve(descriptor, places)
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise _too_large(n_bytes, str(destination), destination.parent) from None
-        if error.errno in NO_ROOM:
+        raise
+
+
+def reserve(descriptor: int, places: Iterable[range]) -> None:
+    """Reserve the blocks of ranges of a file, whose size stays.
+
+    Raises OSError when there is no space or the file would be too large. Does nothing where the
+    file system does not support reservations.
+    """
+    try:
+        for place in places:
+            fallocate(descriptor, KEEP_SIZE, place.start, len(place))
+    except OSError as error:
+        if error.errno in (*NO_ROOM, errno.EFBIG):
             raise
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.in_place.inserting import FILE_SYSTEMS
+from ggufsurgeon.in_place.steps import FILE_SYSTEMS
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing.file_systems import file_system_of
 from tests.models.builders import U32, block_tensors, gguf, llama_pairs, pair

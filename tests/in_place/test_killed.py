@@ -111,7 +111,9 @@ def test_killed_while_a_new_file_takes_its_place(
         scene = scene_in(folder, program)
         outcomes = set()
         for call in calls_of(scene):
-            assert scene.patch(call.killed()).code == -SIGKILL, call
+            run = scene.patch(call.killed())
+            # Files of /proc are opened too, as many as there are processes at that time.
+            assert run.code == -SIGKILL or (call.name, run.code) == ("openat", 0), call
             assert not (folder / JOURNAL).exists(), call
             outcomes.add((folder / NAME).read_bytes())
             assert "nothing to do" in scene.recover().stdout
@@ -170,7 +172,7 @@ def check_failure(scene: Scene, call: Call, run: Run) -> None:
     if run.code == 0:
         scene.assert_good(scene.new)
         return
-    assert run.code in (4, 5), (call, run.stderr)
+    assert run.code == 5, (call, run.stderr)
     first, *more = [line for line in run.stderr.splitlines() if not line.startswith("note: ")]
     assert first.startswith("error: ") and "Traceback" not in run.stderr, (call, run.stderr)
     if (scene.folder / JOURNAL).exists():

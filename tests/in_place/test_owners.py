@@ -295,7 +295,7 @@ def test_no_room_for_a_new_file(tmp_path: Path) -> None:
         model.write_bytes(model_of(4))
         figures = os.statvfs(folder)
         (folder / "filler").write_bytes(bytes((figures.f_bavail - 1) * figures.f_bsize))
-        error = refused(model)
+        error = refused(model, WriteFailedError)
         assert "there is no space for a new file to replace it" in str(error)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from ggufsurgeon.in_place.recovery import Recovery, recover
 from tests.in_place.disks import disk
+from tests.in_place.test_copies import recovered_copies
 from tests.in_place.test_killed import JOURNAL, NAME, OLD, PATCH
 from tests.writing.mounting import mounted
 from tests.writing.plans import listing
@@ -45,19 +46,27 @@ def start(folder: Path) -> None:
 
 
 def after_power_cut(folder: Path) -> tuple[set[str], bytes, bool]:
-    """Outcome, model, and whether there was a journal, as found after a restart and a recovery."""
+    """Outcome, model, and whether there was a journal, as found after a restart and a recovery.
+
+    Copies of both are recovered before, on another file system, and must come to the same.
+    """
     image = folder.with_name(f"{folder.name}.image")
     copy, again = folder.with_name("copy.image"), folder.with_name("again")
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir()
     subprocess.run(["cp", "--sparse=always", image, copy], check=True)
     mount = ["mount", "-o", "loop,nouuid" if is_xfs(image) else "loop", copy, again]
     with mounted(again, "copy", [mount]):
         had_journal = (again / JOURNAL).exists()
+        copies = list(recovered_copies(again, elsewhere))
         outcome = recover(again / NAME)
         assert (outcome is Recovery.NOTHING) == (not had_journal)
         found = {name for name in listing(again) if name != "lost+found"}
         content = (again / NAME).read_bytes()
+        assert copies == [(outcome, content)] * len(copies)
     copy.unlink()
-    shutil.rmtree(again)
+    for each in (again, elsewhere):
+        shutil.rmtree(each)
     return found, content, had_journal
 
 

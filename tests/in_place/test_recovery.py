@@ -11,12 +11,13 @@ import pytest
 
 import ggufsurgeon as gs
 from ggufsurgeon.container.interrupted_edits import journal_path
-from ggufsurgeon.errors import InterruptedEditError, RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.errors import InterruptedEditError, RefusedError, UsageError
 from ggufsurgeon.in_place.edit import InsertingEdit, find_edit
 from ggufsurgeon.in_place.journal import DIGEST_N_BYTES, Journal, journal_of, write_journal
 from ggufsurgeon.in_place.recovery import Recovery, recover
-from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail, write_at
+from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail
 from ggufsurgeon.progress import NO_PROGRESS
+from ggufsurgeon.writing.copying import write_at
 from ggufsurgeon.writing.reservation import fallocate
 from tests.in_place.disks import model_of, plan_that_inserts, skip_unless_inserting
 from tests.writing.plans import listing, result_of
@@ -136,11 +137,6 @@ def test_a_model_that_waits_for_recovery_is_not_opened(tmp_path: Path) -> None:
 Change = Callable[[Begun], object]
 
 
-def other_file(begun: Begun) -> None:
-    (begun.path.parent / "other").write_bytes(begun.old)
-    (begun.path.parent / "other").replace(begun.path)
-
-
 def set_byte(begun: Begun, at: int) -> None:
     with begun.opened() as descriptor:
         os.pwrite(descriptor, b"!", at)
@@ -171,12 +167,14 @@ def cut_journal(begun: Begun, n_bytes: int) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        pytest.param(other_file, "the file was replaced", id="another-file"),
-        pytest.param(lambda begun: set_byte(begun, 40), "has changed", id="first-of-the-data"),
-        pytest.param(lambda begun: set_byte(begun, 34_999), "has changed", id="last-of-the-data"),
-        pytest.param(lambda begun: resize(begun, 39_999), "has changed", id="shorter"),
-        pytest.param(lambda begun: resize(begun, 1 << 20), "has changed", id="longer"),
-        pytest.param(punch, "has changed", id="another-hole"),
+        pytest.param(lambda begun: set_byte(begun, 39), "has the header of neither", id="header"),
+        pytest.param(lambda begun: set_byte(begun, 40), "has other data", id="first-of-the-data"),
+        pytest.param(
+            lambda begun: set_byte(begun, 34_999), "has other data", id="last-of-the-data"
+        ),
+        pytest.param(lambda begun: resize(begun, 39_999), "its size, 39,999 bytes", id="shorter"),
+        pytest.param(lambda begun: resize(begun, 1 << 20), "its size, 1,048,576", id="longer"),
+        pytest.param(punch, "has other data", id="another-hole"),
         pytest.param(lambda begun: damage_journal(begun, 0), "is damaged", id="journal-first"),
         pytest.param(lambda begun: damage_journal(begun, 200), "is damaged", id="journal-number"),
         pytest.param(lambda begun: damage_journal(begun, -1), "is damaged", id="journal-digest"),
@@ -218,6 +216,7 @@ def test_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(model_of(3))
     journal_path(path).mkdir()
-    with pytest.raises((RefusedError, WriteFailedError)):
+    with pytest.raises(RefusedError, match="is a folder, where the journal") as caught:
         recover(path)
+    assert caught.value.hint == "No edit leaves that: rename or remove it."
     assert journal_path(path).is_dir()

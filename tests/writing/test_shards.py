@@ -143,7 +143,9 @@ def test_room_for_all_is_asked_before_the_first_byte(
     plans: list[WritePlan], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserved: list[int] = []
-    monkeypatch.setattr(contents, "reserve", lambda _, __, n_bytes, ___: reserved.append(n_bytes))
+    monkeypatch.setattr(
+        contents, "reserve_new", lambda _, __, n_bytes, ___: reserved.append(n_bytes)
+    )
     watch = Meanwhile(lambda: reserved.append(0), at_begin=False)
     write(plans, folder, progress=watch)
     assert reserved == [*(plan.n_bytes for plan in plans), 0]

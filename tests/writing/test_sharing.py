@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 from hypothesis import given, settings
@@ -28,8 +27,6 @@ from tests.conftest import Run
 from tests.writing.extents import n_bytes_in_shared_extents
 from tests.writing.mounting import mounted_image, run
 from tests.writing.plans import Watcher, listing, plan_over, result_of, spans, sparse_model
-from tests.writing.strikes import ForkedProgram, forked_program
-from tests.writing.test_accidents import NEW, RESTORE, SOURCE, Scene, Write, is_allowed
 from tests.writing.test_faults import PREFLIGHT, WRITING, Faults, n_descriptors
 
 BLOCK = 4096
@@ -264,31 +261,6 @@ def test_a_failing_call(disk: Path, folder: Path) -> None:
         reached.update(faults.failed)
         assert error is None or faults.failed != ["ioctl"], "it can be copied"
     assert {"ioctl", "fstatvfs", "lseek", "fallocate", "fsync"} <= reached
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedProgram]:
-    with forked_program(tmp_path_factory.mktemp("log")) as program:
-        yield program
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("write", [NEW, RESTORE], ids=["new", "restore"])
-def test_killed_at_every_call(folder: Path, program: ForkedProgram, write: Write) -> None:
-    sources, runs = folder / "sources", folder / "runs"
-    for each in (sources, runs):
-        each.mkdir()
-    shutil.copy(SOURCE, sources / "model.gguf")
-    program.warm(sources, *[word.replace("SOURCES", str(sources)) for word in NEW.arguments])
-    (sources / "new.gguf").rename(sources / "patched.gguf")
-    scene = Scene(program, sources, runs, write)
-    clones = [call for call in scene.calls if call.name == "ioctl"]
-    assert clones and all(call.text.endswith("= 0") for call in clones), "nothing was shared"
-    for call in scene.calls:
-        run, found = scene.run(call.killed())
-        assert run.code == -SIGKILL, call
-        assert is_allowed(found, scene), (call, sorted(found))
-    assert len(scene.calls) >= 9, scene.calls
 
 
 def random_model(path: Path, n_blocks: int, block_n_bytes: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from ggufsurgeon.cli.terminal import (
     watched,
 )
 from ggufsurgeon.container.interrupted_edits import recover_command
-from ggufsurgeon.container.quoting import argument
+from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
 
@@ -120,7 +119,7 @@ def _did(source: Path, method: InPlaceMethod | None, seconds: float) -> str:
         how = f"replaced by a new file, {shared} shared with the old one"
     else:
         how = "replaced by a new file"
-    undo = shlex.join(["ggufsurgeon", "restore", argument(source), "DEST"])
+    undo = shell_command("ggufsurgeon", "restore", source, "DEST")
     return (
         f"patched {source} in place: {how}, {n_bytes_text(method.n_bytes_written)} written, in "
         f"{seconds:.2f} s; undo: {undo}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
@@ -28,7 +27,7 @@ from ggufsurgeon.cli.options import (
     layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
-from ggufsurgeon.container.quoting import argument
+from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
@@ -85,7 +84,8 @@ def patch(
         typer.Option(
             "--recipe",
             metavar="FILE",
-            help="File with a recipe: MODEL must be its original, and the result have its SHA-256.",
+            help="File with a recipe, - for standard input: MODEL must be its original, and the "
+            "result have its SHA-256.",
             show_default=False,
             rich_help_panel=LAYER_PATH,
         ),
@@ -151,8 +151,8 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = ["ggufsurgeon", "verify", argument(written[0]), "--source", argument(source)]
-    print_text(f"wrote {written[0]}{more}; prove it: {shlex.join(proof)}")
+    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
+    print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -37,6 +38,7 @@ from ggufsurgeon.cli.values import value_as_json, value_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.planner import Change, PatchPlan
+    from ggufsurgeon.sizing.prediction import Prediction
 
 
 def plan(
@@ -77,7 +79,6 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
-    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
     from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
@@ -98,24 +99,30 @@ def plan(
     prediction = predict_patch(planned, settings)
     tell_overrides(planned.source, overrides)
     if json:
-        print_json(
-            {
-                **plan_as_json(planned),
-                "n_bytes_of_files": n_bytes,
-                "in_place": forecast_as_json(planned),
-                "n_bytes_shareable": plan.n_bytes_shareable,
-                "memory": {
-                    **prediction_as_json(prediction),
-                    "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
-                },
-            }
-        )
+        print_json(_costs_as_json(plan, n_bytes, prediction))
     else:
         print_plan(planned)
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
         print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
+
+
+def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction) -> dict[str, Any]:
+    """A plan with the sizes of its files, and what it takes on disk and in memory."""
+    from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+
+    planned = plan.planned
+    return {
+        **plan_as_json(planned),
+        "n_bytes_of_files": n_bytes,
+        "in_place": forecast_as_json(planned),
+        "n_bytes_shareable": plan.n_bytes_shareable,
+        "memory": {
+            **prediction_as_json(prediction),
+            "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+        },
+    }
 
 
 def _moe_notes(n_cpu_moe: int | None) -> list[str]:

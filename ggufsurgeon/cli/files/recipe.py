@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
+
+import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.files.other_tools import print_for_tool
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shards import Shard
+from ggufsurgeon.layer_path.other_tools import OtherTool
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.recipes import FileIdentity, Recipe
+
+As: TypeAlias = Annotated[
+    Optional[OtherTool],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+    typer.Option(
+        "--as",
+        help="Print the layer path in the notation of another tool, for the checkpoint that the "
+        "original was converted from.",
+        show_default=False,
+    ),
+]
 
 FOR_PEOPLE = """\
 # Rebuilds a patched GGUF, to the byte, from its original:
@@ -18,10 +32,15 @@ FOR_PEOPLE = """\
 """
 
 
-def recipe(patched: Patched, json: Json = False, quiet: Quiet = False) -> None:
+def recipe(
+    patched: Patched, other_tool: As = None, json: Json = False, quiet: Quiet = False
+) -> None:
     """Print the lines that rebuild a patched file from its original, for patch --recipe."""
     from ggufsurgeon.planning.recipe_text import recipe_text
 
+    if other_tool is not None:
+        print_for_tool(other_tool, gs.open(patched).original_path(), as_json=json)
+        return
     with watched() as progress:
         found = gs.open(patched).recipe(progress)
     if json:

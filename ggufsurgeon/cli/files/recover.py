@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import Json
 from ggufsurgeon.cli.terminal import print_json, print_text
-from ggufsurgeon.container.quoting import argument
+from ggufsurgeon.container.shell_words import shell_command
 
 TOLD = {
     "nothing": "no edit of {model} was interrupted: there is nothing to do",
@@ -42,5 +41,5 @@ def recover(
     if json:
         print_json({"model": str(model), "outcome": outcome.value})
     else:
-        undo = shlex.join(["ggufsurgeon", "restore", argument(model), "DEST"])
+        undo = shell_command("ggufsurgeon", "restore", model, "DEST")
         print_text(TOLD[outcome.value].format(model=model, undo=undo))

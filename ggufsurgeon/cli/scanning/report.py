@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -15,6 +14,7 @@ from ggufsurgeon.api.pictures import check_picture
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_note
 from ggufsurgeon.container.quoting import printable
+from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _command(
     }
     named = [(name, str(value)) for name, (value, default) in options.items() if value != default]
     parts = ["ggufsurgeon", "report", str(store), *(part for pair in named for part in pair)]
-    return shlex.join(parts)
+    return shell_command(*parts)
 
 
 def _page(found: Sequence[ScanFindings], command: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -41,6 +40,7 @@ from ggufsurgeon.cli.scanning.scan_options import (
 )
 from ggufsurgeon.cli.scanning.scan_probes import answer_probes, installed_probes, likelihood_probes
 from ggufsurgeon.cli.terminal import SCHEMA, print_json_line, print_note, watched
+from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def scan(
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
-    print_note(f"ggufsurgeon report {shlex.quote(str(store))} shows what the scan found")
+    print_note(f"ggufsurgeon report {shell_word(str(store))} shows what the scan found")
 
 
 def _check_used(

@@ -6,9 +6,11 @@ import json
 import math
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.container.quoting import printable
+from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.reporting.scan_findings.kinds import of_its_scan
 from ggufsurgeon.reporting.scan_findings.words import (
     cost_texts,
@@ -25,7 +27,7 @@ from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindin
 def scan_data(findings: ScanFindings) -> str:
     """JSON that can stand in a script element whatever names and labels hold."""
     data = {
-        "model": _argument(findings.model),
+        "model": shell_command(Path(findings.model)),
         "probes": [_probe(probe) for probe in findings.probes],
     }
     text = json.dumps(_printable(data), separators=(",", ":"), allow_nan=False)
@@ -72,11 +74,6 @@ def _path(path: PathFinding) -> dict[str, Any]:
 def _rounded(value: float) -> float | None:
     """Four digits: no more are read, and a large scan has hundreds of thousands of them."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-def _argument(file: str) -> str:
-    """As an argument of a shell: one that begins with a dash would be taken for an option."""
-    return shlex.quote(f"./{file}" if file.startswith("-") else file)
 
 
 def _quoted(layer_path: str) -> str:

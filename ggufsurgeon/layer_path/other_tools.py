@@ -1,0 +1,62 @@
+"""Layer paths in the notations of other tools, for the checkpoint that a model was converted from.
+
+The programs, and the commits whose parsers were read:
+
+- mergekit, `merge_method: passthrough` (a6e4028: mergekit/config.py, mergekit/plan.py): slices with
+  half-open `layer_range`s;
+- exllamav3, `layer_map` (4f8ad01: exllamav3/util/misc.py, `parse_int_list`): inclusive ranges;
+- RYS, the `spec` of its exporter (3e75aca: hf_export/common.py, `parse_cli_spec`): block by block;
+- llm-circuit-finder, the path of its layer_path.py (7726348): inclusive ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+
+PLACEHOLDER = "ORIGINAL"
+"""Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is."""
+
+
+class OtherTool(Enum):
+    """A program that can run or write a layer path of a checkpoint."""
+
+    MERGEKIT = "mergekit"
+    EXLLAMAV3 = "exllamav3"
+    RYS = "rys"
+    LLM_CIRCUIT_FINDER = "llm-circuit-finder"
+
+
+def in_notation_of(tool: OtherTool, path: LayerPath) -> str:
+    """A path over one model as `tool` reads it. Raises UsageError for several models."""
+    if any(step.source for step in path.steps):
+        raise UsageError("a path over several models cannot be written for another tool")
+    return "\n".join(_WRITERS[tool](path))
+
+
+def _mergekit(path: LayerPath) -> Iterator[str]:
+    yield "merge_method: passthrough"
+    yield "slices:"
+    for first, last in path.runs():
+        yield "  - sources:"
+        yield f"      - model: {PLACEHOLDER}"
+        yield f"        layer_range: [{first.block}, {last.block + 1}]"
+
+
+def _inclusive_ranges(path: LayerPath) -> Iterator[str]:
+    yield str(path)
+
+
+def _rys(path: LayerPath) -> Iterator[str]:
+    yield f"layers:{','.join(map(str, path.blocks))}"
+
+
+_WRITERS: dict[OtherTool, Callable[[LayerPath], Iterator[str]]] = {
+    OtherTool.MERGEKIT: _mergekit,
+    OtherTool.EXLLAMAV3: _inclusive_ranges,
+    OtherTool.RYS: _rys,
+    OtherTool.LLM_CIRCUIT_FINDER: _inclusive_ranges,
+}

@@ -1,0 +1,58 @@
+"""Layer paths in the notations of other tools, read back by the rules of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.other_tools import OtherTool, in_notation_of
+from ggufsurgeon.layer_path.path import LayerPath
+
+paths = st.lists(st.integers(0, 70), min_size=1, max_size=40)
+
+
+def half_open_slices(text: str) -> list[int]:
+    """mergekit: slices of one source each, with `layer_range: [first, end]`."""
+    assert text.startswith("merge_method: passthrough\nslices:\n")
+    a_slice = r"  - sources:\n      - model: ORIGINAL\n        layer_range: \[(\d+), (\d+)\]"
+    rest = text.partition("slices:\n")[2]
+    assert re.fullmatch(rf"({a_slice}\n?)+", rest)
+    return [n for first, end in re.findall(a_slice, rest) for n in range(int(first), int(end))]
+
+
+def inclusive_ranges(text: str) -> list[int]:
+    """exllamav3 and llm-circuit-finder: `1`, or `2..4` with both ends."""
+    assert re.fullmatch(r"[\d.,]+", text)
+    ends = [part.split("..") for part in text.split(",")]
+    return [n for pair in ends for n in range(int(pair[0]), int(pair[-1]) + 1)]
+
+
+def single_blocks(text: str) -> list[int]:
+    """RYS: block by block."""
+    match = re.fullmatch(r"layers:([\d,]+)", text)
+    assert match is not None
+    return list(map(int, match[1].split(",")))
+
+
+READERS: dict[OtherTool, Callable[[str], list[int]]] = {
+    OtherTool.MERGEKIT: half_open_slices,
+    OtherTool.EXLLAMAV3: inclusive_ranges,
+    OtherTool.RYS: single_blocks,
+    OtherTool.LLM_CIRCUIT_FINDER: inclusive_ranges,
+}
+
+
+@pytest.mark.parametrize("tool", OtherTool)
+@given(blocks=paths)
+def test_each_notation_reads_back(tool: OtherTool, blocks: list[int]) -> None:
+    assert READERS[tool](in_notation_of(tool, LayerPath.of(blocks))) == blocks
+
+
+def test_several_models_are_refused() -> None:
+    with pytest.raises(UsageError, match="several models"):
+        in_notation_of(OtherTool.MERGEKIT, LayerPath("0..3,1:2..5"))
