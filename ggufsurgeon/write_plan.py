@@ -14,6 +14,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.layout import Layout, lay_out
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -118,6 +122,15 @@ class WritePlan:
     def n_bytes(self) -> int:
         """Size of the file that this plan writes."""
         return len(self.header) + sum(span.n_bytes for span in self.spans)
+
+    @cached_property
+    def parsed(self) -> tuple[Header, Layout]:
+        """The header and the layout of the planned file, as a reader would find them.
+
+        Raises MalformedFileError where it would be no GGUF file.
+        """
+        header, n_bytes = parse_header(self.header, "the planned file")
+        return header, lay_out(header, n_bytes, self.n_bytes, "the planned file")
 
     @cached_property
     def _starts(self) -> list[int]:

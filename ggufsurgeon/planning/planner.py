@@ -39,6 +39,7 @@ from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
+from ggufsurgeon.rules.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
@@ -189,6 +190,7 @@ def _source_notes(source: GgufFile, shards: SourceShards | None) -> tuple[str, .
         *(UNFINISHED for _ in range(source.ends_in_zeros)),
         *(ODD_SHARDS for _ in range(shards == SourceShards())),
         *unknown_tensor_notes(source.header),
+        *unknown_type_notes(source.header),
     )
 
 

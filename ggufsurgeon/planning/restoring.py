@@ -38,7 +38,7 @@ from ggufsurgeon.planning.source_pairs import (
     source_pairs,
 )
 from ggufsurgeon.planning.source_shards import SourceShards, in_source_shards, read_shards
-from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
+from ggufsurgeon.planning.span_ranges import PlacedSpans, compose, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
@@ -238,20 +238,21 @@ def _spans(
     # A source may end before its last padding; what follows the data has not changed its size.
     if n_behind < 0 or not (n_wanted == n_there or (n_there > n_wanted and not n_behind)):
         raise damaged("source_n_bytes")
-    yield from cut(_with_kept(spans, kept, len(header)), 0, n_wanted)
+    yield from PlacedSpans(_with_kept(spans, kept, len(header))).cut(0, n_wanted)
 
 
 def _with_kept(
     spans: Sequence[Span], kept: Sequence[tuple[PaddingRange, CopySpan]], header_n_bytes: int
 ) -> list[Span]:
     """The spans, in which padding that was kept is in its place again."""
-    for (offset_in_file, n_bytes), copy in kept:
+    placed, found, at = PlacedSpans(spans), list[Span](), 0
+    for (offset_in_file, n_bytes), copy in sorted(kept, key=lambda each: each[0]):
         start = offset_in_file - header_n_bytes
-        n_all = sum(span.n_bytes for span in spans)
-        if not 0 <= start <= start + n_bytes <= n_all:
+        if not at <= start <= start + n_bytes <= placed.n_bytes:
             raise damaged("kept_padding")
-        spans = (*cut(spans, 0, start), copy, *cut(spans, start + n_bytes, n_all))
-    return list(spans)
+        found += [*placed.cut(at, start), copy]
+        at = start + n_bytes
+    return [*found, *placed.cut(at, placed.n_bytes)]
 
 
 def _kept_padding(patched: GgufFile) -> list[tuple[PaddingRange, CopySpan]]:

@@ -8,7 +8,7 @@ extent, and what an upload or a reflink could share stays shareable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
@@ -69,14 +69,21 @@ def _check_names(tensors: Sequence[OutputTensor]) -> None:
 def place_tensors(file: GgufFile, tensors: Sequence[OutputTensor]) -> tuple[TensorInfo, ...]:
     """Tensor infos with consecutive padded offsets (gguf.cpp:795-817)."""
     placed = []
-    offset = 0
+    offset, alignment = 0, file.header.alignment
     for tensor in tensors:
         info = ADDED if tensor.source_tensor is None else file.header.tensors[tensor.source_tensor]
         dims = info.dims if tensor.dims is None else tensor.dims
-        placed.append(replace(info, name=tensor.name, dims=dims, offset_in_data=offset))
-        n_bytes = sum(span.n_bytes for span in _data(file, tensor))
-        offset = pad(offset + n_bytes, file.header.alignment)
+        placed.append(TensorInfo(tensor.name, dims, info.type_id, offset))
+        offset = pad(offset + _n_bytes(file, tensor), alignment)
     return tuple(placed)
+
+
+def _n_bytes(file: GgufFile, tensor: OutputTensor) -> int:
+    """Size of the data of a tensor, without padding."""
+    if tensor.spans is not None:
+        return sum(span.n_bytes for span in tensor.spans)
+    assert tensor.source_tensor is not None
+    return file.layout.tensor_n_bytes[tensor.source_tensor]
 
 
 def _data(file: GgufFile, tensor: OutputTensor) -> tuple[Span, ...]:
@@ -89,11 +96,13 @@ def _data(file: GgufFile, tensor: OutputTensor) -> tuple[Span, ...]:
 
 def data_spans(file: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[Span]:
     """The spans of the data section, and of whatever follows it in the source."""
+    alignment = file.header.alignment
     for tensor in tensors:
-        data = _data(file, tensor)
-        yield from data
-        n_bytes = sum(span.n_bytes for span in data)
-        n_padding = pad(n_bytes, file.header.alignment) - n_bytes
+        yield from _data(file, tensor)
+        n_bytes = _n_bytes(file, tensor)
+        n_padding = pad(n_bytes, alignment) - n_bytes
+        if not n_padding:
+            continue
         n_there = 0
         if tensor.spans is None and tensor.source_tensor is not None:
             # The padding of the source, so that most of the file stays one extent; a file may end
