@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ggufsurgeon.api.evaluation_models import evaluation_model as evaluation_model
     from ggufsurgeon.api.files import ModelFile as ModelFile
     from ggufsurgeon.api.files import open_model as open
     from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ggufsurgeon.layer_path.edits import drop as drop
     from ggufsurgeon.layer_path.edits import repeat as repeat
     from ggufsurgeon.layer_path.path import LayerPath as LayerPath
+    from ggufsurgeon.leaderboard.chat_settings import ChatSettings as ChatSettings
+    from ggufsurgeon.leaderboard.results import LeaderboardResult as LeaderboardResult
     from ggufsurgeon.multiple_choice.task_results import (
         MultipleChoiceResult as MultipleChoiceResult,
     )
@@ -42,11 +45,13 @@ if TYPE_CHECKING:
     from ggufsurgeon.verification.verifier import Verification as Verification
 
 _HOMES = {
+    "ChatSettings": "leaderboard.chat_settings",
     "Comparison": "statistics.divergence",
     "Devices": "engine.devices.options",
     "Estimate": "statistics.estimate",
     "GgufSurgeonError": "errors",
     "LayerPath": "layer_path.path",
+    "LeaderboardResult": "leaderboard.results",
     "LoadedModel": "api.loaded_model",
     "LogitsFileReference": "scoring.task",
     "ModelFile": "api.files",
@@ -60,6 +65,7 @@ _HOMES = {
     "TextSettings": "scoring.chunks",
     "Verification": "verification.verifier",
     "drop": "layer_path.edits",
+    "evaluation_model": "api.evaluation_models",
     "load": "api.loaded_model",
     "open": "api.files",
     "paired_difference": "multiple_choice.task_results",
@@ -71,11 +77,13 @@ _HOMES = {
 _OTHER_NAMES = {"open": "open_model"}
 
 __all__ = [
+    "ChatSettings",
     "Comparison",
     "Devices",
     "Estimate",
     "GgufSurgeonError",
     "LayerPath",
+    "LeaderboardResult",
     "LoadedModel",
     "LogitsFileReference",
     "ModelFile",
@@ -89,6 +97,7 @@ __all__ = [
     "TextSettings",
     "Verification",
     "drop",
+    "evaluation_model",
     "load",
     "open",
     "paired_difference",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.api.answering_methods import AnsweringMethods
 from ggufsurgeon.api.inference_methods import InferenceMethods
+from ggufsurgeon.api.leaderboard_methods import LeaderboardMethods
 from ggufsurgeon.api.measuring_methods import MeasuringMethods
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scanning_methods import ScanningMethods
@@ -15,7 +17,9 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
     from ggufsurgeon.engine.model import Devices
 
 
-class LoadedModel(InferenceMethods, MeasuringMethods, ScanningMethods):
+class LoadedModel(
+    InferenceMethods, MeasuringMethods, AnsweringMethods, LeaderboardMethods, ScanningMethods
+):
     """A model over a runner that keeps it loaded between calls. Made by `load`.
 
     Each call loads the model if none has before. Layer paths are run over the loaded weights,

@@ -27,7 +27,7 @@ COMMANDS = (
     *("files.restore", "files.recover", "files.recipe", "files.diff"),
     "files.patch_companion",
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
-    *("measuring.choose", "scanning.scan", "scanning.report"),
+    *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.report"),
 )
 """Modules of the commands. Each has a function with the name of its module."""
 EXIT_CODES = (

@@ -177,12 +177,13 @@ def _laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator
     from rich.table import Table
     from rich.text import Text
 
+    heads = [Text(_harmless(name)) for name in columns]
     cells = [[Text(_harmless(cell)) for cell in row] for row in rows]
     table = Table(box=SIMPLE, show_header=any(columns), show_edge=False)
     needed = 0
-    for name, *column in zip(columns, *cells, strict=True):
-        longest = max([len(name), *(cell.cell_len for cell in column)])
-        table.add_column(name, overflow="fold", no_wrap=longest <= UNBROKEN)
+    for head, *column in zip(heads, *cells, strict=True):
+        longest = max(cell.cell_len for cell in (head, *column))
+        table.add_column(head, overflow="fold", no_wrap=longest <= UNBROKEN)
         needed += len(GAP) + (longest if longest <= UNBROKEN else UNBROKEN // 2)
     for row in cells:
         table.add_row(*row)

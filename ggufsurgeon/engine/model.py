@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
-from ggufsurgeon.engine.tokenizing import read_tokens
+from ggufsurgeon.engine.tokenizing import read_tokens, written_text
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, OutOfMemoryError, UsageError
 
 
@@ -155,10 +155,31 @@ class Model:
         template has rendered they are what they stand for, and none is added. Raises UsageError
         when the model has no tokenizer.
         """
+        return self._read(text, add_special=not is_rendered, parse_special=is_rendered)
+
+    def tokenize_prompt(self, text: str, *, adds_bos: bool | None = None) -> npt.NDArray[np.int32]:
+        """Tokens of `text` as transformers' tokenizers read it, shape [n_tokens].
+
+        Special tokens in the text are what they stand for. BOS comes in front where the model adds
+        one (or as `adds_bos` says), unless the text begins with it. Raises UsageError when the
+        model has no tokenizer, and for a text that is not Unicode.
+        """
+        bos = self.name_of(self.bos)
+        adds = self.adds_bos if adds_bos is None else adds_bos
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{self.path} cannot read a text that is not Unicode") from None
+        has_bos = bool(bos) and text.startswith(bos)
+        return self._read(content, add_special=adds and not has_bos, parse_special=True)
+
+    def _read(
+        self, text: bytes, *, add_special: bool, parse_special: bool
+    ) -> npt.NDArray[np.int32]:
         if not self.has_tokenizer:
             raise UsageError(f"{self.path} cannot read text: it has no tokenizer")
         tokens = read_tokens(
-            self._vocab, text, add_special=not is_rendered, parse_special=is_rendered
+            self._vocab, text, add_special=add_special, parse_special=parse_special
         )
         if tokens is None:
             raise UsageError(f"the tokenizer of {self.path} cannot read the text: is it UTF-8?")
@@ -169,6 +190,15 @@ class Model:
         buffer = ctypes.create_string_buffer(256)
         n_bytes = llama_cpp().llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
         return buffer.raw[: max(n_bytes, 0)]
+
+    def visible_text(self, tokens: Sequence[int]) -> str:
+        """The text that tokens generated one after the other make, special tokens hidden.
+
+        As transformers' `decode(skip_special_tokens=True)`: a space that the tokenizer puts in
+        front of every text is left out, and bytes that are not UTF-8 are replaced.
+        """
+        ids = np.array(tokens, dtype=np.int32)
+        return written_text(self._vocab, ids).decode("utf-8", "replace")
 
     def n_bytes_of(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """The bytes of text that each token stands for, in an array of the same shape."""

@@ -85,6 +85,19 @@ def _read(
         room = -n
 
 
+def written_text(vocabulary: Any, tokens: npt.NDArray[np.int32]) -> bytes:
+    """The text of tokens [n_tokens] without special ones (`llama_detokenize`, include/llama.h)."""
+    lib = llama_cpp()
+    pointer = ctypes.cast(tokens.ctypes.data, ctypes.POINTER(lib.llama_token))
+    room = 16 + 8 * len(tokens)
+    while True:
+        text = ctypes.create_string_buffer(room)
+        n = int(lib.llama_detokenize(vocabulary, pointer, len(tokens), text, room, False, False))
+        if n >= 0:
+            return text.raw[:n]
+        room = -n
+
+
 def _on_deep_stack(call: Callable[[], T], n_bytes: int) -> T:
     """What `call` returns or raises in a thread with a stack of `n_bytes`, within the bounds.
 

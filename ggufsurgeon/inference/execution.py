@@ -28,6 +28,8 @@ class Execution:
     """Where the weights and the cache of each position are."""
     why_routed: str = ""
     """The reason that the path could not be aliased."""
+    model: Model | None = None
+    """The model whose blocks are those of the path, in order; None where it is routed."""
 
 
 def is_plain(model: Model, layer_path: LayerPath) -> bool:
@@ -53,9 +55,10 @@ def opened_execution(
         return
     with aliased:
         every = LayerPath.identity(len(layer_path.blocks))
-        yield Execution(route(aliased, every), ALIASED, aliased.placements())
+        yield Execution(route(aliased, every), ALIASED, aliased.placements(), model=aliased)
 
 
 def _over_source(model: Model, layer_path: LayerPath, kind: str, why: str = "") -> Execution:
     placements = placements_in(layer_path.blocks, model.devices())
-    return Execution(route(model, layer_path), kind, placements, why)
+    run_as_it_is = model if kind == PLAIN else None
+    return Execution(route(model, layer_path), kind, placements, why, run_as_it_is)

@@ -23,7 +23,8 @@ class DocumentScore(NamedTuple):
     key: DocumentKey
     cluster: str
     """Documents of one cluster are not independent: placements of one MuSR story, one question in
-    GPQA's nested sets. Elsewhere it is the document's own."""
+    GPQA's nested sets. Elsewhere it is the document's own. Clusters may span tasks of a
+    benchmark."""
     n_choices: int | None
     """Choices of this document; None where text is generated."""
     values: Mapping[str, tuple[float, ...]]
@@ -41,3 +42,6 @@ class TaskScore(NamedTuple):
     metrics: Mapping[str, float]
     """The harness' own aggregates by the name of the metric, without its filter."""
     documents: tuple[DocumentScore, ...]
+    n_not_finite: int = 0
+    """Documents with an answer that is not finite numbers, or no text for that reason: they score
+    as wrong, whatever the other answers are."""

@@ -13,12 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.engine.threads import default_threads
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.llama_perplexity.softmax import losses_of
 from ggufsurgeon.routing.router import Router, opened_router
 from ggufsurgeon.scanning.groups import Group, make_groups
 from ggufsurgeon.scanning.probes.probe import (
@@ -30,12 +28,10 @@ from ggufsurgeon.scanning.probes.probe import (
 )
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scoring.chunks import N_UBATCH
+from ggufsurgeon.scoring.row_targets import score_targets
 from ggufsurgeon.workers.session import Reporter, Session
 
 LogProbs = npt.NDArray[np.float64]
-
-ROWS_AT_ONCE = 16
-"""Rows of logits that a thread takes at once."""
 
 
 class ItemTable(NamedTuple):
@@ -174,23 +170,11 @@ def _along(
         end = ends[decoded.piece]
         first = end - len(decoded.logits)
         own = np.flatnonzero((run.rows >= first) & (run.rows < end))
-        found[own] = _log_probs(decoded.logits, run.rows[own] - first, run.targets[own], pool)
+        rows, targets = run.rows[own] - first, run.targets[own]
+        found[own] = score_targets(decoded.logits, rows, targets, pool).log_probs
         if decoded.piece == len(run.pieces) - 1:
             yield paths[decoded.path], np.split(found, np.cumsum(run.n_scored)[:-1])
             found = np.empty(len(run.rows))
-
-
-def _log_probs(
-    logits: Results, rows: Integers, targets: Integers, pool: ThreadPoolExecutor
-) -> LogProbs:
-    """The log-probabilities of tokens by their rows of the logits, [n]."""
-
-    def of_part(part: slice) -> LogProbs:
-        with np.errstate(invalid="ignore", over="ignore"):  # logits that are no numbers
-            return -losses_of(logits[rows[part]], targets[part])
-
-    parts = [slice(at, at + ROWS_AT_ONCE) for at in range(0, len(rows), ROWS_AT_ONCE)]
-    return np.concatenate([np.empty(0), *pool.map(of_part, parts)])
 
 
 def _scores(

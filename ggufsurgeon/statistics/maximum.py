@@ -21,6 +21,9 @@ N_DRAWS = 4000
 DRAWS_AT_ONCE = 250
 LEVEL = 0.05
 """The probability of a wrong finding that verdicts allow."""
+TIE = 1e-9
+"""Relative difference of two z that are equal but for rounding: scores such as right and wrong give
+the same sum in many ways."""
 LEAST_ITEMS = 5
 """Items of each half that a verdict needs: they have 32 sign patterns, of which one is 3 %."""
 
@@ -62,12 +65,13 @@ def maximum_null(*differences: Values, seed: int = 0, n_draws: int = N_DRAWS) ->
         raise ValueError("differences of at least two items are needed")
     z = studentised(*differences)
     order = np.argsort(-z, kind="stable")
+    reached = z[order] - TIE * np.abs(z[order])
     n_reached = np.zeros(len(z))
     maxima = []
     for draws in _draws([part[order] for part in differences], seed, n_draws):
         # From the lowest path up: each is compared with the best of those that are not above it.
         best = np.maximum.accumulate(draws[:, ::-1], axis=1)[:, ::-1]
-        n_reached += (best >= z[order]).sum(axis=0)
+        n_reached += (best >= reached).sum(axis=0)
         maxima.append(best[:, 0])
     p_values = np.empty(len(z))
     p_values[order] = np.maximum.accumulate((1 + n_reached) / (1 + n_draws))

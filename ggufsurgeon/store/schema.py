@@ -7,7 +7,7 @@ from contextlib import closing
 
 APPLICATION_ID = 0x67677375
 """`ggsu`, in the header of the file (PRAGMA application_id, sqlite.org/fileformat2.html)."""
-VERSION = 3
+VERSION = 4
 """PRAGMA user_version. It grows whenever an older program could misread the tables. Stores of
 earlier versions have fewer tables; the others are added to them."""
 
@@ -107,8 +107,23 @@ TABLES = (
     program TEXT NOT NULL,    -- version of ggufsurgeon that was asked first
     PRIMARY KEY (probe, layer_path)
 ) WITHOUT ROWID""",
+    """CREATE TABLE evaluation (
+    id INTEGER PRIMARY KEY,
+    model INTEGER NOT NULL REFERENCES model (id),
+    machine INTEGER NOT NULL REFERENCES machine (id),
+    settings TEXT NOT NULL, -- JSON: all else that answers depend on, but layer path and request
+    UNIQUE (model, machine, settings)
+)""",
+    """CREATE TABLE answer (
+    evaluation INTEGER NOT NULL REFERENCES evaluation (id),
+    layer_path TEXT NOT NULL, -- in full, such as 0..16,10..29; all blocks for the model itself
+    request BLOB NOT NULL,    -- SHA-256 of what was asked: prompt, continuation, stops, tokens
+    answer TEXT NOT NULL,     -- JSON list: log-likelihood (null: not finite), whether greedy,
+                              -- tokens cut; or text, tokens, whether at the limit, tokens cut
+    PRIMARY KEY (evaluation, layer_path, request)
+) WITHOUT ROWID""",
 )
-N_TABLES = {1: 5, 2: 11, VERSION: len(TABLES)}
+N_TABLES = {1: 5, 2: 11, 3: 13, VERSION: len(TABLES)}
 """How many of the tables a store of each version has."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.store.answers import EvaluationKey, KeptAnswers
 from ggufsurgeon.store.database import (
     NEW_FILE,
     copied_database,
@@ -80,6 +81,17 @@ class Store:
                 unit=key.unit,
             )
         return ProbeScores(self._path, self._database, number)
+
+    def answers(self, key: EvaluationKey) -> KeptAnswers:
+        """The answers of an evaluation, found or made. Raises as `measurement`."""
+        with database_errors(self._path), transaction(self._database):
+            number = self._find(
+                "evaluation",
+                model=self._find("model", **key.model._asdict()),
+                machine=self._find("machine", **key.machine._asdict()),
+                settings=_as_json(key.settings),
+            )
+        return KeptAnswers(self._path, self._database, number)
 
     def _find(self, table: str, **values: str | int) -> int:
         """The id of the row with these values, found or made."""

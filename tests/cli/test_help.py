@@ -97,6 +97,7 @@ FIRST_WORDS = {
         "Edit",
         "Keep",
         "Evaluate",
+        "Folder",
         "Measure",
         "Keep",
         "Multiply",
@@ -122,6 +123,8 @@ FIRST_WORDS = {
         "Random",
         "Sampling",
         "Shares",
+        "Tag",
+        "Variables",
     ),
     *("CSV", "HTML", "JSON", "JSONL", "PNG", "Probe", "Rank", "Share", "Store", "Windows"),
     *("SQLite", "Strided", "System", "Tensors", "Text", "Total"),
@@ -144,6 +147,7 @@ def test_options_have_the_names_that_llama_cpp_gives_them() -> None:
         "perplexity": {"-f", "--file", "-c", "--ctx-size", "-b", "--batch-size", "--ppl-stride"},
         "generate": {"-p", "-n", "--predict", "--n-predict", "--temp", "-s"},
         "verify": {"-c", "-t", "-ts", "-ngl", "--gpu-layers", "--rpc", "-dev", "--device"},
+        "leaderboard": {"-c", "--ctx-size", "-np", "--parallel", "--chat-template-kwargs"},
         "serve": {"-ot", "--override-tensor", "-ncmoe", "--n-cpu-moe", "-cmoe", "--cpu-moe"},
     }
     for name, options in expected.items():
@@ -175,6 +179,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "perplexity",
         "generate",
         "choose",
+        "leaderboard",
         "scan",
         "report",
     }

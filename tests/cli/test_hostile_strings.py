@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from ggufsurgeon.cli import terminal
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.conftest import ROOT
+from tests.leaderboard.mirrors import musr, write_benchmark
 from tests.models.builders import STRING, pair
 from tests.models.companions import lora
 from tests.models.hostile import CODES, EVIL, INJECTED, MARKUP, NAME_BYTES, hostile_model
@@ -33,6 +34,9 @@ MODEL, PATCHED, NEW, LORA = (
     os.fsdecode(NAME_BYTES + end) for end in (b".gguf", b"2.gguf", b"3.gguf", b"4.gguf")
 )
 TEXT, TASKS, STORE = (os.fsdecode(NAME_BYTES + end) for end in (b".txt", b".jsonl", b".db"))
+MIRROR, NAME = os.fsdecode(NAME_BYTES), EVIL.replace("=", "")
+DATA = "mirror"
+"""`datasets` finds no file in a folder whose name has brackets: it takes them for a pattern."""
 CSV, HTML = (os.fsdecode(NAME_BYTES + end) for end in (b".csv", b".html"))
 WINDOW = ("--window", "1:3")
 DEVICE = ("--threads", "1")
@@ -45,8 +49,9 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "
 
 def run(*arguments: str, folder: Path, typed: str = "") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "ggufsurgeon", *arguments]
+    environment = ENVIRONMENT | {"HF_HOME": str(folder / "caches"), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, env=ENVIRONMENT, input=typed.encode(), timeout=300
+        command, cwd=folder, capture_output=True, env=environment, input=typed.encode(), timeout=300
     )
 
 
@@ -92,6 +97,16 @@ ENGINE_COMMANDS = {
         ("perplexity", MODEL, "-f", TEXT, "--ctx", "64", "--chunks", "2", *DEVICE)
     ),
     "choose": Command(("choose", MODEL, "--tasks", TASKS, *DEVICE)),
+    "leaderboard": Command(
+        (
+            *("leaderboard", MODEL, "--model", f"{NAME}=0..2,1..4", "--data", DATA),
+            *("--tasks", "musr", "--limit", "1", "--store", f"3{STORE}", "--details", *DEVICE),
+        )
+    ),
+    "no such benchmark": Command(("leaderboard", MODEL, "--tasks", EVIL), 2, False),
+    "no such mirror": Command(
+        ("leaderboard", MODEL, "--tasks", "musr", "--data", MIRROR), 2, False
+    ),
     "chat": Command(("chat", MODEL, "--ctx", "512", *DEVICE), 0, False, f"{EVIL}\nHello\n"),
     "scan": Command(
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
@@ -124,6 +139,8 @@ def engine_folder(folder: Path) -> Path:
     task = {"question": EVIL, "choices": [f"{EVIL}a", "b"], "answer": 0}
     tasks = [json.dumps({"id": f"={EVIL}{n}", **task}) for n in range(4)]
     (folder / TASKS).write_text("\n".join(tasks), encoding="ascii")
+    splits = {("default", name): rows for name, rows in musr().items()}
+    write_benchmark(folder / DATA / "musr", splits)
     scan = ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", STORE)
     done = run(*scan, folder=folder)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -164,7 +181,7 @@ def test_what_a_server_prints(engine_folder: Path) -> None:
     pytest.importorskip("fastapi", reason="needs the serve extra")
     command = [sys.executable, "-m", "ggufsurgeon", "serve", MODEL, "--port", "0", *DEVICE]
     with subprocess.Popen(
-        [*command, "--model", EVIL.replace("=", "") + "=0..2,1..4"],
+        [*command, "--model", f"{NAME}=0..2,1..4"],
         cwd=engine_folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

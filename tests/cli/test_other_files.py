@@ -37,6 +37,8 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "serve": ("serve", "bad", "--port", "0"),
     "choose": ("choose", "bad", "--tasks", "choices.jsonl"),
     "choose_base": ("choose", "good.gguf", "--tasks", "choices.jsonl", "--base", "bad"),
+    "leaderboard": ("leaderboard", "bad", "--data", "nowhere"),
+    "leaderboard_base": ("leaderboard", "good.gguf", "--data", "nowhere", "--base", "bad"),
     "scan": ("scan", "bad", "--arithmetic", "12", "--store", "new.db"),
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")

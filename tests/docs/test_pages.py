@@ -35,6 +35,7 @@ COMMANDS = (
     "chat",
     "serve",
     "choose",
+    "leaderboard",
     "scan",
     "report",
 )

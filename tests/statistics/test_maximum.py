@@ -63,6 +63,18 @@ def test_step_down_is_between_one_step_and_single_tests() -> None:
     assert (np.diff(together.p_values[order]) >= 0).all()
 
 
+@pytest.mark.parametrize(("n_items", "n_better"), [(250, 6), (541, 5), (756, 7), (333, 9)])
+def test_equal_differences_are_a_sign_test(n_items: int, n_better: int) -> None:
+    """Where few items differ, all by the same, one sign pattern of 2**n reaches what is seen."""
+    differences = np.zeros((1, n_items))
+    differences[0, np.linspace(0, n_items - 1, n_better).astype(int)] = 100 / n_items
+    exact = 2.0**-n_better
+    spread = (exact / 4000) ** 0.5
+    both = np.concatenate([differences, -differences])
+    assert maximum_null(differences).p_values[0] == pytest.approx(exact, abs=4 * spread)
+    assert maximum_null(both).p_values[0] == pytest.approx(2 * exact, abs=6 * spread)
+
+
 def test_no_path_has_a_smaller_p_value_than_a_better_one() -> None:
     """Two paths that are equally good, on other items."""
     generator = np.random.default_rng(6)

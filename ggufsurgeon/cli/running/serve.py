@@ -12,6 +12,7 @@ from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Quiet,
     Source,
@@ -20,9 +21,8 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_note, print_warning
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
-from ggufsurgeon.errors import MissingExtraError, UsageError
+from ggufsurgeon.errors import MissingExtraError
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -113,13 +113,7 @@ def _name_of(model: gs.ModelFile) -> str:
 def _paths(source: str, models: list[str]) -> dict[str, AnyPath | None]:
     """The layer paths by name; None for the unmodified model, which comes first."""
     paths: dict[str, AnyPath | None] = {source: None}
-    for text in models:
-        name, equals, layers = text.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--model {text}: expected NAME=LAYERS, such as rys=0..16,10..29")
-        if name in paths:
-            raise UsageError(f"--model {text}: the name {name} is given twice")
-        paths[name] = LayerPath(layers)
+    add_named_paths(paths, models)
     return paths
 
 

@@ -8,7 +8,7 @@ silently use the format of Llama 2 (llama_cpp/llama.py:562), whatever the model 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -73,18 +73,34 @@ def chat_prompt(model: Model, message: str) -> Integers | None:
     template = model.file.header.get(TEMPLATE_KEY)
     if not isinstance(template, str):
         return None
-    values = {
-        "messages": [{"role": "user", "content": message}],
-        "eos_token": model.name_of(model.eos),
-        "bos_token": model.name_of(model.bos),
-        "add_generation_prompt": True,
-        "enable_thinking": False,
-        **dict.fromkeys(("functions", "function_call", "tools", "tool_choice")),
-    }
+    names = {"eos_token": model.name_of(model.eos), "bos_token": model.name_of(model.bos)}
+    message_of_user = {"role": "user", "content": message}
     with template_errors_told(model.path):
-        rendered = TEMPLATES.render(template, values, TODAY.isoformat())
-        try:
-            text = rendered.encode()
-        except UnicodeEncodeError:
-            raise TemplateFaultError("it makes text that is not Unicode") from None
-    return model.tokenize(text, is_rendered=True)
+        values = {**names, "enable_thinking": False}
+        text = rendered_chat(template, [message_of_user], values, add_generation_prompt=True)
+    return model.tokenize(text.encode(), is_rendered=True)
+
+
+def rendered_chat(
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    values: Mapping[str, Any],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    """The prompt of a conversation by a template; `values` are its other variables.
+
+    Raises TemplateFaultError for one that fails, also where it makes text that is not Unicode.
+    """
+    every = {
+        **dict.fromkeys(("functions", "function_call", "tools", "tool_choice")),
+        **values,
+        "messages": list(messages),
+        "add_generation_prompt": add_generation_prompt,
+    }
+    rendered = TEMPLATES.render(template, every, TODAY.isoformat())
+    try:
+        rendered.encode()
+    except UnicodeEncodeError:
+        raise TemplateFaultError("it makes text that is not Unicode") from None
+    return rendered

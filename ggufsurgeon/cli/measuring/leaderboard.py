@@ -1,0 +1,186 @@
+"""`ggufsurgeon leaderboard`."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.measuring.leaderboard_options import (
+    AnswerContext,
+    AnswerStore,
+    Benchmarks,
+    DataFolder,
+    DocumentLimit,
+    NamedPaths,
+    OtherBase,
+    Parallel,
+    SubtaskDetails,
+    TemplateVariables,
+    ThinkingEnd,
+    ThinkingTokens,
+    UsesChatTemplate,
+)
+from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
+from ggufsurgeon.cli.named_paths import add_named_paths
+from ggufsurgeon.cli.options import (
+    Drops,
+    Json,
+    Layers,
+    Quiet,
+    Source,
+    Times,
+    Windows,
+    optional_layer_path,
+)
+from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
+from ggufsurgeon.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
+    from ggufsurgeon.layer_path.edits import AnyPath
+    from ggufsurgeon.leaderboard.run import RunSize
+
+THINKING_END = "</think>"
+
+
+@with_device_options
+def leaderboard(
+    model: Source,
+    window: Windows = None,
+    times: Times = None,
+    drop: Drops = None,
+    layers: Layers = None,
+    models: NamedPaths = None,
+    base: OtherBase = None,
+    tasks: Benchmarks = None,
+    limit: DocumentLimit = None,
+    data: DataFolder = None,
+    ctx: AnswerContext = None,
+    parallel: Parallel = None,
+    chat_template: UsesChatTemplate = False,
+    chat_template_kwargs: TemplateVariables = None,
+    thinking_tokens: ThinkingTokens = None,
+    thinking_end: ThinkingEnd = None,
+    store: AnswerStore = None,
+    details: SubtaskDetails = False,
+    *,
+    devices: Devices,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the Open LLM Leaderboard's benchmarks by lm-evaluation-harness' own tasks.
+
+    Layer paths run without a file, compared with the unmodified model or with a base.
+    """
+    paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
+    chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
+    with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
+        tell_devices(loaded, devices)
+        with watched() as progress:
+            result = loaded.leaderboard(
+                list(paths.values()),
+                base=base,
+                benchmarks=None if tasks is None else [name.strip() for name in tasks.split(",")],
+                limit=limit,
+                data=data,
+                chat=chat,
+                n_ctx=ctx,
+                n_parallel=parallel,
+                store=store,
+                progress=progress,
+                on_size=_tell_size,
+            )
+    names = list(paths) or [""]
+    if json:
+        print_json(results_as_json(result, names, details=details))
+    else:
+        print_leaderboard(result, names, details=details)
+
+
+def _paths(models: list[str], path: AnyPath | None) -> dict[str, AnyPath | None]:
+    """The layer paths by name; that of the other options has none."""
+    paths: dict[str, AnyPath | None] = {}
+    add_named_paths(paths, models)
+    if path is not None:
+        paths[""] = path
+    return paths
+
+
+def _chat(
+    is_asked: bool, variables: str | None, n_tokens: int | None, end: str | None
+) -> gs.ChatSettings | None:
+    """What the options ask of the chat template."""
+    if not is_asked:
+        for name, value in {
+            "--chat-template-kwargs": variables,
+            "--thinking-tokens": n_tokens,
+            "--thinking-end": end,
+        }.items():
+            if value is not None:
+                raise UsageError(f"{name} requires --chat-template")
+        return None
+    return gs.ChatSettings(
+        _variables(variables), n_tokens or 0, THINKING_END if end is None else end
+    )
+
+
+def _variables(text: str | None) -> dict[str, Any]:
+    try:
+        found = {} if text is None else json_module.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"--chat-template-kwargs {text}: expected a JSON object",
+            hint="""For instance --chat-template-kwargs '{"enable_thinking": false}'.""",
+        )
+    return found
+
+
+def _tell_size(size: RunSize) -> None:
+    """Say how much there is to do, before a model answers."""
+    table = size.table
+    n_requests = len(table.n_tokens)
+    print_note(
+        f"{size.model}: {size.n_documents:,} documents of {size.n_on_leaderboard:,} on the "
+        f"leaderboard, {n_requests:,} requests along {size.n_paths} layer paths; "
+        f"{size.n_missing:,} answers are missing"
+    )
+    print_note(
+        f"prompts are {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along a path, "
+        f"since they share beginnings; at most {table.n_most_generated:,} are generated"
+    )
+    if size.leaves_out_system:
+        print_warning(
+            "the chat template takes no message of the system: descriptions of tasks are left out"
+        )
+    if table.n_requests_cut:
+        print_warning(
+            f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
+            f"{table.n_ctx:,} tokens and lose their beginning"
+        )
+
+
+@contextmanager
+def _telling_what_is_kept(store: Path | None) -> Iterator[None]:
+    """Let what ends a run say where its answers are."""
+    try:
+        yield
+    except Interrupted as interrupt:
+        interrupt.state = _kept(store)
+        raise
+    except EngineError as error:
+        error.state = _kept(store)
+        raise
+
+
+def _kept(store: Path | None) -> str:
+    if store is None:
+        return "No answer is kept: with --store FILE, a run can be resumed."
+    return f"{store} has all answers so far; the same command resumes from them."

@@ -1,0 +1,46 @@
+"""All that the tasks ask of a model, before any model is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ggufsurgeon.leaderboard.harness.instances import request_of
+from ggufsurgeon.leaderboard.harness.loading import LoadedTasks
+from ggufsurgeon.leaderboard.harness.surroundings import quiet
+from ggufsurgeon.leaderboard.prompting import PLAIN, Prompting
+from ggufsurgeon.leaderboard.requests import EvaluationRequest
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+
+
+def collect(
+    tasks: LoadedTasks, prompting: Prompting = PLAIN, progress: Progress = NO_PROGRESS
+) -> tuple[EvaluationRequest, ...]:
+    """What the tasks ask, each request once, in the harness' order.
+
+    What the chat template raises is raised.
+    """
+    distinct: dict[EvaluationRequest, None] = {}
+    progress.begin("making prompts", sum(task.n_documents for task in tasks.tasks), "documents")
+    with quiet():
+        for task in tasks.tasks:
+            task.task.build_all_requests(limit=tasks.limit, **prompt_settings(prompting))
+            distinct |= dict.fromkeys(
+                request_of(instance, prompting) for instance in task.task.instances
+            )
+            progress.advance(task.n_documents)
+    return tuple(distinct)
+
+
+def prompt_settings(prompting: Prompting) -> dict[str, Any]:
+    """How the harness' `build_all_requests` is to make prompts, as its `evaluate` asks for them.
+
+    The name of the tokenizer only names a file of the harness' cache, which is not used.
+    """
+    if prompting.chat is None:
+        return {}
+    return {
+        "apply_chat_template": True,
+        "fewshot_as_multiturn": True,
+        "chat_template": prompting.chat,
+        "tokenizer_name": "",
+    }
