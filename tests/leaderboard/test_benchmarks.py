@@ -14,6 +14,8 @@ from ggufsurgeon.leaderboard.harness.benchmarks import (
     Benchmark,
     benchmarks_of,
 )
+from ggufsurgeon.leaderboard.harness.requirements import HARNESS_VERSION
+from tests.conftest import ROOT
 
 GROUPS = {
     "bbh": "leaderboard_bbh",
@@ -75,6 +77,10 @@ def test_counts_are_those_of_the_leaderboard() -> None:
         "musr": 756,
         "mmlu-pro": 12032,
     }
+
+
+def test_the_release_of_the_harness_is_the_one_that_the_extra_installs() -> None:
+    assert f"lm-eval[ifeval,math]=={HARNESS_VERSION}" in (ROOT / "pyproject.toml").read_text()
 
 
 def test_names_come_in_the_order_of_the_leaderboard() -> None:

@@ -110,7 +110,8 @@ def test_answers_are_those_of_choices_and_texts_by_themselves(
         generated = loaded.generate(str(row["prompt"]), path, max_tokens=12).text
         assert text == generated.split(".")[0].lstrip()  # as transformers decodes this vocabulary
     assert results["results"]["stories_choices"]["acc,none"] == 1.0
-    assert results["config"]["model_name"] == "stories260K.gguf"
+    where = "" if path is None else " along 0..2,1..4"
+    assert results["config"]["model_name"] == f"stories260K.gguf{where}"
 
 
 def test_a_path_changes_the_answers(loaded: gs.LoadedModel, manager: Any) -> None:
@@ -135,6 +136,11 @@ def test_the_chat_template_makes_the_prompts(smollm2: Path, manager: Any) -> Non
     ((prompt, continuation), _) = results["samples"]["stories_choices"][0]["arguments"]
     assert "<|im_start|>user\nOnce upon a time, there was a little<|im_end|>" in prompt
     assert prompt.endswith("<|im_start|>assistant\n") and continuation == "girl"
+
+
+def test_a_path_that_does_not_fit_is_said_at_once(loaded: gs.LoadedModel) -> None:
+    with pytest.raises(UsageError):
+        gs.evaluation_model(loaded, gs.repeat("1:9"))
 
 
 def test_whole_texts_are_refused(loaded: gs.LoadedModel) -> None:

@@ -185,9 +185,9 @@ def test_what_is_amiss_with_a_mirror_is_said(
     folder = write_mirror(tmp_path / "mirror")
     harm(folder)
     with pytest.raises(kind, match=words) as caught:
-        load_tasks(["bbh", "musr"], folder)
+        load_tasks(["gpqa", "musr"], folder)
     assert str(folder) in str(caught.value)
-    load_tasks(["bbh"], folder)
+    load_tasks(["gpqa"], folder)
 
 
 def test_a_configuration_that_is_missing_is_said(tmp_path: Path) -> None:

@@ -67,15 +67,12 @@ def test_a_mirror_needs_no_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreached", "offline"])
-def test_a_hub_that_is_not_reached_is_said_soon(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Its packages alone would try again for 23 s for each dataset."""
-    began = time.monotonic()
+def test_a_hub_that_is_not_reached_is_said(tmp_path: Path, variables: dict[str, str]) -> None:
     found = preflight(tmp_path, "bbh", **variables)
     assert found["exit_code"] == 2
     assert "SaylorTwift/bbh: the dataset of bbh is not in the cache" in found["message"]
     assert "mirror" in found["hint"]
     assert "Traceback" not in found["message"]
-    assert time.monotonic() - began < 60
 
 
 def test_datasets_come_from_the_hub_and_then_from_the_cache(tmp_path: Path) -> None:
@@ -90,7 +87,9 @@ def test_datasets_come_from_the_hub_and_then_from_the_cache(tmp_path: Path) -> N
         fetched = [asked for asked in hub.asked if asked.startswith("GET /datasets/")]
     assert len(fetched) == len(set(fetched)) == 2 + 3 + 3  # READMEs and documents
     for variables in ({}, {"HF_HUB_OFFLINE": "1"}):
+        began = time.monotonic()
         assert preflight(tmp_path, "gpqa,musr", collects="yes", **variables) == expected
+        assert time.monotonic() - began < 60  # the hub's packages would wait for 23 s, four times
 
 
 def test_a_gated_set_without_a_login_is_said(tmp_path: Path) -> None:
