@@ -107,8 +107,8 @@ def run_leaderboard(
         run = _AnswerRun(task, tasks, requests, runner, opened, progress, on_size)
         for model, layer_paths in task.paths_by_model().items():
             book = run.answered(model, layer_paths)
-            for one in layer_paths:
-                answers[PathOfModel(model, one)] = book.answers(str(one))
+            for path in layer_paths:
+                answers[PathOfModel(model, path)] = book.answers(str(path))
     scored = {of: score(tasks, found, task.prompting, progress) for of, found in answers.items()}
     return _result(task, scored, answers, len(requests))
 

@@ -183,4 +183,6 @@ def _telling_what_is_kept(store: Path | None) -> Iterator[None]:
 def _kept(store: Path | None) -> str:
     if store is None:
         return "No answer is kept: with --store FILE, a run can be resumed."
+    if not store.exists():
+        return "No answer was computed yet."
     return f"{store} has all answers so far; the same command resumes from them."

@@ -1,0 +1,65 @@
+"""What the command says of changes: in words, from figures that are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ggufsurgeon.cli.measuring.leaderboard_verdict import notes, verdict
+from ggufsurgeon.leaderboard.documents import TaskScore
+from ggufsurgeon.leaderboard.results import AnswerCounts, LeaderboardResult, PathResult
+from ggufsurgeon.leaderboard.scores.changes import changes
+from ggufsurgeon.leaderboard.scores.scores import figure_scores
+from tests.leaderboard.scores.made_up import task
+
+COUNTS = AnswerCounts(100, 0, 0, 0, 0)
+LABELS = ["as it is", "rys (0..4,3..4)"]
+
+
+def result(*sides: list[TaskScore], counts: AnswerCounts = COUNTS) -> LeaderboardResult:
+    base, *paths = sides
+    judged = changes(base, paths)
+    made = [
+        PathResult(Path("model.gguf"), "0..4,3..4", figure_scores(side), None, counts, changed)
+        for side, changed in zip(sides, ((), *judged.of_paths), strict=True)
+    ]
+    return LeaderboardResult(made[0], tuple(made[1:]), judged.bar, None, 100)
+
+
+def sides(share: float) -> list[list[TaskScore]]:
+    generator = np.random.default_rng(0)
+    rows = [list(generator.random(300) < right) for right in (0.5, share)]
+    return [[task("mmlu_pro", row, "acc"), task("gpqa_main", rows[0])] for row in rows]
+
+
+def test_nothing_beyond_luck() -> None:
+    first, last = verdict(result(*sides(0.51)), LABELS)
+    assert first.startswith("No change is beyond luck. 2 changes are judged together")
+    assert "once in 20 runs" in first
+    assert last == "No average: the leaderboard's is of all six benchmarks in full."
+
+
+def test_a_change_that_luck_does_not_give() -> None:
+    for share, word in ((0.7, "better"), (0.3, "worse")):
+        found, bar, _ = verdict(result(*sides(share)), LABELS)
+        assert found.startswith(f"MMLU-Pro along rys (0..4,3..4): {word} by ")
+        assert "more than luck gives (p = 0.00025)" in found or "(p = 0.0005)" in found
+        assert bar.endswith("; the other one may be luck.")
+
+
+def test_one_model_alone_has_no_findings() -> None:
+    (last,) = verdict(result(sides(0.5)[0]), LABELS[:1])
+    assert last.startswith("No average")
+
+
+def test_notes_on_answers() -> None:
+    assert notes(result(*sides(0.5)), LABELS) == []
+    counts = AnswerCounts(1000, 2, 3, 50, 20)
+    first, second = notes(result(*sides(0.5), counts=counts), LABELS)
+    assert first == (
+        "as it is: 2 of 1,000 prompts lost their beginning, 20 of 50 texts (40 %) ended at the "
+        "most tokens, 3 answers are not finite numbers, and scored as wrong: the path breaks the "
+        "model there"
+    )
+    assert second.startswith(LABELS[1])
