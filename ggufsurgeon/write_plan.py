@@ -14,6 +14,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
+from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.layout import Layout, lay_out
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -91,7 +95,19 @@ class ScaleSpan:
     factor: float
 
 
-Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ZeroSpan"
+@dataclass(frozen=True)
+class ValueSpan:
+    """Bytes that no source has: the data of a small tensor."""
+
+    data: bytes
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what this span writes."""
+        return len(self.data)
+
+
+Span: TypeAlias = "CopySpan | GatherSpan | ScaleSpan | ValueSpan | ZeroSpan"
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,15 @@ class WritePlan:
     def n_bytes(self) -> int:
         """Size of the file that this plan writes."""
         return len(self.header) + sum(span.n_bytes for span in self.spans)
+
+    @cached_property
+    def parsed(self) -> tuple[Header, Layout]:
+        """The header and the layout of the planned file, as a reader would find them.
+
+        Raises MalformedFileError where it would be no GGUF file.
+        """
+        header, n_bytes = parse_header(self.header, "the planned file")
+        return header, lay_out(header, n_bytes, self.n_bytes, "the planned file")
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -142,11 +167,18 @@ class WritePlan:
         }
 
 
-_KINDS = {CopySpan: "copy", GatherSpan: "gather", ScaleSpan: "scale", ZeroSpan: "zeros"}
+_KINDS = {
+    CopySpan: "copy",
+    GatherSpan: "gather",
+    ScaleSpan: "scale",
+    ValueSpan: "value",
+    ZeroSpan: "zeros",
+}
 
 
 def _span_as_json(span: Span) -> dict[str, Any]:
-    return {"kind": _KINDS[type(span)], **vars(span), "n_bytes": span.n_bytes}
+    parts = {"data": span.data.hex()} if isinstance(span, ValueSpan) else vars(span)
+    return {"kind": _KINDS[type(span)], **parts, "n_bytes": span.n_bytes}
 
 
 def coalesce(spans: Iterable[Span]) -> tuple[Span, ...]:

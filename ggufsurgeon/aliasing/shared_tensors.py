@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import TensorInfo
-from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan
 
 
@@ -25,8 +23,7 @@ class PlannedTensor(NamedTuple):
 
 def planned_tensors(plan: WritePlan, source: GgufFile) -> Iterator[PlannedTensor]:
     """The tensors of the file that `plan` writes from `source` alone."""
-    header, header_n_bytes = parse_header(plan.header, str(source.path))
-    layout = lay_out(header, header_n_bytes, plan.n_bytes, str(source.path))
+    header, layout = plan.parsed
     originals = _by_place(source)
     for info, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):
         offset = layout.data_start + info.offset_in_data

@@ -14,7 +14,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_left_out
-from ggufsurgeon.planning.span_ranges import cut, file_of_plan
+from ggufsurgeon.planning.span_ranges import PlacedSpans, file_of_plan
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import CopySpan, WritePlan
@@ -52,13 +52,14 @@ def _contents_outside_blocks(
     a: Contents, made: GgufFile, plan: WritePlan
 ) -> Iterator[tuple[str, TensorContent]]:
     """What tensors of a planned file would be: mostly those of A, which are hashed already."""
+    placed = PlacedSpans(plan.spans)
     places = {info.name: a.file.place(i) for i, info in enumerate(a.file.header.tensors)}
     for index, info in enumerate(made.header.tensors):
         if info.name not in a.outside_blocks:
             continue
         start, n_bytes = made.offset_in_file(index), made.layout.tensor_n_bytes[index]
         at = start - made.header_n_bytes
-        spans = tuple(cut(plan.spans, at, at + n_bytes))
+        spans = tuple(placed.cut(at, at + n_bytes))
         if spans == (CopySpan(*places[info.name], n_bytes),):
             yield info.name, a.outside_blocks[info.name]
         else:

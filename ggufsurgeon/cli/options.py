@@ -13,6 +13,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath, drop, repeat
 from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.files import ModelFile
@@ -87,12 +88,31 @@ Drops: TypeAlias = Annotated[
         rich_help_panel=LAYER_PATH,
     ),
 ]
+Strength: TypeAlias = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--strength",
+        metavar="S",
+        help="Multiply what the repeats of windows add to the residual stream by S, from 0 up.",
+        show_default="1",
+        rich_help_panel=LAYER_PATH,
+    ),
+]
+Damped: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--damped",
+        help="Run every pass of a window with the strength 1/K, the first pass too; K is --times.",
+        rich_help_panel=LAYER_PATH,
+    ),
+]
 Layers: TypeAlias = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--layers",
         metavar="LAYERS",
-        help='Layer path in full, as inclusive ranges: "0..6,4..29".',
+        help="Layer path in full, as inclusive ranges, which may have a strength: "
+        '"0..6,4..6*0.5,7..29".',
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -151,9 +171,19 @@ Rpc: TypeAlias = Annotated[
     ),
 ]
 
+PathOptions: TypeAlias = tuple[
+    Optional[list[str]], Optional[int], Optional[list[str]], Optional[str], Optional[float], bool  # noqa: UP045
+]
+"""The options of a layer path: windows, times, drops, layers, strength, damped."""
+
 
 def layer_path(
-    windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
+    windows: list[str] | None,
+    times: int | None,
+    drops: list[str] | None,
+    layers: str | None,
+    strength: float | None = None,
+    damped: bool = False,
 ) -> AnyPath:
     """The layer path that the options ask for. Raises UsageError unless they name exactly one."""
     asked = [bool(windows), bool(drops), layers is not None]
@@ -164,22 +194,40 @@ def layer_path(
             hint="--window I:J repeats blocks, --drop I:J drops them, "
             '--layers "0..6,4..29" is the path in full.',
         )
-    if times is not None and not windows:
-        raise UsageError("--times requires --window")
+    for name, is_given in {
+        "--times": times is not None,
+        "--strength": strength is not None,
+        "--damped": damped,
+    }.items():
+        if is_given and not windows:
+            raise UsageError(f"{name} requires --window")
+    if damped and strength is not None:
+        raise UsageError("--strength and --damped exclude each other")
     if layers is not None:
         return LayerPath(layers)
     if drops:
         return drop(*drops)
-    return repeat(*windows or (), times=DEFAULT_TIMES if times is None else times)
+    return repeat(
+        *windows or (),
+        times=DEFAULT_TIMES if times is None else times,
+        strength=FULL if strength is None else strength,
+        damped=damped,
+    )
 
 
 def optional_layer_path(
-    windows: list[str] | None, times: int | None, drops: list[str] | None, layers: str | None
+    windows: list[str] | None,
+    times: int | None,
+    drops: list[str] | None,
+    layers: str | None,
+    strength: float | None = None,
+    damped: bool = False,
 ) -> AnyPath | None:
     """The layer path that the options ask for; None when there are none of them."""
-    if not windows and not drops and times is None and layers is None:
+    is_named = windows or drops or layers is not None
+    if not is_named and times is None and strength is None and not damped:
         return None
-    return layer_path(windows, times, drops, layers)
+    return layer_path(windows, times, drops, layers, strength, damped)
 
 
 def split_shares(tensor_split: str | None) -> tuple[float, ...]:

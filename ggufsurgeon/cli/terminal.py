@@ -32,6 +32,8 @@ LONGEST_LINE = 8192
 """Largest number of characters of a line or a cell; a layer path of 512 blocks has fewer."""
 UNBROKEN = 24
 """Characters of a column that no narrow terminal breaks: numbers stay whole, names need not."""
+MOST_LAID_OUT = 2000
+"""Rows of a table that is laid out, which takes a tenth of a millisecond for each."""
 GAP = "   "
 """Space between the columns of a table."""
 
@@ -99,6 +101,8 @@ def print_note(message: str) -> None:
 
 SCHEMA = 1
 """The version of the JSON objects: it grows when a key changes its meaning or goes."""
+LONGEST_INDENTED = 1_000_000
+"""Largest number of characters, without spaces, of a JSON object that is indented."""
 
 
 def print_json_line(value: dict[str, object]) -> None:
@@ -107,9 +111,19 @@ def print_json_line(value: dict[str, object]) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object with its schema; what JSON lacks (infinity, NaN) as strings."""
-    numbered = {"schema": SCHEMA, **_finite(value)}
-    _write(json.dumps(numbered, indent=2, default=str, allow_nan=False) + "\n")
+    """Print one JSON object with its schema; what JSON lacks (infinity, NaN) as strings.
+
+    It is indented for people unless it is long: indenting takes ten times the time and memory.
+    """
+    numbered = {"schema": SCHEMA, **value}
+    try:
+        text = json.dumps(numbered, default=str, allow_nan=False)
+    except ValueError:
+        numbered = _finite(numbered)
+        text = json.dumps(numbered, default=str, allow_nan=False)
+    if len(text) <= LONGEST_INDENTED:
+        text = json.dumps(numbered, indent=2, default=str, allow_nan=False)
+    _write(text + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -139,7 +153,25 @@ def print_warning(message: str) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a title; the caller formats numbers."""
+    """Print a table with a title; the caller formats numbers.
+
+    A table of very many rows is printed without a layout: a line for each row.
+    """
+    draw = _plain_lines if len(rows) > MOST_LAID_OUT else _laid_out
+    lines = draw(columns, rows)
+    _write("\n".join([_harmless(title), "", *lines, "", ""]))
+
+
+def _plain_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A line for each row. Columns begin at the same place where their cells are short."""
+    for row in (columns, *rows):
+        cells = [_harmless(cell).ljust(UNBROKEN) for cell in row]
+        yield GAP.join(["", *cells]).rstrip()
+
+
+def _laid_out(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table as wide as the terminal, drawn in memory: only `_write` knows what to
+    do where the output takes no more."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -156,14 +188,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in cells:
         table.add_row(*row)
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = Console().width if is_terminal else PLAIN_WIDTH
-    # Drawn in memory: only print_text knows what to do where the output takes no more.
+    width = max(Console().width if is_terminal else PLAIN_WIDTH, needed)
     drawn = StringIO()
-    Console(
-        file=drawn, width=max(width, needed), force_terminal=is_terminal, highlight=False
-    ).print(table)
-    lines = [line.rstrip() for line in drawn.getvalue().splitlines()]
-    _write("\n".join([_harmless(title), "", *lines, "", ""]))
+    Console(file=drawn, width=width, force_terminal=is_terminal, highlight=False).print(table)
+    return (line.rstrip() for line in drawn.getvalue().splitlines())
 
 
 @contextmanager

@@ -16,6 +16,10 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, OtherBaseError, RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.rules.block_names import block_of
+from ggufsurgeon.rules.strengths import is_weight_of_strength
 
 SUFFIXES = (".lora_a", ".lora_b")
 IGNORED = "_norm.weight"
@@ -42,6 +46,22 @@ def check_lora(adapter: GgufFile, base: BaseModel, *, other_base: bool) -> None:
         _check_base_name(adapter, base)
     for name, (a, b) in lora_pairs(adapter).items():
         _check_tensor(adapter, base, name, a, b)
+
+
+def check_lora_strengths(adapter: GgufFile, path: LayerPath) -> None:
+    """Raise RefusedError where an adapter changes what a strength other than 1 multiplies.
+
+    llama.cpp has added what an adapter gives before it multiplies by the scale of the weight, and
+    behind it (build_lora_mm, src/llama-graph.cpp; ggml-org/llama.cpp PR 23484 moves it).
+    """
+    weak = {step.block for step in path.steps if step.strength != FULL}
+    for name in lora_pairs(adapter):
+        if block_of(name) in weak and is_weight_of_strength(name):
+            raise RefusedError(
+                f"{adapter.path} changes {quoted(name)}, and block {block_of(name)} has a strength "
+                "on this layer path: it depends on the build of llama.cpp whether that multiplies "
+                "what an adapter adds"
+            )
 
 
 def lora_pairs(adapter: GgufFile) -> dict[str, tuple[Dims, Dims]]:

@@ -13,7 +13,7 @@ from ggufsurgeon.companions.control_vectors import (
 )
 from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
 from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
-from ggufsurgeon.companions.lora import check_lora
+from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
 from ggufsurgeon.companions.record import check_record, read_record, record_pairs
 from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -100,6 +100,8 @@ def _plan(
     kind, base = find_kind(companion), BaseModel(source)
     check_record(companion, source)
     _check(kind, companion, base, other_base)
+    if kind is CompanionKind.LORA:
+        check_lora_strengths(companion, target.path)
     notes = tuple(_notes(kind, companion, source))
     if target.path == LayerPath.identity(len(base.blocks)):
         plan = joined_plan(companion)

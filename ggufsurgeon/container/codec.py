@@ -7,29 +7,25 @@ before it is used, so a hostile file costs neither memory nor time.
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
 
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.cursor import INCOMPLETE, Buffer, Cursor
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.other_formats import recognise
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.values import (
     ARRAY_PREFIX_N_BYTES,
     SCALAR_WIDTHS,
+    VALUE_TYPES,
     ByteOrder,
     ValueType,
     encode_string,
 )
-from ggufsurgeon.errors import MalformedFileError
-
-Buffer: TypeAlias = "bytes | FileBytes"
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_DIMS = 8
 """Dimensions that are read. ggml has 4 (`GGML_MAX_DIMS`, ggml/include/ggml.h), and no language
 model has more; image and video models have 5, and are told apart by their headers."""
-INCOMPLETE = "The download may be incomplete: compare the file's size with the original's."
 MAX_NESTING = 32
 """Levels of arrays in arrays. llama.cpp reads one level; deeper ones are kept all the same."""
 
@@ -51,7 +47,7 @@ def parse_header(data: Buffer, path: str) -> tuple[Header, int]:
 
     `path` is for messages only. Raises MalformedFileError with the offset of what is wrong.
     """
-    cursor = _Cursor(data, path)
+    cursor = Cursor(data, path)
     version, n_tensors, n_pairs = _parse_preamble(cursor)
     pairs = _parse_pairs(cursor, n_pairs)
     tensors = _parse_tensors(cursor, n_tensors)
@@ -63,8 +59,7 @@ def parse_pairs(data: bytes, order: ByteOrder, path: str) -> tuple[KeyValue, ...
 
     Raises MalformedFileError, as `parse_header`.
     """
-    cursor = _Cursor(data, path)
-    cursor.byte_order = order
+    cursor = Cursor(data, path, order)
     pairs = []
     while cursor.at < len(data):
         pairs.append(_parse_pair(cursor))
@@ -93,44 +88,7 @@ def make_pair(key: str, kind: ValueType, value: bytes, order: ByteOrder) -> KeyV
     return KeyValue(key, kind, start + value, len(start), order)
 
 
-class _Cursor:
-    """A position in the data that never leaves it."""
-
-    def __init__(self, data: Buffer, path: str) -> None:
-        self.data = data
-        self.path = path
-        self.at = 0
-        self.byte_order: ByteOrder = "<"
-
-    def fail(self, problem: str, offset: int, hint: str = "") -> MalformedFileError:
-        return MalformedFileError(self.path, problem, offset=offset, hint=hint)
-
-    def expect_room(self, count: int, width: int, what: str) -> None:
-        n_left = len(self.data) - self.at
-        if count * width > n_left:
-            problem = f"expected {count} {what}, found the end of the file after {n_left} bytes"
-            raise self.fail(problem, self.at, hint=INCOMPLETE)
-
-    def skip(self, n_bytes: int, what: str) -> int:
-        self.expect_room(n_bytes, 1, f"bytes of {what}")
-        start = self.at
-        self.at += n_bytes
-        return start
-
-    def integer(self, n_bytes: int, what: str) -> int:
-        start = self.skip(n_bytes, what)
-        raw = self.data[start : self.at]
-        return int.from_bytes(raw, "little" if self.byte_order == "<" else "big")
-
-    def string(self, what: str) -> str:
-        n_bytes = self.integer(8, f"the length of {what}")
-        start = self.skip(n_bytes, what)
-        if n_bytes > MOST_BYTES:
-            raise self.fail(f"{what} is longer than {MOST_BYTES} bytes", start)
-        return self.data[start : self.at].decode("utf-8", "surrogateescape")
-
-
-def _parse_preamble(cursor: _Cursor) -> tuple[int, int, int]:
+def _parse_preamble(cursor: Cursor) -> tuple[int, int, int]:
     magic = cursor.data[: len(MAGIC)]
     if magic != MAGIC:
         found = recognise(cursor.data, cursor.path)
@@ -147,7 +105,7 @@ def _parse_preamble(cursor: _Cursor) -> tuple[int, int, int]:
     return version, cursor.integer(8, "the tensor count"), cursor.integer(8, "the pair count")
 
 
-def _parse_pairs(cursor: _Cursor, count: int) -> tuple[KeyValue, ...]:
+def _parse_pairs(cursor: Cursor, count: int) -> tuple[KeyValue, ...]:
     cursor.expect_room(count, _SMALLEST_PAIR, "key-value pairs")
     pairs: dict[str, KeyValue] = {}
     for _ in range(count):
@@ -161,53 +119,64 @@ def _parse_pairs(cursor: _Cursor, count: int) -> tuple[KeyValue, ...]:
     return tuple(pairs.values())
 
 
-def _parse_pair(cursor: _Cursor) -> KeyValue:
+def _parse_pair(cursor: Cursor) -> KeyValue:
     start = cursor.at
-    key = cursor.string("a key")
+    key = _parse_string(cursor, "a key")
     if not key:
         raise cursor.fail("expected a key, found an empty string", start)
-    kind = _parse_type(cursor, f"the type of {quoted(key)}")
+    kind = _parse_type(cursor, key)
     value_at = cursor.at
     _skip_values(cursor, kind, 1, key, 0)
-    raw = bytes(cursor.data[start : cursor.at])
+    raw = cursor.between(start, cursor.at - start)
     return KeyValue(key, kind, raw, value_at - start, cursor.byte_order)
 
 
-def _parse_type(cursor: _Cursor, what: str) -> ValueType:
+def _parse_string(cursor: Cursor, what: str) -> str:
+    n_bytes = cursor.integer(8, f"the length of {what}")
     start = cursor.at
-    number = cursor.integer(4, what)
-    if number not in ValueType.__members__.values():
-        raise cursor.fail(f"{what} is {number}, expected 0 to {max(ValueType)}", start)
-    return ValueType(number)
+    raw = cursor.take(n_bytes, what)
+    if n_bytes > MOST_BYTES:
+        raise cursor.fail(f"{what} is longer than {MOST_BYTES} bytes", start)
+    return raw.decode("utf-8", "surrogateescape")
 
 
-def _skip_values(cursor: _Cursor, kind: int, count: int, key: str, depth: int) -> None:
+def _parse_type(cursor: Cursor, key: str) -> ValueType:
+    start = cursor.at
+    number = cursor.integer(4, "the type", key)
+    kind = VALUE_TYPES.get(number)
+    if kind is None:
+        problem = f"the type of {quoted(key)} is {number}, expected 0 to {max(ValueType)}"
+        raise cursor.fail(problem, start)
+    return kind
+
+
+def _skip_values(cursor: Cursor, kind: int, count: int, key: str, depth: int) -> None:
     if kind in SCALAR_WIDTHS:
-        cursor.skip(count * SCALAR_WIDTHS[kind], quoted(key))
+        cursor.skip(count * SCALAR_WIDTHS[kind], "the value", key)
     elif kind == ValueType.STRING:
         _skip_strings(cursor, count, key)
     elif kind == ValueType.ARRAY:
-        cursor.expect_room(count, ARRAY_PREFIX_N_BYTES, f"arrays in {quoted(key)}")
+        cursor.expect_room(count, ARRAY_PREFIX_N_BYTES, "arrays", key)
         for _ in range(count):
             _skip_array(cursor, key, depth + 1)
     elif count:  # an empty array may have any element type
         raise cursor.fail(f"{quoted(key)} has elements of the unknown type {kind}", cursor.at)
 
 
-def _skip_array(cursor: _Cursor, key: str, depth: int) -> None:
+def _skip_array(cursor: Cursor, key: str, depth: int) -> None:
     if depth > MAX_NESTING:
         raise cursor.fail(f"{quoted(key)} nests arrays more than {MAX_NESTING} deep", cursor.at)
-    element_type = cursor.integer(4, f"the element type of {quoted(key)}")
-    count = cursor.integer(8, f"the length of {quoted(key)}")
+    element_type = cursor.integer(4, "the element type", key)
+    count = cursor.integer(8, "the length", key)
     start = cursor.at
     _skip_values(cursor, element_type, count, key, depth)
     if count > MOST_ELEMENTS:
         raise cursor.fail(f"{quoted(key)} has more than {MOST_ELEMENTS} elements", start)
 
 
-def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
+def _skip_strings(cursor: Cursor, count: int, key: str) -> None:
     """Skip a string array. Vocabularies have 300k strings, so that one call per string counts."""
-    cursor.expect_room(count, 8, f"strings in {quoted(key)}")
+    cursor.expect_room(count, 8, "strings", key)
     end = last = cursor.at
     while count:
         start = end
@@ -222,7 +191,7 @@ def _skip_strings(cursor: _Cursor, count: int, key: str) -> None:
     cursor.at = end
 
 
-def _walk_strings(cursor: _Cursor, start: int, count: int) -> tuple[int, int, int]:
+def _walk_strings(cursor: Cursor, start: int, count: int) -> tuple[int, int, int]:
     """How many of `count` strings from `start` on have their length in one window, and where the
     last of these ends and starts, relative to `start`. All are 0 if there is none."""
     window = cursor.data[start : start + WINDOW_N_BYTES]
@@ -237,7 +206,7 @@ def _walk_strings(cursor: _Cursor, start: int, count: int) -> tuple[int, int, in
     return count, at, last
 
 
-def _check_alignment(cursor: _Cursor, pair: KeyValue, start: int) -> None:
+def _check_alignment(cursor: Cursor, pair: KeyValue, start: int) -> None:
     value = pair.value if pair.value_type == ValueType.UINT32 else None
     if not isinstance(value, int) or value == 0 or value & (value - 1):
         raise cursor.fail(
@@ -245,7 +214,7 @@ def _check_alignment(cursor: _Cursor, pair: KeyValue, start: int) -> None:
         )
 
 
-def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
+def _parse_tensors(cursor: Cursor, count: int) -> tuple[TensorInfo, ...]:
     cursor.expect_room(count, _SMALLEST_TENSOR_INFO, "tensor infos")
     tensors: dict[str, TensorInfo] = {}
     for _ in range(count):
@@ -258,16 +227,16 @@ def _parse_tensors(cursor: _Cursor, count: int) -> tuple[TensorInfo, ...]:
     return tuple(tensors.values())
 
 
-def _parse_tensor(cursor: _Cursor) -> TensorInfo:
-    name = cursor.string("a tensor name")
-    n_dims = cursor.integer(4, f"the dimension count of {quoted(name)}")
+def _parse_tensor(cursor: Cursor) -> TensorInfo:
+    name = _parse_string(cursor, "a tensor name")
+    n_dims = cursor.integer(4, "the dimension count", name)
     if n_dims > MAX_DIMS:
         problem = f"tensor {quoted(name)} has {n_dims} dimensions, expected at most {MAX_DIMS}"
         raise cursor.fail(problem, cursor.at - 4)
     dims_at = cursor.at
-    dims = tuple(cursor.integer(8, f"a dimension of {quoted(name)}") for _ in range(n_dims))
+    numbers = cursor.numbers(f"{n_dims}QIQ", "the dimensions, type and offset", name)
+    dims = numbers[:n_dims]
     if dims and max(dims) > MOST_IN_A_DIMENSION:
         problem = f"tensor {quoted(name)} has a dimension of {max(dims)} elements: too many"
         raise cursor.fail(problem, dims_at)
-    type_id = cursor.integer(4, f"the type of {quoted(name)}")
-    return TensorInfo(name, dims, type_id, cursor.integer(8, f"the offset of {quoted(name)}"))
+    return TensorInfo(name, dims, *numbers[n_dims:])

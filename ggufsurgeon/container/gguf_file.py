@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import INCOMPLETE, Buffer, parse_header, serialize_header
+from ggufsurgeon.container.codec import parse_header, serialize_header
+from ggufsurgeon.container.cursor import INCOMPLETE, Buffer
 from ggufsurgeon.container.file_bytes import FileBytes
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
@@ -108,10 +109,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
 def _open_shards(given: GgufFile, shard: Shard) -> tuple[GgufFile, ...]:
     """All shards of a model, by one of them."""
     _check_end(given)
-    paths = shard_paths(given.path, shard)
-    missing = [number for number, path in enumerate(paths) if not os.path.lexists(path)]
-    if missing:
-        raise _missing(paths, missing)
+    paths = list(_present(given.path, shard))
     files = [given if path == given.path else _open_file(path) for path in paths]
     check_together(paths, [file.header for file in files])
     for file in files:
@@ -146,36 +144,62 @@ def _check_end(file: GgufFile) -> None:
         )
 
 
-def _missing(paths: Sequence[Path], missing: Sequence[int]) -> UsageError:
-    numbers = ", ".join(str(number + 1) for number in missing[:MANY])
+def _present(given: Path, shard: Shard) -> Iterator[Path]:
+    """The paths of all shards of a model. Raises UsageError where some are missing.
+
+    No more are looked for than an error lists: a single file can say that it is one of 65,535.
+    """
+    missing: list[Path] = []
+    for path in shard_paths(given, shard):
+        if os.path.lexists(path):
+            yield path
+        else:
+            missing.append(path)
+        if len(missing) > MANY:
+            break
+    if missing:
+        raise _missing(missing, shard.count)
+
+
+def _missing(missing: Sequence[Path], count: int) -> UsageError:
+    """The error for shards that are missing; more than `MANY` are not all listed."""
+    named = [parsed for path in missing if (parsed := parse_name(path.name))]
+    numbers = ", ".join(str(shard.number + 1) for _, shard in named[:MANY])
     more = ", ..." * (len(missing) > MANY)
     what = f"shard {numbers}" if len(missing) == 1 else f"shards {numbers}{more}"
     verb = "is" if len(missing) == 1 else "are"
-    renamed = _renamed(paths, missing)
+    renamed = _renamed(missing[0].parent, named[0][0], count)
     return UsageError(
-        f"{paths[missing[0]]} is missing: {what} of the {len(paths)} shards of this model {verb} "
-        "not there",
+        f"{missing[0]} is missing: {what} of the {count} shards of this model {verb} not there",
         hint=renamed or "Download what is missing into the same folder, under its own name.",
     )
 
 
-def _renamed(paths: Sequence[Path], missing: Sequence[int]) -> str:
+def _renamed(folder: Path, prefix: str, count: int) -> str:
     """A hint that names a file which is one of the missing shards by its metadata, if any is."""
-    expected = {path.name for path in paths}
-    others = (path for path in sorted(paths[0].parent.glob("*.gguf")) if path.name not in expected)
+    others = (path for path in sorted(folder.glob("*.gguf")) if not _is_one(path, prefix, count))
     for _, path in zip(range(MANY), others, strict=False):
         try:
             file = _open_file(path)
             shard = shard_of(file.header, path)
         except GgufSurgeonError:
             continue
-        if shard is None or shard.count != len(paths) or shard.number not in missing:
+        if shard is None or shard.count != count:
             continue
-        named = parse_name(path.name)
-        if named is None or named[1] != shard:  # else it is a shard of another model
-            name, wanted = printable(path.name), printable(paths[shard.number].name)
-            return f"{name} is {shard} by its metadata: if it is this model's, name it {wanted}."
+        wanted, named = folder / shard.name(prefix), parse_name(path.name)
+        if os.path.lexists(wanted) or (named is not None and named[1] == shard):
+            continue  # it is not missing, or is a shard of another model
+        name, wanted_name = printable(path.name), printable(wanted.name)
+        return f"{name} is {shard} by its metadata: if it is this model's, name it {wanted_name}."
     return ""
+
+
+def _is_one(path: Path, prefix: str, count: int) -> bool:
+    """Whether a file is named as one of the shards of a model."""
+    named = parse_name(path.name)
+    if named is None or named[0] != prefix:
+        return False
+    return named[1].count == count and 0 <= named[1].number < count
 
 
 def _open_file(path: Path) -> GgufFile:

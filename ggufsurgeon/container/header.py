@@ -34,7 +34,7 @@ class KeyValue:
         return decode_value(self.value_type, self.raw, self.value_at, self.byte_order)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a file can have hundreds of thousands
 class TensorInfo:
     """One tensor info. `dims` is in ggml's order: the contiguous dimension first."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufsurgeon.container.codec import INCOMPLETE
+from ggufsurgeon.container.cursor import INCOMPLETE
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.quoting import quoted

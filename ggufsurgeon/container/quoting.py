@@ -30,5 +30,7 @@ def printable(text: str) -> str:
     Control characters (C0 and C1), line breaks, and bidirectional and zero-width characters of
     Unicode are those that Python does not consider printable (`str.isprintable`).
     """
+    if text.isprintable():
+        return text
     encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable)

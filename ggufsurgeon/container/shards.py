@@ -74,7 +74,7 @@ def shard_of(header: Header, path: Path) -> Shard | None:
     return Shard(number, count)
 
 
-def shard_paths(path: Path, shard: Shard) -> list[Path]:
+def shard_paths(path: Path, shard: Shard) -> Iterator[Path]:
     """The paths of all shards of the model that the file at `path` is a shard of, in order.
 
     Raises MalformedFileError when its name is not the one that llama.cpp looks for.
@@ -89,7 +89,7 @@ def shard_paths(path: Path, shard: Shard) -> list[Path]:
             hint="Give each shard the name that it was published with.",
         )
     numbers = range(shard.count)
-    return [path.with_name(Shard(n, shard.count).name(named[0])) for n in numbers]
+    return (path.with_name(Shard(n, shard.count).name(named[0])) for n in numbers)
 
 
 def siblings(path: Path) -> list[Path]:

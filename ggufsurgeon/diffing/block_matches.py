@@ -12,6 +12,9 @@ from ggufsurgeon.layer_path.path import MAX_STEPS, LayerPath
 
 MOST_ALIKE = 100
 """Blocks that are looked at for each tensor of a block without an equal."""
+MOST_TIMES, FEW_TENSORS = 8, 64
+"""A block of more than so many times as many tensors, and of more than a few, is near to no block:
+what all of them lack of it would be a list of the square of the file's size."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def _longest_runs(blocks: Sequence[int], alike: Sequence[_Equal]) -> list[int | 
             n_run = _run_from(alike, at, block)
             if first is None or n_run > n:
                 first, n = block, n_run
+            if at + n == len(alike):  # none is longer
+                break
         chosen.extend([None] if first is None else range(first, first + n))
     return chosen
 
@@ -103,6 +108,8 @@ def _nearest(
     shared = Counter(
         holder for tensor in tensors.items() for holder in holders.get(tensor, ())[:MOST_ALIKE]
     )
+    most_tensors = max(MOST_TIMES * len(tensors), FEW_TENSORS)
+    shared = Counter({n: found for n, found in shared.items() if len(a[n]) <= most_tensors})
     most = max(shared.values(), default=0)
     alike = [holder for holder, n in shared.items() if n == most]
     nearest = (block if block in alike else min(alike)) if alike else None

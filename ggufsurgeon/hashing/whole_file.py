@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -61,11 +61,8 @@ def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
 
     Raises UsageError when it cannot be read, or ends before its header says.
     """
-    whole, tensors, stop = (
-        hashlib.sha256(),
-        [hashlib.sha256() for _ in file.header.tensors],
-        Event(),
-    )
+    whole, stop = hashlib.sha256(), Event()
+    tensors: list[str] = []
     progress.begin(f"SHA-256 of {file.path.name}", file.layout.n_bytes, "bytes")
 
     def hash_whole() -> None:
@@ -74,9 +71,9 @@ def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
             progress.advance(len(piece))
 
     def hash_each() -> None:
-        for index, digest in enumerate(tensors):
-            for piece in read_region(data, *region_of(file, index), stop):
-                digest.update(piece)
+        for group in tensor_groups(file):
+            pieces = read_region(data, *region_of_group(file, group), stop)
+            tensors.extend(hash_group(file, group, pieces))
 
     try:
         with opened_bytes(file) as data:
@@ -85,9 +82,46 @@ def hash_file(file: GgufFile, progress: Progress = NO_PROGRESS) -> FileHashes:
         raise unreadable(file.path, error) from None
     return FileHashes(
         whole.hexdigest(),
-        tuple(digest.hexdigest() for digest in tensors),
+        tuple(tensors),
         tuple(file_sha256(shard, progress) for shard in file.shards),
     )
+
+
+def tensor_groups(file: GgufFile) -> Iterator[range]:
+    """The tensors of a model by their indices: small ones that follow one another together.
+
+    They are read at once, since files can have hundreds of thousands of a few bytes. A group spans
+    no more bytes than are read at once, unless it is a single tensor.
+    """
+    first, end_of = 0, AT_ONCE_N_BYTES
+    for index in range(len(file.header.tensors)):
+        start, n_bytes = region_of(file, index)
+        if index == first:
+            end_of = start + AT_ONCE_N_BYTES
+        elif start + n_bytes > end_of:
+            yield range(first, index)
+            first, end_of = index, start + AT_ONCE_N_BYTES
+    if file.header.tensors:
+        yield range(first, len(file.header.tensors))
+
+
+def hash_group(file: GgufFile, group: range, pieces: Iterable[bytes]) -> list[str]:
+    """SHA-256 of each tensor of a group, of which `pieces` are the bytes of `region_of_group`."""
+    if len(group) == 1:
+        digest = hashlib.sha256()
+        for piece in pieces:
+            digest.update(piece)
+        return [digest.hexdigest()]
+    start, _ = region_of_group(file, group)
+    together = memoryview(b"".join(pieces))
+    regions = (region_of(file, index) for index in group)
+    return [hashlib.sha256(together[at - start :][:n]).hexdigest() for at, n in regions]
+
+
+def region_of_group(file: GgufFile, group: range) -> tuple[int, int]:
+    """Where the data of a group start in the bytes of a model, and how many they are."""
+    (start, _), (last, n_bytes) = region_of(file, group[0]), region_of(file, group[-1])
+    return start, last + n_bytes - start
 
 
 def region_of(file: GgufFile, tensor: int) -> tuple[int, int]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufsurgeon.write_plan import CopySpan, SourceFile, Span, WritePlan, ZeroSpan
+from ggufsurgeon.write_plan import (
+    CopySpan,
+    SourceFile,
+    Span,
+    ValueSpan,
+    WritePlan,
+    ZeroSpan,
+)
 
 LARGEST_N_BYTES = 64 << 20
 """Largest size of the parts before and after the unmoved data, which are kept in the journal and in
@@ -25,7 +32,7 @@ class InsertingEdit:
     """The new header with its padding."""
     unmoved: CopySpan
     tail: tuple[Span, ...]
-    """Copies of the source, and zeros."""
+    """Copies of the source, values of added tensors, and zeros."""
 
     @property
     def n_bytes_inserted(self) -> int:
@@ -63,7 +70,7 @@ def find_edit(plan: WritePlan) -> InsertingEdit:
     copies = [span for span in spans if isinstance(span, CopySpan)]
     if len(plan.sources) != 1 or not copies or spans[0] is not copies[0]:
         raise CannotInsertError("the data do not start with data of the source")
-    if not all(isinstance(span, (CopySpan, ZeroSpan)) for span in spans):
+    if not all(isinstance(span, (CopySpan, ValueSpan, ZeroSpan)) for span in spans):
         raise CannotInsertError("slices of tensors move within the data")
     if len(plan.header) + n_padding > LARGEST_N_BYTES:
         raise CannotInsertError("the header with its padding is too large")

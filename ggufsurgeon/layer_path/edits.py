@@ -10,11 +10,13 @@ from ggufsurgeon.layer_path.notations import (
     DEFAULT_TIMES,
     Window,
     check_order,
+    damp_windows,
     drop_windows,
     parse_window,
     repeat_windows,
 )
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL, strength_of
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,27 @@ class Repeat:
 
     windows: tuple[Window, ...]
     times: int = DEFAULT_TIMES
+    strength: float = FULL
+    """Of all passes of a window but the first."""
 
     def over(self, n_blocks: int) -> LayerPath:
         """The path over a model of `n_blocks`. Raises UsageError for a window outside it."""
-        return repeat_windows(n_blocks, self.windows, self.times)
+        return repeat_windows(n_blocks, self.windows, self.times, strength=self.strength)
+
+
+@dataclass(frozen=True)
+class DampedRepeat:
+    """The path of all blocks with some windows repeated, each pass with the strength 1 / `times`.
+
+    Made by `repeat`.
+    """
+
+    windows: tuple[Window, ...]
+    times: int = DEFAULT_TIMES
+
+    def over(self, n_blocks: int) -> LayerPath:
+        """The path over a model of `n_blocks`. Raises UsageError as `damp_windows`."""
+        return damp_windows(n_blocks, self.windows, self.times)
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,7 @@ class Drop:
         return drop_windows(n_blocks, self.windows)
 
 
-AnyPath: TypeAlias = LayerPath | Repeat | Drop
+AnyPath: TypeAlias = LayerPath | Repeat | DampedRepeat | Drop
 """Whatever has `over(n_blocks)`, which gives a LayerPath."""
 
 
@@ -54,17 +73,33 @@ def path_over(path: AnyPath, n_blocks: int) -> LayerPath:
     return path.over(n_blocks)
 
 
-def repeat(*windows: str | Window, times: int = DEFAULT_TIMES) -> Repeat:
+def repeat(
+    *windows: str | Window,
+    times: int = DEFAULT_TIMES,
+    strength: float = FULL,
+    damped: bool = False,
+) -> Repeat | DampedRepeat:
     """The path that runs each window `times` times in all.
 
     A window is `"10:17"` or `(10, 17)`: blocks 10 to 16, half-open. Several compose in order: each
-    is inserted behind the last place where its last block runs so far. Raises UsageError for what
-    is no window.
+    is inserted behind the last place where its last block runs so far. All passes but the first
+    have the `strength`; with `damped` every pass has the strength 1 / `times`, as in
+    "Training-Free Looped Transformers" (arXiv 2605.23872). Raises UsageError for what is no window
+    or no strength, and for both of `strength` and `damped`.
 
     >>> str(repeat("10:17").over(30))
     '0..16,10..29'
+    >>> str(repeat("10:17", strength=0.5).over(30))
+    '0..16,10..16*0.5,17..29'
+    >>> str(repeat("10:17", damped=True).over(30))
+    '0..9,10..16*0.5,10..16*0.5,17..29'
     """
-    return Repeat(_windows(windows), times)
+    strength = strength_of(strength)
+    if not damped:
+        return Repeat(_windows(windows), times, strength)
+    if strength != FULL:
+        raise UsageError("a damped window has the strength 1 / times in every pass, and no other")
+    return DampedRepeat(_windows(windows), times)
 
 
 def drop(*windows: str | Window) -> Drop:

@@ -3,18 +3,21 @@
 Windows are half-open, as in RYS and mergekit, and name blocks of the source model. Several
 windows compose one after the other, as in dnhkng/RYS (`expand_multi_block_config`): each window
 I:J is inserted behind the last place where block J-1 runs so far. `times` runs a window that many
-times in all, by inserting it `times - 1` times.
+times in all, by inserting it `times - 1` times. The inserted blocks may have a strength of their
+own; damped windows have 1 / `times` in every pass, the first among them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.path import LayerPath, block_number
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath, block_number
+from ggufsurgeon.layer_path.strengths import FULL
 
 Window: TypeAlias = tuple[int, int]
 """Blocks I to J-1, as the pair (I, J)."""
@@ -49,27 +52,58 @@ def check_order(window: Window, text: str) -> Window:
 
 
 def repeat_windows(
-    n_blocks: int, windows: Iterable[Window], times: int = DEFAULT_TIMES
+    n_blocks: int,
+    windows: Iterable[Window],
+    times: int = DEFAULT_TIMES,
+    *,
+    strength: float = FULL,
 ) -> LayerPath:
-    """The path of a model of `n_blocks` with each window run `times` times in all."""
-    return LayerPath.of(repeated_blocks(n_blocks, windows, times))
+    """The path of a model of `n_blocks` with each window run `times` times in all.
+
+    All passes but the first have the strength. Raises UsageError for a window outside the model,
+    `times` outside 1 to `MAX_TIMES`, and as `strength_of`.
+    """
+    return LayerPath(
+        BlockRef(0, block, strength if is_repeat else FULL)
+        for block, is_repeat in _repeated(n_blocks, windows, times)
+    )
 
 
 def repeated_blocks(
     n_blocks: int, windows: Iterable[Window], times: int = DEFAULT_TIMES
 ) -> list[int]:
-    """The block indices of `repeat_windows`, in order.
+    """The block indices of `repeat_windows`, in order. Raises as that."""
+    return [block for block, _ in _repeated(n_blocks, windows, times)]
 
-    Raises UsageError for a window outside the model, or `times` outside 1 to `MAX_TIMES`.
-    """
+
+def _repeated(n_blocks: int, windows: Iterable[Window], times: int) -> list[tuple[int, bool]]:
+    """The blocks in order, each with whether it was inserted."""
     if not 1 <= times <= MAX_TIMES:
         raise UsageError(f"a window cannot run {times} times: expected 1 to {MAX_TIMES}")
-    blocks = list(range(n_blocks))
+    found = [(block, False) for block in range(n_blocks)]
     for first, end in windows:
         _check_window((first, end), n_blocks)
-        behind = len(blocks) - blocks[::-1].index(end - 1)
-        blocks[behind:behind] = list(range(first, end)) * (times - 1)
-    return blocks
+        behind = max(n for n, (block, _) in enumerate(found) if block == end - 1) + 1
+        found[behind:behind] = [(block, True) for block in range(first, end)] * (times - 1)
+    return found
+
+
+def damp_windows(n_blocks: int, windows: Sequence[Window], times: int) -> LayerPath:
+    """The path of `repeat_windows` on which every pass of a window has the strength 1 / `times`.
+
+    Raises UsageError as that, and for windows that overlap.
+    """
+    for (first, end), (other, other_end) in pairwise(sorted(windows)):
+        if other < end:
+            raise UsageError(
+                f"windows {first}:{end} and {other}:{other_end} overlap, so that it is unclear by "
+                "how much the blocks of both are damped"
+            )
+    path = repeat_windows(n_blocks, windows, times)
+    damped = {block for first, end in windows for block in range(first, end)}
+    return LayerPath(
+        BlockRef(0, block, 1 / times if block in damped else FULL) for block in path.blocks
+    )
 
 
 def drop_windows(n_blocks: int, windows: Sequence[Window]) -> LayerPath:

@@ -3,7 +3,7 @@
 The programs, and the commits whose parsers were read:
 
 - mergekit, `merge_method: passthrough` (a6e4028: mergekit/config.py, mergekit/plan.py): slices with
-  half-open `layer_range`s;
+  half-open `layer_range`s, and the parameter `scale`, by which weights are multiplied;
 - exllamav3, `layer_map` (4f8ad01: exllamav3/util/misc.py, `parse_int_list`): inclusive ranges;
 - RYS, the `spec` of its exporter (3e75aca: hf_export/common.py, `parse_cli_spec`): block by block;
 - llm-circuit-finder, the path of its layer_path.py (7726348): inclusive ranges.
@@ -14,11 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 
+from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL, strength_text
 
 PLACEHOLDER = "ORIGINAL"
 """Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is."""
+
+
+LAST_WEIGHTS = ("o_proj", "out_proj", "down_proj")
+"""What checkpoints call the weights that come last in a block: of attention, of a recurrent part,
+and of FFNs and experts. mergekit looks for a filter in the names of tensors."""
 
 
 class OtherTool(Enum):
@@ -31,7 +38,15 @@ class OtherTool(Enum):
 
 
 def in_notation_of(tool: OtherTool, path: LayerPath) -> str:
-    """A path over one model as `tool` reads it. Raises UsageError for several models."""
+    """A path over one model as `tool` reads it.
+
+    Raises UsageError for several models, and for strengths, which mergekit alone has: there they
+    multiply weights.
+    """
+    if path.has_strengths and tool is not OtherTool.MERGEKIT:
+        raise UsageError(
+            f"the layer path {shortened(str(path))} has strengths: {tool.value} has none"
+        )
     if any(step.source for step in path.steps):
         raise UsageError("a path over several models cannot be written for another tool")
     return "\n".join(_WRITERS[tool](path))
@@ -44,6 +59,13 @@ def _mergekit(path: LayerPath) -> Iterator[str]:
         yield "  - sources:"
         yield f"      - model: {PLACEHOLDER}"
         yield f"        layer_range: [{first.block}, {last.block + 1}]"
+        if first.strength != FULL:
+            yield "        parameters:"
+            yield "          scale:"
+            for name in LAST_WEIGHTS:
+                yield f"            - filter: {name}"
+                yield f"              value: {strength_text(first.strength)}"
+            yield "            - value: 1.0"
 
 
 def _inclusive_ranges(path: LayerPath) -> Iterator[str]:

@@ -9,21 +9,36 @@ from functools import cached_property
 
 from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.strengths import FULL, parse_strength, strength_of, strength_text
 
 
 @dataclass(frozen=True, order=True)
 class BlockRef:
-    """Block `block` of the model with index `source`."""
+    """Block `block` of the model with index `source`, run with a strength.
+
+    What the block adds to the residual stream is multiplied by the strength, each part where it is
+    added: x + s * attention(x), then x + s * FFN(x). Raises UsageError as `strength_of`.
+    """
 
     source: int
     block: int
+    strength: float = FULL
+    """A number of 32 bits."""
+
+    def __post_init__(self) -> None:
+        if self.strength != FULL:
+            object.__setattr__(self, "strength", strength_of(self.strength))
+
+    def next(self) -> BlockRef:
+        """The block behind it in its model, with the same strength."""
+        return BlockRef(self.source, self.block + 1, self.strength)
 
 
 MAX_STEPS = 10_000
 """Largest number of steps of a parsed path, so that a short text cannot exhaust memory. llama.cpp
 runs at most 512 blocks (`LLAMA_MAX_LAYERS`, src/llama-hparams.h:11)."""
 
-_RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?", re.ASCII)
+_RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?(?: ?\* ?(.*))?", re.ASCII)
 
 
 @dataclass(frozen=True, init=False)
@@ -31,10 +46,13 @@ class LayerPath:
     """The blocks that run, in order: `steps[n]` is the block that becomes block n.
 
     `LayerPath("0..6,4..29")` reads inclusive ranges, as llm-circuit-finder and exllamav3 write
-    them; single blocks and `source:range` are allowed. Raises UsageError for another text.
+    them; single blocks and `source:range` are allowed, and `range*strength`. Raises UsageError for
+    another text.
 
     >>> LayerPath("0..3,2..5").blocks
     (0, 1, 2, 3, 2, 3, 4, 5)
+    >>> LayerPath("0..1,1*0.5,2").strengths
+    (1.0, 1.0, 0.5, 1.0)
     """
 
     steps: tuple[BlockRef, ...]
@@ -44,9 +62,9 @@ class LayerPath:
         object.__setattr__(self, "steps", parsed)
 
     @classmethod
-    def of(cls, blocks: Iterable[int], source: int = 0) -> LayerPath:
-        """A path over one model."""
-        return cls(tuple(BlockRef(source, block) for block in blocks))
+    def of(cls, blocks: Iterable[int], source: int = 0, *, strength: float = FULL) -> LayerPath:
+        """A path over one model, all of one strength."""
+        return cls(tuple(BlockRef(source, block, strength) for block in blocks))
 
     @classmethod
     def identity(cls, n_blocks: int) -> LayerPath:
@@ -57,13 +75,34 @@ class LayerPath:
         return len(self.steps)
 
     def __str__(self) -> str:
-        """The compact form: inclusive runs, `0..6,4..29`; `1:0..3` names another source."""
+        """The compact form: inclusive runs, `0..6,4..6*0.5`; `1:0..3` names another source."""
         return ",".join(_format_run(first, last) for first, last in self.runs())
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
         """Block indices, for a path over one model."""
         return tuple(step.block for step in self.steps)
+
+    @cached_property
+    def strengths(self) -> tuple[float, ...]:
+        """The strength of each step; 1 for a block as it is."""
+        return tuple(step.strength for step in self.steps)
+
+    @property
+    def has_strengths(self) -> bool:
+        """Whether a block runs otherwise than as it is."""
+        return any(strength != FULL for strength in self.strengths)
+
+    def behind(self, before: LayerPath) -> LayerPath:
+        """The path over an original that runs this one over the model that `before` makes of it.
+
+        Strengths multiply. Raises UsageError where a product is none.
+        """
+        pairs = ((before.steps[step.block], step) for step in self.steps)
+        return LayerPath(
+            BlockRef(origin.source, origin.block, origin.strength * step.strength)
+            for origin, step in pairs
+        )
 
     def over(self, n_blocks: int) -> LayerPath:
         """This path, over a model of `n_blocks`. Raises UsageError when it does not fit."""
@@ -74,6 +113,11 @@ class LayerPath:
         """Raise UsageError unless this is a path over models with these numbers of blocks."""
         if not self.steps:
             raise UsageError("the layer path is empty")
+        if not any(self.strengths):
+            raise UsageError(
+                f"layer path {shortened(str(self))}: every block has the strength 0, so that "
+                "nothing would run"
+            )
         for step in self.steps:
             if step.source >= len(n_blocks):
                 problem = f"no source {step.source}; sources are counted from 0"
@@ -84,10 +128,10 @@ class LayerPath:
             raise UsageError(f"layer path {shortened(str(self))}: there is {problem}")
 
     def runs(self) -> Iterator[tuple[BlockRef, BlockRef]]:
-        """First and last step of each longest run of consecutive blocks."""
+        """First and last step of each longest run of consecutive blocks of one strength."""
         first = last = None
         for step in self.steps:
-            if last is None or step != BlockRef(last.source, last.block + 1):
+            if last is None or step != last.next():
                 if first is not None and last is not None:
                     yield first, last
                 first = step
@@ -98,7 +142,8 @@ class LayerPath:
 
 def _format_run(first: BlockRef, last: BlockRef) -> str:
     blocks = f"{first.block}" if first == last else f"{first.block}..{last.block}"
-    return f"{first.source}:{blocks}" if first.source else blocks
+    strength = "" if first.strength == FULL else f"*{strength_text(first.strength)}"
+    return f"{first.source}:{blocks}{strength}" if first.source else f"{blocks}{strength}"
 
 
 def _parse(text: str) -> tuple[BlockRef, ...]:
@@ -106,22 +151,23 @@ def _parse(text: str) -> tuple[BlockRef, ...]:
         raise UsageError("the layer path is empty: expected ranges such as 0..6,4..29")
     steps: list[BlockRef] = []
     for part in text.split(","):
-        source, blocks = _parse_range(part.strip(), text)
+        source, blocks, strength = _parse_range(part.strip(), text)
         if len(steps) + len(blocks) > MAX_STEPS:
             raise UsageError(f"layers {quoted(text)}: more than {MAX_STEPS} blocks")
-        steps.extend(BlockRef(source, block) for block in blocks)
+        steps.extend(BlockRef(source, block, strength) for block in blocks)
     return tuple(steps)
 
 
-def _parse_range(part: str, text: str) -> tuple[int, range]:
+def _parse_range(part: str, text: str) -> tuple[int, range, float]:
     match, where = _RANGE.fullmatch(part), f"layers {quoted(text)}: {quoted(part)}"
     if match is None:
-        raise UsageError(f"{where} is not a range; expected 4..29 or 7")
+        raise UsageError(f"{where} is not a range; expected 4..29, 7 or 4..29*0.5")
     source, first = block_number(match[1] or "0"), block_number(match[2])
     last = block_number(match[3] or match[2])
     if last < first:
         raise UsageError(f"{where} runs backwards; name the blocks one by one")
-    return source, range(first, last + 1)
+    strength = FULL if match[4] is None else parse_strength(match[4], where)
+    return source, range(first, last + 1), strength
 
 
 def block_number(digits: str) -> int:

@@ -119,7 +119,7 @@ def _check_runs(one: PathOfModel) -> None:
     try:
         plan_patch(file, one.layer_path)
     except RefusedError:
-        ModelRules(file, find_blocks(file)).check_routing(one.layer_path.blocks)
+        ModelRules(file, find_blocks(file)).check_routing(one.layer_path)
 
 
 class _AnswerRun(NamedTuple):

@@ -36,13 +36,12 @@ class OriginalPath:
 
 def find_original_path(patched: GgufFile) -> OriginalPath:
     """The path from the records of a file. Raises RefusedError when it records no patch."""
-    first, *more = (patch.layers.blocks for patch in find_ingredients(patched).patches)
-    path = first
-    for blocks in more:
-        path = tuple(path[block] for block in blocks)
+    path, *more = (patch.layers for patch in find_ingredients(patched).patches)
+    for layers in more:
+        path = layers.behind(path)
     found = find_blocks(patched)
-    trunk = path[: found.n_trunk]
-    return OriginalPath(LayerPath.of(trunk), found.n_mtp, tuple(_kinds(patched, found)))
+    trunk = path.steps[: found.n_trunk]
+    return OriginalPath(LayerPath(trunk), found.n_mtp, tuple(_kinds(patched, found)))
 
 
 def _kinds(patched: GgufFile, blocks: Blocks) -> Iterator[str]:

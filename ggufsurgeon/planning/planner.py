@@ -27,6 +27,7 @@ from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.source_shards import SourceShards, record_of_shards, shards_of
+from ggufsurgeon.planning.strengths import strength_notes, with_scales
 from ggufsurgeon.planning.tensors import (
     OutputTensor,
     choose_tensors,
@@ -38,6 +39,7 @@ from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
+from ggufsurgeon.rules.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
@@ -104,18 +106,23 @@ def plan_patch(
     factors = rules.factors(trunk.blocks) if scale_weights else {}
     chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
+    scales = with_scales(source, blocks, chosen, whole)
+    chosen = list(scales.tensors)
     tensors = place_tensors(source, chosen)
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(source.header, tensors, whole)
     kept = lost_padding(source, chosen)
     tool, shards = origin or (this_tool(), shards_of(source))
     of_shards = record_of_shards(shards, source.header.byte_order)
-    record = provenance_pairs(source, whole, new_pairs, factors, kept, tool, of_shards)
+    record = provenance_pairs(
+        source, whole, new_pairs, factors, kept, tool, of_shards, scales.added
+    )
     changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
     write_plan = _write_plan(source, _new_header(source.header, changes, tensors), chosen, kept)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
+        *strength_notes(trunk, scales),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
     of_source = _source_notes(source, shards)
@@ -183,6 +190,7 @@ def _source_notes(source: GgufFile, shards: SourceShards | None) -> tuple[str, .
         *(UNFINISHED for _ in range(source.ends_in_zeros)),
         *(ODD_SHARDS for _ in range(shards == SourceShards())),
         *unknown_tensor_notes(source.header),
+        *unknown_type_notes(source.header),
     )
 
 

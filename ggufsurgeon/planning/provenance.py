@@ -15,6 +15,8 @@
                                               llama-gguf-split leaves in merged files
     layer_path.source_shards*         of a source in shards: see `planning/source_shards.py`
     layer_path.added_keys             string[] keys that the source did not have, if there are any
+    layer_path.added_tensors          string[] tensors of this file that the source did not have,
+                                              if there are any: scales of blocks with strengths
     layer_path.filler                 u8[]    zeros, so many that the data have the same offset
                                               within a file-system block of 4096 bytes as in the
                                               source
@@ -56,6 +58,7 @@ FILLER = f"{PREFIX}filler"
 FILE_SYSTEM_BLOCK_N_BYTES = 4096
 """The usual size of a block: of ext4 and XFS by default, of btrfs with pages of 4096 bytes."""
 
+ADDED_TENSORS = "added_tensors"
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
@@ -92,13 +95,15 @@ def provenance_pairs(
     kept: Sequence[PaddingRange],
     tool: str,
     shards: Sequence[KeyValue] = (),
+    added_tensors: Sequence[str] = (),
 ) -> list[KeyValue]:
     """The pairs that record the patch.
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
     `kept` is the padding of the source that is at the end of the file, `tool` is the program
-    with its version, and `shards` are the pairs that record the source's shards. The filler, whose
-    size depends on all other pairs, is not among them.
+    with its version, `shards` are the pairs that record the source's shards, and `added_tensors`
+    are the names of tensors that the source lacks. The filler, whose size depends on all other
+    pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
@@ -114,7 +119,8 @@ def provenance_pairs(
     ]
     at_times = [
         *shards,
-        *(_added_keys(added, order) for _ in added[:1]),  # gguf-py: no empty arrays
+        *(names_pair("added_keys", added, order) for _ in added[:1]),  # gguf-py: no empty arrays
+        *(names_pair(ADDED_TENSORS, added_tensors, order) for _ in added_tensors[:1]),
         *scaling_pairs(factors, order),
     ]
     written = {FILLER, *(pair.key for pair in (*record, *at_times))}
@@ -143,9 +149,16 @@ def _replaced_pairs(header: Header, new_pairs: Sequence[KeyValue]) -> KeyValue:
     return array_pair("replaced_pairs", ValueType.UINT8, len(raw), raw, header.byte_order)
 
 
-def _added_keys(keys: Sequence[str], order: ByteOrder) -> KeyValue:
-    names = b"".join(encode_string(key, order) for key in keys)
-    return array_pair("added_keys", ValueType.STRING, len(keys), names, order)
+def names_pair(key: str, names: Sequence[str], order: ByteOrder) -> KeyValue:
+    """A pair of a record with an array of names."""
+    encoded = b"".join(encode_string(name, order) for name in names)
+    return array_pair(key, ValueType.STRING, len(names), encoded, order)
+
+
+def recorded_names(header: Header, key: str) -> tuple[str, ...]:
+    """The names in a key of a record; none where it is absent, or no array of strings."""
+    names = header.get(PREFIX + key)
+    return tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else ()
 
 
 def _removed_at(header: Header, written: set[str]) -> KeyValue:
@@ -163,10 +176,9 @@ def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyVal
     """The pairs that record the factors of scaled tensors; none without factors."""
     if not factors:
         return []
-    names = b"".join(encode_string(name, order) for name in factors)
     numbers = b"".join(encode_value(ValueType.FLOAT64, n, order) for n in factors.values())
     return [
-        array_pair("scaled_tensors", ValueType.STRING, len(factors), names, order),
+        names_pair("scaled_tensors", list(factors), order),
         array_pair("scaled_by", ValueType.FLOAT64, len(factors), numbers, order),
     ]
 

@@ -10,7 +10,8 @@
     result-sha256: 0c8d...
 
 `patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
-known. A patch that multiplied weights ends in `, weights scaled`. For a model in shards, a line for
+known. A block may have a strength, `10..16*0.5`. A patch that multiplied weights ends in
+`, weights scaled`. For a model in shards, a line for
 each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote the
 shards lists how many tensors each has:
 
@@ -39,7 +40,7 @@ SCALED = ", weights scaled"
 FORMS = {
     "recipe": re.compile(r"[0-9]{1,9}"),
     "patch": re.compile(
-        rf"(?P<layers>[0-9.,]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
+        rf"(?P<layers>[0-9.,*e+-]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
         r"(?:, in shards of (?P<n_tensors>[0-9]{1,9}(?:,[0-9]{1,9})+) tensors)?",
         re.ASCII,
     ),

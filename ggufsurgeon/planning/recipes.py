@@ -270,6 +270,6 @@ def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:
         for pair in header.pairs
         if pair.key not in old or old[pair.key].raw != pair.raw
     )
-    path = LayerPath.of(before.path.blocks[block] for block in step.path.blocks)
+    path = step.path.behind(before.path)
     notes = tuple(dict.fromkeys((*before.notes, *step.notes)))
     return PatchPlan(before.source, path, before.n_source_blocks, notes, changes, plan)

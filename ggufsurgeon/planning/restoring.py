@@ -20,8 +20,15 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange, all_padding
 from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.planning.planner import source_files
-from ggufsurgeon.planning.provenance import PREFIX, is_scaled, read_provenance
+from ggufsurgeon.planning.provenance import (
+    ADDED_TENSORS,
+    PREFIX,
+    is_scaled,
+    read_provenance,
+    recorded_names,
+)
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.source_pairs import (
     damaged,
@@ -31,9 +38,11 @@ from ggufsurgeon.planning.source_pairs import (
     source_pairs,
 )
 from ggufsurgeon.planning.source_shards import SourceShards, in_source_shards, read_shards
-from ggufsurgeon.planning.span_ranges import compose, cut, file_of_plan
+from ggufsurgeon.planning.span_ranges import PlacedSpans, compose, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
+from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
+from ggufsurgeon.rules.strengths import is_scale_of_strength
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, Written, ZeroSpan, coalesce
 
 MOST_PATCHES = 32
@@ -129,7 +138,9 @@ def _undo(patched: GgufFile) -> _Undone:
     blocks = find_blocks(patched)
     if len(blocks) != len(path):
         raise damaged("blocks")
-    tensors = reslice(patched, blocks, choose_tensors(patched, blocks, positions), positions)
+    tensors = list(_without_added(patched, choose_tensors(patched, blocks, positions)))
+    _check_scales(patched, path, tensors)
+    tensors = reslice(patched, blocks, tensors, positions)
     header = _source_header(patched, pairs, tensors)
     spans = list(_spans(patched, tensors, header, source_n_bytes))
     plan = WritePlan(source_files(patched), header, coalesce(spans))
@@ -160,6 +171,34 @@ def _positions(path: LayerPath, n_blocks: int) -> list[int]:
     if len(first) != n_blocks:
         raise damaged("blocks")
     return [first[block] for block in range(n_blocks)]
+
+
+def _without_added(patched: GgufFile, tensors: Sequence[OutputTensor]) -> Iterator[OutputTensor]:
+    """The tensors that the source had."""
+    added = set(recorded_names(patched.header, ADDED_TENSORS))
+    for tensor in tensors:
+        if _origin(patched, tensor) not in added:
+            yield tensor
+
+
+def _origin(patched: GgufFile, tensor: OutputTensor) -> str:
+    """The name that a tensor of the restored file has in the patched one."""
+    assert tensor.source_tensor is not None
+    return patched.header.tensors[tensor.source_tensor].name
+
+
+def _check_scales(patched: GgufFile, path: LayerPath, tensors: Sequence[OutputTensor]) -> None:
+    """Raise LostError where a scale of the source has been multiplied by a strength."""
+    for tensor in tensors:
+        name = _origin(patched, tensor)
+        position = block_of(name)
+        if position is None or path.strengths[position] == FULL:
+            continue
+        if is_scale_of_strength(name):
+            raise LostError(
+                f"{name} was multiplied by a strength and rounded: that has no inverse",
+                hint="Only the file that was patched has it.",
+            )
 
 
 def _source_header(
@@ -199,20 +238,21 @@ def _spans(
     # A source may end before its last padding; what follows the data has not changed its size.
     if n_behind < 0 or not (n_wanted == n_there or (n_there > n_wanted and not n_behind)):
         raise damaged("source_n_bytes")
-    yield from cut(_with_kept(spans, kept, len(header)), 0, n_wanted)
+    yield from PlacedSpans(_with_kept(spans, kept, len(header))).cut(0, n_wanted)
 
 
 def _with_kept(
     spans: Sequence[Span], kept: Sequence[tuple[PaddingRange, CopySpan]], header_n_bytes: int
 ) -> list[Span]:
     """The spans, in which padding that was kept is in its place again."""
-    for (offset_in_file, n_bytes), copy in kept:
+    placed, found, at = PlacedSpans(spans), list[Span](), 0
+    for (offset_in_file, n_bytes), copy in sorted(kept, key=lambda each: each[0]):
         start = offset_in_file - header_n_bytes
-        n_all = sum(span.n_bytes for span in spans)
-        if not 0 <= start <= start + n_bytes <= n_all:
+        if not at <= start <= start + n_bytes <= placed.n_bytes:
             raise damaged("kept_padding")
-        spans = (*cut(spans, 0, start), copy, *cut(spans, start + n_bytes, n_all))
-    return list(spans)
+        found += [*placed.cut(at, start), copy]
+        at = start + n_bytes
+    return [*found, *placed.cut(at, placed.n_bytes)]
 
 
 def _kept_padding(patched: GgufFile) -> list[tuple[PaddingRange, CopySpan]]:

@@ -24,7 +24,7 @@ def scale(
 
 
 def _scaled(file: GgufFile, tensor: OutputTensor, factor: float | None) -> OutputTensor:
-    if factor is None:
+    if factor is None or tensor.source_tensor is None:
         return tensor
     n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
     span = ScaleSpan(

@@ -12,12 +12,11 @@ from itertools import accumulate, pairwise
 
 from ggufsurgeon.container.codec import (
     make_pair,
-    parse_header,
     serialize_header,
     serialize_tensor_info,
 )
 from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.layout import Layout, lay_out, pad
+from ggufsurgeon.container.layout import Layout, pad
 from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS, without_split_keys
 from ggufsurgeon.container.values import encode_value
 from ggufsurgeon.errors import RefusedError
@@ -74,9 +73,7 @@ class PlannedFile:
     @classmethod
     def of(cls, plan: WritePlan) -> PlannedFile:
         """The file of a plan. Raises RefusedError when bytes follow its tensors."""
-        what = "the new file"
-        header, n_bytes = parse_header(plan.header, what)
-        layout = lay_out(header, n_bytes, plan.n_bytes, what)
+        header, layout = plan.parsed
         n_behind = plan.n_bytes - layout.data_start - layout.data_n_bytes
         if n_behind > 0:
             raise RefusedError(

@@ -33,6 +33,7 @@ def reslice(
 def _resliced(
     file: GgufFile, tensor: OutputTensor, dim: int, n_slices: int, trunk: Sequence[int]
 ) -> OutputTensor:
+    assert tensor.source_tensor is not None
     info = file.header.tensors[tensor.source_tensor]
     slicing = slicing_of(info, dim, n_slices)
     dims = (*info.dims[:dim], slicing.slice_n_elements * len(trunk), *info.dims[dim + 1 :])

@@ -15,7 +15,7 @@ from ggufsurgeon.container.values import (
 )
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out
+from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out, recorded_names
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 MOST_GROUPS = 1000
@@ -33,8 +33,7 @@ def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     _check_version(header)
     pairs = recorded_pairs(header, "replaced_pairs", path)
     replaced = {pair.key: pair for pair in pairs}
-    added = header.get(f"{PREFIX}added_keys") or []
-    dropped = {key for key in added if isinstance(key, str)} if isinstance(added, list) else set()
+    dropped = set(recorded_names(header, "added_keys"))
     restored = [
         replaced.pop(pair.key, pair)
         for pair in header.pairs

@@ -38,7 +38,7 @@ from ggufsurgeon.planning.source_pairs import (
     recorded_pairs,
     with_pairs_at,
 )
-from ggufsurgeon.planning.span_ranges import cut
+from ggufsurgeon.planning.span_ranges import PlacedSpans
 from ggufsurgeon.write_plan import WritePlan, coalesce
 
 MOST_N_BYTES = 1 << 16
@@ -187,7 +187,7 @@ def _shard(
     whole = file.shard(pairs, tensors)
     header, n_bytes = parse_header(whole.header, "a shard")
     lay_out(header, n_bytes, shard.n_bytes, "a shard")
-    spans = cut(whole.spans, 0, shard.n_bytes - n_bytes)
+    spans = PlacedSpans(whole.spans).cut(0, shard.n_bytes - n_bytes)
     plan = WritePlan(whole.sources, whole.header, coalesce(spans))
     if plan.n_bytes != shard.n_bytes:
         raise damaged("source_shards")

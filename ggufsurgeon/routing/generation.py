@@ -17,7 +17,15 @@ from ggufsurgeon.errors import NotFiniteError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.routing.limits import Limits
-from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
+from ggufsurgeon.routing.models_by_strength import ModelsByStrength
+from ggufsurgeon.routing.passes import (
+    Pass,
+    Steps,
+    last_pass,
+    pass_to,
+    states_needed,
+    steps_of,
+)
 from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
 
 
@@ -85,14 +93,15 @@ def opened_chain(models: Sequence[Model], path: LayerPath, n_ctx: int) -> Iterat
     """
     limits = Limits(models)
     limits.check(path)
-    last = last_pass(path.steps, models[0].n_blocks)
+    last = last_pass(steps_of(path), models[0].n_blocks)
     gives: dict[Pass, dict[int, Steps]] = {}
     for steps in states_needed(last, limits.crossing):
         gives.setdefault(pass_to(steps), {})[steps[-1].block if steps else INPUT] = steps
     with ExitStack() as stack:
+        by_strength = ModelsByStrength(models, stack)
         links = []
         for run in [*gives, last]:
-            stage = opened_stage(models[run.at.source], n_ctx, min(n_ctx, N_BATCH))
+            stage = opened_stage(by_strength.of(run.at), n_ctx, min(n_ctx, N_BATCH))
             entries = dict(run.entries(limits.crossing))
             link = _Link(stack.enter_context(stage), entries, gives.get(run, {}), run == last)
             links.append(link)

@@ -9,6 +9,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.application import ModelRules, can_be_mixed, has_crossing
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.strengths import check_strengths
 
 
 class Limits:
@@ -28,9 +29,11 @@ class Limits:
         """Raise RefusedError when routing would not be exact, UsageError for no such path."""
         path.check_within(*(model.n_blocks for model in self._models))
         if len(self._models) == 1:
-            self._rules.check_routing(path.blocks)
+            self._rules.check_routing(path)
             return
-        for model, file in zip(self._models, self._files, strict=True):
+        for n, (model, file) in enumerate(zip(self._models, self._files, strict=True)):
+            of_source = LayerPath(step for step in path.steps if step.source == n)
+            check_strengths(file.header, find_blocks(file), of_source)
             if not can_be_mixed(file):
                 raise RefusedError(
                     f"{model.path}: in {model.architecture} more than the residual stream goes "

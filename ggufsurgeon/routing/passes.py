@@ -1,8 +1,8 @@
 """A layer path as passes over models. Pure.
 
 The state after some steps of a path is the output of the last of them. A run of consecutive
-blocks is one pass: the state before it is put in place of what feeds its first block, and the
-state behind it is read from its last.
+blocks of one strength is one pass: the state before it is put in place of what feeds its first
+block, and the state behind it is read from its last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ggufsurgeon.layer_path.path import BlockRef
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 
 Steps: TypeAlias = tuple[BlockRef, ...]
 """The steps that have run; none of them stands for what feeds block 0 of the first model."""
@@ -27,7 +27,12 @@ class Pass:
     @property
     def n_before(self) -> int:
         """How many passes must have run."""
-        return 0 if self == PLAIN else 1 + sum(1 for _ in starts(self.before))
+        return 0 if self._is_from_input else 1 + sum(1 for _ in starts(self.before))
+
+    @property
+    def _is_from_input(self) -> bool:
+        """Whether a model runs on from its own input, of whatever strength its blocks are."""
+        return not self.before and (self.at.source, self.at.block) == (0, 0)
 
     def entries(self, crossing: bool) -> Iterator[tuple[int, Steps]]:
         """Blocks of this pass's model, and after which steps the state in front of them is.
@@ -37,7 +42,7 @@ class Pass:
         """
         if crossing:
             yield from self._as_last_run()
-        if self != PLAIN:
+        if not self._is_from_input:
             yield self.at.block, self.before
 
     def _as_last_run(self) -> Iterator[tuple[int, Steps]]:
@@ -54,10 +59,15 @@ PLAIN = Pass((), BlockRef(0, 0))
 """The first model from its own input: nothing is put anywhere."""
 
 
+def steps_of(path: LayerPath) -> Steps:
+    """The steps of a path that change anything: a block of strength 0 does not."""
+    return tuple(step for step in path.steps if step.strength)
+
+
 def starts(steps: Steps) -> Iterator[tuple[BlockRef, Steps]]:
-    """The first block of each run of consecutive blocks, and the steps before it."""
+    """The first block of each run of consecutive blocks of one strength, and the steps before."""
     for n, step in enumerate(steps):
-        if n == 0 or step != BlockRef(steps[n - 1].source, steps[n - 1].block + 1):
+        if n == 0 or step != steps[n - 1].next():
             yield step, steps[:n]
 
 
@@ -71,7 +81,7 @@ def pass_to(steps: Steps) -> Pass:
 
 def last_pass(steps: Steps, n_blocks: int) -> Pass:
     """The pass that gives the logits; `n_blocks` are in the first model, which has the head."""
-    if steps[-1] == BlockRef(0, n_blocks - 1):
+    if (steps[-1].source, steps[-1].block) == (0, n_blocks - 1):
         return pass_to(steps)
     return Pass(steps, BlockRef(0, n_blocks))
 

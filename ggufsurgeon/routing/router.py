@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -24,8 +24,16 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import DEFAULT_LIMIT, ArrayStore
 from ggufsurgeon.routing.limits import Limits
-from ggufsurgeon.routing.passes import Pass, Steps, last_pass, pass_to, states_needed
-from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
+from ggufsurgeon.routing.passes import (
+    Pass,
+    Steps,
+    last_pass,
+    pass_to,
+    states_needed,
+    steps_of,
+)
+from ggufsurgeon.routing.stage import INPUT, N_BATCH, opened_stage
+from ggufsurgeon.routing.stages import Stages
 
 
 class _Job(NamedTuple):
@@ -34,10 +42,14 @@ class _Job(NamedTuple):
     run: Pass
     gives: dict[int, Steps]
 
+    def is_of_model_of(self, other: _Job) -> bool:
+        """Whether both run in the same context."""
+        ours, theirs = self.run.at, other.run.at
+        return (ours.source, ours.strength) == (theirs.source, theirs.strength)
+
     def can_share_batch_with(self, other: _Job) -> bool:
         """Whether they can be in one batch: of one model, and neither needs what another gives."""
-        same_model = self.run.at.source == other.run.at.source
-        return same_model and self.run.n_before == other.run.n_before
+        return self.is_of_model_of(other) and self.run.n_before == other.run.n_before
 
 
 class Decoded(NamedTuple):
@@ -56,14 +68,14 @@ class Router:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Stages,
         n_ctx: int,
         n_chunk: int,
         n_parallel: int,
         store: ArrayStore[Steps],
     ) -> None:
         self._stages = stages
-        self._models = [stage.model for stage in stages]
+        self._models = stages.loaded
         self._limits = Limits(self._models)
         self._n_ctx = n_ctx
         self._n_chunk = n_chunk
@@ -93,11 +105,10 @@ class Router:
             self._limits.check(path)
         tokens = as_tokens(tokens)
         pieces = Batch.of(tokens, as_flags(wanted, len(tokens))).parts(self._n_chunk)
-        jobs = [_Job(last_pass(path.steps, self.n_blocks), {}) for path in paths]
-        for first in range(0, len(jobs), self._n_parallel):
-            together = jobs[first : first + self._n_parallel]
+        jobs = [_Job(last_pass(steps_of(path), self.n_blocks), {}) for path in paths]
+        for n, together in enumerate(_grouped(jobs, self._n_parallel, _Job.is_of_model_of)):
             self._begin(pieces)  # another iteration may have come between
-            runs = [job.run for job in (jobs if first == 0 else together)]
+            runs = [job.run for job in (together if n else jobs)]
             self._make_states(self._missing(runs), self._n_parallel)
             parts = [[np.array(rows) for rows in found] for found in self._run(together)]
             yield from map(np.concatenate, zip(*parts, strict=True))
@@ -114,7 +125,7 @@ class Router:
         for path in paths:
             self._limits.check(path)
         self._begin(pieces)
-        last_passes = [last_pass(path.steps, self.n_blocks) for path in paths]
+        last_passes = [last_pass(steps_of(path), self.n_blocks) for path in paths]
         for n, run in enumerate(last_passes):
             missing = self._missing([run])
             for needed, gives in self._missing(last_passes[n + 1 :]).items():
@@ -164,7 +175,8 @@ class Router:
     def _make_states(self, missing: dict[Pass, dict[int, Steps]], n_together: int) -> None:
         """Run passes, `n_together` in a batch, for the states that they give."""
         in_order = sorted(missing, key=lambda run: run.n_before)
-        for group in _grouped([_Job(run, missing[run]) for run in in_order], n_together):
+        jobs = [_Job(run, missing[run]) for run in in_order]
+        for group in _grouped(jobs, n_together, _Job.can_share_batch_with):
             for _ in self._run(group, needs_results=False):
                 pass  # nobody asks for logits
 
@@ -173,7 +185,7 @@ class Router:
 
         What the jobs give is in the store once all pieces have run.
         """
-        stage = self._stages[jobs[0].run.at.source]
+        stage = self._stages.of(jobs[0].run.at)
         stage.clear()
         states: dict[Steps, list[Activation]] = {s: [] for job in jobs for s in job.gives.values()}
         first = 0
@@ -201,10 +213,13 @@ class Router:
         return entries
 
 
-def _grouped(jobs: Sequence[_Job], n_together: int) -> Iterator[Sequence[_Job]]:
+def _grouped(
+    jobs: Sequence[_Job], n_together: int, can_share: Callable[[_Job, _Job], bool]
+) -> Iterator[Sequence[_Job]]:
+    """The jobs in their order, in groups of one batch."""
     group: list[_Job] = []
     for job in jobs:
-        if group and (len(group) == n_together or not job.can_share_batch_with(group[0])):
+        if group and (len(group) == n_together or not can_share(job, group[0])):
             yield group
             group = []
         group.append(job)
@@ -239,10 +254,15 @@ def opened_router(
     n_chunk = n_ctx if models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
     n_most = n_ctx * n_parallel
     n_batch = n_most if models[0].is_encoder else min(n_batch, n_most)
-    open_stage = partial(opened_stage, keeps_all_windows=keeps_all_windows, sharing=sharing)
+    open_stage = partial(
+        opened_stage,
+        n_ctx=n_most,
+        n_batch=n_batch,
+        n_seq_max=n_parallel,
+        keeps_all_windows=keeps_all_windows,
+        sharing=sharing,
+    )
     with ExitStack() as stack:
-        stages = [
-            stack.enter_context(open_stage(model, n_most, n_batch, n_parallel)) for model in models
-        ]
+        stages = Stages(models, open_stage, stack)
         store = stack.enter_context(ArrayStore[Steps](limit_n_bytes))
         yield Router(stages, n_ctx, n_chunk, n_parallel, store)

@@ -13,6 +13,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.blocks import Blocks
+from ggufsurgeon.rules.strengths import check_strengths
 from ggufsurgeon.rules.tensor_names import TensorLists
 
 
@@ -70,11 +71,23 @@ class ModelRules:
         rules = self._architecture.rules
         return [edit for rule in rules for edit in rule.follow(self._model, path)]
 
-    def check_routing(self, trunk: Sequence[int]) -> None:
+    def check_strengths(self, trunk: LayerPath) -> None:
+        """Raise RefusedError where scales do not give the blocks of a path their strengths."""
+        check_strengths(self._header, self._blocks, trunk)
+
+    def check_routing(self, trunk: LayerPath) -> None:
         """Raise RefusedError when blocks of a path would miss more than the residual stream, or
-        when another block would run where later blocks need what feeds block 0."""
-        path = self._with_mtp(trunk)
-        is_moved = trunk[0] != 0 or 0 in trunk[1:]
+        when another block would run where later blocks need what feeds block 0. A block with a
+        strength is one of another model over the same weights: all else would not reach it."""
+        self.check_strengths(trunk)
+        path = self._with_mtp(trunk.blocks)
+        if trunk.has_strengths and any(rule.crosses for rule in self._architecture.rules):
+            raise RefusedError(
+                f"in {self._architecture.name} more than the residual stream goes from block to "
+                "block, so that without a file its blocks cannot have strengths when they run "
+                "routed"
+            )
+        is_moved = path[0] != 0 or 0 in path[1:]
         if is_moved and residual_nodes(self._architecture.name).first_input_feeds_more:
             raise RefusedError(
                 f"later blocks of {self._architecture.name} read what feeds block 0 too, so "

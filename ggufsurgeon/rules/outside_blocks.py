@@ -24,6 +24,7 @@ KNOWN = (
     *("convnext", "dec", "enc", "nextn", "posnet"),
 )
 """What their names begin with, up to a point (`LLM_TENSOR_NAMES`, src/llama-arch.cpp)."""
+_STARTS = tuple(f"{known}." for known in KNOWN)
 
 
 def unknown_tensor_notes(header: Header) -> Iterator[str]:
@@ -39,5 +40,4 @@ def unknown_tensor_notes(header: Header) -> Iterator[str]:
 
 
 def _is_unknown(name: str) -> bool:
-    is_known = name in KNOWN or name.startswith(tuple(f"{known}." for known in KNOWN))
-    return not is_known and block_of(name) is None
+    return block_of(name) is None and not name.startswith(_STARTS) and name not in KNOWN

@@ -30,8 +30,10 @@ class PathCosts:
         more, fewer = list(path.blocks), list(range(self._n_blocks))
         return ScannedPath(
             layer_path=str(path),
-            refusal=_refusal(self._rules.check_routing, more),
-            not_writable=_refusal(self._rules.apply, more),
+            refusal=_refusal(lambda: self._rules.check_routing(path)),
+            not_writable=_refusal(
+                lambda: self._rules.check_strengths(path), lambda: self._rules.apply(more)
+            ),
             n_blocks=len(more) - len(fewer),
             n_bytes_weights=self._weights(more) - self._weights(fewer),
             n_bytes_kv=self._kv(more, fewer),
@@ -51,9 +53,10 @@ class PathCosts:
         return sum(known[block] for block in more) - sum(known[block] for block in fewer)
 
 
-def _refusal(check: Callable[[Sequence[int]], object], blocks: Sequence[int]) -> str:
+def _refusal(*checks: Callable[[], object]) -> str:
     try:
-        check(blocks)
+        for check in checks:
+            check()
     except RefusedError as error:
         return str(error)
     return ""

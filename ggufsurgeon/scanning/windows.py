@@ -99,7 +99,9 @@ def drops(n_blocks: int, within: WindowRange) -> list[ScanPath]:
 
 
 def scan_path(path: LayerPath, n_blocks: int) -> ScanPath:
-    """A path with its kind, as it is recognised by its blocks."""
+    """A path with its kind, as it is recognised by its blocks; with strengths it is no window."""
+    if path.has_strengths:
+        return ScanPath(path, PATH)
     blocks = list(path.blocks)
     runs = [(first.block, last.block + 1) for first, last in path.runs()]
     if len(runs) > 1 and runs[-1][0] < runs[0][1]:

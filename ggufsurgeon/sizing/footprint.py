@@ -54,17 +54,14 @@ class PartSize(NamedTuple):
     start: int
     end: int
 
-    def with_(self, other: PartSize) -> PartSize:
-        """The bytes of both, and the piece from the first tensor to the last."""
-        start, end = min(self.start, other.start), max(self.end, other.end)
-        return PartSize(self.n_bytes + other.n_bytes, start, end)
-
 
 @dataclass(frozen=True)
 class Footprint:
     """The weights, by what decides where llama.cpp puts them, and the cache of each block."""
 
     n_blocks: int
+    n_mtp: int
+    """How many of the blocks are MTP blocks, the last ones."""
     parts: Mapping[Part, PartSize]
     """Parts that have tensors."""
     buffers: tuple[str, ...]
@@ -91,7 +88,7 @@ def footprint(
     and output (src/llama-model-loader.cpp:1371). Raises UsageError for an override that is no
     regular expression.
     """
-    found: dict[Part, PartSize] = {}
+    found: dict[Part, list[PartSize]] = {}
     is_tied = all(tensor.name != "output.weight" for tensor in header.tensors)
     for tensor, n_bytes in zip(header.tensors, layout.tensor_n_bytes, strict=True):
         part = _part(tensor.name)
@@ -105,13 +102,20 @@ def footprint(
         start = tensor.offset_in_data
         size = PartSize(pad(n_bytes, TENSOR_ALIGNMENT), start, start + n_bytes)
         for each in parts:
-            found[each] = found[each].with_(size) if each in found else size
+            found.setdefault(each, []).append(size)
     return Footprint(
         n_blocks=n_blocks,
-        parts=found,
+        n_mtp=n_mtp,
+        parts={part: _together(sizes) for part, sizes in found.items()},
         buffers=tuple({each.buffer: 0 for each in overrides if each.buffer in found}),
         caches=block_caches(Model(header, n_blocks, n_mtp)),
     )
+
+
+def _together(sizes: Sequence[PartSize]) -> PartSize:
+    """The bytes of several, and the piece from the first tensor to the last."""
+    n_bytes, starts, ends = zip(*sizes, strict=True)
+    return PartSize(sum(n_bytes), min(starts), max(ends))
 
 
 def _part(name: str) -> Part:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.layout import lay_out, pad
+from ggufsurgeon.container.layout import pad
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.tensor_overrides import TensorOverride
@@ -89,14 +88,12 @@ class Prediction:
 
 def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
     """The memory that a model takes before and after a patch."""
-    source, write_plan = planned.source, planned.write_plan
-    header, n_bytes = parse_header(write_plan.header, str(source.path))
-    layout = lay_out(header, n_bytes, write_plan.n_bytes, str(source.path))
-    n_mtp = find_blocks(source).n_mtp
-    patched = footprint(header, layout, len(planned.path), n_mtp, settings.overrides)
+    header, layout = planned.write_plan.parsed
+    before = footprint_of(planned.source, settings.overrides)
+    patched = footprint(header, layout, len(planned.path), before.n_mtp, settings.overrides)
     return Prediction(
         settings,
-        before=predict(footprint_of(source, settings.overrides), settings),
+        before=predict(before, settings),
         after=predict(patched, settings),
         suggested_split=suggest_split(patched, settings),
         has_windows=any(cache.window for cache in patched.caches or ()),

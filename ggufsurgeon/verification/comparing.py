@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ggufsurgeon.rules.block_names import name_in_block
 from ggufsurgeon.rules.blocks import find_blocks
 
 CHUNK_N_BYTES = 4 << 20
+F32 = 0
+"""`GGML_TYPE_F32`, ggml/include/ggml.h."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,13 @@ class OpenFiles:
         with np.errstate(all="ignore"):
             return new == (old.astype(np.float64) * factor).astype(dtype).tobytes()
 
+    def has_values(self, index: int, value: float, n_elements: int) -> bool:
+        """Whether tensor `index` of the patched file is so many numbers, F32, all of this value."""
+        tensor, order = self.patched.header.tensors[index], self.patched.header.byte_order
+        expected = struct.pack(f"{order}f", value) * n_elements
+        is_alike = (tensor.type_id, tensor.dims) == (F32, (n_elements,))
+        return is_alike and self._read(self.patched.place(index), 0, len(expected)) == expected
+
     def same_slices(self, at: Place, source_at: Place, n_rows: int, wanted: Slices) -> bool:
         """Whether each of `n_rows` rows holds the wanted slices of the row of the source."""
         import numpy as np
@@ -86,11 +96,22 @@ class OpenFiles:
 
 
 class SameTensor:
-    """Whether tensor `index` of the patched file is what the path makes of `origin`."""
+    """Whether tensor `index` of the patched file is what the path makes of `origin`.
 
-    def __init__(self, files: OpenFiles, path: Sequence[int], factors: Mapping[str, float]) -> None:
+    `factors` are those of tensors of every block, by their name within it, and `of_tensors` those
+    of single tensors of the patched file, by their whole name.
+    """
+
+    def __init__(
+        self,
+        files: OpenFiles,
+        path: Sequence[int],
+        factors: Mapping[str, float],
+        of_tensors: Mapping[str, float],
+    ) -> None:
         self._files = files
         self._factors = factors
+        self._of_tensors = of_tensors
         blocks = find_blocks(files.source)
         self._n_slices = blocks.n_trunk
         self._trunk = path[: len(path) - blocks.n_mtp]
@@ -107,7 +128,7 @@ class SameTensor:
         dim = self._sliced_dims.get(old.name, MAX_DIMS)
         if new.type_id != old.type_id or new.dims != self._expected_dims(old.dims, dim):
             return False
-        factor = self._factors.get(name_in_block(old.name) or "")
+        factor = self._factors.get(name_in_block(old.name) or "", self._of_tensors.get(new.name))
         if factor is not None:
             return self._files.same_products(at, source_at, n_bytes, factor)
         if dim >= len(old.dims):

@@ -175,5 +175,5 @@ def _structure_checks(
         detail += ", without the split keys that llama-gguf-split added"
     yield Check("source", True, detail)
     yield check_metadata(patched, source, path)
-    yield check_tensors(patched, source, path.blocks, progress)
+    yield check_tensors(patched, source, path, progress)
     yield check_against_gguf_py(patched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, Span
+from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, Span, ValueSpan
 from ggufsurgeon.writing.gathering import gather
 from ggufsurgeon.writing.scaling import scale
 from ggufsurgeon.writing.sink import Sink
@@ -18,5 +18,7 @@ def write_span(sink: Sink, sources: Sequence[int], span: Span) -> None:
         gather(sink, sources[span.source], span)
     elif isinstance(span, ScaleSpan):
         scale(sink, sources[span.source], span)
+    elif isinstance(span, ValueSpan):
+        sink.write(span.data)
     else:
         sink.write_zeros(span.n_bytes)

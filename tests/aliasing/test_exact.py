@@ -26,13 +26,21 @@ pytestmark = pytest.mark.slow
 N_TOKENS = 48
 TOKENS = np.arange(1, N_TOKENS + 1, dtype=np.int32)
 PATHS = {
-    "stories": ("0..2,1..4", "0..3,2,3..4", "0,3..4", "4,3,2,1,0", "0..4"),
+    "stories": (
+        "0..2,1..4",
+        "0..3,2,3..4",
+        "0,3..4",
+        "4,3,2,1,0",
+        "0..4",
+        "0..2,1..2*0.5,3*0,4*0.3",
+    ),
     "smollm2": ("0..16,10..29", "0..29,24..29"),
 }
 ARCHITECTURES = {
     "gemma3-dense": "0..4,1..7",
     "gpt-oss-moe": "0..5,2..7",
     "mamba2-dense": "0..3,2..7",
+    "qwen35-dense": "0..3*0.5,4..7",
     "falcon-h1-dense": "0..3,2..7",
     "deepseek2-moe": "0..6,5..7",
     "rwkv7-dense": "0..3,2..7",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +21,7 @@ from ggufsurgeon.routing.array_store import ArrayStore
 from ggufsurgeon.routing.passes import Steps
 from ggufsurgeon.routing.router import Router
 from ggufsurgeon.routing.stage import Stage
+from ggufsurgeon.routing.stages import Stages
 
 Apply: TypeAlias = Callable[[Model, Context], None]
 ONE_THREAD = Devices(n_threads=1)
@@ -83,6 +84,8 @@ def routed(file: Path, path: LayerPath, tokens: Integers, apply: Apply | None) -
     nodes = residual_nodes(open_gguf(file).header.architecture or "")
     taps, n = Taps(nodes.token_dim), len(tokens)
     with _opened(file, taps, n, apply) as (model, context), ArrayStore[Steps](1 << 24) as store:
-        router = Router([Stage(model, nodes, context, taps)], n, n, 1, store)
-        (found,) = router.logits(tokens, [path])
+        stage = Stage(model, nodes, context, taps)
+        with ExitStack() as stack:
+            stages = Stages([model], lambda _: nullcontext(stage), stack)
+            (found,) = Router(stages, n, n, 1, store).logits(tokens, [path])
         return np.array(found)

@@ -13,7 +13,7 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch
-from tests.models.companions import control_vectors, imatrix, lora, values
+from tests.models.companions import control_vectors, imatrix, lora, lora_tensors, values
 from tests.models.expanding import expand_named
 
 
@@ -168,3 +168,19 @@ def test_names_of_transformers_are_no_architectures(stories: Path, tmp_path: Pat
     vectors = tmp_path / "vectors.gguf"
     vectors.write_bytes(control_vectors(stories, [1], "mistral"))
     follow(stories, vectors, gs.repeat("1:3"))
+
+
+def test_an_adapter_of_what_a_strength_multiplies_is_refused(stories: Path, tmp_path: Path) -> None:
+    """Others follow, and so does what an imatrix says of a weight."""
+    adapter, path = tmp_path / "lora.gguf", LayerPath("0..3,2..3*0.5,4")
+    adapter.write_bytes(lora(stories))
+    with pytest.raises(RefusedError, match=r"blk\.[23]\.(attn_output|ffn_down).* has a strength"):
+        follow(stories, adapter, path)
+    kept = [
+        t for t in lora_tensors(stories) if "attn_output" not in t.name and "down" not in t.name
+    ]
+    adapter.write_bytes(lora(stories, tensors=kept))
+    assert len(contents(follow(stories, adapter, path))) > len(kept) > 0
+    about = tmp_path / "imatrix.gguf"
+    about.write_bytes(imatrix(stories))
+    assert len(contents(follow(stories, about, path))) > len(contents(about))

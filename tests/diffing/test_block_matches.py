@@ -99,6 +99,17 @@ def test_a_block_without_an_equal_has_a_nearest_one() -> None:
     assert found.unused == (1, 3)
 
 
+def test_a_block_of_very_many_tensors_is_near_to_no_small_one() -> None:
+    """Each of these would list all tensors of that block: the square of the file's size."""
+    n = 1000
+    large = [Tensor(f"blk.0.a{i}", (8,), bytes([1] * 32)) for i in range(n)]
+    small = [Tensor(f"blk.{i}.a0", (8,), bytes([1] * 32)) for i in range(n)]
+    a, b = (contents(gguf(llama_pairs(n), tensors)) for tensors in (large, small))
+    found = match_blocks(a, b)
+    assert {match.nearest for match in found} == {None}
+    assert sum(len(match.differing) for match in found) < 3 * n
+
+
 def test_many_equal_blocks_take_no_time() -> None:
     """A file of zeros has as many matches as pairs of blocks."""
     zeros = of_blocks([0] * 10_000)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
@@ -40,14 +41,17 @@ def expected(file: GgufFile, data: bytes) -> tuple[str, ...]:
 
 
 @unhurried
-@given(models())
-def test_every_byte_is_hashed_once(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+@given(models(), st.sampled_from([7, 64, 100, 1000]))
+def test_every_byte_is_hashed_once(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, n_at_once: int
+) -> None:
+    """Also where several tensors are read at once."""
     path = tmp_path_factory.mktemp("hashed") / "model.gguf"
     path.write_bytes(data)
     file, watcher = open_gguf(path), Watcher()
     pread = os.pread
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(whole_file, "AT_ONCE_N_BYTES", 7)
+        patched.setattr(whole_file, "AT_ONCE_N_BYTES", n_at_once)
         patched.setattr(os, "pread", lambda file, n, at: pread(file, min(n, 5), at))
         hashes = hash_file(file, watcher)
         ((tensors),) = hash_tensors([file])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
@@ -21,12 +23,73 @@ from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 N_BLOCKS = 12
 blocks = st.integers(0, N_BLOCKS - 1)
 windows = st.tuples(blocks, blocks).map(lambda w: (min(w), max(w) + 1))
-steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40))
+strengths = st.just(1.0) | st.just(0.0) | st.floats(1.25e-38, 3e38)
+steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40), strengths)
 
 
 @given(st.lists(steps, min_size=1).map(lambda found: LayerPath(tuple(found))))
 def test_the_compact_form_reads_back(path: LayerPath) -> None:
     assert LayerPath(str(path)) == path
+
+
+@given(strengths)
+@example(1000 + 2**-14)  # of nine digits
+def test_a_strength_is_the_nearest_number_of_32_bits(strength: float) -> None:
+    step = BlockRef(0, 3, strength)
+    assert np.float32(strength) == step.strength
+    (read,) = LayerPath(str(LayerPath([step]))).strengths
+    assert struct.pack("<f", read) == struct.pack("<f", step.strength)
+
+
+@pytest.mark.parametrize("strength", [-1.0, -1e-30, float("nan"), float("inf"), 1e39, 1e-40])
+def test_what_is_no_strength_is_refused(strength: float) -> None:
+    for make in (
+        lambda: BlockRef(0, 3, strength),
+        lambda: repeat("1:3", strength=strength),
+        lambda: LayerPath(f"0..3*{strength}"),
+    ):
+        with pytest.raises(UsageError, match="strength"):
+            make()
+
+
+def test_strengths_of_a_window() -> None:
+    assert str(repeat("1:3", strength=0.5).over(5)) == "0..2,1..2*0.5,3..4"
+    assert str(repeat("1:3", times=3, strength=0.5).over(5)) == "0..2,1..2*0.5,1..2*0.5,3..4"
+    assert str(repeat("1:3", damped=True).over(5)) == "0,1..2*0.5,1..2*0.5,3..4"
+    thirds = repeat("1:2", "3:4", times=3, damped=True).over(5)
+    assert str(thirds) == ",".join(["0", *["1*0.33333334"] * 3, "2", *["3*0.33333334"] * 3, "4"])
+    assert repeat("1:3", strength=1).over(5) == repeat("1:3").over(5)
+    assert repeat("1:3", times=1, damped=True).over(5) == LayerPath.identity(5)
+    with pytest.raises(UsageError, match="0:2 and 1:3 overlap"):
+        repeat("1:3", "0:2", damped=True).over(5)
+    with pytest.raises(UsageError, match="in every pass, and no other"):
+        repeat("1:3", strength=0.5, damped=True)
+
+
+@given(windows, st.integers(1, 5))
+def test_damped_passes_of_a_block_make_one_together(window: Window, times: int) -> None:
+    path = repeat(window, times=times, damped=True).over(N_BLOCKS)
+    for block in range(N_BLOCKS):
+        total = sum(step.strength for step in path.steps if step.block == block)
+        assert total == pytest.approx(1, rel=1e-6)
+
+
+def test_a_path_behind_another_multiplies_strengths() -> None:
+    once = LayerPath("0..2,1..2*0.5,3")
+    assert str(LayerPath("0..2,4*0.5,5").behind(once)) == "0..2,2*0.25,3"
+    assert LayerPath.identity(6).behind(once) == once
+
+
+def test_a_path_of_which_nothing_would_run_is_refused() -> None:
+    assert LayerPath("0*0,1").over(2).strengths == (0.0, 1.0)
+    with pytest.raises(UsageError, match="nothing would run"):
+        LayerPath("0..1*0").over(2)
+
+
+@pytest.mark.parametrize("text", ["0*", "0*x", "0*0.5*0.5", "0..1*.", "0*1e", "0*0x1", "*0.5"])
+def test_what_is_no_strength_in_a_path_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no strength|is not a range"):
+        LayerPath(text)
 
 
 def test_the_compact_form_is_compact() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.other_tools import OtherTool, in_notation_of
+from ggufsurgeon.layer_path.other_tools import LAST_WEIGHTS, OtherTool, in_notation_of
 from ggufsurgeon.layer_path.path import LayerPath
 
 paths = st.lists(st.integers(0, 70), min_size=1, max_size=40)
@@ -51,6 +51,26 @@ READERS: dict[OtherTool, Callable[[str], list[int]]] = {
 @given(blocks=paths)
 def test_each_notation_reads_back(tool: OtherTool, blocks: list[int]) -> None:
     assert READERS[tool](in_notation_of(tool, LayerPath.of(blocks))) == blocks
+
+
+def test_strengths_are_scales_of_weights_in_mergekit() -> None:
+    text = in_notation_of(OtherTool.MERGEKIT, LayerPath("0..2,1..2*0.5,3"))
+    slices = text.split("  - sources:\n")[1:]
+    assert [("scale" in one) for one in slices] == [False, True, False]
+    lines = [line.strip() for line in slices[1].splitlines()]
+    assert lines[1:] == [
+        "layer_range: [1, 3]",
+        "parameters:",
+        "scale:",
+        *(part for name in LAST_WEIGHTS for part in (f"- filter: {name}", "value: 0.5")),
+        "- value: 1.0",
+    ]
+
+
+@pytest.mark.parametrize("tool", [tool for tool in OtherTool if tool is not OtherTool.MERGEKIT])
+def test_strengths_are_refused_where_there_are_none(tool: OtherTool) -> None:
+    with pytest.raises(UsageError, match=f"has strengths: {tool.value} has none"):
+        in_notation_of(tool, LayerPath("0..2,1..2*0.5,3"))
 
 
 def test_several_models_are_refused() -> None:

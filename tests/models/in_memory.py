@@ -10,8 +10,8 @@ from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.write_plan import CopySpan, GatherSpan, WritePlan
-from tests.writing.plans import gathered
+from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, ValueSpan, WritePlan
+from tests.writing.plans import gathered, scaled
 
 
 def opened(data: bytes) -> GgufFile:
@@ -40,6 +40,10 @@ def run(plan: WritePlan, data: bytes) -> bytes:
             pieces.append(gathered(data[span.offset_in_file :], span))
         elif isinstance(span, CopySpan):
             pieces.append(data[span.offset_in_file :][: span.n_bytes])
+        elif isinstance(span, ScaleSpan):
+            pieces.append(scaled(data[span.offset_in_file :][: span.n_bytes], span))
+        elif isinstance(span, ValueSpan):
+            pieces.append(span.data)
         else:
             pieces.append(bytes(span.n_bytes))
     return b"".join(pieces)

@@ -27,6 +27,7 @@ def patch_naively(source: Path, destination: Path, path: LayerPath) -> None:
     with destination.open("wb") as out:
         out.write(raw + bytes(pad(len(raw), file.header.alignment) - len(raw)))
         for tensor in chosen:
+            assert tensor.source_tensor is not None
             at = file.offset_in_file(tensor.source_tensor)
             n_bytes = file.layout.tensor_n_bytes[tensor.source_tensor]
             out.write(

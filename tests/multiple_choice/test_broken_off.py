@@ -50,6 +50,14 @@ def broken_off(seconds: float, *arguments: str | Path) -> tuple[str, str]:
 
 
 @pytest.fixture
+def some(tmp_path: Path) -> Path:
+    """5600 tasks, which are read in a second or two, and take half a minute."""
+    path = tmp_path / "some.jsonl"
+    path.write_text(JSONL.read_text() * 400)
+    return path
+
+
+@pytest.fixture
 def many(tmp_path: Path) -> Path:
     """14,000 tasks, which take a minute."""
     path = tmp_path / "many.jsonl"
@@ -58,16 +66,16 @@ def many(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("against", [(), ("--window", "1:3"), ("--base", STORIES)])
-def test_ctrl_c_prints_what_is_known(many: Path, against: tuple[str | Path, ...]) -> None:
-    for seconds in (6, 12, 24, 48):  # how long it takes to read them depends on the machine
+def test_ctrl_c_prints_what_is_known(some: Path, against: tuple[str | Path, ...]) -> None:
+    for seconds in (3, 6, 12, 24, 48):  # how long it takes to read them depends on the machine
         printed, errors = broken_off(
-            seconds, "choose", STORIES, "--tasks", many, *against, "--json"
+            seconds, "choose", STORIES, "--tasks", some, *against, "--json"
         )
+        assert "Traceback" not in errors
         if printed:
             break
-        assert "interrupted before the first" in errors
     found = json.loads(printed)
-    assert found["is_partial"] and 0 < found["n_tasks"] < found["n_tasks_in_all"] == 14_000
+    assert found["is_partial"] and 0 < found["n_tasks"] < found["n_tasks_in_all"] == 5600
     assert ("change" in found) == ("--window" in against)
 
 

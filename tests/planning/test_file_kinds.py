@@ -29,7 +29,7 @@ from tests.models.builders import (
     pair,
 )
 from tests.models.foreign import of_architecture, with_tensors
-from tests.models.in_memory import opened
+from tests.models.in_memory import opened, run
 
 ABOUT = "this program is about language models"
 KINDS = [
@@ -102,6 +102,20 @@ def test_tensors_that_no_model_has_are_noted() -> None:
         "that no model of llama.cpp of 2026-10-01 has ('extra.weight' and 1 more)"
         in (planned.source_notes[0])
     )
+
+
+def test_types_that_are_not_known_are_noted_and_their_bytes_copied() -> None:
+    """What they mean is not known, but not needed either: they reach up to the next tensor."""
+    tensors = [
+        *block_tensors(2),
+        Tensor("blk.2.ffn.weight", (8,), bytes(range(96)), kind=200),
+        Tensor("output.weight", (8,), bytes(range(64)), kind=201),
+    ]
+    data = gguf(llama_pairs(3), tensors)
+    plan = plan_patch(opened(data), LayerPath.of([0, 1, 2, 2]))
+    assert len(plan.source_notes) == 1
+    assert "of unknown type 200, 201 ('blk.2.ffn.weight' and 1 more): their" in plan.source_notes[0]
+    assert run(plan.write_plan, data).endswith(bytes(range(64)) + bytes(range(96)))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "fixtures/arch_headers").glob("*.gguf")))

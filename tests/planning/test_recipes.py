@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
-from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.recipe_text import FORMS, parse_recipe, recipe_text
 from ggufsurgeon.planning.recipes import (
@@ -29,7 +29,8 @@ unhurried = settings(deadline=None)
 
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 sizes = st.integers(0, 10**18 - 1)
-layers = st.lists(st.integers(0, 99), min_size=1, max_size=9).map(LayerPath.of)
+steps = st.builds(BlockRef, st.just(0), st.integers(0, 99), st.just(1.0) | st.floats(1e-9, 1e9))
+layers = st.lists(steps, min_size=1, max_size=9).map(LayerPath)
 tools = st.from_regex(r"ggufsurgeon [0-9]\.[0-9]\.[0-9](\.dev1|rc1\+x)?", fullmatch=True)
 cuts = st.lists(st.integers(0, 999), min_size=2, max_size=4).map(tuple) | st.just(())
 patches = st.builds(Patch, layers, tools, st.booleans(), cuts)

@@ -19,7 +19,7 @@ from tests.models.expanding import expand
 
 pytestmark = pytest.mark.slow
 
-PATHS = ["0..4", "0..3,1..4", "0..3", "4,3,2,1,0", "1..4,0..4"]
+PATHS = ["0..4", "0..3,1..4", "0..3", "4,3,2,1,0", "1..4,0..4", "0..1*0.5,1..2*0.3,4*0,3..4"]
 SAMPLINGS = [Sampling(), Sampling(0.9, seed=7)]
 
 

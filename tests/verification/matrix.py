@@ -92,7 +92,7 @@ def judge(
 ) -> tuple[str, str]:
     """exact, exact on recent builds, refused, wrong, unloadable; or not compared."""
     notes: tuple[str, ...] = ()
-    source, router, _, file = executions
+    source, file = executions.source, executions.file
     if file is None:
         patch_naively(source.path, patched, path)
     else:
@@ -101,9 +101,19 @@ def judge(
         except RefusedError as error:
             return "refused", str(error)
     try:
-        result = plain_results(patched, tokens)
+        with loaded_model(patched, Devices()) as written:
+            status, detail = judge_written(executions, tokens, path, written)
     except MalformedFileError as error:
         return "unloadable", str(error)
+    return ("exact on recent builds" if notes and status == "exact" else status), detail
+
+
+def judge_written(
+    executions: Executions, tokens: Integers, path: LayerPath, written: Model
+) -> tuple[str, str]:
+    """exact, wrong, or not compared. The written file is loaded once for all comparisons."""
+    source, router, _, file = executions
+    result = results_of(written, tokens)
     if file is not None:
         with alias(source, path) as aliased:
             difference = float(np.abs(result - results_of(aliased, tokens)).max())
@@ -116,23 +126,22 @@ def judge(
     difference = float(np.abs(result - routed).max())
     if difference != 0.0:
         return "wrong", f"greatest difference {difference}"
-    difference = difference_in_pieces(executions, tokens, path, patched)
+    difference = difference_in_pieces(executions, tokens, path, written)
     if difference != 0.0:
         return "wrong", f"greatest difference {difference}, {N_PIECE} tokens at a time"
     if np.array_equal(routed, plain):
         return "not compared", "the path changes nothing: a wrong file could not be told"
-    return ("exact on recent builds" if notes else "exact"), ""
+    return "exact", ""
 
 
 def difference_in_pieces(
-    executions: Executions, tokens: Integers, path: LayerPath, patched: Path
+    executions: Executions, tokens: Integers, path: LayerPath, written: Model
 ) -> float:
     """Of the logits of the written file and the routed source; 0 of encoders, which run whole."""
     if executions.file is None or executions.source.is_encoder:
         return 0.0
     routed = next(executions.in_pieces.logits(tokens, [path]))
-    with loaded_model(patched, Devices()) as model:
-        return float(np.abs(results_in_pieces(model, tokens) - routed).max())
+    return float(np.abs(results_in_pieces(written, tokens) - routed).max())
 
 
 def plain_results(path: Path, tokens: Integers) -> Results:

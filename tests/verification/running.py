@@ -15,17 +15,23 @@ from tests.conftest import ROOT
 Line = dict[str, Any]
 
 
-def run_matrix(models: Sequence[str], *options: str, n_processes: int = 2) -> list[Line]:
+MATRIX = "tests.verification.matrix"
+
+
+def run_matrix(
+    models: Sequence[str], *options: str, n_processes: int = 2, program: str = MATRIX
+) -> list[Line]:
     """A line for every path; a model that ended the process has one `unloadable` line for it."""
     shares = [list(models[n::n_processes]) for n in range(n_processes)]
     with ThreadPoolExecutor(n_processes) as pool:
-        return [line for lines in pool.map(lambda m: _run(m, options), shares) for line in lines]
+        found = pool.map(lambda models: _run(models, options, program), shares)
+        return [line for lines in found for line in lines]
 
 
-def _run(models: list[str], options: Sequence[str]) -> list[Line]:
+def _run(models: list[str], options: Sequence[str], program: str) -> list[Line]:
     found: list[Line] = []
     while models:
-        command = [sys.executable, "-m", "tests.verification.matrix", *options, *models]
+        command = [sys.executable, "-m", program, *options, *models]
         environment = os.environ | {"GGML_NO_BACKTRACE": "1", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
         lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -43,14 +43,14 @@ def patched(source: Path) -> Path:
 
 
 def wrong(patched: Path, source: Path, path: LayerPath = PATH) -> str:
-    check = check_tensors(open_gguf(patched), open_gguf(source), path.blocks)
+    check = check_tensors(open_gguf(patched), open_gguf(source), path)
     return "" if check.ok else check.detail
 
 
 def test_what_patch_writes_holds(source: Path, patched: Path) -> None:
     watcher = Watcher()
     files = open_gguf(patched), open_gguf(source)
-    assert check_tensors(*files, PATH.blocks, watcher).ok
+    assert check_tensors(*files, PATH, watcher).ok
     assert check_metadata(*files, PATH).ok
     (step,) = watcher.steps
     assert sum(watcher.advances) == step[1] == sum(files[0].layout.tensor_n_bytes)

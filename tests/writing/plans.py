@@ -19,6 +19,7 @@ from ggufsurgeon.write_plan import (
     ScaleSpan,
     SourceFile,
     Span,
+    ValueSpan,
     WritePlan,
     ZeroSpan,
 )
@@ -45,6 +46,9 @@ def result_of(plan: WritePlan) -> bytes:
     for span in plan.spans:
         if isinstance(span, ZeroSpan):
             pieces.append(bytes(span.n_bytes))
+            continue
+        if isinstance(span, ValueSpan):
+            pieces.append(span.data)
             continue
         data = Path(plan.sources[span.source].path).read_bytes()[span.offset_in_file :]
         if isinstance(span, GatherSpan):
@@ -81,7 +85,7 @@ def spans(n_bytes: Sequence[int]) -> st.SearchStrategy[list[Span]]:
         return ends.map(lambda at: CopySpan(source, at[0], at[1] - at[0]))
 
     which = st.integers(0, len(n_bytes) - 1)
-    others = st.integers(0, 200).map(ZeroSpan)
+    others = st.integers(0, 200).map(ZeroSpan) | st.binary(max_size=64).map(ValueSpan)
     gathers = which.flatmap(lambda source: gather_spans(source, n_bytes[source]))
     scales = which.flatmap(lambda source: scale_spans(source, n_bytes[source]))
     return st.lists(which.flatmap(copy) | gathers | scales | others, max_size=8)

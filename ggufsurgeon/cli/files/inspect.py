@@ -20,7 +20,7 @@ from ggufsurgeon.cli.terminal import (
     watched,
 )
 from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.container.ggml_types import type_name
+from ggufsurgeon.container.ggml_types import SIZES, type_name
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.layer_path.path import LayerPath
 
@@ -37,6 +37,9 @@ COMPANIONS = (
 MOST_NAMES = 8
 """Base models that are shown."""
 SHOWN_OF_DIGEST = 16
+MOST_TYPES = 40
+"""Types of tensors that are listed: ggml has 33, and a file can name 2^32."""
+TYPE_NAMES = frozenset(size.name for size in SIZES.values())
 
 
 def inspect(
@@ -135,7 +138,10 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     if facts["n_shards"]:
         yield "shards", f"{facts['n_shards']} files, from {inspection.file.path.name} on"
     types = facts["tensor_types"].items()
-    yield "tensors", ", ".join(f"{count} {name}" for name, count in types)
+    counts = [f"{count} {name}" for name, count in types]
+    yield "tensors", ", ".join(counts[:MOST_TYPES]) + ", ..." * (len(counts) > MOST_TYPES)
+    if unknown := ", ".join(name for name in facts["tensor_types"] if name not in TYPE_NAMES):
+        yield "unknown types", f"{shortened(unknown)}: llama.cpp of 2026-10-01 does not load them"
     yield "format", f"GGUF {facts['gguf_version']}, {facts['byte_order']}-endian"
     if inspection.file.ends_in_zeros:
         yield "data", "ends in zeros, as that of an unfinished download does: compare its SHA-256"

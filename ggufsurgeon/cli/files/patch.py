@@ -16,12 +16,15 @@ from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
+    Damped,
     Drops,
     Json,
     Layers,
+    PathOptions,
     Quiet,
     ScaleWeights,
     Source,
+    Strength,
     Times,
     Windows,
     layer_path,
@@ -46,6 +49,8 @@ def patch(
     ] = None,
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     from_scan: Annotated[
@@ -116,9 +121,9 @@ def patch(
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
-        options = (window, times, drop, layers)
+        options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
-            _check_alone(*options, from_scan, probe, rank, scale_weights or None)
+            _check_alone(*options, from_scan, probe, rank, scale_weights)
             return gs.open(source).plan_recipe(recipe, progress)
         request = _request(source, options, from_scan, probe, rank)
         return gs.open(source).plan(request, scale_weights=scale_weights)
@@ -183,16 +188,20 @@ def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -
 
 def _check_alone(*options: object) -> None:
     """Raise UsageError where other options say what a recipe says."""
-    if any(option is not None and option != [] for option in options):
+    if any(map(_is_given, options)):
         raise UsageError(
-            "--recipe gives the layer path: --window, --times, --drop, --layers, --from-scan, "
-            "--probe, --rank and --scale-weights exclude it"
+            "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
+            "--layers, --from-scan, --probe, --rank and --scale-weights exclude it"
         )
+
+
+def _is_given(option: object) -> bool:
+    return not (option is None or option is False or option == [])
 
 
 def _request(
     source: Path,
-    options: tuple[list[str] | None, int | None, list[str] | None, str | None],
+    options: PathOptions,
     store: Path | None,
     probe: str | None,
     rank: int | None,
@@ -202,9 +211,10 @@ def _request(
         if probe is not None or rank is not None:
             raise UsageError("--probe and --rank require --from-scan")
         return layer_path(*options)
-    if any(option is not None and option != [] for option in options):
+    if any(map(_is_given, options)):
         raise UsageError(
-            "--from-scan gives the layer path: --window, --times, --drop and --layers exclude it"
+            "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "
+            "--layers exclude it"
         )
     from ggufsurgeon.api.scan_reports import scanned_path
 

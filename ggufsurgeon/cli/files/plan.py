@@ -21,12 +21,14 @@ from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.options import (
     DEVICES,
+    Damped,
     Drops,
     GpuLayers,
     Json,
     Layers,
     ScaleWeights,
     Source,
+    Strength,
     TensorSplit,
     Times,
     Windows,
@@ -45,6 +47,8 @@ def plan(
     source: Source,
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     scale_weights: ScaleWeights = False,
@@ -82,7 +86,7 @@ def plan(
     from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
-    request = layer_path(window, times, drop, layers)
+    request = layer_path(window, times, drop, layers, strength, damped)
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
     plan = model.plan(request, scale_weights=scale_weights)

@@ -17,11 +17,13 @@ from ggufsurgeon.cli.measuring.task_files import tasks_of
 from ggufsurgeon.cli.options import (
     MEASURING,
     OUTPUT,
+    Damped,
     Drops,
     Json,
     Layers,
     Quiet,
     Source,
+    Strength,
     Times,
     Windows,
     optional_layer_path,
@@ -92,6 +94,8 @@ def choose(
     limit: Limit = None,
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     base: ChoiceBase = None,
@@ -104,7 +108,9 @@ def choose(
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
     for path in filter(None, (model, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
-    evaluations = _evaluations(model, base, optional_layer_path(window, times, drop, layers))
+    evaluations = _evaluations(
+        model, base, optional_layer_path(window, times, drop, layers, strength, damped)
+    )
     evaluate = partial(
         _evaluate,
         devices=devices,

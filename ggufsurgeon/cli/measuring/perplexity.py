@@ -30,11 +30,13 @@ from ggufsurgeon.cli.measuring.measuring_options import (
 from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.measuring.text_notes import noted_text
 from ggufsurgeon.cli.options import (
+    Damped,
     Drops,
     Json,
     Layers,
     Quiet,
     Source,
+    Strength,
     Times,
     Windows,
     check_context,
@@ -56,6 +58,8 @@ def perplexity(
     text: Text,
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     base: Base = None,
@@ -91,7 +95,7 @@ def perplexity(
     content = noted_text(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
-    layer_path = optional_layer_path(window, times, drop, layers)
+    layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
     reference = _reference(layer_path, base, base_layers, base_logits)
     with gs.load(model, devices) as loaded:
         tell_devices(loaded, devices)

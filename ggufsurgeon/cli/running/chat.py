@@ -15,10 +15,12 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.options import (
+    Damped,
     Drops,
     Layers,
     Quiet,
     Source,
+    Strength,
     Times,
     Windows,
     check_context,
@@ -37,6 +39,8 @@ def chat(
     model: Source,
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     system: Annotated[
@@ -74,7 +78,7 @@ def chat(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    path = optional_layer_path(window, times, drop, layers)
+    path = optional_layer_path(window, times, drop, layers, strength, damped)
     sampling = {
         "max_tokens": n_tokens,
         "temperature": temperature,

@@ -12,11 +12,13 @@ from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
+    Damped,
     Drops,
     Json,
     Layers,
     Quiet,
     Source,
+    Strength,
     Times,
     Windows,
     check_context,
@@ -39,6 +41,8 @@ def generate(
     ],
     window: Windows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
     routed: Annotated[
@@ -85,7 +89,7 @@ def generate(
 
         result = loaded.generate(
             prompt,
-            optional_layer_path(window, times, drop, layers),
+            optional_layer_path(window, times, drop, layers, strength, damped),
             max_tokens=n_tokens,
             sampling=gs.Sampling(temperature, top_k, top_p, seed),
             routed=routed,

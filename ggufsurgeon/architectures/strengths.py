@@ -1,0 +1,24 @@
+"""Architectures whose blocks can have strengths, by scales of the weights that come last in them.
+
+llama.cpp loads an optional tensor `<weight>.scale` beside a weight of any architecture
+(src/llama-model.cpp:1633 and after, of 2026-10-01), and it is for the graph of each to multiply
+what the weight gives. Many graphs pass over the scale of one of these weights, and in others a norm
+or a factor follows the product. Those listed here multiply all that a block adds to the residual
+stream: of each, multiplied weights give the same logits to the bit, and a block of the strength 0
+the same as one that is not there.
+"""
+
+from __future__ import annotations
+
+LAST_WEIGHTS = ("attn_output", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ssm_out")
+"""Weights whose products are added to the residual stream, by their names within a block. The
+scale of `ffn_down_exps` has a number for each expert, the others have one."""
+
+EXACT = frozenset(
+    {
+        *("bitnet", "cohere2", "cohere2moe", "deepseek32", "dots3note", "glm-dsa", "hy_v3"),
+        *("llama", "llama-embed", "mamba", "mamba2", "mellum", "mistral3", "nanbeige"),
+        *("nemotron_h", "nemotron_h_moe", "qwen3", "qwen35", "qwen35moe", "qwen3moe"),
+    }
+)
+"""Architectures in which the scales of these weights are all that a strength takes."""

@@ -1,0 +1,42 @@
+"""The contexts of a router: one for each model, and for each strength of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+from ggufsurgeon.engine.model import Model
+from ggufsurgeon.layer_path.path import BlockRef
+from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.routing.models_by_strength import ModelsByStrength
+from ggufsurgeon.routing.stage import Stage
+
+
+class Stages:
+    """Stages by source and strength. Those of the loaded models are opened at once.
+
+    `stack` closes them, and frees the models that were made for them.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        open_stage: Callable[[Model], AbstractContextManager[Stage]],
+        stack: ExitStack,
+    ) -> None:
+        self.loaded = models
+        """The loaded models, by source."""
+        self._open_stage = open_stage
+        self._stack = stack
+        self._models = ModelsByStrength(models, stack)
+        self._stages = {
+            (n, FULL): stack.enter_context(open_stage(model)) for n, model in enumerate(models)
+        }
+
+    def of(self, step: BlockRef) -> Stage:
+        """The stage that runs a block. Raises RefusedError as `ModelsByStrength.of`."""
+        key = step.source, step.strength
+        if key not in self._stages:
+            model = self._models.of(step)
+            self._stages[key] = self._stack.enter_context(self._open_stage(model))
+        return self._stages[key]

@@ -1,0 +1,71 @@
+"""Blocks with strengths, routed over aliased models: the same as the written file, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ggufsurgeon.engine.context import Batch, Integers, as_flags
+from ggufsurgeon.engine.model import Devices, Model, loaded_model
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.routing.route import route
+from ggufsurgeon.routing.router import opened_router
+from tests.models.expanding import expand_named
+from tests.routing.conftest import Written
+
+PATHS = [
+    "0..2,1..2*0.5,3..4",
+    "0,1..2*0.5,1..2*0.5,3..4",
+    "0..4*0.3",
+    "0*0.5,1..4",
+    "0..3,4*0.25",
+    "0..3,4*0",
+    "4*0.7,0..1*2,1*0,0*0.5,3..4*0.1",
+]
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_one_path(model: Model, tokens: Integers, written: Written, text: str) -> None:
+    path = LayerPath(text)
+    assert np.array_equal(route(model, path).logits(tokens), written(path, tokens))
+
+
+def test_many_paths_share_states(model: Model, tokens: Integers, written: Written) -> None:
+    paths = [LayerPath.identity(5), *map(LayerPath, PATHS), LayerPath("0..1,1..4")]
+    expected = [written(path, tokens) for path in paths]
+    with opened_router([model], len(tokens)) as router:
+        for _ in range(2):  # states are kept
+            found = list(router.logits(tokens, paths))
+            assert all(map(np.array_equal, found, expected))
+        pieces = Batch.of(tokens, as_flags(None, len(tokens))).parts(10)
+        streamed = [np.array(decoded.logits) for decoded in router.stream(pieces, paths)]
+    for n, logits in enumerate(expected):
+        rows = np.concatenate(streamed[n * len(pieces) : (n + 1) * len(pieces)])
+        assert np.allclose(rows, logits, atol=1e-3)  # batches of 10 round otherwise
+
+
+def test_paths_of_several_strengths_in_one_batch(model: Model, tokens: Integers) -> None:
+    paths = list(map(LayerPath, PATHS))
+    with opened_router([model], len(tokens), n_parallel=3) as router:
+        together = list(router.logits(tokens, paths))
+    with opened_router([model], len(tokens)) as router:
+        alone = list(router.logits(tokens, paths))
+    for one, other in zip(together, alone, strict=True):
+        assert np.allclose(one, other, atol=1e-3)  # it rounds otherwise
+
+
+def test_where_more_than_the_residual_stream_reaches_others_it_is_refused(tmp_path: Path) -> None:
+    source = expand_named("glm-dsa-moe", tmp_path / "model.gguf")
+    with loaded_model(source, Devices()) as loaded:
+        path = LayerPath.of(range(loaded.n_blocks), strength=0.5)
+        with pytest.raises(RefusedError, match="cannot have strengths when they run routed"):
+            route(loaded, path)
+
+
+def test_an_architecture_without_strengths_is_refused(tmp_path: Path) -> None:
+    source = expand_named("gemma3-dense", tmp_path / "model.gguf")
+    with loaded_model(source, Devices()) as loaded, pytest.raises(RefusedError, match="gemma3"):
+        route(loaded, LayerPath("0..6,7*0.5"))
