@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.api.anatomy_methods import AnatomyMethods
 from ggufsurgeon.api.inference_methods import InferenceMethods
 from ggufsurgeon.api.measuring_methods import MeasuringMethods
 from ggufsurgeon.api.paths import PathLike
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
     from ggufsurgeon.engine.model import Devices
 
 
-class LoadedModel(InferenceMethods, MeasuringMethods, ScanningMethods):
+class LoadedModel(InferenceMethods, MeasuringMethods, ScanningMethods, AnatomyMethods):
     """A model over a runner that keeps it loaded between calls. Made by `load`.
 
     Each call loads the model if none has before. Layer paths are run over the loaded weights,

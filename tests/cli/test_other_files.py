@@ -38,6 +38,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "choose": ("choose", "bad", "--tasks", "choices.jsonl"),
     "choose_base": ("choose", "good.gguf", "--tasks", "choices.jsonl", "--base", "bad"),
     "scan": ("scan", "bad", "--arithmetic", "12", "--store", "new.db"),
+    "anatomy": ("anatomy", "bad"),
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""

@@ -37,6 +37,7 @@ COMMANDS = (
     "choose",
     "scan",
     "report",
+    "anatomy",
 )
 
 
