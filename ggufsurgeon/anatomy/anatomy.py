@@ -12,7 +12,7 @@ from ggufsurgeon.anatomy.prediction import Prediction, predict_windows
 from ggufsurgeon.anatomy.reading.block_figures import BlockFigures
 from ggufsurgeon.anatomy.reading.job import Readings
 from ggufsurgeon.anatomy.reading.lens import LensFigures
-from ggufsurgeon.anatomy.similarity import Values, excess_of_contents, similarity
+from ggufsurgeon.anatomy.similarity import GROUPS, Values, excess_of_contents, similarity
 from ggufsurgeon.scanning.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import mean_of
 
@@ -37,6 +37,10 @@ def findings_of(
         blocks=_blocks(readings.blocks),
         similarity=similarity(readings.cosines, seed),
         bands=find_bands(curves, seed),
+        bands_of_groups={
+            group: find_bands(excess_of_contents(readings.cosines, group)[:, 1:], seed)
+            for group in GROUPS
+        },
         lens=_lens(readings.lens),
         pairs=readings.pairs,
         scan=scan,

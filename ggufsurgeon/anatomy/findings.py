@@ -52,6 +52,8 @@ class AnatomyFindings:
     similarity: Similarity
     bands: Bands | None
     """None where no run of blocks has contents more alike than those on either side."""
+    bands_of_groups: dict[str, Bands | None]
+    """The same of some pairs of clothes alone, by the names of `similarity.GROUPS`."""
     lens: tuple[LensFinding, ...]
     """Of each block; empty for an encoder."""
     pairs: tuple[PairReading, ...]

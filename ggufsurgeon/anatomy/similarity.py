@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.anatomy.contents import CLOTHES, ENGLISH
+from ggufsurgeon.anatomy.contents import BASE64, CLOTHES, CODE, ENGLISH, HEX, LANGUAGES
 
 Values = npt.NDArray[np.float64]
 Cosines = npt.NDArray[np.float32]
@@ -23,6 +23,13 @@ first clothes with that of the column in the second."""
 
 PAIRS = tuple(combinations(range(len(CLOTHES)), 2))
 """The pairs of clothes, in order."""
+_NAMES = [(CLOTHES[one], CLOTHES[other]) for one, other in PAIRS]
+GROUPS = {
+    "the languages alone": [one in LANGUAGES and other in LANGUAGES for one, other in _NAMES],
+    "code with the languages": [one in LANGUAGES and other == CODE for one, other in _NAMES],
+    "Base64 and hex with the others": [other in (BASE64, HEX) for _, other in _NAMES],
+}
+"""Which pairs of clothes are in a group, in the order of PAIRS."""
 N_DRAWS = 2000
 TAIL = 2.5
 """Percent beyond each end of an interval."""
@@ -66,12 +73,13 @@ def content_cosines(pooled: npt.NDArray[np.float32]) -> Cosines:
     return np.stack(found).astype(np.float32)
 
 
-def excess_of_contents(cosines: Cosines) -> Values:
+def excess_of_contents(cosines: Cosines, group: str | None = None) -> Values:
     """Cosine of each content with itself in other clothes, less that with other contents.
 
-    Means over all pairs of clothes, [n_contents, n_blocks + 1].
+    Means over all pairs of clothes, or those of a group, [n_contents, n_blocks + 1].
     """
-    return _excess(cosines).mean(axis=0).T
+    chosen = cosines if group is None else cosines[np.array(GROUPS[group])]
+    return np.asarray(_excess(chosen).mean(axis=0).T)
 
 
 def similarity(cosines: Cosines, seed: int) -> Similarity:

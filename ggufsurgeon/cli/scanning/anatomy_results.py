@@ -96,6 +96,10 @@ def anatomy_as_json(found: AnatomyFindings) -> dict[str, Any]:
             "p_value": similar.p_value,
         },
         "bands": None if found.bands is None else _bands(found.bands),
+        "bands_of_groups": {
+            name: None if bands is None else _bands(bands)
+            for name, bands in found.bands_of_groups.items()
+        },
         "input_norm": estimate_as_json(found.input_norm),
         "blocks": [
             {

@@ -20,7 +20,8 @@ from ggufsurgeon.reporting.scan_page.section import section
 HOW_TO_READ = (
     "The state of a text is the mean of the residual stream over its tokens, without the first. "
     "From it the mean over all contents in the same clothes is taken away; then states are "
-    "compared by their cosine. The control is the same with the contents of each of the clothes shuffled.",
+    "compared by their cosine. The control is the same with the contents of each of the clothes "
+    "shuffled.",
     "Figures of single blocks are of plain English, without the first token of a text. The logit "
     "lens reads the state behind a block with the model's own output head; blocks in the middle "
     "were not trained to be read by it.",

@@ -40,8 +40,8 @@ def content_text(found: AnatomyFindings) -> str:
     value, low, high = (getattr(similar.same, part)[best + 1] for part in ("values", "low", "high"))
     return (
         f"Common content: {n} are more alike in different clothes than shuffled ones (p {_is(p)}), "
-        f"most of all behind block {best}: mean cosine {_signed(value)} ({_range(low, high)}); that "
-        f"of the input of block 0 is {_signed(similar.same.values[0])}."
+        f"most of all behind block {best}: mean cosine {_signed(value)} ({_range(low, high)}); in "
+        f"the input of block 0 it is {_signed(similar.same.values[0])}."
     )
 
 
@@ -66,6 +66,19 @@ def bands_text(bands: Bands | None, n_blocks: int) -> str:
         f"block {_blocks(*bands.first_interval)} and the decoding with block "
         f"{_blocks(*bands.end_interval)}."
     )
+
+
+def groups_text(found: AnatomyFindings) -> str:
+    """What the same rule finds in some pairs of clothes alone."""
+    texts = []
+    for name, bands in found.bands_of_groups.items():
+        if bands is None:
+            texts.append(f"{name}, none")
+            continue
+        p = f"p {_is(p_text(bands.p_value))}"
+        where = blocks_text(bands.first, bands.end) if bands.is_found else "none shown"
+        texts.append(f"{name}, {where} ({p})")
+    return f"By pairs of clothes: {'; '.join(texts)}."
 
 
 def prediction_text(found: AnatomyFindings) -> list[str]:
@@ -158,6 +171,7 @@ def verdicts(found: AnatomyFindings) -> list[str]:
     texts = [
         content_text(found),
         bands_text(found.bands, found.n_blocks),
+        groups_text(found),
         *prediction_text(found),
         lens_text(found),
         patching_text(found),
