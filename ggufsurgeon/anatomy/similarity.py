@@ -117,7 +117,7 @@ def _shuffled(cosines: Cosines, generator: np.random.Generator) -> Values:
         cosines[pair][:, orders[one], orders[other]].mean(axis=-1)
         for pair, (one, other) in enumerate(PAIRS)
     ]
-    return np.mean(found, axis=0, dtype=np.float64)
+    return np.asarray(np.mean(found, axis=0, dtype=np.float64))
 
 
 def _with_english(cosines: Cosines) -> dict[str, tuple[float, ...]]:

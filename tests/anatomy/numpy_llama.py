@@ -59,7 +59,7 @@ class NumpyLlama:
         scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
-        return np.einsum("hqk,khd->qhd", weights, v).reshape(n, -1)
+        return np.asarray(np.einsum("hqk,khd->qhd", weights, v).reshape(n, -1))
 
     def rotated(self, x: Values) -> Values:
         """Rotary positions over neighbouring pairs of dimensions."""

@@ -15,7 +15,8 @@ def noise(seed: int, size: float = 0.1) -> npt.NDArray[np.float64]:
     """Curves that wander, as neighbouring blocks are alike."""
     generator = np.random.default_rng(seed)
     steps = generator.normal(0, size, (N_CONTENTS, N_BLOCKS))
-    return np.asarray(np.cumsum(steps, axis=1) / np.sqrt(np.arange(1, N_BLOCKS + 1)))
+    scale = np.sqrt(np.arange(1, N_BLOCKS + 1))
+    return np.asarray(np.cumsum(steps, axis=1) / scale, dtype=np.float64)
 
 
 def planted(first: int, end: int, height: float) -> npt.NDArray[np.float64]:

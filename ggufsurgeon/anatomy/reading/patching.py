@@ -8,7 +8,7 @@ where it brings the clean answer back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,8 @@ def patch_pair(model: Model, pair: PromptPair) -> PairReading:
         _problem(*differences),
         tuple(_labels(model, tokens)),
         tuple(differing.tolist()),
-        *map(float, differences),
+        clean=float(differences[0]),
+        corrupt=float(differences[1]),
     )
     if reading.problem:
         return reading
@@ -87,7 +88,7 @@ def patch_pair(model: Model, pair: PromptPair) -> PairReading:
     found = patched_differences(model, tokens, clean, corrupt, places)
     recovery = np.zeros((model.n_blocks, n))
     recovery[:, places] = (found - differences[1]) / (differences[0] - differences[1])
-    return PairReading(**{**vars(reading), "recovery": recovery})
+    return replace(reading, recovery=recovery)
 
 
 def patched_differences(

@@ -112,11 +112,12 @@ def _prediction(one: Prediction) -> str:
 
 def carriers(reading: PairReading) -> Carriers:
     """Which states carry the answer of a pair that was patched."""
-    recovery = np.zeros((0, 0)) if reading.recovery is None else reading.recovery
-    n_tokens = recovery.shape[1]
-    inner = [place for place in reading.differing if place < n_tokens - 1]
-    with_answer = np.flatnonzero((recovery[:, inner] >= HALF).any(axis=1)) if inner else []
-    without = np.flatnonzero(~(recovery[:, -1] >= HALF)) if n_tokens else []
+    recovery = reading.recovery
+    if recovery is None:
+        return Carriers(None, None)
+    inner = [place for place in reading.differing if place < recovery.shape[1] - 1]
+    with_answer = np.flatnonzero((recovery[:, inner] >= HALF).any(axis=1))
+    without = np.flatnonzero(~(recovery[:, -1] >= HALF))
     first = int(without[-1]) + 1 if len(without) else 0
     return Carriers(
         int(with_answer[-1]) if len(with_answer) else None,
