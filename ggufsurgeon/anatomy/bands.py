@@ -1,7 +1,7 @@
 """Bands of blocks: where contents become alike and cease to be, if there is such a place. Pure.
 
-The hypothesis (https://dnhkng.github.io/posts/rys/) is that a model encodes its input in its first
-blocks, works on it in a form common to all inputs, and decodes it in its last blocks. So the
+The hypothesis (https://dnhkng.github.io/posts/rys-ii/) is that a model encodes its input in its
+first blocks, works on it in a form common to all inputs, and decodes it in its last blocks. So the
 similarity of contents should be higher in a run of blocks than both in front of it and behind it.
 
 The rule: of all runs `A:B` of blocks that leave at least one on either side and whose mean is above

@@ -22,6 +22,7 @@ CLOTHES = (*LANGUAGES, CODE, BASE64, HEX)
 MOST_CONTENTS = 24
 """As many as there are phrases of a kind."""
 LEAST_CONTENTS = 4
+DEFAULT_N_CONTENTS = 20
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.anatomy.contents import DEFAULT_N_CONTENTS, draw_contents
 from ggufsurgeon.api.model_over_runner import ModelOverRunner
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scan_reports import scan_findings
@@ -19,8 +20,6 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
     from ggufsurgeon.anatomy.findings import AnatomyFindings
     from ggufsurgeon.anatomy.pairs import PromptPair
     from ggufsurgeon.scanning.findings import ScanFindings
-
-DEFAULT_N_CONTENTS = 20
 
 
 class AnatomyMethods(ModelOverRunner):
@@ -52,7 +51,6 @@ class AnatomyMethods(ModelOverRunner):
         (5, 1.0)
         """
         from ggufsurgeon.anatomy.anatomy import findings_of
-        from ggufsurgeon.anatomy.contents import draw_contents
         from ggufsurgeon.anatomy.pairs import own_pairs
         from ggufsurgeon.anatomy.reading.job import anatomy_job
 

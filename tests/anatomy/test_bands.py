@@ -21,7 +21,7 @@ def noise(seed: int, size: float = 0.1) -> npt.NDArray[np.float64]:
 
 def planted(first: int, end: int, height: float) -> npt.NDArray[np.float64]:
     blocks = np.arange(N_BLOCKS)
-    return height * ((blocks >= first) & (blocks < end))
+    return np.asarray(height * ((blocks >= first) & (blocks < end)), dtype=np.float64)
 
 
 @pytest.mark.parametrize(("first", "end"), [(6, 18), (1, 23), (10, 12), (3, 9)])

@@ -169,7 +169,7 @@ def _overwritten(model: Model, tokens: Integers, node: str, row: Rows) -> Activa
     with opened_context(model, n, n, taps=taps) as context:
         batch = Batch.of(tokens)
         taps.prepare(batch.wanted, (), {node: [row]})
-        logits = np.array(context.decode(batch))[-1]
+        logits = np.array(context.decode(batch)[-1])
         taps.take()
         return logits
 

@@ -158,7 +158,7 @@ def test_verdicts(change: dict[str, object], says: str) -> None:
     [
         (PREDICTION, ": they do."),
         (replace(PREDICTION, correlation=-0.4, interval=(-0.6, -0.1)), ": the other way round."),
-        (replace(PREDICTION, p_value=0.2), "do not predict them, as far as is shown."),
+        (replace(PREDICTION, p_value=0.5), "do not predict them, as far as is shown."),
         (replace(PREDICTION, interval=(-0.1, 0.6)), "do not predict them, as far as is shown."),
     ],
 )

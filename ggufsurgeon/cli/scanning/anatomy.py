@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.anatomy_methods import DEFAULT_N_CONTENTS
+from ggufsurgeon.anatomy.contents import DEFAULT_N_CONTENTS
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet, Source
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
