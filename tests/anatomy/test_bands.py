@@ -60,6 +60,13 @@ def test_what_only_rises_or_falls_has_no_bands(sign: int) -> None:
     assert find_bands(np.tile(slope, (8, 1)), 0) is None
 
 
+@pytest.mark.parametrize(("first", "end"), [(12, N_BLOCKS), (0, 12)])
+def test_what_rises_and_stays_has_no_bands(first: int, end: int) -> None:
+    """One contrast is large and the other is luck: both must be more than that."""
+    found = [find_bands(noise(seed) + planted(first, end, 1.0), seed) for seed in range(16)]
+    assert sum(each is not None and each.is_found for each in found) <= 3
+
+
 def test_a_valley_is_no_band() -> None:
     found = [find_bands(noise(seed) - planted(8, 16, 1.0), seed) for seed in range(10)]
     assert not any(each is not None and each.is_found for each in found)

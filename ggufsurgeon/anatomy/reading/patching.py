@@ -101,11 +101,10 @@ def patched_differences(
     """The logit difference at the end of the corrupt prompt, [n_blocks, n_places].
 
     In each run, the state behind one block at one place is that of the clean prompt. `clean` and
-    `corrupt` are those of `read_states`. Several places run at once, as sequences of a batch; a
-    recurrent state is that of one sequence, so those of such models run one by one.
+    `corrupt` are those of `read_states`. Several places run at once, as sequences of a batch.
     """
     n = len(tokens.corrupt)
-    n_together = 1 if model.has_state else min(N_BATCH // n, MAX_SEQUENCES, len(places)) or 1
+    n_together = max(1, min(N_BATCH // n, MAX_SEQUENCES, len(places)))
     found = np.full((model.n_blocks, len(places)), np.nan)
     with opened_stage(model, n * n_together, n * n_together, n_together) as stage:
         for block in range(model.n_blocks):
