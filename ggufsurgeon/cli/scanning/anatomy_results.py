@@ -10,7 +10,7 @@ from ggufsurgeon.cli.scanning.scan_results import findings_as_json
 from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.reporting.anatomy_page.words import pair_text, verdicts
-from ggufsurgeon.reporting.lettering import counted
+from ggufsurgeon.reporting.lettering import MINUS, counted
 from ggufsurgeon.reporting.scan_findings.single_drops import single_drops
 
 if TYPE_CHECKING:
@@ -36,11 +36,14 @@ def print_anatomy(found: AnatomyFindings) -> None:
         print_text("Activation patching:")
     for reading in found.pairs:
         prompt, answer = reading.pair.clean, reading.pair.answer.strip()
-        print_text(f"  {prompt} ({answer}): {pair_text(reading)}")
-    for note in found.notes:
-        print_text(note)
-    for text in verdicts(found):
-        print_text(text)
+        print_text(f"  {prompt} ({answer}): {_plain(pair_text(reading))}")
+    for text in (*found.notes, *verdicts(found)):
+        print_text(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """The text with the minus sign of keyboards, as in other tables of the terminal."""
+    return text.replace(MINUS, "-")
 
 
 def _drops(found: AnatomyFindings) -> dict[str, dict[int, str]]:
