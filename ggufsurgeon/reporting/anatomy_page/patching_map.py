@@ -11,6 +11,8 @@ from ggufsurgeon.reporting.scan_page.legend import step_class
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 
 MOST_TICKS = 10
+LEAST_HEIGHT, HEIGHT_OF_ROW = 8.0, 0.75
+"""Of a map, in the height of letters."""
 
 
 def patching_map(reading: PairReading) -> str:
@@ -31,6 +33,7 @@ def patching_map(reading: PairReading) -> str:
         viewBox=f"0 0 {n_tokens} {len(rows)}",
         preserveAspectRatio="none",
         class_="patching-plot",
+        style=f"height:{max(LEAST_HEIGHT, HEIGHT_OF_ROW * len(rows)):g}rem",
         role="img",
         aria_label=name,
     )
@@ -39,7 +42,7 @@ def patching_map(reading: PairReading) -> str:
         "div", *tokens, class_="tokens", style=f"grid-template-columns:repeat({n_tokens},1fr)"
     )
     numbers = element("svg", *_block_numbers(len(rows)), class_="ticks-y", aria_hidden="true")
-    return element("div", numbers, plot, columns, class_="patching", style=f"--rows:{len(rows)}")
+    return element("div", numbers, plot, columns, class_="patching")
 
 
 def step_of(recovery: float) -> int:
