@@ -143,7 +143,11 @@ def _path_as_json(path: PathResult, details: bool) -> Json:
         "layer_path": path.layer_path,
         "benchmarks": {one.name: _score_as_json(one, details) for one in path.scores},
         "average": path.average and estimate_as_json(path.average),
-        **path.counts._asdict(),
+        "n_answers": path.counts.n_answers,
+        "n_cut": path.counts.n_cut,
+        "n_not_finite": path.counts.n_not_finite,
+        "n_generated": path.counts.n_generated,
+        "n_at_limit": path.counts.n_at_limit,
         **({"changes": changes} if changes else {}),
         **(
             {"average_change": estimate_as_json(path.average_change)} if path.average_change else {}
