@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.api.anatomy_methods import AnatomyMethods
 from ggufsurgeon.api.answering_methods import AnsweringMethods
 from ggufsurgeon.api.inference_methods import InferenceMethods
 from ggufsurgeon.api.leaderboard_methods import LeaderboardMethods
@@ -18,7 +19,12 @@ if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model impor
 
 
 class LoadedModel(
-    InferenceMethods, MeasuringMethods, AnsweringMethods, LeaderboardMethods, ScanningMethods
+    InferenceMethods,
+    MeasuringMethods,
+    AnsweringMethods,
+    LeaderboardMethods,
+    ScanningMethods,
+    AnatomyMethods,
 ):
     """A model over a runner that keeps it loaded between calls. Made by `load`.
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "files.patch_companion",
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.report"),
+    "scanning.anatomy",
 )
 """Modules of the commands. Each has a function with the name of its module."""
 EXIT_CODES = (

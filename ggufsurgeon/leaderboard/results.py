@@ -73,9 +73,10 @@ class LeaderboardResult:
     base: PathResult
     paths: tuple[PathResult, ...]
     """What is compared with the base; empty where one model alone was run."""
-    bar: float
+    bar: float | None
     """Standard errors that the largest of all changes exceeds, without any effect, with a
-    probability of 5 %, in either direction. It grows with the number of figures and paths."""
+    probability of 5 %, in either direction. It grows with the number of figures and paths. None
+    where too few documents differ to tell."""
     limit: int | None
     """The first documents of each task that were asked; None for all."""
     n_requests: int

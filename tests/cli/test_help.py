@@ -182,6 +182,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "leaderboard",
         "scan",
         "report",
+        "anatomy",
     }
     assert {"--window", "--times", "--drop", "--layers", "--json", "--replace", "--in-place"} <= {
         option for parameter in COMMANDS["patch"].params for option in parameter.opts

@@ -112,6 +112,20 @@ ENGINE_COMMANDS = {
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
     ),
     "report": Command(("report", STORE, "--html", HTML, "--csv", CSV, "--replace")),
+    "anatomy": Command(
+        (
+            "anatomy",
+            MODEL,
+            "--contents",
+            "4",
+            "--store",
+            STORE,
+            "--html",
+            HTML,
+            "--replace",
+            *DEVICE,
+        )
+    ),
     "no such probe": Command(("report", STORE, "--probe", "none"), 2, False),
 }
 

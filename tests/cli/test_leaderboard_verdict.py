@@ -35,7 +35,7 @@ def sides(share: float) -> list[list[TaskScore]]:
 
 def test_nothing_beyond_luck() -> None:
     first, last = verdict(result(*sides(0.51)), LABELS)
-    assert first.startswith("No change is significant. Changes that are judged together")
+    assert first.startswith("No change is significant. 2 changes are judged together")
     assert "once in 20 runs" in first
     assert last == "No average: the leaderboard's average is of all six benchmarks in full."
 

@@ -40,6 +40,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "leaderboard": ("leaderboard", "bad", "--data", "nowhere"),
     "leaderboard_base": ("leaderboard", "good.gguf", "--data", "nowhere", "--base", "bad"),
     "scan": ("scan", "bad", "--arithmetic", "12", "--store", "new.db"),
+    "anatomy": ("anatomy", "bad"),
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""

@@ -38,6 +38,7 @@ COMMANDS = (
     "leaderboard",
     "scan",
     "report",
+    "anatomy",
 )
 
 

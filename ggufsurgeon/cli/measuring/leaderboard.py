@@ -149,7 +149,7 @@ def _tell_size(size: RunSize) -> None:
     n_requests = len(table.n_tokens)
     print_note(
         f"{size.model}: {size.n_documents:,} documents of {size.n_on_leaderboard:,} on the "
-        f"leaderboard, {n_requests:,} requests along {size.n_paths} layer paths; "
+        f"leaderboard, {n_requests:,} requests along {_paths_in_words(size.n_paths)}; "
         f"{size.n_missing:,} answers are missing"
     )
     print_note(
@@ -164,6 +164,10 @@ def _tell_size(size: RunSize) -> None:
             f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
             f"{table.n_ctx:,} tokens and lose their beginning"
         )
+
+
+def _paths_in_words(n_paths: int) -> str:
+    return "one layer path" if n_paths == 1 else f"{n_paths} layer paths"
 
 
 @contextmanager

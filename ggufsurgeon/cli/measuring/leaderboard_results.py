@@ -21,6 +21,8 @@ COLUMNS = ("benchmark", "model", "raw %", "normalised", "documents")
 CHANGE_COLUMNS = ("raw change", "normalised change", "p", "documents needed")
 SUBTASK_COLUMNS = ("subtask", "version", "lower bound %", "documents")
 TASK_PREFIX = "leaderboard_"
+ROUNDING = 1e-9
+"""Points that rounding leaves of an error of 0."""
 
 
 def print_leaderboard(result: LeaderboardResult, names: Sequence[str], *, details: bool) -> None:
@@ -99,7 +101,9 @@ def _change(estimate: Estimate) -> str:
 
 
 def _error(estimate: Estimate) -> str:
-    return "?" if estimate.error is None else f"{estimate.error:.2f}"
+    """The error; unknown for documents that are all scored alike, which say nothing of it."""
+    is_known = estimate.error is not None and (estimate.error > ROUNDING or not estimate.value)
+    return f"{estimate.error:.2f}" if is_known else "?"
 
 
 def _print_subtasks(result: LeaderboardResult, labels: Sequence[str]) -> None:

@@ -59,14 +59,25 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
         for change in path.changes
     ]
     sure = [(label, change) for label, change in changes if change.is_sure]
-    bar = (
-        f"Changes that are judged together, by raw scores: {len(changes)}; without any effect, the "
-        f"largest of them exceeds {result.bar:.2f} standard errors once in 20 runs"
-    )
+    bar = _bar(len(changes), result.bar)
     if not sure:
         return [f"No change is significant. {bar}."]
     found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
     return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
+
+
+def _bar(n_changes: int, bar: float | None) -> str:
+    """What changes reach without any effect."""
+    if bar is None:
+        return "So few documents differ that chance alone can make all of them differ alike"
+    if n_changes == 1:
+        judged = "One change is judged, by raw scores: without any effect, it exceeds"
+    else:
+        judged = (
+            f"{n_changes} changes are judged together, by raw scores: without any effect, the "
+            "largest of them exceeds"
+        )
+    return f"{judged} {bar:.2f} standard errors once in 20 runs"
 
 
 def _told(change: FigureChange) -> str:

@@ -20,6 +20,8 @@ from ggufsurgeon.statistics.maximum import LEVEL, maximum_null
 ONE_COMPARISON = 1.96
 """Standard errors that a single difference without an effect exceeds, in either direction, with
 probability `LEVEL`."""
+BEYOND_REACH = 1000.0
+"""Standard errors that only equal differences exceed, whose variance is 0."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FigureChange:
     from the raw scores, since they are not clamped at a bound."""
     n_to_be_sure: int | None
     """Documents with which the raw difference would exceed the bar, if it and its variance stay as
-    observed; None without a difference or without an error."""
+    observed; None without a difference, an error or a bar."""
 
     @property
     def is_sure(self) -> bool:
@@ -52,9 +54,10 @@ class Changes:
 
     of_paths: tuple[tuple[FigureChange, ...], ...]
     """For each path, the change of each figure."""
-    bar: float
+    bar: float | None
     """Standard errors that the largest of all these changes exceeds, without any effect, with
-    probability `LEVEL`, in either direction; 1.96 for one comparison of many documents."""
+    probability `LEVEL`, in either direction; 1.96 for one comparison of many documents. None where
+    so few clusters differ that chance makes them all differ alike more often than that."""
 
 
 class _Pair(NamedTuple):
@@ -64,7 +67,7 @@ class _Pair(NamedTuple):
     path: DocumentTable
     base: DocumentTable
 
-    def change(self, p_value: float, bar: float) -> FigureChange:
+    def change(self, p_value: float, bar: float | None) -> FigureChange:
         raw = self._estimate(self.path.raw - self.base.raw, is_raw=True)
         normalised = self._estimate(self.path.normalised - self.base.normalised, is_raw=False)
         n = documents_to_be_sure(raw, len(self.path.parts), bar)
@@ -108,12 +111,12 @@ def average_change(
     return mean_of_columns([one.normalised for one in of_figures if one.name in columns])
 
 
-def documents_to_be_sure(difference: Estimate, n_documents: int, bar: float) -> int | None:
+def documents_to_be_sure(difference: Estimate, n_documents: int, bar: float | None) -> int | None:
     """Documents with which `difference`, observed on n documents, would be `bar` standard errors.
 
     The error of a mean falls with the square root of their number.
     """
-    if not difference.value or difference.error is None:
+    if bar is None or not difference.value or not difference.error:
         return None
     return math.ceil(n_documents * (bar * difference.error / difference.value) ** 2)
 
@@ -143,15 +146,16 @@ def _check_same(base: Sequence[TaskScore], path: Sequence[TaskScore]) -> None:
             )
 
 
-def _judged(pairs: Sequence[_Pair]) -> tuple[list[float], float]:
-    """The p-value of each pair's change among all, and the bar in standard errors."""
+def _judged(pairs: Sequence[_Pair]) -> tuple[list[float], float | None]:
+    """The p-value of the change of each pair among all, and the bar in standard errors, if any."""
     if not pairs:
         return [], ONE_COMPARISON
     differences = _side_by_side(pairs)
     # Either direction: each row is joined by its negative, and the smaller p-value is taken.
     null = maximum_null(np.concatenate([differences, -differences]))
     p_values = null.p_values.reshape(2, len(pairs)).min(axis=0)
-    return p_values.tolist(), max(null.luck_z, ONE_COMPARISON)
+    bar = max(null.luck_z, ONE_COMPARISON) if null.luck_z < BEYOND_REACH else None
+    return p_values.tolist(), bar
 
 
 def _side_by_side(pairs: Sequence[_Pair]) -> Values:

@@ -230,6 +230,7 @@ def test_several_paths_raise_the_bar_of_each() -> None:
     path = task("mmlu_pro", list(generator.random(400) < 0.58), "acc")
     alone = changes([base], [[path]])
     together = changes([base], [[path], *([other] for other in others)])
+    assert together.bar is not None and alone.bar is not None
     assert together.bar > alone.bar >= 1.96
     assert together.of_paths[0][0].raw == alone.of_paths[0][0].raw
     assert together.of_paths[0][0].p_value > alone.of_paths[0][0].p_value
@@ -264,6 +265,19 @@ def test_one_cluster_has_no_error() -> None:
     found = one_change([base], [path])
     assert (found.raw.error, found.n_to_be_sure) == (None, None)
     assert not found.is_sure
+
+
+@pytest.mark.parametrize(("n", "has_bar"), [(3, False), (5, False), (6, True)])
+def test_no_bar_is_told_where_luck_can_make_all_documents_differ_alike(
+    n: int, has_bar: bool
+) -> None:
+    """All n signs agree with probability 2 / 2**n: 6 % for five documents, 3 % for six."""
+    base, path = (task("mmlu_pro", [value] * n, "acc") for value in (0.0, 1.0))
+    found = changes([base], [[path]])
+    (change,) = found.of_paths[0]
+    assert (found.bar is not None, change.is_sure) == (has_bar, has_bar)
+    assert change.raw.error == pytest.approx(0)
+    assert change.n_to_be_sure is None
 
 
 @pytest.mark.parametrize("field", ["document_sha256", "prompt_sha256", "target_sha256", "number"])

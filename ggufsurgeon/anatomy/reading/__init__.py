@@ -1,0 +1,1 @@
+"""Jobs that run a loaded model, and read and overwrite its residual stream."""
