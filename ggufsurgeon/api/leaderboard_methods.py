@@ -43,14 +43,15 @@ class LeaderboardMethods(ModelOverRunner):
     ) -> LeaderboardResult:
         """Run benchmarks of the Open LLM Leaderboard by lm-evaluation-harness' own tasks.
 
-        The base is the model as it is, or the model `base`; what is compared with it are the model
-        along `paths` (None is the model as it is), or with a `base` and without paths the model.
-        `benchmarks` are of ifeval, bbh, math, gpqa, musr and mmlu-pro; None is all six. `limit`
-        takes the first documents of each task; `data` is a folder with a mirror of the datasets.
-        With `chat`, the model's chat template makes the prompts. `n_ctx` is the most tokens of a
-        prompt with its answer (None: as many as the model was trained on), `n_parallel` how many
-        texts are generated at once. The file `store` keeps answers:
-        an interrupted call resumes from it. `on_size` is called before a model answers.
+        The base is the unmodified model, or the model `base`. The model along each of `paths` is
+        compared with it (None is the unmodified model); with a `base` and without paths, the
+        unmodified model is. `benchmarks` are names out of ifeval, bbh, math, gpqa, musr and
+        mmlu-pro; None is all six. `limit` is how many documents of each task are evaluated, from
+        the first; `data` is a folder with a mirror of the datasets. With `chat`, the model's chat
+        template makes the prompts. `n_ctx` is the maximum number of tokens of a prompt with its
+        answer (None: as many as the model was trained on), `n_parallel` is how many texts are
+        generated at once. The file `store` keeps answers: an interrupted call resumes from it.
+        `on_size` is called before a model answers.
 
         It must be called in the main thread. Raises MissingExtraError where the extra
         `leaderboard` is not installed, UsageError for benchmarks, data, paths or prompts that do

@@ -1,11 +1,11 @@
 """Architectures whose blocks can have strengths, by scales of the weights that come last in them.
 
-llama.cpp loads an optional tensor `<weight>.scale` beside a weight of any architecture
-(src/llama-model.cpp:1633 and after, of 2026-10-01), and it is for the graph of each to multiply
-what the weight gives. Many graphs pass over the scale of one of these weights, and in others a norm
-or a factor follows the product. Those listed here multiply all that a block adds to the residual
-stream: of each, multiplied weights give the same logits to the bit, and a block of the strength 0
-the same as one that is not there.
+llama.cpp loads an optional `.scale` tensor beside a weight of any architecture
+(src/llama-model.cpp:1633 and after, of 2026-10-01), but the graph of the architecture has to
+multiply the product of the weight by it. Many graphs ignore the scale of one of these weights, and
+in others a norm or a factor follows the product. Those listed here multiply all that a block adds
+to the residual stream: in each, weights multiplied by powers of two give the same logits to the
+bit, and a block with the strength 0 gives the logits of a path without it.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ EXACT = frozenset(
         *("nemotron_h", "nemotron_h_moe", "qwen3", "qwen35", "qwen35moe", "qwen3moe"),
     }
 )
-"""Architectures in which the scales of these weights are all that a strength takes."""
+"""Architectures in which the scales of these weights suffice for a strength."""

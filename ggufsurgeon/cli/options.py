@@ -93,7 +93,7 @@ Strength: TypeAlias = Annotated[
     typer.Option(
         "--strength",
         metavar="S",
-        help="Multiply what the repeats of windows add to the residual stream by S, from 0 up.",
+        help="Multiply what the repeats of windows add to the residual stream by S, 0 or greater.",
         show_default="1",
         rich_help_panel=LAYER_PATH,
     ),
@@ -120,8 +120,8 @@ ScaleWeights: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--scale-weights",
-        help="Multiply weights by a factor where nothing else makes the path possible: equal "
-        "within rounding, not to the bit, and not reversible.",
+        help="Multiply weights by a factor where the path is impossible otherwise. The "
+        "result is equal within rounding, not to the bit, and cannot be restored.",
         rich_help_panel=LAYER_PATH,
     ),
 ]

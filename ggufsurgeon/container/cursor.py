@@ -1,7 +1,7 @@
-"""A position in the bytes of a header that never leaves them.
+"""A reading position in the bytes of a header, which cannot pass their end.
 
-Headers of hundreds of thousands of entries are read in pieces of a few bytes: bytes come from a
-window over the data, and a message is only made of what is missing once something is.
+Headers of hundreds of thousands of entries are read in pieces of a few bytes. So bytes come from a
+window over the data, and the text of an error is made only when there is one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WINDOW_N_BYTES = 1 << 16
 class Cursor:
     """A position in `data`, from its start on. Errors name `path`, and the offset of what is wrong.
 
-    What is read is described by `what`, and by the name `of` the entry that it belongs to.
+    In messages, `what` describes what is read, and `of` names the entry that it belongs to.
     """
 
     def __init__(self, data: Buffer, path: str, byte_order: ByteOrder = "<") -> None:
@@ -41,7 +41,7 @@ class Cursor:
         return MalformedFileError(self.path, problem, offset=offset, hint=hint)
 
     def expect_room(self, count: int, width: int, what: str, of: str | None = None) -> None:
-        """Raise MalformedFileError unless `count` things of `width` bytes may follow."""
+        """Raise MalformedFileError unless `count` items of `width` bytes fit before the end."""
         n_left = self.n_bytes - self.at
         if count * width > n_left:
             described = what if of is None else f"{what} of {quoted(of)}"
@@ -51,7 +51,7 @@ class Cursor:
             raise self.fail(problem, self.at, hint=INCOMPLETE)
 
     def skip(self, n_bytes: int, what: str, of: str | None = None) -> int:
-        """Pass over some bytes; the offset at which they start."""
+        """Skip some bytes and return the offset at which they start."""
         start = self.at
         if n_bytes > self.n_bytes - start:
             self.expect_room(n_bytes, 1, f"bytes of {what}", of)

@@ -19,8 +19,7 @@ OTHER_DATA = "it has other data than the model that was edited"
 
 
 class UnknownStateError(Exception):
-    """The reason why a file is not in a state that the edit of a journal can have left, and what to
-    do next."""
+    """Why a file is not in a state that the edit can have left, and what to do next."""
 
     def __init__(self, reason: str, hint: str = IF_VALID) -> None:
         super().__init__(reason)
@@ -46,7 +45,7 @@ def find_gap(descriptor: int, journal: Journal) -> range:
 
 
 def _find_inserted(descriptor: int, journal: Journal) -> range:
-    """The gap in a file of the greater size."""
+    """The gap in a file that has the size after the insertion."""
     possible = [
         range(journal.n_bytes_inserted),
         range(journal.n_bytes_with_tail, journal.n_bytes_new),  # nothing has moved yet

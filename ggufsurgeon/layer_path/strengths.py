@@ -25,16 +25,18 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNOREC
 def strength_of(value: float) -> float:
     """The number of 32 bits that is nearest to a strength.
 
-    Raises UsageError for what is no number from 0 up, and for numbers that 32 bits do not hold.
+    Raises UsageError unless it is 0 or greater and 32 bits can hold it.
     """
     if not value >= 0:  # NaN is not
         raise UsageError(
-            f"a strength of {value}: expected a number from 0, which leaves a block out, up; 1 is "
-            "the block as it is"
+            f"a strength of {value}: expected a number that is 0 or greater; 1 is the unmodified "
+            "block, and 0 leaves it out"
         )
     rounded = _nearest(value)
     if math.isinf(rounded) or 0 < value < SMALLEST:
-        raise UsageError(f"a strength of {value}: numbers of 32 bits do not hold that")
+        raise UsageError(
+            f"a strength of {value}: 32-bit floating-point numbers cannot represent it"
+        )
     return rounded
 
 
@@ -45,7 +47,8 @@ def parse_strength(text: str, where: str) -> float:
     """
     if _NUMBER.fullmatch(text) is None:
         raise UsageError(
-            f"{where}: {quoted(text)} is no strength; expected a number from 0 up, such as 0.5"
+            f"{where}: {quoted(text)} is no strength; expected a number that is 0 or greater, such "
+            "as 0.5"
         )
     try:
         return strength_of(float(text))

@@ -1,4 +1,4 @@
-"""Answers of a model along layer paths: those that a store knows, and those that come."""
+"""Answers of a model along layer paths: those in a store, and those that are computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ggufsurgeon.store.answers import KeptAnswer, KeptAnswers
 from ggufsurgeon.store.database import StoreWriteError
 
 SECONDS = 2.0
-"""Answers are committed when the first of them has waited so long."""
+"""Waiting answers are committed with the first answer that comes at least so long after the
+oldest of them."""
 
 
 class AnswerBook:
@@ -49,9 +50,9 @@ class AnswerBook:
         return tuple(n for n in range(len(self._requests)) if n not in known)
 
     def answers(self, layer_path: str) -> Mapping[EvaluationRequest, EvaluationAnswer]:
-        """All answers along a path; of requests that are missing, none. Raises as `missing`.
+        """All answers along a path, without requests that have none. Raises as `missing`.
 
-        Where another process has added an answer first, it is that one, as in any later run.
+        Where another process has stored an answer first, that one is taken, as in any later run.
         """
         if self._kept is not None:
             self._answers.pop(layer_path, None)
@@ -59,7 +60,7 @@ class AnswerBook:
         return {self._requests[n]: answer for n, answer in known.items()}
 
     def add(self, layer_path: str, number: int, answer: EvaluationAnswer) -> None:
-        """Take the answer to a request. Raises StoreWriteError when the store takes no more."""
+        """Take the answer to a request. Raises StoreWriteError when the store cannot be written."""
         self._along(layer_path)[number] = answer
         if self._kept is None:
             return
@@ -71,7 +72,7 @@ class AnswerBook:
 
     @contextmanager
     def taking(self) -> Iterator[None]:
-        """Commits what waits at the end of the block, also where an exception ends it."""
+        """Commit what waits at the end of the block, also where an exception ends it."""
         try:
             yield
         except BaseException:
@@ -101,7 +102,7 @@ class AnswerBook:
         }
 
     def _answer(self, request: EvaluationRequest, values: tuple[Any, ...]) -> EvaluationAnswer:
-        """The answer of which a store has the values. Raises RefusedError for other values."""
+        """The answer with values from a store. Raises RefusedError for values that fit none."""
         answer = _as_answer(request, values)
         if answer is None:
             assert self._kept is not None

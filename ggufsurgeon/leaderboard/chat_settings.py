@@ -1,4 +1,4 @@
-"""What is chosen about the prompts of a chat model."""
+"""Settings for the prompts of a chat model."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class ChatSettings:
     n_thinking_tokens: int = 0
     """Tokens that a generated text may have beyond the benchmark's own limit, to think in."""
     thinking_end: str | None = None
-    """The tag that ends the thinking, such as `</think>`: what is before it is not scored."""
+    """The tag that ends the thinking, such as `</think>`: the text before it is not scored."""
 
 
 def chat_prompting(chat: ChatSettings, file: GgufFile, base: GgufFile) -> Prompting:
     """Prompts by the chat template of `file`, which `base` is to answer too.
 
-    Raises UsageError where the two have other templates, and what `chat_renderer` raises.
+    Raises UsageError where their templates differ, and what `chat_renderer` raises.
     """
     if file.header.get(TEMPLATE_KEY) != base.header.get(TEMPLATE_KEY):
         raise UsageError(
-            f"{file.path} and {base.path} have other chat templates: their prompts would differ",
+            f"{file.path} and {base.path} have different chat templates: prompts would differ",
             hint="Run each by itself, or both without templates.",
         )
     renderer = chat_renderer(file, chat.variables)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class DocumentKey(NamedTuple):
-    """What tells a document of a task: two runs are paired by it."""
+    """What identifies a document of a task; two runs are paired by it."""
 
     number: int
     """The harness' `doc_id`."""
@@ -43,5 +43,5 @@ class TaskScore(NamedTuple):
     """The harness' own aggregates by the name of the metric, without its filter."""
     documents: tuple[DocumentScore, ...]
     n_not_finite: int = 0
-    """Documents with an answer that is not finite numbers, or no text for that reason: they score
-    as wrong, whatever the other answers are."""
+    """Documents with an answer whose logits are not finite numbers: they are scored as wrong,
+    whatever the other answers are."""

@@ -12,7 +12,10 @@ class ChatTemplate(Protocol):
     """The chat template of a model as a function."""
 
     def __call__(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        """The prompt for messages of a `role` and a `content`; with the beginning of an answer."""
+        """The prompt for messages, each with a `role` and a `content`.
+
+        With `add_generation_prompt` it ends with the beginning of an answer.
+        """
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,19 @@ class Prompting:
     n_thinking_tokens: int = 0
     """Tokens that a generated text may have beyond the harness' limit, to think in."""
     thinking_end: str | None = None
-    """The tag behind which an answer begins, such as `</think>`: what is in front of the last one
-    is left out before scoring, with the white space behind it, as the harness' HF backend does for
+    """The tag after which an answer begins, such as `</think>`. The text up to the last tag and the
+    white space after it are left out before scoring, as the harness' HF backend does for
     `think_end_token` (lm_eval/models/utils.py, postprocess_generated_text). A text without the tag
     is scored as it is."""
 
     def __post_init__(self) -> None:
         if self.n_thinking_tokens < 0:
-            raise UsageError(f"{self.n_thinking_tokens} tokens to think in: the least is 0")
+            raise UsageError(f"{self.n_thinking_tokens} tokens for thinking: at least 0 are needed")
         if self.thinking_end == "":
             raise UsageError("the tag that ends the thinking of a model is empty")
 
     def answer_in(self, text: str) -> str:
-        """What of a generated text is scored."""
+        """The part of a generated text that is scored."""
         if self.thinking_end is None:
             return text
         return text.split(self.thinking_end)[-1].lstrip()

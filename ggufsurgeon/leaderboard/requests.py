@@ -1,4 +1,4 @@
-"""What lm-evaluation-harness asks of a model, and the answers."""
+"""The requests of lm-evaluation-harness to a model, and the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GenerationAnswer(NamedTuple):
     n_tokens: int
     """Number of generated tokens."""
     is_at_limit: bool
-    """Whether it ended because the most tokens were generated."""
+    """Whether it ended because it had the maximum number of tokens."""
     n_cut: int
     """Tokens left out at the beginning of the prompt, since the context is shorter."""
 

@@ -1,4 +1,4 @@
-"""What a run of the leaderboard's benchmarks has found."""
+"""The results of a run of the leaderboard's benchmarks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ggufsurgeon.statistics.estimate import Estimate
 
 
 class AnswerCounts(NamedTuple):
-    """How many answers along a path are of a kind that scores should be read with."""
+    """Counts of answers along a path that matter for reading its scores."""
 
     n_answers: int
     n_cut: int
     """Answers to prompts that lost their beginning, since the context is shorter."""
     n_not_finite: int
-    """Answers that are not finite numbers: their documents are scored as wrong."""
+    """Answers whose logits are not finite numbers: their documents are scored as wrong."""
     n_generated: int
     """Generated texts among the answers."""
     n_at_limit: int
-    """Of these, the ones that ended because the most tokens were generated."""
+    """Of these, the ones that ended because they had the maximum number of tokens."""
 
 
 def count_answers(answers: Iterable[EvaluationAnswer]) -> AnswerCounts:
@@ -50,13 +50,13 @@ class PathResult:
 
     model: Path
     layer_path: str
-    """In full; of the model as it is, all its blocks in order."""
+    """In full; for the unmodified model, all its blocks in order."""
     scores: tuple[FigureScore, ...]
     average: Estimate | None
     """Of the six normalised figures; None unless all six benchmarks ran in full."""
     counts: AnswerCounts
     changes: tuple[FigureChange, ...] = ()
-    """What differs from the base, for each figure; none of the base itself."""
+    """The change of each figure from the base; empty for the base itself."""
     average_change: Estimate | None = None
     """The average less that of the base, with the error of the paired difference."""
 
@@ -72,11 +72,11 @@ class LeaderboardResult:
 
     base: PathResult
     paths: tuple[PathResult, ...]
-    """What is compared with the base; none where one model alone was run."""
+    """What is compared with the base; empty where one model alone was run."""
     bar: float | None
-    """Standard errors that the greatest of all changes exceeds by luck alone with a probability of
-    5 %, in either direction: the more figures and paths are compared, the higher. None where too
-    few documents differ to tell."""
+    """Standard errors that the largest of all changes exceeds, without any effect, with a
+    probability of 5 %, in either direction. It grows with the number of figures and paths. None
+    where too few documents differ to tell."""
     limit: int | None
     """The first documents of each task that were asked; None for all."""
     n_requests: int

@@ -48,7 +48,7 @@ class PathOfModel(NamedTuple):
 
 @dataclass(frozen=True)
 class LeaderboardTask:
-    """What is to be run, and compared with what."""
+    """What is to be run and compared."""
 
     base: PathOfModel
     paths: tuple[PathOfModel, ...]
@@ -70,7 +70,7 @@ class LeaderboardTask:
 
 
 class RunSize(NamedTuple):
-    """How much a model has to do, before it answers."""
+    """How much work a model has, known before it answers."""
 
     model: Path
     n_documents: int
@@ -81,7 +81,7 @@ class RunSize(NamedTuple):
     """Answers that are not in the store, of all paths together."""
     table: RequestTable
     leaves_out_system: bool
-    """Whether the chat template takes no message of the system: task descriptions are left out."""
+    """Whether the chat template accepts no system message: task descriptions are left out."""
 
 
 def run_leaderboard(
@@ -91,9 +91,9 @@ def run_leaderboard(
     progress: Progress,
     on_size: Callable[[RunSize], object] | None = None,
 ) -> LeaderboardResult:
-    """Ask, answer and score; what the store at `store` knows is not asked again.
+    """Make prompts, answer and score them. Answers in the store at `store` are not computed again.
 
-    Raises RefusedError for a path that cannot be run exactly, before anything is asked, UsageError
+    Raises RefusedError for a path that cannot be run exactly, before prompts are made, UsageError
     in another thread than the main one, and what `load_tasks`, `collect`, the
     jobs and the store raise.
     """
@@ -123,7 +123,7 @@ def _check_runs(one: PathOfModel) -> None:
 
 
 class _AnswerRun(NamedTuple):
-    """What the answers of each model need."""
+    """What answering needs for each model."""
 
     task: LeaderboardTask
     tasks: LoadedTasks
@@ -143,7 +143,7 @@ class _AnswerRun(NamedTuple):
         return book
 
     def _kept(self, model: Path) -> KeptAnswers | None:
-        """The store's answers of a model, told apart by all that its answers depend on.
+        """The store's answers of a model, under a key of all that its answers depend on.
 
         Prompts are part of a request, and so is what a chat template has made of them.
         """

@@ -18,7 +18,7 @@ from ggufsurgeon.write_plan import ScaleSpan, ValueSpan
 NEEDS_SCALES = (
     "has strengths, in the tensors {}: llama.cpp from before March 2026 (ggml-org/llama.cpp PR "
     "19769) refuses a file with such tensors, and builds before that of October 2026, with which "
-    "strengths were proven, may pass over some of them"
+    "strengths were proven, may ignore some of them"
 )
 LASTING = (
     "multiplies scales that the source has, and rounds them: the original cannot be restored from "
@@ -31,7 +31,7 @@ class Scales:
     """The scales that a path needs besides those of its blocks."""
 
     tensors: tuple[OutputTensor, ...]
-    """All tensors of the new file, those that are added last."""
+    """All tensors of the new file; added ones come last."""
     added: tuple[str, ...]
     """Names of those that are added."""
     multiplied: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""Scales that give a block a strength: which tensors they are, and whether they are all it takes.
+"""Scales that give a block a strength: which tensors they are, and whether they suffice.
 
 A block runs with the strength s when all that it adds to the residual stream is multiplied by s.
-llama.cpp multiplies what a weight gives by the tensor `<weight>.scale`, where its graph asks for
-that.
+llama.cpp multiplies the product of a weight by its `.scale` tensor (`attn_output.scale`, say), if
+the graph of the architecture asks for that.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ WEIGHT, SCALE, BIAS = ".weight", ".scale", ".bias"
 
 
 class Scale(NamedTuple):
-    """A scale that multiplies what leaves a block."""
+    """A scale that multiplies what a block adds to the residual stream."""
 
     name: str
-    """Its whole name in the source's block, whether it is there or not."""
+    """Its full name in the source's block, whether the source has it or not."""
     n_elements: int
     """One, or one for each expert."""
     source_tensor: int | None
@@ -66,7 +66,7 @@ def is_weight_of_strength(name: str) -> bool:
 
 
 def is_scale_of_strength(name: str) -> bool:
-    """Whether a tensor is a scale that a strength is made of."""
+    """Whether a tensor is a scale that gives a block its strength."""
     return _is_last(name, SCALE)
 
 
@@ -91,13 +91,13 @@ def _check_tensor(tensor: TensorInfo, block: int) -> None:
     if f".{suffix}" == BIAS and stem in LAST_WEIGHTS:
         raise RefusedError(
             f"block {block} has the tensor {quoted(inner)}, which llama.cpp adds to the residual "
-            "stream whatever the scale: the block has no strength"
+            "stream whatever the scale: the block cannot have a strength"
         )
     if f".{suffix}" == SCALE and stem in LAST_WEIGHTS and tensor.type_id != F32:
         raise RefusedError(f"tensor {quoted(tensor.name)} is not F32: it cannot be multiplied")
     parts = stem.split(".")
     if f".{suffix}" == WEIGHT and len(parts) > 1 and parts[0] in LAST_WEIGHTS:
         raise RefusedError(
-            f"block {block} has the tensor {quoted(inner)}, one of an expert by itself, which "
-            "llama.cpp no longer loads"
+            f"block {block} has the tensor {quoted(inner)}, the weight of an expert by itself, "
+            "which llama.cpp no longer loads"
         )

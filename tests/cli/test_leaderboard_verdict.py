@@ -35,17 +35,17 @@ def sides(share: float) -> list[list[TaskScore]]:
 
 def test_nothing_beyond_luck() -> None:
     first, last = verdict(result(*sides(0.51)), LABELS)
-    assert first.startswith("No change is beyond luck. 2 changes are judged together")
+    assert first.startswith("No change is significant. 2 changes are judged together")
     assert "once in 20 runs" in first
-    assert last == "No average: the leaderboard's is of all six benchmarks in full."
+    assert last == "No average: the leaderboard's average is of all six benchmarks in full."
 
 
 def test_a_change_that_luck_does_not_give() -> None:
     for share, word in ((0.7, "better"), (0.3, "worse")):
         found, bar, _ = verdict(result(*sides(share)), LABELS)
         assert found.startswith(f"MMLU-Pro along rys (0..4,3..4): {word} by ")
-        assert "more than luck gives (p = 0.00025)" in found or "(p = 0.0005)" in found
-        assert bar.endswith("; the other one may be luck.")
+        assert "a significant change (p = 0.00025)" in found or "(p = 0.0005)" in found
+        assert bar.endswith("; the other one is not significant.")
 
 
 def test_one_model_alone_has_no_findings() -> None:
@@ -58,8 +58,8 @@ def test_notes_on_answers() -> None:
     counts = AnswerCounts(1000, 2, 3, 50, 20)
     first, second = notes(result(*sides(0.5), counts=counts), LABELS)
     assert first == (
-        "as it is: 2 of 1,000 prompts lost their beginning, 20 of 50 texts (40 %) ended at the "
-        "most tokens, 3 answers are not finite numbers, and scored as wrong: the path breaks the "
-        "model there"
+        "as it is: 2 of 1,000 prompts lost their beginning, 20 of 50 texts (40 %) reached the "
+        "maximum number of tokens, 3 answers have logits that are not finite numbers, and are "
+        "scored as wrong"
     )
     assert second.startswith(LABELS[1])

@@ -138,7 +138,7 @@ def test_the_context_is_never_longer_than_the_model_was_trained_on(model: Model)
     ("request_", "n_ctx", "says"),
     [
         (LikelihoodRequest("Once", ""), None, "no tokens of its own"),
-        (LikelihoodRequest("Once", " upon a time there was a girl"), 3, "context is one of 3"),
+        (LikelihoodRequest("Once", " upon a time there was a girl"), 3, "context has 3"),
         (LikelihoodRequest("Once", "\ud800"), None, "not Unicode"),
         (GenerationRequest("Once", (), 0), None, "answer of 0 tokens"),
         (GenerationRequest("Once", (), 64), 64, "answer of 64 tokens"),

@@ -172,7 +172,7 @@ def rewrite(file: Path, old: str, new: str) -> None:
         (remove_folder, UsageError, "musr: there is no such folder, which musr needs"),
         (remove_split, MalformedFileError, "has no split team_allocation"),
         (remove_file, MalformedFileError, "musr: cannot be read as the documents of musr"),
-        (rename_column, MalformedFileError, "has no column narrative, which musr is made of"),
+        (rename_column, MalformedFileError, "has no column narrative, which musr needs"),
         (break_json, MalformedFileError, "musr: cannot be read as the documents of musr"),
         (empty_file, MalformedFileError, "musr"),
         (break_choices, MalformedFileError, "musr: cannot be read as the documents of musr"),

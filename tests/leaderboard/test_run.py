@@ -274,7 +274,7 @@ def test_the_table_for_people(mirror: Path) -> None:
     assert done.returncode == 0, done.stderr
     title, *lines = done.stdout.splitlines()
     assert title == "Open LLM Leaderboard"
-    for told in ("as it is", "cut (0..2,4)", "0..2,1..4", "of 756", "of 1,192", "to be sure"):
+    for told in ("as it is", "cut (0..2,4)", "0..2,1..4", "of 756", "of 1,192", "needed"):
         assert told in done.stdout
     assert "musr_murder_mysteries" in done.stdout
     assert any("judged together" in line for line in lines)
@@ -305,7 +305,7 @@ def test_in_another_thread_nothing_is_begun(mirror: Path) -> None:
 
 
 def test_bases_with_another_chat_template_are_refused(tmp_path: Path, smollm2: Path) -> None:
-    with gs.load(STORIES) as model, pytest.raises(UsageError, match="other chat templates"):
+    with gs.load(STORIES) as model, pytest.raises(UsageError, match="different chat templates"):
         model.leaderboard(base=smollm2, chat=gs.ChatSettings(), data=tmp_path)
     with gs.load(STORIES) as model, pytest.raises(UsageError, match="has no chat template"):
         model.leaderboard(chat=gs.ChatSettings(), data=tmp_path)

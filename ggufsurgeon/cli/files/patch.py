@@ -58,7 +58,7 @@ def patch(
         typer.Option(
             "--from-scan",
             metavar="STORE",
-            help="Store of a scan: its best layer path, unless the verdict on it is noise.",
+            help="Store of a scan, whose best layer path is used unless the verdict is noise.",
             show_default=False,
             rich_help_panel=LAYER_PATH,
         ),
@@ -79,7 +79,7 @@ def patch(
             "--rank",
             metavar="N",
             min=1,
-            help="Rank of the path in that scan, whatever the verdict.",
+            help="Rank in that scan of the path to use, whatever the verdict.",
             show_default=False,
             rich_help_panel=LAYER_PATH,
         ),
@@ -89,8 +89,8 @@ def patch(
         typer.Option(
             "--recipe",
             metavar="FILE",
-            help="File with a recipe, - for standard input: MODEL must be its original, and the "
-            "result have its SHA-256.",
+            help="File with a recipe, or - for standard input. MODEL must be the original that it "
+            "names, and the result must have its SHA-256.",
             show_default=False,
             rich_help_panel=LAYER_PATH,
         ),

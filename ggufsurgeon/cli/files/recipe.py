@@ -35,7 +35,7 @@ FOR_PEOPLE = """\
 def recipe(
     patched: Patched, other_tool: As = None, json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Print the lines that rebuild a patched file from its original, for patch --recipe."""
+    """Print a recipe with which patch --recipe rebuilds a patched file from its original."""
     from ggufsurgeon.planning.recipe_text import recipe_text
 
     if other_tool is not None:

@@ -76,7 +76,7 @@ def leaderboard(
 ) -> None:
     """Run the Open LLM Leaderboard's benchmarks by lm-evaluation-harness' own tasks.
 
-    Layer paths run without a file, compared with the unmodified model or with a base.
+    Layer paths run without a file and are compared with the unmodified model or with a base.
     """
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
@@ -104,7 +104,7 @@ def leaderboard(
 
 
 def _paths(models: list[str], path: AnyPath | None) -> dict[str, AnyPath | None]:
-    """The layer paths by name; that of the other options has none."""
+    """The layer paths by name; that of the other options has an empty name."""
     paths: dict[str, AnyPath | None] = {}
     add_named_paths(paths, models)
     if path is not None:
@@ -153,13 +153,12 @@ def _tell_size(size: RunSize) -> None:
         f"{size.n_missing:,} answers are missing"
     )
     print_note(
-        f"prompts are {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along a path, "
-        f"since they share beginnings; at most {table.n_most_generated:,} are generated"
+        f"the prompts have {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along each "
+        f"path, since shared prefixes run once; at most {table.n_most_generated:,} tokens are "
+        "generated along each path"
     )
     if size.leaves_out_system:
-        print_warning(
-            "the chat template takes no message of the system: descriptions of tasks are left out"
-        )
+        print_warning("the chat template accepts no system message: task descriptions are left out")
     if table.n_requests_cut:
         print_warning(
             f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
@@ -173,7 +172,7 @@ def _paths_in_words(n_paths: int) -> str:
 
 @contextmanager
 def _telling_what_is_kept(store: Path | None) -> Iterator[None]:
-    """Let what ends a run say where its answers are."""
+    """Make the errors that end a run say where its answers are."""
     try:
         yield
     except Interrupted as interrupt:
@@ -186,7 +185,7 @@ def _telling_what_is_kept(store: Path | None) -> Iterator[None]:
 
 def _kept(store: Path | None) -> str:
     if store is None:
-        return "No answer is kept: with --store FILE, a run can be resumed."
+        return "Answers were not kept: only a run with --store FILE can be resumed."
     if not store.exists():
         return "No answer was computed yet."
     return f"{store} has all answers so far; the same command resumes from them."

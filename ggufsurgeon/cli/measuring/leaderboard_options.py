@@ -27,7 +27,7 @@ DocumentLimit: TypeAlias = Annotated[
         "--limit",
         metavar="N",
         min=1,
-        help="Maximum number of documents of each task, from the first, as lm-eval's --limit.",
+        help="Maximum number of documents of each subtask, from the first, as lm-eval's --limit.",
         show_default="all documents",
         rich_help_panel=MEASURING,
     ),
@@ -71,7 +71,8 @@ AnswerContext: TypeAlias = Annotated[
         "-c",
         metavar="N",
         min=8,
-        help="Context size in tokens: longer prompts with their answers lose their beginning.",
+        help="Context size in tokens, for a prompt and its answer; longer prompts lose their "
+        "beginning.",
         show_default="the model's training context",
         rich_help_panel=MEASURING,
     ),
@@ -93,7 +94,7 @@ UsesChatTemplate: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--chat-template",
-        help="Prompt by the model's chat template, with few-shot examples as turns.",
+        help="Make prompts by the model's chat template, with few-shot examples as turns.",
         rich_help_panel=CHAT,
     ),
 ]
@@ -102,7 +103,7 @@ TemplateVariables: TypeAlias = Annotated[
     typer.Option(
         "--chat-template-kwargs",
         metavar="JSON",
-        help='Variables of the chat template: {"enable_thinking": false}.',
+        help='Variables of the chat template, such as {"enable_thinking": false}.',
         rich_help_panel=CHAT,
     ),
 ]
@@ -112,7 +113,7 @@ ThinkingTokens: TypeAlias = Annotated[
         "--thinking-tokens",
         metavar="N",
         min=0,
-        help="Number of tokens that a text may have beyond the benchmark's limit, to think in.",
+        help="Number of tokens for thinking, which are added to the benchmark's limit for a text.",
         show_default="0",
         rich_help_panel=CHAT,
     ),
@@ -122,7 +123,7 @@ ThinkingEnd: TypeAlias = Annotated[
     typer.Option(
         "--thinking-end",
         metavar="TAG",
-        help="Tag that ends the thinking; what is before it is not scored.",
+        help="Tag that ends the thinking; the text before it is not scored.",
         show_default="</think>",
         rich_help_panel=CHAT,
     ),
@@ -137,5 +138,8 @@ AnswerStore: TypeAlias = Annotated[
     ),
 ]
 SubtaskDetails: TypeAlias = Annotated[
-    bool, typer.Option("--details", help="Also print each subtask.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--details", help="Also print the scores of each subtask.", rich_help_panel=OUTPUT
+    ),
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 COLUMNS = ("benchmark", "model", "raw %", "normalised", "documents")
-CHANGE_COLUMNS = ("raw change", "normalised change", "p", "to be sure")
+CHANGE_COLUMNS = ("raw change", "normalised change", "p", "documents needed")
 SUBTASK_COLUMNS = ("subtask", "version", "lower bound %", "documents")
 TASK_PREFIX = "leaderboard_"
 ROUNDING = 1e-9
@@ -26,7 +26,7 @@ ROUNDING = 1e-9
 
 
 def print_leaderboard(result: LeaderboardResult, names: Sequence[str], *, details: bool) -> None:
-    """Print the figures, and what they are worth. `names` are those of the paths; some empty."""
+    """Print the scores and a verdict. `names` are those of the paths; they may be empty."""
     labels = _labels(result, names)
     has_changes = bool(result.paths)
     columns = (*COLUMNS, *CHANGE_COLUMNS) if has_changes else COLUMNS
@@ -81,13 +81,13 @@ def _change_cells(change: FigureChange, score: FigureScore) -> tuple[str, ...]:
 
 
 def _needed(change: FigureChange, score: FigureScore) -> str:
-    """Documents that would make the seen change a finding."""
+    """The number of documents with which a change of this size would be significant."""
     if change.is_sure:
-        return "is sure"
+        return "significant"
     if change.n_to_be_sure is None:
         return "?"
-    beyond = "" if change.n_to_be_sure <= score.n_in_full else f"; it has {score.n_in_full:,}"
-    return f"{change.n_to_be_sure:,} documents{beyond}"
+    beyond = "" if change.n_to_be_sure <= score.n_in_full else f" (it has {score.n_in_full:,})"
+    return f"{change.n_to_be_sure:,}{beyond}"
 
 
 def _value(estimate: Estimate | None) -> str:

@@ -1,4 +1,4 @@
-"""What the figures of a leaderboard run are worth, in words."""
+"""The verdict on the scores of a leaderboard run, in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def notes(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
-    """What scores should be read with: cut prompts, texts at their limit, broken answers."""
+    """Counts to read the scores with: cut prompts, texts at their limit, broken answers."""
     paths = (result.base, *result.paths)
     return [
         f"{label}: {', '.join(parts)}"
@@ -26,24 +26,24 @@ def _counted(counts: AnswerCounts) -> Iterator[str]:
     if counts.n_generated:
         share = 100 * counts.n_at_limit / counts.n_generated
         yield (
-            f"{counts.n_at_limit:,} of {counts.n_generated:,} texts ({share:.0f} %) ended at the "
-            "most tokens"
+            f"{counts.n_at_limit:,} of {counts.n_generated:,} texts ({share:.0f} %) reached the "
+            "maximum number of tokens"
         )
     if counts.n_not_finite:
         yield (
-            f"{counts.n_not_finite:,} answers are not finite numbers, and scored as wrong: the "
-            "path breaks the model there"
+            f"{counts.n_not_finite:,} answers have logits that are not finite numbers, and are "
+            "scored as wrong"
         )
 
 
 def verdict(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
-    """What can be said of the changes, and what cannot."""
+    """Which changes are significant, and why an average is missing."""
     lines = _findings(result, labels) if result.paths else []
     if result.base.average is None:
         lines.append(
-            "No average: the leaderboard's is of all six benchmarks in full"
+            "No average: the leaderboard's average is of all six benchmarks in full"
             + (
-                f", and --limit {result.limit} asks the first of each task."
+                f", and --limit {result.limit} takes only the first documents of each subtask."
                 if result.limit
                 else "."
             )
@@ -61,29 +61,32 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
     sure = [(label, change) for label, change in changes if change.is_sure]
     bar = _bar(len(changes), result.bar)
     if not sure:
-        return [f"No change is beyond luck. {bar}."]
+        return [f"No change is significant. {bar}."]
     found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
     return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
 
 
 def _bar(n_changes: int, bar: float | None) -> str:
-    """What luck alone reaches."""
+    """What changes reach without any effect."""
     if bar is None:
-        return "So few documents differ that luck alone can make all of them differ alike"
+        return "So few documents differ that chance alone can make all of them differ alike"
     if n_changes == 1:
-        judged = "One change is judged, by raw scores: it is"
+        judged = "One change is judged, by raw scores: without any effect, it exceeds"
     else:
-        judged = f"{n_changes} changes are judged together, by raw scores: the greatest of them is"
-    return f"{judged} beyond {bar:.2f} standard errors by luck alone once in 20 runs"
+        judged = (
+            f"{n_changes} changes are judged together, by raw scores: without any effect, the "
+            "largest of them exceeds"
+        )
+    return f"{judged} {bar:.2f} standard errors once in 20 runs"
 
 
 def _told(change: FigureChange) -> str:
     direction = "better" if change.raw.value > 0 else "worse"
-    points = f"{abs(change.raw.value):.2f} points"
-    return f"{direction} by {points} of raw score, more than luck gives (p = {change.p_value:.2g})"
+    points = f"{abs(change.raw.value):.2f} raw points"
+    return f"{direction} by {points}, a significant change (p = {change.p_value:.2g})"
 
 
 def _others(n: int) -> str:
     if not n:
-        return "none is within that"
-    return f"the other {n} may be luck" if n > 1 else "the other one may be luck"
+        return "all of them are significant"
+    return f"the other {n} are not significant" if n > 1 else "the other one is not significant"

@@ -1,1 +1,1 @@
-"""Answers of a loaded model along layer paths: beginnings that prompts share are run once."""
+"""Answers of a loaded model along layer paths: prefixes that prompts share are run once."""

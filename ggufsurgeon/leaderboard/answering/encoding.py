@@ -37,7 +37,7 @@ class LikelihoodTokens(NamedTuple):
 
     @property
     def n_inputs(self) -> int:
-        """Tokens that are run: all but the last, which nothing follows."""
+        """Tokens that are run: all but the last, which predicts nothing that is scored."""
         return len(self.context) + len(self.continuation) - 1
 
     def inputs(self) -> Integers:
@@ -74,8 +74,8 @@ def encode_requests(
 ) -> EncodedRequests:
     """The requests in tokens, of which a prompt and its answer have at most `n_ctx`.
 
-    `on_encoded` is called behind each. Raises UsageError for a model that does not
-    continue texts, and for a request that does not fit it whatever the beginning that is left out.
+    `on_encoded` is called after each. Raises UsageError for a model that does not continue texts,
+    and for a request that does not fit the context even without the beginning of its prompt.
     """
     check_answers(model)
     contexts = dict.fromkeys(_context_read(request) for request in requests)
@@ -107,7 +107,7 @@ def check_answers(model: Model) -> None:
 
 
 def context_limit(model: Model, n_ctx: int | None) -> int:
-    """Most tokens of a prompt with its answer, where `n_ctx` are asked for.
+    """The maximum number of tokens of a prompt with its answer, where `n_ctx` are asked for.
 
     Raises UsageError for fewer than two.
     """
@@ -117,7 +117,7 @@ def context_limit(model: Model, n_ctx: int | None) -> int:
 
 
 def _context_read(request: EvaluationRequest) -> str:
-    """The text of a context whose tokens are taken: without white space at its end.
+    """The text of a context as it is tokenized: without white space at its end.
 
     `_encode_pair` puts that in front of the continuation, newlines too. A prompt keeps it.
     """
@@ -142,8 +142,8 @@ def _likelihood(
         )
     if len(continuation) > n_ctx:
         raise UsageError(
-            f"the continuation {_shown(request.continuation)} has {len(continuation)} tokens, and "
-            f"the context is one of {n_ctx}"
+            f"the continuation {_shown(request.continuation)} has {len(continuation)} tokens, but "
+            f"the context has {n_ctx}"
         )
     n_cut = max(0, len(context) + len(continuation) - 1 - n_ctx)
     return LikelihoodTokens(context[n_cut:] if n_cut else context, continuation, n_cut)
@@ -167,8 +167,8 @@ def _generation(
     n_most = n_ctx - request.max_tokens
     if request.max_tokens < 1 or n_most < 1:
         raise UsageError(
-            f"an answer of {request.max_tokens} tokens is asked for, and the context of "
-            f"{model.path} is one of {n_ctx} tokens",
+            f"an answer of {request.max_tokens} tokens is asked for: an answer and its prompt need "
+            f"at least one token each, and the context of {model.path} has {n_ctx} tokens",
             hint="Allow fewer tokens for an answer, or more for the context.",
         )
     if len(prompt) == 0:

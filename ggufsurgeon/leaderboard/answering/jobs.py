@@ -1,4 +1,4 @@
-"""The jobs of a run of the leaderboard: what requests cost, and their answers along layer paths."""
+"""The jobs of a leaderboard run: to count the tokens of requests, and to answer them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe_requests(
     settings: AnswerSettings,
     reporter: Reporter,
 ) -> RequestTable:
-    """The tokens of requests, and how many are run for all together.
+    """The tokens of each request, and how many tokens are run for all of them together.
 
     Raises UsageError for a model that cannot answer them, or a request that does not fit it.
     """
@@ -56,11 +56,11 @@ def answer_requests(
     settings: AnswerSettings,
     reporter: Reporter,
 ) -> None:
-    """Answer those of all requests that are missing along layer paths.
+    """Answer the requests that are missing along layer paths.
 
-    Tuples of Answered are emitted as they come. All requests decide which run together, whichever
-    are missing: so answers are rounded alike in a run that goes on where another was killed. A
-    path is aliased, or routed where it cannot be; then each request runs by itself. Raises
+    Tuples of Answered are emitted as they come. Which requests run together depends on all
+    requests, not on the missing ones, so answers are rounded alike in a run that resumes. A path
+    is aliased, or routed where it cannot be aliased; then each request runs by itself. Raises
     RefusedError for a path that cannot be run exactly, UsageError as `describe_requests`, and
     OutOfMemoryError where the contexts do not fit the devices.
     """

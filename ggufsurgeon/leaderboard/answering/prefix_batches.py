@@ -1,4 +1,4 @@
-"""A unit of log-likelihoods as batches: each token of its tree once, in batches that are full.
+"""A unit of log-likelihoods as full batches, in which each token of its tree occurs once.
 
 The tokens of the tree are one stream, leaf by leaf, each without what it shares with the leaf
 before. A batch is the next tokens of the stream, wherever that cuts a leaf. Its leaves are the
@@ -30,7 +30,7 @@ class ScoredRows(NamedTuple):
     """The index of the request that it belongs to."""
 
     def of(self, first: int, end: int) -> ScoredRows:
-        """Those that are predicted by the tokens of the stream from `first` on, before `end`."""
+        """Those that are predicted by the tokens `first` to `end` - 1 of the stream."""
         at = slice(*np.searchsorted(self.places, [first, end]))
         return ScoredRows(self.places[at], self.targets[at], self.owners[at])
 
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
     that are not run again."""
 
     def prepare(self, context: Context, n_before: int) -> None:
-        """Make the cache that the piece needs of that which one with `n_before` sequences left."""
+        """Turn the cache that a piece with `n_before` sequences left into the one needed here."""
         if not any(self.cached):
             context.clear()
             return

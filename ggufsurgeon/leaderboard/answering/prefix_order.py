@@ -1,10 +1,10 @@
-"""Requests in an order in which common beginnings meet, cut into units that run by themselves.
+"""Requests in an order that puts shared prefixes side by side, cut into independent units.
 
 Sorted by their tokens, requests are the leaves of a tree, from left to right: what any two have
 in common, all between them have too. So each token of the tree is run once if the cache keeps the
-beginning that the next request shares. A unit begins with an empty cache and depends on nothing
-but its requests. Therefore an answer rounds alike whatever was answered before it, and in another
-process.
+prefix that the next request shares. A unit begins with an empty cache and depends on nothing
+but its requests. Therefore an answer is rounded alike whatever was answered before it, in this or
+another process.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from ggufsurgeon.leaderboard.answering.encoding import GenerationTokens, Likelih
 from ggufsurgeon.multiple_choice.task_tokens import n_common
 
 LEAST_UNIT = 4096
-"""Tokens of a unit of log-likelihoods, at least: only its last decode is not full."""
+"""Minimum number of tokens of a unit of log-likelihoods, of which only the last batch is not
+full."""
 LEAST_SAVING = 32
 """A unit goes on while it has run fewer than this many times the tokens that its next request
 shares with it: ending it there would cost more than about 3 % of its tokens again."""
 GENERATED_IN_UNIT = 1 << 16
-"""Most tokens that the texts of a unit may have, unless fewer than run at once do."""
+"""Maximum number of tokens that the texts of a unit may have, unless it has only as many texts as
+run at once."""
 
 
 class Leaf(NamedTuple):
-    """Requests whose inputs are one sequence of tokens, or beginnings of it."""
+    """Requests whose inputs are one sequence of tokens, or prefixes of it."""
 
     indices: tuple[int, ...]
     longest: int
@@ -91,7 +93,7 @@ def generation_units(
 
 
 def _leaves(requests: Mapping[int, LikelihoodTokens]) -> Iterator[Leaf]:
-    """Requests in order, those together of which one is the beginning of the other."""
+    """Requests in order; those of which one is a prefix of the other are together."""
     order = _sorted(requests)
     if not order:
         return
@@ -110,7 +112,7 @@ def _leaves(requests: Mapping[int, LikelihoodTokens]) -> Iterator[Leaf]:
 def _sorted(requests: Mapping[int, LikelihoodTokens]) -> list[int]:
     """Indices in the order of their tokens; equal contexts are one array, so one key serves them.
 
-    Where one context is the beginning of another, the order is not quite that of the whole
+    Where one context is a prefix of another, the order is not quite that of the whole
     sequences: then a little less is shared.
     """
     key_of: dict[int, bytes] = {}

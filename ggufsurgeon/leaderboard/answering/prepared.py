@@ -1,4 +1,4 @@
-"""Requests in the tokens of a model, and the units in which they run; sessions keep them."""
+"""Requests in the tokens of a model, and the units in which they run, kept by the session."""
 
 from __future__ import annotations
 

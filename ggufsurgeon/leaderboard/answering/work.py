@@ -1,4 +1,4 @@
-"""What the jobs are given and what they give: settings, work, answers, and sizes."""
+"""Inputs and outputs of the jobs: settings, work, answers, and sizes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class AnswerSettings:
     """All that answers depend on besides the model, its devices, the path and the requests."""
 
     n_ctx: int | None = None
-    """Most tokens of a prompt with its answer; longer prompts lose their beginning. None for as
-    many as the model was trained on, which it is never more than."""
+    """Maximum number of tokens of a prompt with its answer; longer prompts lose their beginning. It
+    is limited to the training context of the model, which None stands for."""
     n_parallel: int = 8
-    """Texts that are generated at once. It decides how they round, and the memory they take."""
+    """Texts that are generated at once. It affects how results are rounded, and the memory."""
 
 
 class PathWork(NamedTuple):
@@ -41,15 +41,15 @@ class RequestTable(NamedTuple):
     """What requests cost a model, before it has answered any."""
 
     n_ctx: int
-    """Most tokens of a prompt with its answer."""
+    """Maximum number of tokens of a prompt with its answer."""
     n_tokens: tuple[int, ...]
     """Tokens of each request that are run if it is answered by itself, from its beginning."""
     n_cut: tuple[int, ...]
     """Tokens that each prompt loses at its beginning, since the context is shorter."""
     n_run: int
-    """Tokens that are run for all prompts along one path, those that they share once."""
+    """Tokens that are run for all prompts along one path; shared prefixes are counted once."""
     n_most_generated: int
-    """Most tokens that are generated along one path."""
+    """Maximum number of tokens that are generated along one path."""
 
     @property
     def n_requests_cut(self) -> int:

@@ -1,8 +1,8 @@
 """The six benchmarks of the Open LLM Leaderboard, and where their documents are.
 
 Names, configurations and splits are those of lm-evaluation-harness 0.4.13
-(lm_eval/tasks/leaderboard). Counts are those of the datasets that the leaderboard asked, 21,606
-documents in all.
+(lm_eval/tasks/leaderboard). Counts are those of the documents that the leaderboard evaluated,
+21,606 in all.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class TaskData(NamedTuple):
     configuration: str | None
     """The dataset's configuration (`dataset_name` in the harness); None for its only one."""
     split: str
-    """The split whose documents are asked."""
+    """The split whose documents are evaluated."""
     n_documents: int
-    """Documents that the leaderboard asked."""
+    """Documents that the leaderboard evaluated."""
 
 
 class Benchmark(NamedTuple):

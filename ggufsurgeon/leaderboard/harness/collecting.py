@@ -1,4 +1,4 @@
-"""All that the tasks ask of a model, before any model is loaded."""
+"""All requests of the tasks, collected before any model is loaded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 def collect(
     tasks: LoadedTasks, prompting: Prompting = PLAIN, progress: Progress = NO_PROGRESS
 ) -> tuple[EvaluationRequest, ...]:
-    """What the tasks ask, each request once, in the harness' order.
+    """The requests of the tasks, each once, in the harness' order.
 
-    What the chat template raises is raised.
+    Raises what the chat template raises.
     """
     distinct: dict[EvaluationRequest, None] = {}
     progress.begin("making prompts", sum(task.n_documents for task in tasks.tasks), "documents")

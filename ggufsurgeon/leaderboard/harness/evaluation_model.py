@@ -1,4 +1,4 @@
-"""A model along a layer path as lm-evaluation-harness has models: for `lm_eval.simple_evaluate`."""
+"""A model along a layer path as a model of lm-evaluation-harness, for `simple_evaluate`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ AnswerAll: TypeAlias = Callable[
 
 
 class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
-    """A model of the harness whose requests are answered all together.
+    """A model of the harness that answers all requests of a type together.
 
     Any task works that asks for likelihoods of continuations (multiple choice) or for greedy text.
-    Its methods raise UsageError for other requests, NotFiniteError where the model computes what is
-    not finite numbers, and what the chat template and the model raise.
+    Its methods raise UsageError for other requests, NotFiniteError where the logits of the
+    model are not finite numbers, and what the chat template and the model raise.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
         prompting: Prompting,
         template_name: Callable[[], str],
     ) -> None:
-        """`template_name` tells what prompts a chat template makes; it is asked for one alone."""
+        """`template_name` identifies the chat template; it is called only where one is applied."""
         super().__init__()
         self._name = name
         self._answer_all = answer_all
@@ -84,7 +84,7 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
         return texts
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """Refuse: the likelihood of whole texts is what `LoadedModel.score` measures."""
+        """Raise UsageError: `LoadedModel.score` measures the likelihood of whole texts."""
         raise UsageError(
             "likelihoods of whole texts are not answered here",
             hint="LoadedModel.score measures the perplexity of a text along layer paths.",
@@ -96,4 +96,4 @@ class EvaluationModel(LM):  # type: ignore[misc] # lm_eval has no types
         return [answers[request] for request in asked]
 
     def _not_finite(self) -> NotFiniteError:
-        return NotFiniteError(self._name, "computes what is not finite numbers")
+        return NotFiniteError(self._name, "its logits are not finite numbers")

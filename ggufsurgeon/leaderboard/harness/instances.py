@@ -17,7 +17,7 @@ DEFAULT_MAX_TOKENS = 256
 """Tokens of a text whose task sets no limit, as in the harness' HF backend
 (lm_eval/models/huggingface.py)."""
 _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""Names of the limit, the first that is given counts (lm_eval/models/utils.py,
+"""Names of the limit, of which the first that is given is used (lm_eval/models/utils.py,
 normalize_gen_kwargs)."""
 
 
@@ -44,7 +44,7 @@ def _generation(
     temperature = float(settings.get("temperature") or 0)
     if settings.get("do_sample", temperature > 0) and temperature > 0:
         raise UsageError(
-            f"a task wants text that is sampled, at a temperature of {temperature:g}",
+            f"a task asks for sampled text, at a temperature of {temperature:g}",
             hint="Texts are generated greedily here: set do_sample to False in its settings.",
         )
     until = settings.get("until") or []

@@ -30,26 +30,26 @@ class HarnessTask:
     version: str
     """The harness' version of the task."""
     n_documents: int
-    """Documents that are asked: those of the data, or the limit."""
+    """Documents that are evaluated: all those of the data, or as many as the limit allows."""
     n_in_data: int
     """Documents in the data."""
     n_on_leaderboard: int
-    """Documents that the leaderboard asked."""
+    """Documents that the leaderboard evaluated."""
     task: Any
     """The harness' object."""
 
 
 @dataclass(frozen=True)
 class LoadedTasks:
-    """Tasks of the harness, and how many documents of each are asked."""
+    """Tasks of the harness, and how many documents of each are evaluated."""
 
     tasks: tuple[HarnessTask, ...]
     limit: int | None
-    """The first documents of each task that are asked; None for all."""
+    """How many documents of each task are evaluated, from the first; None for all."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether all documents are asked that the leaderboard asked, by their number."""
+        """Whether as many documents are evaluated as the leaderboard evaluated."""
         return all(task.n_documents == task.n_on_leaderboard for task in self.tasks)
 
     @property
@@ -65,7 +65,7 @@ def load_tasks(
     limit: int | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> LoadedTasks:
-    """Load the tasks of some benchmarks, after checking all that asking and scoring them needs.
+    """Load the tasks of some benchmarks, after checking all that running and scoring them needs.
 
     `data` is a mirror, a folder with a folder for each benchmark; None takes the datasets from the
     Hugging Face Hub or its cache, and honours HF_HUB_OFFLINE. `limit` is the harness': the first

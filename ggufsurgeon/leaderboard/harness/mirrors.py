@@ -12,7 +12,7 @@ def cache_of_mirror(folder: Path) -> Path:
 
     By itself `datasets` 5.2 tells folders apart by their name and README alone
     (datasets/load.py, LocalDatasetModuleFactory.get_module): documents of a folder of the same
-    layout, or those from before a change, would be taken for them without a word.
+    layout, or those from before a change, would be taken for them without a warning.
     """
     from datasets import config
 

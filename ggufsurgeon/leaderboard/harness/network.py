@@ -11,7 +11,7 @@ PROBE_SECONDS = 5.0
 
 
 def is_offline() -> bool:
-    """Whether the user wants no network: the variable HF_HUB_OFFLINE."""
+    """Whether the variable HF_HUB_OFFLINE is set: the user wants no network."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
@@ -19,9 +19,9 @@ def is_offline() -> bool:
 
 @contextmanager
 def without_waiting_for_the_hub() -> Iterator[None]:
-    """Where the Hugging Face Hub cannot be reached, its packages do not try.
+    """Set the packages of the Hugging Face Hub to offline where the Hub cannot be reached.
 
-    They would try again for 23 s for each dataset, also for one that is in their cache.
+    They would retry for 23 s for each dataset, also for one that is in their cache.
     """
     from datasets import config
     from huggingface_hub import constants

@@ -1,4 +1,4 @@
-"""A model for the harness that was run before: it looks answers up."""
+"""A model for the harness that looks up answers which were computed before."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ReplayingModel(LM):  # type: ignore[misc] # lm_eval has no types
         self._answers = answers
         self._prompting = prompting
         self.not_finite: set[tuple[str, int]] = set()
-        """Task and number of the documents with an answer that is not finite numbers."""
+        """Task and number of the documents with an answer whose logits are not finite numbers."""
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """The log-likelihood of each continuation; 0 for one that is not a finite number."""
+        """The log-likelihood of each continuation in nats; 0 for one that is not finite."""
         answers = []
         for instance in requests:
             answer = self._answer(instance)
@@ -63,7 +63,7 @@ class ReplayingModel(LM):  # type: ignore[misc] # lm_eval has no types
         return texts
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
-        """No task of the leaderboard asks this."""
+        """Raise UsageError: no task of the leaderboard asks for this."""
         raise UsageError("likelihoods of whole texts were not collected")
 
     def apply_chat_template(

@@ -11,7 +11,7 @@ from ggufsurgeon.errors import MissingExtraError
 from ggufsurgeon.leaderboard.harness.benchmarks import Benchmark
 
 HARNESS_VERSION = "0.4.13"
-"""Prompts and scoring change between releases, so it is this one."""
+"""The only release that is accepted, since prompts and scores change between releases."""
 _INSTALL = "pip install 'ggufsurgeon[leaderboard]'"
 _MODULES = {
     "ifeval": ("nltk", "langdetect", "immutabledict"),
@@ -62,8 +62,8 @@ def _check_version(package: str, expected: str) -> None:
     if f"{installed}.".startswith(f"{expected}."):
         return
     raise MissingExtraError(
-        f"{package} {installed} is installed: the leaderboard's prompts and scores are those of "
-        f"lm-eval {HARNESS_VERSION}, which goes with {package} {expected}",
+        f"{package} {installed} is installed, but {package} {expected} is needed: prompts and "
+        f"scores are those of lm-eval {HARNESS_VERSION}",
         hint=_INSTALL,
     )
 
@@ -71,9 +71,8 @@ def _check_version(package: str, expected: str) -> None:
 def check_sentence_splitter(is_offline: bool) -> None:
     """Find the data of NLTK's sentence splitter, which scores IFEval, or download it.
 
-    The harness would try to download it when it is imported, say on standard output that it has,
-    also where it failed, and fail after all texts are generated.
-    Raises MissingExtraError.
+    The harness would try to download them when it is imported, report success on standard output
+    even where that failed, and fail after all texts are generated. Raises MissingExtraError.
     """
     import nltk
 
@@ -84,8 +83,8 @@ def check_sentence_splitter(is_offline: bool) -> None:
         pass
     if is_offline or not nltk.download("punkt_tab", quiet=True, print_error_to=io.StringIO()):
         raise MissingExtraError(
-            "IFEval is scored with NLTK's sentence splitter, whose data (punkt_tab) are not here"
-            + ("" if is_offline else " and could not be downloaded"),
+            "IFEval is scored with NLTK's sentence splitter, whose data (punkt_tab) are not "
+            "installed" + ("" if is_offline else " and could not be downloaded"),
             hint="Where there is a network: python -m nltk.downloader punkt_tab. It writes a "
             "folder nltk_data, which can be copied; the variable NLTK_DATA says where it is.",
         )

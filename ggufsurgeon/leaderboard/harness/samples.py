@@ -1,4 +1,4 @@
-"""The harness' samples, the results of single documents, as values."""
+"""The harness' samples (the results of single documents) as scores of documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GPQA's diamond and main sets are parts of its extended one."""
 def document_score(
     task: HarnessTask, sample: Mapping[str, Any], not_finite: Set[tuple[str, int]]
 ) -> DocumentScore:
-    """The scores of a document; all wrong where an answer is not finite numbers."""
+    """The scores of a document; all wrong where the logits of an answer are not finite numbers."""
     number = sample["doc_id"]
     is_wrong = (task.name, number) in not_finite
     values = {}

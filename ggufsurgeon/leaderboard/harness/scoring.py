@@ -30,9 +30,9 @@ def score(
 ) -> tuple[TaskScore, ...]:
     """Score the answers of one layer path, task by task in the order of `tasks`.
 
-    Random numbers begin anew for each task, so that its score does not depend on the others. A
-    document with an answer that is not finite numbers is scored as wrong, and counted. MATH's
-    scorer limits its time by the clock: on a machine that is overloaded it may give up where it
+    Random numbers are seeded anew for each task, so that its score does not depend on the others. A
+    document with an answer whose logits are not finite numbers is scored as wrong, and counted.
+    MATH's scorer limits its time by the clock: on an overloaded machine it may give up where it
     would not otherwise.
 
     Raises UsageError for a request without an answer, and in another thread than the main one,

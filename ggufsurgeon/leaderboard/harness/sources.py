@@ -17,14 +17,14 @@ from ggufsurgeon.progress import Progress
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _LAYOUT = (
     "A mirror has a folder for each benchmark, such as bbh, laid out as the dataset is on the "
-    "Hugging Face Hub: data files, and a README.md whose first lines name configurations and "
+    "Hugging Face Hub: data files, and a README.md whose YAML header names configurations and "
     "splits."
 )
 _NO_MODEL_LOADED = "No model was loaded."
 
 
 class Source(NamedTuple):
-    """Where the dataset of a benchmark is."""
+    """The place of the dataset of a benchmark."""
 
     path: str
     """The folder in a mirror, or the hub's name."""
@@ -102,7 +102,7 @@ def _check_columns(benchmark: Benchmark, where: str, documents: Any) -> None:
     if missing:
         raise MalformedFileError(
             where,
-            f"has no column {', '.join(missing)}, which {benchmark.name} is made of; it has "
+            f"has no column {', '.join(missing)}, which {benchmark.name} needs; it has "
             f"{', '.join(documents.column_names)}",
             hint="The dataset may have changed, or be another one.",
         )
@@ -173,8 +173,8 @@ def _unwritable(where: str, number: int) -> WriteFailedError:
 
 def _gated(benchmark: Benchmark) -> UsageError:
     return UsageError(
-        f"{benchmark.hub_id}: the dataset of {benchmark.name} is given to those who are logged in "
-        "to the Hugging Face Hub and have agreed to its terms",
+        f"{benchmark.hub_id}: the dataset of {benchmark.name} is available only to users who are "
+        "logged in to the Hugging Face Hub and have agreed to its terms",
         hint=f"Agree at huggingface.co/datasets/{benchmark.hub_id}, and log in (hf auth login), or "
         "let the variable HF_TOKEN hold a token. Or leave this benchmark out.",
     )
@@ -185,6 +185,6 @@ def _unreachable(benchmark: Benchmark) -> UsageError:
 
     return UsageError(
         f"{benchmark.hub_id}: the dataset of {benchmark.name} is not in the cache, "
-        f"{config.HF_DATASETS_CACHE}, and the Hugging Face Hub is not reached",
+        f"{config.HF_DATASETS_CACHE}, and the Hugging Face Hub cannot be reached",
         hint="Run where there is a network, without HF_HUB_OFFLINE, or use a mirror. " + _LAYOUT,
     )

@@ -1,4 +1,4 @@
-"""What of the process is changed while the harness works, and put back behind it."""
+"""Settings of the process that are changed while the harness works, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def seeded_language_detection() -> Iterator[None]:
 
 @contextmanager
 def signals_heeded() -> Iterator[None]:
-    """What a signal's handler raises is raised in the end, and SIGALRM is left as it was.
+    """What a signal's handler raises is raised after the block, and SIGALRM is left as it was.
 
     The harness' scorer of MATH catches every exception, that of Ctrl-C too, and would score the
     document as wrong. It is to be used in the main thread.

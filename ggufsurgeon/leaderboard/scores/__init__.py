@@ -1,1 +1,1 @@
-"""Pure: scores of documents as the figures of the leaderboard, and paired differences."""
+"""Scores of documents as the figures of the leaderboard, and paired differences, without I/O."""

@@ -1,4 +1,4 @@
-"""The figures of the Open LLM Leaderboard: from which tasks, by which metrics, above which bound.
+"""The figures of the Open LLM Leaderboard: their tasks, metrics and lower bounds.
 
 The bounds and the order of normalising and averaging are those of the leaderboard's documentation
 (huggingface.co/docs/leaderboards/open_llm_leaderboard/normalization, and discussion 825 of its
@@ -29,7 +29,7 @@ class Figure(NamedTuple):
     metrics: tuple[str, ...]
     """The harness' names of metrics, whose mean it is."""
     lower_bound: Callable[[TaskScore], float]
-    """The score of random answers to a task, from 0 to 1: it becomes 0."""
+    """The score of random answers to a task, from 0 to 1; it is normalised to 0."""
     by_subtask: bool
     """Whether each task is normalised by itself, and the plain mean is taken; else all documents
     count alike, whatever task they are of."""
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
     is_column: bool = True
     """Whether it is one of the six that the leaderboard averages."""
     is_nested: bool = False
-    """Whether a cluster reaches over tasks, as a question of GPQA is in several of its sets."""
+    """Whether a cluster spans several tasks, as a question of GPQA is in several of its sets."""
 
 
 def _zero(_task: TaskScore) -> float:

@@ -1,4 +1,4 @@
-"""What a layer path changes: paired differences, and whether luck alone could have made them."""
+"""What a layer path changes: paired differences from the base, and their p-values."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.maximum import LEVEL, maximum_null
 
 ONE_COMPARISON = 1.96
-"""Standard errors that a single difference exceeds by luck, in either direction, with probability
-`LEVEL`."""
+"""Standard errors that a single difference without an effect exceeds, in either direction, with
+probability `LEVEL`."""
 BEYOND_REACH = 1000.0
-"""Standard errors that only differences reach which are all the same, and so have no variance."""
+"""Standard errors that only equal differences exceed, whose variance is 0."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,18 @@ class FigureChange:
     raw: Estimate
     """In points, with the cluster-robust error of the paired difference."""
     normalised: Estimate
-    """In points. Of a task that is below its lower bound on a side, that side counts no error."""
+    """In points. A side on which a task is below its lower bound adds no error for it."""
     p_value: float
-    """The probability that without any effect some change of all that were compared is as many
-    standard errors from 0, in either direction; by the raw scores, since they have no clamp."""
+    """Adjusted for all changes that were compared (step-down): the probability that without any
+    effect such a change is as many standard errors from 0, in either direction. It is computed
+    from the raw scores, since they are not clamped at a bound."""
     n_to_be_sure: int | None
-    """Documents that would make the seen raw difference exceed the bar, if difference and variance
-    stay as seen; None where they cannot be had: no difference, no error, or no bar."""
+    """Documents with which the raw difference would exceed the bar, if it and its variance stay as
+    observed; None without a difference, an error or a bar."""
 
     @property
     def is_sure(self) -> bool:
-        """Whether luck alone would reach it with a probability of no more than `LEVEL`."""
+        """Whether the change is significant: its p-value is at most `LEVEL`."""
         return self.p_value <= LEVEL
 
 
@@ -54,9 +55,9 @@ class Changes:
     of_paths: tuple[tuple[FigureChange, ...], ...]
     """For each path, the change of each figure."""
     bar: float | None
-    """Standard errors that the greatest of all these changes exceeds by luck with probability
-    `LEVEL`, in either direction; 1.96 for one comparison of many documents. None where so few
-    clusters differ that luck alone makes them all differ alike more often than that."""
+    """Standard errors that the largest of all these changes exceeds, without any effect, with
+    probability `LEVEL`, in either direction; 1.96 for one comparison of many documents. None where
+    so few clusters differ that chance makes them all differ alike more often than that."""
 
 
 class _Pair(NamedTuple):
@@ -111,7 +112,7 @@ def average_change(
 
 
 def documents_to_be_sure(difference: Estimate, n_documents: int, bar: float | None) -> int | None:
-    """Documents of which `difference`, seen on n documents, would be `bar` standard errors.
+    """Documents with which `difference`, observed on n documents, would be `bar` standard errors.
 
     The error of a mean falls with the square root of their number.
     """
@@ -133,13 +134,15 @@ def _pairs(base: Sequence[TaskScore], path: Sequence[TaskScore]) -> list[_Pair]:
 def _check_same(base: Sequence[TaskScore], path: Sequence[TaskScore]) -> None:
     """Raise UsageError unless both have scores of the same documents, prompts and targets."""
     if [(task.task, task.version) for task in base] != [(task.task, task.version) for task in path]:
-        raise UsageError("the scores that are to be compared are of other tasks, or versions")
+        raise UsageError(
+            "the scores to compare are of different tasks, or of different versions of a task"
+        )
     for one, other in zip(base, path, strict=True):
         keys = [document.key for document in one.documents]
         if keys != [document.key for document in other.documents]:
             raise UsageError(
-                f"the scores of {one.task} that are to be compared are of other documents, prompts "
-                "or targets"
+                f"the scores of {one.task} to compare are of different documents, prompts or "
+                "targets"
             )
 
 
@@ -148,7 +151,7 @@ def _judged(pairs: Sequence[_Pair]) -> tuple[list[float], float | None]:
     if not pairs:
         return [], ONE_COMPARISON
     differences = _side_by_side(pairs)
-    # Either direction: each row is joined by its opposite, and the better of the two is judged.
+    # Either direction: each row is joined by its negative, and the smaller p-value is taken.
     null = maximum_null(np.concatenate([differences, -differences]))
     p_values = null.p_values.reshape(2, len(pairs)).min(axis=0)
     bar = max(null.luck_z, ONE_COMPARISON) if null.luck_z < BEYOND_REACH else None

@@ -23,7 +23,7 @@ class SubtaskScore:
     raw: Estimate
     """In percent."""
     lower_bound: float
-    """What normalising takes to 0, in percent."""
+    """The raw score that is normalised to 0, in percent."""
     n_documents: int
 
 
@@ -35,7 +35,7 @@ class FigureScore:
     """One of `ifeval`, `bbh`, `math`, `math-original`, `gpqa`, `musr` and `mmlu-pro`."""
     title: str
     raw: Estimate
-    """In percent, all documents counted alike, as the harness aggregates."""
+    """In percent, with the same weight for all documents, as the harness aggregates."""
     normalised: Estimate
     """From 0 to 100, as the leaderboard shows it."""
     n_documents: int
@@ -87,7 +87,7 @@ def _error(
 def average(scores: Sequence[FigureScore]) -> Estimate | None:
     """The leaderboard's average of the six normalised figures; None unless all ran in full.
 
-    Its error takes the benchmarks as independent: they have no document in common.
+    Its error treats the benchmarks as independent, since they have no document in common.
     """
     return mean_of_columns([one.normalised for one in scores if one.name in full_columns(scores)])
 

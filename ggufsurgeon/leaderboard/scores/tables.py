@@ -52,17 +52,17 @@ class DocumentTable(NamedTuple):
     def normalised_weights(self) -> Values:
         """How the normalised mean moves with each part's, in points; 0 below the bound, [n_parts].
 
-        Normalising is piecewise linear: above its bound a part moves by 1 / (1 - bound), below it
-        not at all. That slope, taken at the seen mean, is all that errors know of the clamp. A part
-        whose true mean is at its bound is above it half the time, so that its error is counted half
-        the time; the true variance there is less: 1/2 - 1/(2 pi) of the unclamped one.
+        Normalising is piecewise linear: the slope is 1 / (1 - bound) above the bound of a part, and
+        0 below it. Errors use the slope at the observed mean. A part whose true mean is at its
+        bound is above it half the time, so that its error is counted half the time; the true
+        variance there is less: 1/2 - 1/(2 pi) of the unclamped one.
         """
         slopes = (self.means > self.bounds) / (1 - self.bounds)
         return np.asarray(100 * slopes / self.n_parts)
 
     @property
     def raw(self) -> float:
-        """The mean of all documents in percent: the harness' aggregate of the group."""
+        """The mean of all documents in percent, which is the harness' aggregate of the group."""
         return float(self.raw_weights @ self.means)
 
     @property
@@ -92,8 +92,8 @@ class DocumentTable(NamedTuple):
 
         Influences are summed in each cluster, squared and summed: the sandwich estimator for
         clusters (Liang and Zeger, Biometrika 73, 1986), times G / (G - 1) for the G clusters of
-        each part, as parts are strata: their documents are other draws, not other parts. None where
-        a part has one cluster alone.
+        each part, since parts are strata: another sample would have other documents of the same
+        parts. None where a part has a single cluster.
         """
         pairs = np.unique(np.stack([self.parts, self.clusters]), axis=1)[0]
         n_clusters = np.bincount(pairs, minlength=self.n_parts)

@@ -1,1 +1,1 @@
-"""Units of requests in a context: log-likelihoods, texts, and each request by itself."""
+"""Units of requests answered in a context, and single requests answered along a route."""

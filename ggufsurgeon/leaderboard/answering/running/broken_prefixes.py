@@ -1,4 +1,4 @@
-"""Beginnings of prompts behind which a model's logits are not finite numbers."""
+"""Prefixes of prompts after which a model's logits are not finite numbers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ggufsurgeon.scoring.chunks import N_UBATCH
 
 
 class BrokenPrefixes:
-    """What is known of a model: no token that follows such a beginning can be predicted.
+    """Known prefixes of one model: no token that follows such a prefix can be predicted.
 
-    Where masks are added, a number that is not finite reaches every token of a batch, of other
-    sequences and before it too. So a beginning is tried by itself, without what follows.
+    Attention masks are added to scores, so a number that is not finite reaches every token of a
+    batch, also earlier ones and those of other sequences. So a prefix is tried by itself.
     """
 
     def __init__(self) -> None:
         self._known: list[Integers] = []
 
     def cover(self, tokens: Integers) -> bool:
-        """Whether tokens, [n_tokens], begin with one that is known."""
+        """Whether tokens, [n_tokens], begin with a known prefix."""
         return any(np.array_equal(tokens[: len(one)], one) for one in self._known)
 
     def find(self, context: Context, tokens: Integers) -> bool:
-        """Whether tokens have such a beginning, by running them in an empty context.
+        """Whether tokens have such a prefix, found by running them in an empty context.
 
         The shortest is known from then on. The context is empty afterwards.
         """
@@ -41,7 +41,7 @@ class BrokenPrefixes:
 
 
 def _is_finite(context: Context, tokens: Integers) -> bool:
-    """Whether the logits behind tokens are finite numbers."""
+    """Whether the logits after the last of these tokens are finite numbers."""
     context.clear()
     last = np.arange(len(tokens)) == len(tokens) - 1
     for piece in Batch.of(tokens, last).parts(N_UBATCH):

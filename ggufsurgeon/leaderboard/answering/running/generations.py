@@ -82,8 +82,8 @@ class GenerationRun:
     def answers(self, unit: Unit, on_run: OnRun) -> Iterator[Answers]:
         """The answers to the requests of a unit, some at a time.
 
-        `on_run` is called with the number of tokens that have been run since, and with that of
-        those that a text has not needed.
+        `on_run` is called with the number of tokens that have been run since the last call, and,
+        when a text ends, with the number of tokens that it may have had beyond its length.
         """
         indices = list(unit.indices)
         if all(self._broken.cover(self._requests[index].prompt) for index in indices):
@@ -137,7 +137,7 @@ class GenerationRun:
         return _Running(leaf, prompt, self._text(leaf.longest), sequence)
 
     def _keep(self, one: _Running, waiting: Sequence[Leaf]) -> None:
-        """Keep of a prompt that has been run what the next one shares."""
+        """Keep the prefix that the next prompt shares with one that has been run."""
         if self._keeper is not None:
             self._context.forget(self._keeper)
             if waiting and waiting[-1].n_shared:
@@ -147,7 +147,7 @@ class GenerationRun:
         self, ready: Sequence[_Running], logits: Results
     ) -> list[tuple[_Running, GenerationAnswer]]:
         """Add a token to each text by its row of logits; those that end, with their answers."""
-        pairs = zip(ready, logits, strict=False)  # nobody may be ready
+        pairs = zip(ready, logits, strict=False)  # possibly no text is ready
         found = [(one, one.extend(self._model, row)) for one, row in pairs]
         return [(one, answer) for one, answer in found if answer is not None]
 
@@ -163,7 +163,7 @@ class GenerationRun:
 def _batch(running: Sequence[_Running]) -> tuple[Batch, list[int]]:
     """The next tokens of each text, and how many each has in the batch.
 
-    Logits are wanted behind the last pending token of each. The prompt that is run, if any, comes
+    Logits are wanted after the last pending token of each. The prompt that is run, if any, comes
     last, and takes the room that the others leave.
     """
     room = N_UBATCH - len(running) + 1
@@ -196,7 +196,7 @@ def n_cells(
 
 
 def _n_cells_of(unit: Unit, requests: Mapping[int, GenerationTokens], n_parallel: int) -> int:
-    """What all prompts share, the most that so many texts can have besides, and what is kept."""
+    """Tokens that all prompts share, the most that parallel texts add, and those that are kept."""
     n_common = min((leaf.n_shared for leaf in unit.leaves[1:]), default=0)
     of_leaves = [requests[leaf.longest] for leaf in unit.leaves]
     own = sorted(len(one.prompt) - n_common + one.max_tokens for one in of_leaves)

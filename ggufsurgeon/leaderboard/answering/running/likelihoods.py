@@ -1,4 +1,4 @@
-"""Log-likelihoods of a unit of requests, in a context that keeps what they share."""
+"""Log-likelihoods of a unit of requests, in a context that keeps shared prefixes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LikelihoodRun:
     def answers(self, unit: Unit, on_run: Callable[[int], object]) -> Iterator[Answers]:
         """The answers to the requests of a unit, some at a time.
 
-        `on_run` is called with the number of tokens that have been run since.
+        `on_run` is called with the number of tokens that have been run since the last call.
         """
         indices = sorted(unit.indices)
         if all(self._broken.cover(self._requests[index].inputs()) for index in indices):

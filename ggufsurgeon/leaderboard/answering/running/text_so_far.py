@@ -1,4 +1,4 @@
-"""A generated text as it grows: where it ends, and what of it is the answer."""
+"""A generated text as it grows: where it ends, and which part of it is the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TextSoFar:
         self.tokens: list[int] = []
 
     def add(self, token: int) -> bool:
-        """Add a token; whether the text ends with it, by a stop string or as the longest."""
+        """Add a token; whether the text ends with it, by a stop string or at its limit."""
         self.tokens.append(token)
         self._tail += self._model.text_of(token)
         self._is_stopped = any(stop in self._tail for stop in self._stops)
@@ -31,8 +31,8 @@ class TextSoFar:
     def answer(self) -> GenerationAnswer:
         """The text, cut in front of the first stop string.
 
-        As lm-eval's `postprocess_generated_text` (lm_eval/models/utils.py): at one string after
-        the other.
+        The strings are applied one after the other, as by lm-eval's `postprocess_generated_text`
+        (lm_eval/models/utils.py).
         """
         text = self._model.visible_text(self.tokens)
         for stop in self._request.stops:
@@ -41,5 +41,5 @@ class TextSoFar:
         return GenerationAnswer(text, len(self.tokens), is_at_limit, self._request.n_cut)
 
     def not_finite(self) -> GenerationAnswer:
-        """The answer of a model whose logits behind the text are not finite numbers."""
+        """The answer of a model whose logits after the text are not finite numbers."""
         return GenerationAnswer(None, len(self.tokens), False, self._request.n_cut)
