@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.diffing.model_diff import ModelDiff, diff_contents, differing_keys
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
@@ -16,15 +18,19 @@ from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_left_out
 from ggufsurgeon.planning.span_ranges import PlacedSpans, file_of_plan
 from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.rules.strengths import is_scale_of_strength
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing.digests import sha256_of_plan
+
+FLOAT_N_BYTES = 4
 
 
 def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     """What two files differ in. Raises UsageError when one cannot be read."""
     hashes = hash_tensors([a, b], progress)
-    found = diff_contents(Contents(a, hashes[0]), Contents(b, hashes[1]))
+    found = diff_contents(Contents(a, hashes[0]), Contents(b, hashes[1], _first_scales(b)))
     if found.layer_path is None or found.same:
         return found
     try:
@@ -32,6 +38,21 @@ def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     except (RefusedError, MalformedFileError, UsageError) as error:
         return replace(found, refusal=str(error))
     return replace(found, unexplained=unexplained)
+
+
+def _first_scales(file: GgufFile) -> dict[int, float]:
+    """For blocks with scales of a strength, the first number of one. Raises UsageError."""
+    tensors, layout, found = file.header.tensors, file.layout, dict[int, float]()
+    with opened_bytes(file) as data:
+        for index, info in enumerate(tensors):
+            block = block_of(info.name)
+            if block is None or block in found or not is_scale_of_strength(info.name):
+                continue
+            if layout.tensor_n_bytes[index] >= FLOAT_N_BYTES:
+                number = data.read(layout.data_start + info.offset_in_data, FLOAT_N_BYTES)
+                if len(number) == FLOAT_N_BYTES:  # the file may have become shorter
+                    (found[block],) = struct.unpack(f"{file.header.byte_order}f", number)
+    return found
 
 
 def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:

@@ -97,6 +97,8 @@ def recover_file(path: str | os.PathLike[str]) -> Recovery:
     """Undo or finish an interrupted edit. Raises as `ModelFile.recover`."""
     from ggufsurgeon.in_place.recovery import recover
 
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder: expected a GGUF file")
     if not Path(path).is_file():
         raise UsageError(f"{path}: there is no such file")
     outcome = recover(Path(path))

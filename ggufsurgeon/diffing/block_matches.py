@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ggufsurgeon.diffing.block_strengths import Bare, bare_blocks
 from ggufsurgeon.diffing.contents import Contents, TensorContent
-from ggufsurgeon.layer_path.path import MAX_STEPS, LayerPath
+from ggufsurgeon.layer_path.path import MAX_STEPS, BlockRef, LayerPath
+from ggufsurgeon.layer_path.strengths import FULL
 
 MOST_ALIKE = 100
 """Blocks that are looked at for each tensor of a block without an equal."""
@@ -23,21 +25,25 @@ class BlockMatch:
 
     block: int
     origin: int | None
-    """The block of A with the same content; None where there is none."""
+    """The block of A with the same content, but for scales of a strength; None if there is none."""
     nearest: int | None = None
     """Without an equal, the block of A that shares most tensors; None if none shares any."""
     differing: tuple[str, ...] = ()
     """Tensors, by their names in block 0, that the nearest block has not, or has otherwise."""
     n_tensors: int = 0
+    strength: float = FULL
+    """The strength with which the block is the one of A."""
 
 
 def match_blocks(a: Contents, b: Contents) -> tuple[BlockMatch, ...]:
     """What each block of B is in A."""
-    return tuple(_matches(a.blocks, b.blocks))
+    return tuple(_matches(a.blocks, b.blocks, bare_blocks(b)))
 
 
 def _matches(
-    a: Mapping[int, Mapping[str, TensorContent]], b: Mapping[int, Mapping[str, TensorContent]]
+    a: Mapping[int, Mapping[str, TensorContent]],
+    b: Mapping[int, Mapping[str, TensorContent]],
+    bare: Mapping[int, Bare],
 ) -> Iterator[BlockMatch]:
     equal: dict[frozenset[tuple[str, TensorContent]], list[int]] = {}
     holders: dict[tuple[str, TensorContent], list[int]] = {}
@@ -47,14 +53,23 @@ def _matches(
             holders.setdefault(tensor, []).append(block)
     # One set for each content, however many blocks have it: they may all be equal.
     known = {content: _Equal.of(blocks) for content, blocks in equal.items()}
-    origins = _longest_runs(
-        list(b), [known.get(frozenset(tensors.items()), NONE_EQUAL) for tensors in b.values()]
-    )
-    for (block, tensors), origin in zip(b.items(), origins, strict=True):
+    sought = [_sought(tensors, bare.get(block), known) for block, tensors in b.items()]
+    origins = _longest_runs(list(b), [known.get(each.content, NONE_EQUAL) for each in sought])
+    for (block, tensors), origin, each in zip(b.items(), origins, sought, strict=True):
         if origin is None:
             yield _nearest(a, block, tensors, holders)
         else:
-            yield BlockMatch(block, origin, n_tensors=len(tensors))
+            yield BlockMatch(block, origin, n_tensors=len(tensors), strength=each.strength)
+
+
+def _sought(
+    tensors: Mapping[str, TensorContent],
+    bare: Bare | None,
+    known: Container[frozenset[tuple[str, TensorContent]]],
+) -> Bare:
+    """What to look for in A: the block as it is, unless A has it without its strength alone."""
+    content = frozenset(tensors.items())
+    return Bare(content, FULL) if bare is None or content in known else bare
 
 
 class _Equal(NamedTuple):
@@ -126,4 +141,6 @@ def explaining_path(matches: Sequence[BlockMatch]) -> LayerPath | None:
     in_order = [match.block for match in matches] == list(range(len(matches)))
     if not matches or len(origins) != len(matches) or not in_order or len(matches) > MAX_STEPS:
         return None
-    return LayerPath.of(origins)
+    return LayerPath(
+        BlockRef(0, origin, match.strength) for origin, match in zip(origins, matches, strict=True)
+    )

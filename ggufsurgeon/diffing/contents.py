@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ class Contents:
 
     file: GgufFile
     hashes: tuple[str, ...]
+    first_scales: Mapping[int, float] = field(default_factory=dict)
+    """For blocks with scales of a strength, the first number of one of these."""
 
     @cached_property
     def outside_blocks(self) -> Mapping[str, TensorContent]:

@@ -28,9 +28,14 @@ def check_model(path: Path, *, is_interrupted: bool = False) -> None:
         raise RefusedError(f"{path} is not a regular file")
     _check_name(path)
     if status.st_nlink > 1:
+        n_others = status.st_nlink - 1
+        others = (
+            "another name (a hard link)"
+            if n_others == 1
+            else f"{n_others} other names (hard links)"
+        )
         raise RefusedError(
-            f"{path} has {status.st_nlink - 1} other names (hard links), under which it would "
-            "change too",
+            f"{path} has {others}, under which it would change too",
             hint=NEW_FILE,
         )
     if not status.st_mode & 0o222:

@@ -25,6 +25,7 @@ bring hostile text to a terminal.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 
@@ -125,7 +126,7 @@ def _meaningful(data: bytes, name: str) -> Iterator[tuple[int, str]]:
     """Lines that are neither empty nor for people, with their numbers from 1."""
     if len(data) > LONGEST:
         raise UsageError(f"{name}: a file of more than {LONGEST:,} bytes is no recipe")
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    for number, raw in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         line = raw.strip(b" \t\r")
         if line and not line.startswith(b"#"):
             yield number, line.decode("utf-8", "backslashreplace")

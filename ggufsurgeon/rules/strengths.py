@@ -7,7 +7,7 @@ the graph of the architecture asks for that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ggufsurgeon.architectures.strengths import EXACT, LAST_WEIGHTS
@@ -41,13 +41,16 @@ def check_strengths(header: Header, blocks: Blocks, path: LayerPath) -> None:
         return
     _check_architecture(header.architecture or "")
     for block in sorted({step.block for step in path.steps if step.strength != FULL}):
-        for index in blocks.of_block[block]:
-            _check_tensor(header.tensors[index], block)
-        if not any(scales_of(header, blocks, block)):
-            raise RefusedError(
-                f"block {block} has no weight whose product llama.cpp could multiply by a "
-                f"strength: none of {', '.join(LAST_WEIGHTS)}"
-            )
+        _check_block(header, blocks, block)
+
+
+def can_have_strength(header: Header, blocks: Blocks, block: int) -> bool:
+    """Whether scales can give a block a strength, in an architecture whose blocks can have them."""
+    try:
+        _check_block(header, blocks, block)
+    except RefusedError:
+        return False
+    return True
 
 
 def scales_of(header: Header, blocks: Blocks, block: int) -> Iterator[Scale]:
@@ -55,9 +58,13 @@ def scales_of(header: Header, blocks: Blocks, block: int) -> Iterator[Scale]:
     index_of = {header.tensors[index].name: index for index in blocks.of_block[block]}
     for name in index_of:
         if is_weight_of_strength(name):
-            scale = name.removesuffix(WEIGHT) + SCALE
-            dims = header.tensors[index_of[name]].dims
-            yield Scale(scale, dims[2] if len(dims) > 2 else 1, index_of.get(scale))
+            scale, n_elements = scale_of_weight(name, header.tensors[index_of[name]].dims)
+            yield Scale(scale, n_elements, index_of.get(scale))
+
+
+def scale_of_weight(name: str, dims: Sequence[int]) -> tuple[str, int]:
+    """The name of the scale of a weight, and how many numbers it has: one, or one an expert."""
+    return name.removesuffix(WEIGHT) + SCALE, dims[2] if len(dims) > 2 else 1
 
 
 def is_weight_of_strength(name: str) -> bool:
@@ -81,6 +88,17 @@ def _check_architecture(name: str) -> None:
             f"architecture {quoted(name)}: llama.cpp is not known to multiply all that its blocks "
             "add to the residual stream by scales, so that they cannot have strengths",
             hint=f"Strengths work in {', '.join(sorted(EXACT))}.",
+        )
+
+
+def _check_block(header: Header, blocks: Blocks, block: int) -> None:
+    """Raise RefusedError unless scales multiply all that a block adds."""
+    for index in blocks.of_block[block]:
+        _check_tensor(header.tensors[index], block)
+    if not any(scales_of(header, blocks, block)):
+        raise RefusedError(
+            f"block {block} has no weight whose product llama.cpp could multiply by a "
+            f"strength: none of {', '.join(LAST_WEIGHTS)}"
         )
 
 

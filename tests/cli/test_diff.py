@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 from pathlib import Path
 
 from ggufsurgeon.layer_path.path import LayerPath
@@ -26,6 +28,39 @@ def test_what_a_patch_did_is_found(surgeon: Run, stories: Path, tmp_path: Path) 
     same = surgeon("diff", stories, stories)
     assert (same.returncode, same.stderr) == (0, "")
     assert same.stdout.endswith("All keys and tensors are equal.\n")
+
+
+def test_strengths_are_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    path = LayerPath("0..1,2..3*0.5,2..3*0.25,4")
+    patch(stories, tmp_path / "b.gguf", path)
+    done = surgeon("diff", stories, "b.gguf")
+    assert "the same, with the strength 0.25" in done.stdout
+    assert done.stdout.endswith(
+        f"The blocks of B are those of the layer path {path} over A.\n"
+        "Names and records aside, B is what patch makes of A along it.\n"
+    )
+    told = json.loads(surgeon("diff", stories, "b.gguf", "--json").stdout)
+    assert told["layer_path"] == str(path)
+    assert [block["strength"] for block in told["blocks"]] == list(path.strengths)
+    assert [block["same_as"] for block in told["blocks"]] == list(path.blocks)
+
+
+def test_scales_that_are_no_strength_are_differences(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    """A negative number, NaN, two numbers that differ, and a scale of one weight alone."""
+    patch(stories, tmp_path / "b.gguf", LayerPath("0..2,3*0.5,4"))
+    data, half = (tmp_path / "b.gguf").read_bytes(), struct.pack("<f", 0.5)
+    places = [at for at in range(0, len(data), 4) if data[at : at + 4] == half][-2:]
+    for numbers in ((-0.5, -0.5), (math.nan, math.nan), (0.5, 0.25), (1.0, 1.0), (1e-40, 1e-40)):
+        broken = bytearray(data)
+        for at, number in zip(places, numbers, strict=True):
+            broken[at : at + 4] = struct.pack("<f", number)
+        (tmp_path / "c.gguf").write_bytes(broken)
+        done = surgeon("diff", stories, "c.gguf")
+        assert (done.returncode, done.stderr) == (7, "")
+        assert "2 of 11 tensors differ: attn_output.scale, ffn_down.scale" in done.stdout
+        assert "No layer path over A is found" in done.stdout
 
 
 def test_one_changed_weight_is_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_recipe_in_place(surgeon: Run, model: Path, tmp_path: Path) -> None:
         ((*IN_PLACE, "--split-max-size", "1M", *WINDOW), "excludes --replace and --split-max-size"),
         (IN_PLACE, "expected one of --window"),
         (("recover", "missing.gguf"), "there is no such file"),
+        (("recover", "."), ". is a folder"),
     ],
 )
 def test_wrong_requests(

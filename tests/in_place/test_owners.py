@@ -85,8 +85,9 @@ def test_other_names_are_no_hashes(tmp_path: Path, name: str) -> None:
 
 
 def test_hard_links(model: Path) -> None:
-    for name in ("second", "third"):
-        (model.parent / name).hardlink_to(model)
+    (model.parent / "second").hardlink_to(model)
+    assert "has another name (a hard link), under which" in str(refused(model))
+    (model.parent / "third").hardlink_to(model)
     assert "has 2 other names (hard links)" in str(refused(model))
 
 

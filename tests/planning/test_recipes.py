@@ -56,6 +56,7 @@ def test_the_text_of_a_recipe_is_read_as_it_was_meant(recipe: Recipe) -> None:
     assert parse_recipe(text.encode(), "r") == recipe
     for_people = f"# A comment\n\n{text}".replace("\n", "\r\n").replace(": ", "  : ")
     assert parse_recipe(for_people.encode(), "r") == recipe
+    assert parse_recipe(for_people.encode("utf-8-sig"), "r") == recipe
 
 
 @given(recipes, st.binary(max_size=40), st.randoms(use_true_random=False))

@@ -13,8 +13,9 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.routing.router import opened_router
+from tests.calls import patch
 from tests.models.expanding import expand_named
-from tests.routing.conftest import Written
+from tests.routing.conftest import Written, plain_logits
 
 PATHS = [
     "0..2,1..2*0.5,3..4",
@@ -69,3 +70,17 @@ def test_an_architecture_without_strengths_is_refused(tmp_path: Path) -> None:
     source = expand_named("gemma3-dense", tmp_path / "model.gguf")
     with loaded_model(source, Devices()) as loaded, pytest.raises(RefusedError, match="gemma3"):
         route(loaded, LayerPath("0..6,7*0.5"))
+
+
+def test_blocks_that_can_have_no_strength_do_not_hinder_others(tmp_path: Path) -> None:
+    """Block 0 has a bias behind its attention, which no scale multiplies; block 1 has none."""
+    source = expand_named("nemotron_h-dense", tmp_path / "model.gguf")
+    tokens = np.arange(32, dtype=np.int32)
+    path = LayerPath("0..1,1*0.5,2..7")
+    patch(source, tmp_path / "patched.gguf", path)
+    with loaded_model(source, Devices()) as loaded:
+        assert np.array_equal(
+            route(loaded, path).logits(tokens), plain_logits(tmp_path / "patched.gguf", tokens)
+        )
+        with pytest.raises(RefusedError, match=r"block 0 has the tensor 'attn_output\.bias'"):
+            route(loaded, LayerPath("0*0.5,1..7"))

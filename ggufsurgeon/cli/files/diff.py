@@ -21,6 +21,7 @@ from ggufsurgeon.cli.terminal import (
 from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_name
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL, strength_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.container.header import KeyValue
@@ -102,6 +103,7 @@ def _block_as_json(match: BlockMatch) -> dict[str, Any]:
     return {
         "block": match.block,
         "same_as": match.origin,
+        "strength": match.strength,
         "nearest": match.nearest,
         "differing": [_in_block(name) for name in match.differing],
         "n_tensors": match.n_tensors,
@@ -171,7 +173,8 @@ def _block_rows(matches: tuple[BlockMatch, ...]) -> Iterator[tuple[str, ...]]:
 def _way(match: BlockMatch) -> tuple[int | None, str]:
     """How far away the block of A is, and what it has in common."""
     if match.origin is not None:
-        return match.origin - match.block, "the same"
+        strength = f", with the strength {strength_text(match.strength)}"
+        return match.origin - match.block, "the same" + strength * (match.strength != FULL)
     names = [_in_block(name) for name in match.differing]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     if match.nearest is None:
@@ -189,8 +192,8 @@ def _conclusions(found: ModelDiff) -> Iterator[str]:
     if found.layer_path is None:
         n_found = sum(match.origin is not None for match in found.blocks)
         yield (
-            f"No layer path over A gives the blocks of B: {n_found} of {len(found.blocks)} are "
-            "blocks of A."
+            f"No layer path over A is found that gives the blocks of B: {n_found} of "
+            f"{len(found.blocks)} are blocks of A."
         )
         return
     if _is_identity(found):
