@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.leaderboard.harness.benchmarks import BENCHMARK_NAMES
 from ggufsurgeon.leaderboard.harness.collecting import collect
 from ggufsurgeon.leaderboard.harness.instances import request_of
@@ -26,6 +27,34 @@ def test_requests_are_those_of_the_harness(prompting: Prompting, mirror: Path) -
     tasks = load_tasks(BENCHMARK_NAMES, mirror, limit=3)
     asked = [request for loaded in tasks.tasks for request in asked_by_harness(loaded, prompting)]
     assert collect(tasks, prompting) == tuple(dict.fromkeys(asked))
+
+
+def test_a_limit_beyond_all_documents_is_none(mirror: Path) -> None:
+    """islice of Python would raise for it."""
+    tasks = load_tasks(["musr"], mirror, limit=10**30)
+    assert collect(tasks) == collect(load_tasks(["musr"], mirror))
+
+
+BROKEN = {
+    "a prompt that cannot be made": ("musr", "'choice 1'", "choice 1"),
+    "a score that cannot be given": ("ifeval", "punctuation:no_comma", "punctuation:nonsense"),
+    "settings of another instruction": ("ifeval", '"num_words"', '"n_words"'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_documents_that_cannot_be_asked_or_scored_are_found_first(
+    name: str, mirror: Path, tmp_path: Path
+) -> None:
+    """Also behind the first, which the harness tries when it loads a task."""
+    benchmark, old, new = BROKEN[name]
+    folder = tmp_path / "mirror" / benchmark
+    shutil.copytree(mirror / benchmark, folder)
+    for file in folder.glob("*.jsonl"):
+        first, *others = file.read_text().splitlines(keepends=True)
+        file.write_text(first + "".join(others).replace(old, new))
+    with pytest.raises(MalformedFileError, match=rf"{folder}, leaderboard_\w+: cannot be read"):
+        collect(load_tasks([benchmark], tmp_path / "mirror"))
 
 
 def asked_by_harness(loaded: Any, prompting: Prompting) -> list[EvaluationRequest]:

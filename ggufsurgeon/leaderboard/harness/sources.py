@@ -20,6 +20,8 @@ _LAYOUT = (
     "Hugging Face Hub: data files, and a README.md whose first lines name configurations and "
     "splits."
 )
+_LENGTH = 300
+"""Characters of an error of `datasets`, which may list some hundred names."""
 _NO_MODEL_LOADED = "No model was loaded."
 
 
@@ -137,10 +139,24 @@ def _as_ours(benchmark: Benchmark, where: str, error: Exception) -> GgufSurgeonE
             "or may not be read with this login",
             hint="A mirror of it can be used instead. " + _LAYOUT,
         )
-    reason = next(iter(f"{causes[-1]}".splitlines()), "") or type(causes[-1]).__name__
     return MalformedFileError(
-        where, f"cannot be read as the documents of {benchmark.name}: {reason}", hint=_LAYOUT
+        where,
+        f"cannot be read as the documents of {benchmark.name}: {_reason(causes[-1])}",
+        hint=_LAYOUT,
     )
+
+
+def _reason(cause: BaseException) -> str:
+    """What an error says, in one line that can be read."""
+    if isinstance(cause, StopIteration):  # of datasets, where a split is made of nothing
+        return "a data file holds no document"
+    said = next(iter(str(cause).splitlines()), "")
+    if len(said) > _LENGTH:
+        said = f"{said[:_LENGTH]}..."
+    kind = type(cause).__name__
+    if not said:
+        return kind
+    return f"{kind}: {said}" if isinstance(cause, LookupError) else said
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
