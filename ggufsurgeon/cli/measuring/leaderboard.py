@@ -39,7 +39,9 @@ from ggufsurgeon.cli.options import (
     optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
+from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
+from ggufsurgeon.reporting.lettering import counted
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -133,11 +135,11 @@ def _chat(
 def _variables(text: str | None) -> dict[str, Any]:
     try:
         found = {} if text is None else json_module.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UsageError(
-            f"--chat-template-kwargs {text}: expected a JSON object",
+            f"--chat-template-kwargs {shortened(text)}: expected a JSON object",
             hint="""For instance --chat-template-kwargs '{"enable_thinking": false}'.""",
         )
     return found
@@ -148,9 +150,9 @@ def _tell_size(size: RunSize) -> None:
     table = size.table
     n_requests = len(table.n_tokens)
     print_note(
-        f"{size.model}: {size.n_documents:,} documents of {size.n_on_leaderboard:,} on the "
-        f"leaderboard, {n_requests:,} requests along {size.n_paths} layer paths; "
-        f"{size.n_missing:,} answers are missing"
+        f"{size.model}: {counted(size.n_documents, 'document')} of {size.n_on_leaderboard:,} on "
+        f"the leaderboard, {counted(n_requests, 'request')} along "
+        f"{counted(size.n_paths, 'layer path')}; answers that are missing: {size.n_missing:,}"
     )
     print_note(
         f"prompts are {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along a path, "
@@ -162,8 +164,8 @@ def _tell_size(size: RunSize) -> None:
         )
     if table.n_requests_cut:
         print_warning(
-            f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
-            f"{table.n_ctx:,} tokens and lose their beginning"
+            f"longer than the context of {table.n_ctx:,} tokens, so that the beginning is lost: "
+            f"{table.n_requests_cut:,} of {counted(n_requests, 'prompt')}"
         )
 
 

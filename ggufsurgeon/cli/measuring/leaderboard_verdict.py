@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.reporting.lettering import counted
+
 if TYPE_CHECKING:
     from ggufsurgeon.leaderboard.results import AnswerCounts, LeaderboardResult
     from ggufsurgeon.leaderboard.scores.changes import FigureChange
@@ -22,12 +24,12 @@ def notes(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
 
 def _counted(counts: AnswerCounts) -> Iterator[str]:
     if counts.n_cut:
-        yield f"{counts.n_cut:,} of {counts.n_answers:,} prompts lost their beginning"
+        yield f"{counts.n_cut:,} of {counted(counts.n_answers, 'prompt')} lost the beginning"
     if counts.n_generated:
         share = 100 * counts.n_at_limit / counts.n_generated
         yield (
-            f"{counts.n_at_limit:,} of {counts.n_generated:,} texts ({share:.0f} %) ended at the "
-            "most tokens"
+            f"{counts.n_at_limit:,} of {counted(counts.n_generated, 'text')} ({share:.0f} %) ended "
+            "at the most tokens"
         )
     if counts.n_not_finite:
         yield (
@@ -59,14 +61,18 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
         for change in path.changes
     ]
     sure = [(label, change) for label, change in changes if change.is_sure]
-    bar = (
-        f"{len(changes)} changes are judged together, by raw scores: the greatest of them is "
-        f"beyond {result.bar:.2f} standard errors by luck alone once in 20 runs"
+    which = (
+        f"{len(changes)} changes are judged together, by raw scores: the greatest of them"
+        if len(changes) > 1
+        else "It is judged by the raw score, which"
     )
+    bar = f"{which} is beyond {result.bar:.2f} standard errors by luck alone once in 20 runs"
     if not sure:
-        return [f"No change is beyond luck. {bar}."]
+        nothing = "No change is" if len(changes) > 1 else "The change is not"
+        return [f"{nothing} beyond luck. {bar}."]
     found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
-    return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
+    others = f"; {_others(len(changes) - len(sure))}" if len(changes) > 1 else ""
+    return [*found, f"{bar}{others}."]
 
 
 def _told(change: FigureChange) -> str:

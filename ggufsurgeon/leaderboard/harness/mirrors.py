@@ -16,7 +16,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 def cache_of_mirror(folder: Path) -> Path:
     """Where `datasets` is to keep its copy of a folder: another place for other content.
 
-    Raises UsageError for a folder whose files Git has not fetched, OSError where one cannot be read.
+    Raises UsageError for files that Git LFS has not fetched, OSError where one cannot be read.
 
     By itself `datasets` 5.2 tells folders apart by their name and README alone
     (datasets/load.py, LocalDatasetModuleFactory.get_module): documents of a folder of the same
