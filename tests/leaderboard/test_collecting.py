@@ -141,6 +141,7 @@ class Instance:
         ({"max_gen_toks": 5, "max_tokens": 9}, GenerationRequest("c", (), 5)),
         ({"do_sample": False, "temperature": 0.8}, GenerationRequest("c", (), 256)),
         ({"do_sample": True, "temperature": 0.0}, GenerationRequest("c", (), 256)),
+        ({"num_beams": 1, "repetition_penalty": 1.0}, GenerationRequest("c", (), 256)),
         ({"temperature": None}, GenerationRequest("c", (), 256)),
     ],
 )
@@ -154,6 +155,12 @@ def test_settings_of_any_task_are_read(
 def test_sampled_text_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="sampled"):
         request_of(Instance("generate_until", "c", settings), PLAIN)
+
+
+@pytest.mark.parametrize("name", ["num_beams", "repetition_penalty", "no_repeat_ngram_size"])
+def test_text_that_would_not_be_the_greedy_one_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} = 4"):
+        request_of(Instance("generate_until", "c", {name: 4}), PLAIN)
 
 
 def test_likelihoods_of_whole_texts_are_refused() -> None:
