@@ -73,7 +73,7 @@ def test_notes_on_answers() -> None:
     first, second = notes(result(*sides(0.5), counts=counts), LABELS)
     assert first == (
         "as it is: 2 of 1,000 prompts lost the beginning, 20 of 50 texts (40 %) ended at the "
-        "most tokens, 3 answers are not finite numbers, and scored as wrong: the path breaks the "
-        "model there"
+        "most tokens, 3 answers without finite numbers, scored as wrong: the model computes "
+        "nothing of use there"
     )
     assert second.startswith(LABELS[1])

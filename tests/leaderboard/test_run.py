@@ -272,6 +272,15 @@ def test_another_base(mirror: Path, tmp_path: Path) -> None:
     assert (written["layer_path"], other["base"]["layer_path"]) == ("0..6", "0..4")
 
 
+def test_a_path_over_another_model_than_the_base_names_its_model(mirror: Path) -> None:
+    copy = mirror.parent / "copy.gguf"
+    shutil.copy(STORIES, copy)
+    done = run(mirror, "--tasks", "musr", "--base", copy, "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    assert str(copy) in done.stdout
+    assert f"{STORIES} along 0..4" in done.stdout
+
+
 def test_the_table_for_people(mirror: Path) -> None:
     done = run(mirror, "--tasks", "musr,gpqa", *PATHS, "--limit", "3", "--details")
     assert done.returncode == 0, done.stderr

@@ -33,8 +33,8 @@ def _counted(counts: AnswerCounts) -> Iterator[str]:
         )
     if counts.n_not_finite:
         yield (
-            f"{counts.n_not_finite:,} answers are not finite numbers, and scored as wrong: the "
-            "path breaks the model there"
+            f"{counted(counts.n_not_finite, 'answer')} without finite numbers, scored as wrong: "
+            "the model computes nothing of use there"
         )
 
 
