@@ -133,8 +133,10 @@ def _chat(
 
 
 def _variables(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
     try:
-        found = {} if text is None else json_module.loads(text)
+        found = json_module.loads(text)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
