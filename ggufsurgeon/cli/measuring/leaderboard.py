@@ -26,7 +26,6 @@ from ggufsurgeon.cli.measuring.leaderboard_options import (
     ThinkingTokens,
     UsesChatTemplate,
 )
-from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Drops,
@@ -41,7 +40,6 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
-from ggufsurgeon.reporting.lettering import counted
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -80,6 +78,8 @@ def leaderboard(
 
     Layer paths run without a file, compared with the unmodified model or with a base.
     """
+    from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
+
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
@@ -149,6 +149,8 @@ def _variables(text: str | None) -> dict[str, Any]:
 
 def _tell_size(size: RunSize) -> None:
     """Say how much there is to do, before a model answers."""
+    from ggufsurgeon.reporting.lettering import counted
+
     table = size.table
     n_requests = len(table.n_tokens)
     print_note(
