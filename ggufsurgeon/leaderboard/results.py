@@ -34,7 +34,7 @@ def count_answers(answers: Iterable[EvaluationAnswer]) -> AnswerCounts:
     texts = [one for one in found if isinstance(one, GenerationAnswer)]
     others = [one for one in found if not isinstance(one, GenerationAnswer)]
     n_not_finite = sum(one.text is None for one in texts)
-    n_not_finite += sum(math.isnan(one.log_likelihood) for one in others)
+    n_not_finite += sum(not math.isfinite(one.log_likelihood) for one in others)
     return AnswerCounts(
         len(found),
         sum(one.n_cut > 0 for one in found),

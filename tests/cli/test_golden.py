@@ -78,7 +78,7 @@ VARYING_OF = {
 """Besides these, what a comparison of close numbers decides, which other CPUs round differently."""
 
 
-def normalised(value: Any, varying: Set[str], key: str = "") -> Any:
+def normalised(value: Any, varying: Set[str] = VARYING, key: str = "") -> Any:
     """The value with "varies" in place of what does."""
     if key in varying and value is not None:
         return "varies"

@@ -40,6 +40,19 @@ def test_nothing_beyond_luck() -> None:
     assert last == "No average: the leaderboard's average is of all six benchmarks in full."
 
 
+def test_one_change_alone_and_one_of_a_kind() -> None:
+    base, path = ([one] for one, _ in sides(0.51))
+    first, _ = verdict(result(base, path), LABELS)
+    assert first.startswith("The change is not significant. One change is judged")
+    sure, bar, _ = verdict(result(*([one] for one, _ in sides(0.9))), LABELS)
+    assert "better by" in sure and bar.endswith("once in 20 runs.")
+    one = AnswerCounts(1, 1, 0, 1, 1)
+    assert notes(result(base, counts=one), LABELS[:1]) == [
+        "as it is: 1 of 1 prompt lost the beginning, 1 of 1 text (100 %) reached the "
+        "maximum number of tokens"
+    ]
+
+
 def test_a_change_that_luck_does_not_give() -> None:
     for share, word in ((0.7, "better"), (0.3, "worse")):
         found, bar, _ = verdict(result(*sides(share)), LABELS)
@@ -58,8 +71,8 @@ def test_notes_on_answers() -> None:
     counts = AnswerCounts(1000, 2, 3, 50, 20)
     first, second = notes(result(*sides(0.5), counts=counts), LABELS)
     assert first == (
-        "as it is: 2 of 1,000 prompts lost their beginning, 20 of 50 texts (40 %) reached the "
-        "maximum number of tokens, 3 answers have logits that are not finite numbers, and are "
-        "scored as wrong"
+        "as it is: 2 of 1,000 prompts lost the beginning, 20 of 50 texts (40 %) reached the "
+        "maximum number of tokens, 3 answers with logits that are not finite numbers, scored as "
+        "wrong"
     )
     assert second.startswith(LABELS[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.high_level.chat_renderer import ChatRenderer, chat_renderer
+from ggufsurgeon.engine.high_level.chat_renderer import WITHOUT, ChatRenderer, chat_renderer
 from ggufsurgeon.errors import UsageError
 from tests.models.builders import with_text
 
@@ -82,15 +82,17 @@ def test_a_template_without_a_system_role_gets_none(renderer: Made) -> None:
     ],
 )
 def test_templates_that_fail_are_errors(renderer: Made, template: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=says) as caught:
         renderer(template)([SYSTEM, USER])
+    assert caught.value.hint == WITHOUT, "no format can be named in place of the template"
 
 
 def test_what_cannot_be_a_renderer_is_refused(renderer: Made, stories: Path) -> None:
     with pytest.raises(UsageError, match="has no chat template"):
         chat_renderer(open_gguf(stories))
-    with pytest.raises(UsageError, match="cannot be used"):
+    with pytest.raises(UsageError, match="cannot be used") as caught:
         renderer("{% if %}")
+    assert caught.value.hint == WITHOUT
     with pytest.raises(UsageError, match="no JSON value"):
         renderer(CHATML, thing=object())
     with pytest.raises(UsageError, match="leaves out the last message"):

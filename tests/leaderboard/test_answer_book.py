@@ -123,3 +123,9 @@ def test_counts() -> None:
     assert count_answers(ANSWERS) == AnswerCounts(
         n_answers=4, n_cut=2, n_not_finite=2, n_generated=2, n_at_limit=1
     )
+
+
+def test_answers_that_are_infinite_are_counted_as_those_that_are_no_number() -> None:
+    """A store keeps both alike, and both are scored as wrong."""
+    answers = [LikelihoodAnswer(value, False, 0) for value in (-1.0, -math.inf, math.nan)]
+    assert count_answers(answers).n_not_finite == 2

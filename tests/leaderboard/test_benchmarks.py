@@ -87,6 +87,11 @@ def test_names_come_in_the_order_of_the_leaderboard() -> None:
     assert [b.name for b in benchmarks_of(["musr", "ifeval", "musr"])] == ["ifeval", "musr"]
 
 
+def test_a_name_that_is_empty_is_shown() -> None:
+    with pytest.raises(UsageError, match=r"^'': no benchmark"):
+        benchmarks_of(["bbh", ""])
+
+
 @pytest.mark.parametrize("names", [["arc"], ["bbh", "mmlu_pro"], [""], []])
 def test_other_names_are_refused_with_the_names_there_are(names: list[str]) -> None:
     with pytest.raises(UsageError) as caught:

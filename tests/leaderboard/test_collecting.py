@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import MalformedFileError, UsageError
 from ggufsurgeon.leaderboard.harness.benchmarks import BENCHMARK_NAMES
 from ggufsurgeon.leaderboard.harness.collecting import collect
 from ggufsurgeon.leaderboard.harness.instances import request_of
@@ -26,6 +27,34 @@ def test_requests_are_those_of_the_harness(prompting: Prompting, mirror: Path) -
     tasks = load_tasks(BENCHMARK_NAMES, mirror, limit=3)
     asked = [request for loaded in tasks.tasks for request in asked_by_harness(loaded, prompting)]
     assert collect(tasks, prompting) == tuple(dict.fromkeys(asked))
+
+
+def test_a_limit_beyond_all_documents_is_none(mirror: Path) -> None:
+    """islice of Python would raise for it."""
+    tasks = load_tasks(["musr"], mirror, limit=10**30)
+    assert collect(tasks) == collect(load_tasks(["musr"], mirror))
+
+
+BROKEN = {
+    "a prompt that cannot be made": ("musr", "'choice 1'", "choice 1"),
+    "a score that cannot be given": ("ifeval", "punctuation:no_comma", "punctuation:nonsense"),
+    "settings of another instruction": ("ifeval", '"num_words"', '"n_words"'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_documents_that_cannot_be_asked_or_scored_are_found_first(
+    name: str, mirror: Path, tmp_path: Path
+) -> None:
+    """Also behind the first, which the harness tries when it loads a task."""
+    benchmark, old, new = BROKEN[name]
+    folder = tmp_path / "mirror" / benchmark
+    shutil.copytree(mirror / benchmark, folder)
+    for file in folder.glob("*.jsonl"):
+        first, *others = file.read_text().splitlines(keepends=True)
+        file.write_text(first + "".join(others).replace(old, new))
+    with pytest.raises(MalformedFileError, match=rf"{folder}, leaderboard_\w+: cannot be read"):
+        collect(load_tasks([benchmark], tmp_path / "mirror"))
 
 
 def asked_by_harness(loaded: Any, prompting: Prompting) -> list[EvaluationRequest]:
@@ -112,6 +141,7 @@ class Instance:
         ({"max_gen_toks": 5, "max_tokens": 9}, GenerationRequest("c", (), 5)),
         ({"do_sample": False, "temperature": 0.8}, GenerationRequest("c", (), 256)),
         ({"do_sample": True, "temperature": 0.0}, GenerationRequest("c", (), 256)),
+        ({"num_beams": 1, "repetition_penalty": 1.0}, GenerationRequest("c", (), 256)),
         ({"temperature": None}, GenerationRequest("c", (), 256)),
     ],
 )
@@ -125,6 +155,12 @@ def test_settings_of_any_task_are_read(
 def test_sampled_text_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="sampled"):
         request_of(Instance("generate_until", "c", settings), PLAIN)
+
+
+@pytest.mark.parametrize("name", ["num_beams", "repetition_penalty", "no_repeat_ngram_size"])
+def test_text_that_would_not_be_the_greedy_one_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} = 4"):
+        request_of(Instance("generate_until", "c", {name: 4}), PLAIN)
 
 
 def test_likelihoods_of_whole_texts_are_refused() -> None:

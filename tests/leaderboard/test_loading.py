@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -160,6 +161,19 @@ def remove_readme(mirror: Path) -> None:
     (mirror / "musr/README.md").unlink()
 
 
+def point_elsewhere(mirror: Path) -> None:
+    """As in a clone without Git LFS."""
+    lines = ("version https://git-lfs.github.com/spec/v1", "oid sha256:" + 64 * "0", "size 9", "")
+    (mirror / "musr/default-murder_mysteries.jsonl").write_text("\n".join(lines))
+
+
+def file_to_folder(mirror: Path) -> None:
+    """Then `datasets` lists some hundred endings of files that it would read."""
+    file = mirror / "musr/default-murder_mysteries.jsonl"
+    file.unlink()
+    file.mkdir()
+
+
 def rewrite(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
@@ -174,7 +188,9 @@ def rewrite(file: Path, old: str, new: str) -> None:
         (remove_file, MalformedFileError, "musr: cannot be read as the documents of musr"),
         (rename_column, MalformedFileError, "has no column narrative, which musr needs"),
         (break_json, MalformedFileError, "musr: cannot be read as the documents of musr"),
-        (empty_file, MalformedFileError, "musr"),
+        (empty_file, MalformedFileError, "a data file holds no document"),
+        (point_elsewhere, UsageError, "murder_mysteries.jsonl: a pointer of Git LFS"),
+        (file_to_folder, MalformedFileError, "Unable to find"),
         (break_choices, MalformedFileError, "musr: cannot be read as the documents of musr"),
         (remove_readme, MalformedFileError, "musr"),
     ],
@@ -187,7 +203,17 @@ def test_what_is_amiss_with_a_mirror_is_said(
     with pytest.raises(kind, match=words) as caught:
         load_tasks(["gpqa", "musr"], folder)
     assert str(folder) in str(caught.value)
+    assert len(str(caught.value)) < 500 + len(str(folder))
     load_tasks(["gpqa"], folder)
+
+
+def test_files_that_are_no_documents_do_not_matter(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a name may be no text."""
+    folder = write_mirror(tmp_path / "mirror")
+    os.mkfifo(folder / "musr/pipe")
+    (folder / "musr/link").symlink_to("nowhere")
+    Path(os.fsdecode(os.fsencode(folder / "musr") + b"/caf\xe9")).write_text("")
+    assert len(load_tasks(["musr"], folder).tasks) == 3
 
 
 def test_a_configuration_that_is_missing_is_said(tmp_path: Path) -> None:

@@ -169,3 +169,13 @@ def test_a_cache_that_may_not_be_written_is_said(tmp_path: Path) -> None:
     found = preflight(tmp_path, "musr", "mirror")
     assert found["exit_code"] in (3, 5)
     assert "Traceback" not in found["message"] and "huggingface" in found["message"]
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/proc/nowhere"])
+def test_a_cache_that_cannot_be_made_is_said(home: str, tmp_path: Path) -> None:
+    """It is no fault of the documents."""
+    write_mirror(tmp_path / "mirror")
+    found = preflight(tmp_path, "musr", "mirror", HF_HOME=home)
+    assert found["exit_code"] == 5
+    assert f"cannot be copied to the cache of datasets, {home}/datasets" in found["message"]
+    assert "HF_HOME" in found["hint"]

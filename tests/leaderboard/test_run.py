@@ -147,14 +147,14 @@ def test_what_a_store_knows_is_not_asked_again(mirror: Path, tmp_path: Path) -> 
     store = tmp_path / "answers.db"
     some = ("--tasks", "musr", "--store", store)
     first = run(mirror, *some)
-    assert first.returncode == 0 and "answers are missing" in first.stderr
+    assert first.returncode == 0 and "answers that are missing" in first.stderr
     again = run(mirror, *some)
     assert (again.stdout, again.stderr) == (first.stdout, "")
     more = run(mirror, *some, "--window", "1:3")
     n_requests = found(run(mirror, *some, "--json"))["n_requests"]
-    assert f"along 2 layer paths; {n_requests} answers are missing" in more.stderr
+    assert f"along 2 layer paths; answers that are missing: {n_requests}\n" in more.stderr
     other = run(mirror, *some, "--ctx", "300")
-    assert f"{n_requests} answers are missing" in other.stderr
+    assert f"answers that are missing: {n_requests}\n" in other.stderr
 
 
 def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
@@ -200,10 +200,8 @@ def test_a_full_disk(mirror: Path, small_disk: Path) -> None:
 def test_a_context_that_is_too_short_is_told_before(mirror: Path) -> None:
     done = run(mirror, "--tasks", "bbh,musr", "--ctx", "64")
     assert done.returncode == 0, done.stderr
-    assert (
-        "prompts are longer than the context of 64 tokens and lose their beginning" in done.stderr
-    )
-    assert "prompts lost their beginning" in done.stdout
+    assert "longer than the context of 64 tokens, so that the beginning is lost: " in done.stderr
+    assert "prompts lost the beginning" in done.stdout
 
 
 BAD = {
@@ -214,6 +212,11 @@ BAD = {
     "a bad named path": (("--model", "0..2"), 2, "expected NAME=LAYERS"),
     "a name twice": (("--model", "a=0..2", "--model", "a=0..3"), 2, "given twice"),
     "no such base": (("--base", "nowhere.gguf"), 2, "nowhere.gguf"),
+    "variables without an end": (
+        ("--chat-template", "--chat-template-kwargs", "[" * 100_000),
+        2,
+        "expected a JSON object",
+    ),
     "a store of another kind": (("--tasks", "musr", "--store", "README.md"), 4, "not a store"),
     "template options alone": (("--thinking-tokens", "5"), 2, "requires --chat-template"),
     "variables that are none": (
@@ -267,6 +270,15 @@ def test_another_base(mirror: Path, tmp_path: Path) -> None:
     assert (written["benchmarks"], written["changes"]) == (path["benchmarks"], path["changes"])
     assert other["base"]["benchmarks"] == along["base"]["benchmarks"]
     assert (written["layer_path"], other["base"]["layer_path"]) == ("0..6", "0..4")
+
+
+def test_a_path_over_another_model_than_the_base_names_its_model(mirror: Path) -> None:
+    copy = mirror.parent / "copy.gguf"
+    shutil.copy(STORIES, copy)
+    done = run(mirror, "--tasks", "musr", "--base", copy, "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    assert str(copy) in done.stdout
+    assert f"{STORIES} along 0..4" in done.stdout
 
 
 def test_the_table_for_people(mirror: Path) -> None:
@@ -323,4 +335,4 @@ def test_prompts_by_the_chat_template(mirror: Path, smollm2: Path, tmp_path: Pat
         if "--thinking-tokens" in words:
             assert done.stderr == "", "likelihoods have no room to think: nothing is asked anew"
         else:
-            assert f"; {n_requests} answers are missing" in done.stderr
+            assert f"; answers that are missing: {n_requests}\n" in done.stderr

@@ -26,7 +26,6 @@ from ggufsurgeon.cli.measuring.leaderboard_options import (
     ThinkingTokens,
     UsesChatTemplate,
 )
-from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Drops,
@@ -39,6 +38,7 @@ from ggufsurgeon.cli.options import (
     optional_layer_path,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
+from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def leaderboard(
 
     Layer paths run without a file and are compared with the unmodified model or with a base.
     """
+    from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
+
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
@@ -131,13 +133,15 @@ def _chat(
 
 
 def _variables(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
     try:
-        found = {} if text is None else json_module.loads(text)
-    except ValueError:
+        found = json_module.loads(text)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UsageError(
-            f"--chat-template-kwargs {text}: expected a JSON object",
+            f"--chat-template-kwargs {shortened(text)}: expected a JSON object",
             hint="""For instance --chat-template-kwargs '{"enable_thinking": false}'.""",
         )
     return found
@@ -145,12 +149,14 @@ def _variables(text: str | None) -> dict[str, Any]:
 
 def _tell_size(size: RunSize) -> None:
     """Say how much there is to do, before a model answers."""
+    from ggufsurgeon.reporting.lettering import counted
+
     table = size.table
     n_requests = len(table.n_tokens)
     print_note(
-        f"{size.model}: {size.n_documents:,} documents of {size.n_on_leaderboard:,} on the "
-        f"leaderboard, {n_requests:,} requests along {_paths_in_words(size.n_paths)}; "
-        f"{size.n_missing:,} answers are missing"
+        f"{size.model}: {counted(size.n_documents, 'document')} of {size.n_on_leaderboard:,} on "
+        f"the leaderboard, {counted(n_requests, 'request')} along "
+        f"{counted(size.n_paths, 'layer path')}; {counted(size.n_missing, 'answer')} missing"
     )
     print_note(
         f"the prompts have {sum(table.n_tokens):,} tokens, of which {table.n_run:,} run along each "
@@ -161,13 +167,9 @@ def _tell_size(size: RunSize) -> None:
         print_warning("the chat template accepts no system message: task descriptions are left out")
     if table.n_requests_cut:
         print_warning(
-            f"{table.n_requests_cut:,} of {n_requests:,} prompts are longer than the context of "
-            f"{table.n_ctx:,} tokens and lose their beginning"
+            f"longer than the context of {table.n_ctx:,} tokens, so that the beginning is lost: "
+            f"{table.n_requests_cut:,} of {counted(n_requests, 'prompt')}"
         )
-
-
-def _paths_in_words(n_paths: int) -> str:
-    return "one layer path" if n_paths == 1 else f"{n_paths} layer paths"
 
 
 @contextmanager

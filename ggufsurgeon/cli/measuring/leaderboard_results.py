@@ -43,11 +43,13 @@ def _labels(result: LeaderboardResult, names: Sequence[str]) -> list[str]:
     base = result.base
     is_other = any(path.model != base.model for path in result.paths)
     first = str(base.model) if is_other or not result.paths else "as it is"
-    return [first, *map(_label, names, result.paths)]
+    where = [f"{path.model} along {path.layer_path}" for path in result.paths]
+    of_paths = where if is_other else [path.layer_path for path in result.paths]
+    return [first, *map(_label, names, of_paths)]
 
 
-def _label(name: str, path: PathResult) -> str:
-    return f"{name} ({path.layer_path})" if name else path.layer_path
+def _label(name: str, path: str) -> str:
+    return f"{name} ({path})" if name else path
 
 
 def _rows(result: LeaderboardResult, labels: Sequence[str]) -> Iterator[tuple[str, ...]]:

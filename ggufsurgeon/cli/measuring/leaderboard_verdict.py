@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.reporting.lettering import counted
+
 if TYPE_CHECKING:
     from ggufsurgeon.leaderboard.results import AnswerCounts, LeaderboardResult
     from ggufsurgeon.leaderboard.scores.changes import FigureChange
@@ -22,16 +24,16 @@ def notes(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
 
 def _counted(counts: AnswerCounts) -> Iterator[str]:
     if counts.n_cut:
-        yield f"{counts.n_cut:,} of {counts.n_answers:,} prompts lost their beginning"
+        yield f"{counts.n_cut:,} of {counted(counts.n_answers, 'prompt')} lost the beginning"
     if counts.n_generated:
         share = 100 * counts.n_at_limit / counts.n_generated
         yield (
-            f"{counts.n_at_limit:,} of {counts.n_generated:,} texts ({share:.0f} %) reached the "
-            "maximum number of tokens"
+            f"{counts.n_at_limit:,} of {counted(counts.n_generated, 'text')} ({share:.0f} %) "
+            "reached the maximum number of tokens"
         )
     if counts.n_not_finite:
         yield (
-            f"{counts.n_not_finite:,} answers have logits that are not finite numbers, and are "
+            f"{counted(counts.n_not_finite, 'answer')} with logits that are not finite numbers, "
             "scored as wrong"
         )
 
@@ -61,9 +63,11 @@ def _findings(result: LeaderboardResult, labels: Sequence[str]) -> list[str]:
     sure = [(label, change) for label, change in changes if change.is_sure]
     bar = _bar(len(changes), result.bar)
     if not sure:
-        return [f"No change is significant. {bar}."]
+        nothing = "No change is" if len(changes) > 1 else "The change is not"
+        return [f"{nothing} significant. {bar}."]
     found = [f"{titles[change.name]} along {label}: {_told(change)}" for label, change in sure]
-    return [*found, f"{bar}; {_others(len(changes) - len(sure))}."]
+    others = f"; {_others(len(changes) - len(sure))}" if len(changes) > 1 else ""
+    return [*found, f"{bar}{others}."]
 
 
 def _bar(n_changes: int, bar: float | None) -> str:

@@ -18,6 +18,7 @@ from ggufsurgeon.engine.high_level.chat_template import (
 from ggufsurgeon.engine.high_level.templates import TEMPLATES, TemplateFaultError
 from ggufsurgeon.errors import UsageError
 
+WITHOUT = "Ask its questions as plain text, without a template."
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -43,7 +44,7 @@ class ChatRenderer:
         the last message, which the answer then continues. Raises UsageError for a template that
         fails, and for one that leaves a last message to be continued out.
         """
-        with template_errors_told(self._path):
+        with template_errors_told(self._path, WITHOUT):
             try:
                 return self._render(messages, add_generation_prompt)
             except TemplateFaultError:
@@ -80,14 +81,14 @@ def chat_renderer(file: GgufFile, variables: Mapping[str, Any] | None = None) ->
     if not isinstance(template, str):
         raise UsageError(
             f"{file.path} has no chat template",
-            hint="Ask its questions as plain text, without a template.",
+            hint=WITHOUT,
         )
     values = {"bos_token": _name(file, "bos"), "eos_token": _name(file, "eos"), **(variables or {})}
     try:
         json.dumps(values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a variable of the chat template is no JSON value: {error}") from None
-    with template_errors_told(file.path):
+    with template_errors_told(file.path, WITHOUT):
         TEMPLATES.check(template)
     return ChatRenderer(file.path, template, values)
 

@@ -31,16 +31,19 @@ Llama 3.1 tell it too where they are given none."""
 
 
 @contextmanager
-def template_errors_told(path: Path) -> Iterator[None]:
-    """Turn a failure of a template, or an error that it raises itself, into a UsageError."""
+def template_errors_told(path: Path, hint: str = HINT) -> Iterator[None]:
+    """Turn a failure of a template, or an error that it raises itself, into a UsageError.
+
+    `hint` says what to do without this template, by itself for those who can name a chat format.
+    """
     try:
         yield
     except TemplateComplaintError as error:
         text = f"the chat template of {path} refuses the conversation: {error}"
-        raise UsageError(text, hint=HINT) from None
+        raise UsageError(text, hint=hint) from None
     except TemplateFaultError as error:
         text = f"the chat template of {path} cannot be used: {error}"
-        raise UsageError(text, hint=HINT) from None
+        raise UsageError(text, hint=hint) from None
 
 
 def check_has_template(llama: Any, path: Path, chat_format: str | None) -> None:

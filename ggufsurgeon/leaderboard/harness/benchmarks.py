@@ -158,7 +158,7 @@ def benchmarks_of(names: Sequence[str]) -> tuple[Benchmark, ...]:
     unknown = [name for name in names if name not in BENCHMARK_NAMES]
     if unknown:
         raise UsageError(
-            f"{', '.join(unknown)}: no benchmark of the leaderboard",
+            f"{', '.join(name or repr(name) for name in unknown)}: no benchmark of the leaderboard",
             hint=f"The benchmarks are {', '.join(BENCHMARK_NAMES)}.",
         )
     if not names:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ggufsurgeon.leaderboard.harness.instances import request_of
 from ggufsurgeon.leaderboard.harness.loading import LoadedTasks
+from ggufsurgeon.leaderboard.harness.rehearsing import rehearse
 from ggufsurgeon.leaderboard.harness.surroundings import quiet
 from ggufsurgeon.leaderboard.prompting import PLAIN, Prompting
 from ggufsurgeon.leaderboard.requests import EvaluationRequest
@@ -17,13 +18,16 @@ def collect(
 ) -> tuple[EvaluationRequest, ...]:
     """The requests of the tasks, each once, in the harness' order.
 
-    Raises what the chat template raises.
+    Raises MalformedFileError for documents of which the harness makes no prompts, or no scores, and
+    what the chat template raises.
     """
     distinct: dict[EvaluationRequest, None] = {}
     progress.begin("making prompts", sum(task.n_documents for task in tasks.tasks), "documents")
     with quiet():
         for task in tasks.tasks:
-            task.task.build_all_requests(limit=tasks.limit, **prompt_settings(prompting))
+            with task.clear_errors():
+                task.task.build_all_requests(limit=task.limit, **prompt_settings(prompting))
+                rehearse(task.task, task.benchmark)
             distinct |= dict.fromkeys(
                 request_of(instance, prompting) for instance in task.task.instances
             )

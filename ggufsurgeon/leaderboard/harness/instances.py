@@ -20,12 +20,21 @@ _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 """Names of the limit, of which the first that is given is used (lm_eval/models/utils.py,
 normalize_gen_kwargs)."""
 
+_OF_OTHER_TEXT = {
+    "num_beams": 1,
+    "repetition_penalty": 1,
+    "no_repeat_ngram_size": 0,
+    "min_new_tokens": 0,
+}
+"""Settings that the harness hands to transformers, whose text is then not the greedy one, each with
+the value that changes nothing (transformers/generation/configuration_utils.py)."""
+
 
 def request_of(instance: Any, prompting: Prompting) -> EvaluationRequest:
     """What an `Instance` of the harness asks.
 
-    Raises UsageError for what is not answered here: texts that are sampled, and likelihoods of
-    whole texts.
+    Raises UsageError for what is not answered here: texts that are sampled or otherwise not greedy,
+    and likelihoods of whole texts.
     """
     if instance.request_type == "loglikelihood":
         return LikelihoodRequest(*instance.args)
@@ -47,6 +56,12 @@ def _generation(
             f"a task asks for sampled text, at a temperature of {temperature:g}",
             hint="Texts are generated greedily here: set do_sample to False in its settings.",
         )
+    for name, without in _OF_OTHER_TEXT.items():
+        if (settings.get(name) or without) != without:
+            raise UsageError(
+                f"a task wants text with {name} = {settings[name]}, and texts are greedy here",
+                hint=f"Leave {name} out of its settings.",
+            )
     until = settings.get("until") or []
     stops = (until,) if isinstance(until, str) else tuple(until)
     limits = [settings[name] for name in _LIMITS if settings.get(name) is not None]

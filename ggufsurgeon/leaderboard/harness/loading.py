@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,18 @@ class HarnessTask:
     """Documents that the leaderboard evaluated."""
     task: Any
     """The harness' object."""
+    where: str
+    """The dataset: a folder of a mirror, or the hub's name."""
+
+    @property
+    def limit(self) -> int | None:
+        """The harness' limit: the first documents that are asked; None for all."""
+        return None if self.n_documents == self.n_in_data else self.n_documents
+
+    def clear_errors(self) -> AbstractContextManager[None]:
+        """Turn what the harness raises about its documents into MalformedFileError."""
+        (benchmark,) = benchmarks_of([self.benchmark])
+        return clear_errors(benchmark, f"{self.where}, {self.name}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,10 @@ def _loaded(
         datasets = load_datasets(benchmark, source, progress)
         with clear_errors(benchmark, source.path), seeded():
             objects = _harness_objects(benchmark, datasets)
-        tasks += [_wrapped(benchmark, task, objects[task.task], limit) for task in benchmark.tasks]
+        tasks += [
+            _wrapped(benchmark, task, objects[task.task], limit, source.path)
+            for task in benchmark.tasks
+        ]
     return LoadedTasks(tuple(tasks), limit)
 
 
@@ -158,7 +174,9 @@ def _once(process_docs: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return processed
 
 
-def _wrapped(benchmark: Benchmark, data: TaskData, task: Any, limit: int | None) -> HarnessTask:
+def _wrapped(
+    benchmark: Benchmark, data: TaskData, task: Any, limit: int | None, where: str
+) -> HarnessTask:
     n_in_data = len(task.eval_docs)
     return HarnessTask(
         data.task,
@@ -168,4 +186,5 @@ def _wrapped(benchmark: Benchmark, data: TaskData, task: Any, limit: int | None)
         n_in_data,
         data.n_documents,
         task,
+        where,
     )

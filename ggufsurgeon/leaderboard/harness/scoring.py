@@ -35,14 +35,16 @@ def score(
     MATH's scorer limits its time by the clock: on an overloaded machine it may give up where it
     would not otherwise.
 
-    Raises UsageError for a request without an answer, and in another thread than the main one,
+    Raises UsageError for a request without an answer, MalformedFileError for a document that the
+    harness cannot score, and UsageError in another thread than the main one,
     since MATH's scorer works by signals.
     """
     check_main_thread()
     scores = []
     progress.begin("scoring", sum(task.n_documents for task in tasks.tasks), "documents")
     for task in tasks.tasks:
-        scores.append(_task_score(task, tasks.limit, answers, prompting))
+        with task.clear_errors():
+            scores.append(_task_score(task, answers, prompting))
         progress.advance(task.n_documents)
     return tuple(scores)
 
@@ -55,14 +57,13 @@ def check_main_thread() -> None:
 
 def _task_score(
     task: HarnessTask,
-    limit: int | None,
     answers: Mapping[EvaluationRequest, EvaluationAnswer],
     prompting: Prompting,
 ) -> TaskScore:
     from ggufsurgeon.leaderboard.harness.replaying import ReplayingModel
 
     model = ReplayingModel(answers, prompting)
-    samples = _samples(task, limit, model, prompting)
+    samples = _samples(task, model, prompting)
     documents = tuple(document_score(task, sample, model.not_finite) for sample in samples)
     return TaskScore(
         task.name,
@@ -73,9 +74,7 @@ def _task_score(
     )
 
 
-def _samples(
-    task: HarnessTask, limit: int | None, model: Any, prompting: Prompting
-) -> list[dict[str, Any]]:
+def _samples(task: HarnessTask, model: Any, prompting: Prompting) -> list[dict[str, Any]]:
     from lm_eval.evaluator import evaluate
 
     with ExitStack() as stack:
@@ -87,7 +86,7 @@ def _samples(
         results = evaluate(
             model,
             {"tasks": {task.name: task.task}},
-            limit=limit,
+            limit=task.limit,
             bootstrap_iters=0,
             apply_chat_template=prompting.chat is not None,
             fewshot_as_multiturn=True,

@@ -15,11 +15,15 @@ from ggufsurgeon.leaderboard.harness.mirrors import cache_of_mirror
 from ggufsurgeon.progress import Progress
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+"""Errors that keep the cache from being made, if they are about its own folders."""
 _LAYOUT = (
     "A mirror has a folder for each benchmark, such as bbh, laid out as the dataset is on the "
     "Hugging Face Hub: data files, and a README.md whose YAML header names configurations and "
     "splits."
 )
+_LENGTH = 300
+"""Characters of an error of `datasets`, which may list some hundred names."""
 _NO_MODEL_LOADED = "No model was loaded."
 
 
@@ -137,10 +141,24 @@ def _as_ours(benchmark: Benchmark, where: str, error: Exception) -> GgufSurgeonE
             "or may not be read with this login",
             hint="A mirror of it can be used instead. " + _LAYOUT,
         )
-    reason = next(iter(f"{causes[-1]}".splitlines()), "") or type(causes[-1]).__name__
     return MalformedFileError(
-        where, f"cannot be read as the documents of {benchmark.name}: {reason}", hint=_LAYOUT
+        where,
+        f"cannot be read as the documents of {benchmark.name}: {_reason(causes[-1])}",
+        hint=_LAYOUT,
     )
+
+
+def _reason(cause: BaseException) -> str:
+    """What an error says, in one line that can be read."""
+    if isinstance(cause, StopIteration):  # of datasets, where a split is made of nothing
+        return "a data file holds no document"
+    said = next(iter(str(cause).splitlines()), "")
+    if len(said) > _LENGTH:
+        said = f"{said[:_LENGTH]}..."
+    kind = type(cause).__name__
+    if not said:
+        return kind
+    return f"{kind}: {said}" if isinstance(cause, LookupError) else said
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -156,7 +174,17 @@ def _number_of_unwritable(error: BaseException) -> int | None:
         return None
     if error.errno is None and "disk space" in str(error):  # before writing (datasets/builder.py)
         return errno.ENOSPC
+    if error.errno in _NOT_THERE and _is_about_the_cache(error.filename):
+        return error.errno
     return error.errno if error.errno in _UNWRITABLE else None
+
+
+def _is_about_the_cache(name: str | None) -> bool:
+    """Whether a file is in the cache of datasets, or would be above it."""
+    from datasets import config
+
+    cache, path = Path(config.HF_DATASETS_CACHE), Path(name or "")
+    return bool(name) and (path.is_relative_to(cache) or cache.is_relative_to(path))
 
 
 def _unwritable(where: str, number: int) -> WriteFailedError:
@@ -165,7 +193,7 @@ def _unwritable(where: str, number: int) -> WriteFailedError:
     failed = WriteFailedError(
         f"{where} cannot be copied to the cache of datasets, {config.HF_DATASETS_CACHE}: "
         f"{os.strerror(number)}",
-        hint="Free some space there, or let the variable HF_HOME name a folder on another disk.",
+        hint="Let the variable HF_HOME name a folder that can be written, on a disk with room.",
     )
     failed.state = _NO_MODEL_LOADED
     return failed

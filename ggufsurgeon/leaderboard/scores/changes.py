@@ -11,7 +11,7 @@ import numpy as np
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.documents import TaskScore
-from ggufsurgeon.leaderboard.scores.benchmarks import FIGURES, Figure, tasks_of
+from ggufsurgeon.leaderboard.scores.figures import FIGURES, Figure, tasks_of
 from ggufsurgeon.leaderboard.scores.scores import FigureScore, full_columns, mean_of_columns
 from ggufsurgeon.leaderboard.scores.tables import DocumentTable, Values, document_table
 from ggufsurgeon.statistics.estimate import Estimate

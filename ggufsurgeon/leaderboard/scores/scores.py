@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ggufsurgeon.leaderboard.documents import TaskScore
-from ggufsurgeon.leaderboard.scores.benchmarks import FIGURES, N_COLUMNS, Figure, tasks_of
+from ggufsurgeon.leaderboard.scores.figures import FIGURES, N_COLUMNS, Figure, tasks_of
 from ggufsurgeon.leaderboard.scores.tables import DocumentTable, document_table
 from ggufsurgeon.statistics.estimate import Estimate
 

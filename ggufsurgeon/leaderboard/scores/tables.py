@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.leaderboard.documents import TaskScore
-from ggufsurgeon.leaderboard.scores.benchmarks import Figure
+from ggufsurgeon.leaderboard.scores.figures import Figure
 
 Values: TypeAlias = npt.NDArray[np.float64]
 

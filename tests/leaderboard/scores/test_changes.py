@@ -171,7 +171,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def one_change_without_p(base: list[TaskScore], path: list[TaskScore]) -> Estimate:
     """The raw change alone, which needs no draws of signs."""
-    from ggufsurgeon.leaderboard.scores.benchmarks import FIGURES, tasks_of
+    from ggufsurgeon.leaderboard.scores.figures import FIGURES, tasks_of
     from ggufsurgeon.leaderboard.scores.tables import document_table
 
     figure = next(each for each in FIGURES if tasks_of(each, base))
