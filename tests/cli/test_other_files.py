@@ -37,8 +37,10 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "serve": ("serve", "bad", "--port", "0"),
     "choose": ("choose", "bad", "--tasks", "choices.jsonl"),
     "choose_base": ("choose", "good.gguf", "--tasks", "choices.jsonl", "--base", "bad"),
-    "leaderboard": ("leaderboard", "bad", "--data", "nowhere"),
-    "leaderboard_base": ("leaderboard", "good.gguf", "--data", "nowhere", "--base", "bad"),
+    "leaderboard": ("leaderboard", "bad", "--tasks", "musr", "--data", "nowhere"),
+    "leaderboard_base": (
+        *("leaderboard", "good.gguf", "--tasks", "musr", "--data", "nowhere", "--base", "bad"),
+    ),
     "scan": ("scan", "bad", "--arithmetic", "12", "--store", "new.db"),
     "anatomy": ("anatomy", "bad"),
 }

@@ -147,14 +147,14 @@ def test_what_a_store_knows_is_not_asked_again(mirror: Path, tmp_path: Path) -> 
     store = tmp_path / "answers.db"
     some = ("--tasks", "musr", "--store", store)
     first = run(mirror, *some)
-    assert first.returncode == 0 and "answers that are missing" in first.stderr
+    assert first.returncode == 0 and "answers missing" in first.stderr
     again = run(mirror, *some)
     assert (again.stdout, again.stderr) == (first.stdout, "")
     more = run(mirror, *some, "--window", "1:3")
     n_requests = found(run(mirror, *some, "--json"))["n_requests"]
-    assert f"along 2 layer paths; answers that are missing: {n_requests}\n" in more.stderr
+    assert f"along 2 layer paths; {n_requests} answers missing\n" in more.stderr
     other = run(mirror, *some, "--ctx", "300")
-    assert f"answers that are missing: {n_requests}\n" in other.stderr
+    assert f"; {n_requests} answers missing\n" in other.stderr
 
 
 def test_ctrl_c_keeps_what_was_answered(mirror: Path, tmp_path: Path) -> None:
@@ -277,8 +277,8 @@ def test_a_path_over_another_model_than_the_base_names_its_model(mirror: Path) -
     shutil.copy(STORIES, copy)
     done = run(mirror, "--tasks", "musr", "--base", copy, "--limit", "1")
     assert done.returncode == 0, done.stderr
-    assert str(copy) in done.stdout
-    assert f"{STORIES} along 0..4" in done.stdout
+    assert copy.name in done.stdout
+    assert f"{STORIES.name} along 0..4" in done.stdout
 
 
 def test_the_table_for_people(mirror: Path) -> None:
@@ -335,4 +335,4 @@ def test_prompts_by_the_chat_template(mirror: Path, smollm2: Path, tmp_path: Pat
         if "--thinking-tokens" in words:
             assert done.stderr == "", "likelihoods have no room to think: nothing is asked anew"
         else:
-            assert f"; answers that are missing: {n_requests}\n" in done.stderr
+            assert f"; {n_requests} answers missing\n" in done.stderr

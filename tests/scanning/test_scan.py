@@ -342,7 +342,7 @@ def test_logits_that_are_no_numbers_are_marked(stories: Path, tmp_path: Path) ->
 
 def start(stories: Path, store: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ggufsurgeon", "scan", str(stories), "--store", str(store)]
-    options = ["--arithmetic", "240", "--windows", "0..4:1", "--threads", "1"]
+    options = ["--arithmetic", "960", "--windows", "0..4:1", "--threads", "1"]
     return subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
