@@ -277,7 +277,7 @@ def test_a_path_over_another_model_than_the_base_names_its_model(mirror: Path) -
     shutil.copy(STORIES, copy)
     done = run(mirror, "--tasks", "musr", "--base", copy, "--limit", "1")
     assert done.returncode == 0, done.stderr
-    assert copy.name in done.stdout
+    assert str(copy)[:24] in done.stdout  # a long name is folded
     assert f"{STORIES.name} along 0..4" in done.stdout
 
 
