@@ -59,6 +59,11 @@ class Block:
     """The circumstance of the last command."""
 
     @property
+    def needs_harness(self) -> bool:
+        """Whether a Python block runs lm-evaluation-harness."""
+        return self.kind == "python" and ("lm_eval" in self.body or ".leaderboard(" in self.body)
+
+    @property
     def commands(self) -> list[Command]:
         """The commands of a console block."""
         assert self.body.startswith("$ "), f"line {self.line}: a console block begins with $"
