@@ -1,6 +1,6 @@
-"""What the blocks of a model do: where contents look alike, what each block changes, what carries
-an answer.
+"""What the blocks of a model do: where contents are similar, what each block changes, and which
+states carry an answer.
 
-`contents` and `pairs` are what is read, `reading/` runs the model, and `similarity`, `bands` and
-`prediction` compute from its figures; `anatomy` puts the parts together into `findings`.
+`contents` and `pairs` are the texts, `reading/` runs the model on them, `similarity`, `bands` and
+`prediction` compute from its figures, and `anatomy` puts the parts together into `findings`.
 """

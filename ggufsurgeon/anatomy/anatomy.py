@@ -1,4 +1,4 @@
-"""From readings and a scan to the findings of an anatomy. Pure."""
+"""The findings of an anatomy, computed from readings and a scan. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def findings_of(
     is_scan_from_store: bool,
     seed: int,
 ) -> AnatomyFindings:
-    """The findings; draws of bootstraps and nulls are those of a seed."""
-    curves = excess_of_contents(readings.cosines)[:, 1:]  # the input is no block
+    """Compute the findings; `seed` draws the bootstraps and the null distributions."""
+    curves = excess_of_contents(readings.cosines)[:, 1:]  # the first state is the input of block 0
     return AnatomyFindings(
         model=model,
         architecture=architecture,

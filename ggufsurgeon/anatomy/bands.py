@@ -1,17 +1,19 @@
-"""Bands of blocks: where contents become alike and cease to be, if there is such a place. Pure.
+"""Bands of blocks: where contents become similar and cease to be, if they do. Pure.
 
 The hypothesis (https://dnhkng.github.io/posts/rys-ii/) is that a model encodes its input in its
-first blocks, works on it in a form common to all inputs, and decodes it in its last blocks. So the
-similarity of contents should be higher in a run of blocks than both in front of it and behind it.
+first blocks, works on it in a representation common to all inputs, and decodes it in its last
+blocks. So the similarity of contents should be higher in a run of blocks than both before and after
+it.
 
-The rule: of all runs `A:B` of blocks that leave at least one on either side and whose mean is above
-the means of both sides, the one whose three means leave the least squared error.
+The rule: the middle band is a run `A:B` with at least one block on either side and a mean above the
+means of both sides. Of all such runs, it is the one whose three means leave the least squared
+error.
 
-The null: each of its two contrasts (inside less in front, inside less behind) is compared with the
-greatest of all runs under random signs of the contents, as by `maximum_null`: without an effect the
-curve of a content is as likely turned upside down. Neighbouring blocks stay as alike as they are.
-Both contrasts must be more than luck, so the larger p-value counts: a curve that only rises, or
-only falls, has no bands.
+The null: each of its two contrasts (its mean minus that of the blocks before it, and minus that of
+the blocks after it) is compared with the greatest of all runs under random signs of the contents,
+as by `maximum_null`: without an effect, the curve of a content and its negative are equally likely.
+The signs keep the correlation of neighbouring blocks. Both contrasts must be significant, so the
+larger p-value counts: a curve that only rises, or only falls, has no bands.
 """
 
 from __future__ import annotations
@@ -31,23 +33,24 @@ LEAST_BLOCKS = 3
 
 @dataclass(frozen=True)
 class Bands:
-    """The run of blocks in which contents are most alike, and whether that is more than luck."""
+    """The run of blocks in which contents are most similar, and whether that is significant."""
 
     first: int
     """The first block of the middle band."""
     end: int
-    """The block behind its last."""
+    """The block after its last: the first of the decoding band."""
     first_interval: tuple[int, int]
-    """95 % of bootstrap draws over contents."""
+    """95 % interval of `first` over bootstrap draws of contents."""
     end_interval: tuple[int, int]
+    """The same of `end`."""
     contrast: float
-    """The smaller of the two differences of mean similarity."""
+    """The smaller of the two contrasts, a difference of mean cosines."""
     contrast_interval: tuple[float, float]
-    """That of the same blocks over bootstrap draws."""
+    """95 % interval of the contrast of the same blocks, over bootstrap draws of contents."""
     z: float
-    """The smaller of the two contrasts in standard errors over contents."""
+    """The smaller of the z of the two contrasts: each in its standard errors over contents."""
     p_value: float
-    """Family-wise over all runs: the larger one of the two contrasts."""
+    """The larger of the p-values of the two contrasts, each family-wise over all runs."""
 
     @property
     def is_found(self) -> bool:
@@ -56,9 +59,9 @@ class Bands:
 
 
 def find_bands(curves: Values, seed: int) -> Bands | None:
-    """The bands of curves [n_contents, n_blocks]; None where no run is above both of its sides.
+    """The bands of curves [n_contents, n_blocks], or None if no run is above both of its sides.
 
-    Fewer than 3 blocks or 2 contents have none either.
+    The result is also None for fewer than 3 blocks or 2 contents.
     """
     n_contents, n_blocks = curves.shape
     if n_blocks < LEAST_BLOCKS or n_contents < 2:
@@ -83,12 +86,12 @@ def find_bands(curves: Values, seed: int) -> Bands | None:
 
 
 NONE = -1
-"""In place of the number of a run where none is above both of its sides."""
+"""Stands for the index of a run if none is above both of its sides."""
 _Numbers = npt.NDArray[np.int64]
 
 
 class _Runs:
-    """All runs that leave a block on either side, with figures of each content [n, n_runs]."""
+    """All runs with at least one block on either side, and their means for each content."""
 
     def __init__(self, curves: Values) -> None:
         n_blocks = curves.shape[1]
@@ -102,10 +105,10 @@ class _Runs:
             (sums[:, [n_blocks]] - sums[:, self.end]) / self._lengths[2],
         ]
         self.contrasts = [self._means[1] - self._means[0], self._means[1] - self._means[2]]
-        """Inside less in front, and inside less behind."""
+        """Mean inside minus that before, and minus that after, each [n_contents, n_runs]."""
 
     def best(self, weights: Values) -> _Numbers:
-        """The number of the best run by the curves' sums, weighted by [n_draws, n_contents]."""
+        """The index of the best run, with contents weighted by [n_draws, n_contents]."""
         before, within, behind = (weights @ means for means in self._means)
         means = zip((before, within, behind), self._lengths, strict=True)
         explained = sum(mean**2 * length for mean, length in means)
@@ -115,7 +118,7 @@ class _Runs:
 
 
 def _resampled(runs: _Runs, own: int, seed: int) -> tuple[_Numbers, Values]:
-    """The best runs, and the contrasts of the run `own`, over bootstrap draws of contents."""
+    """The best run, and the contrast of the run `own`, in each bootstrap draw of contents."""
     generator = np.random.default_rng(seed)
     n_contents = len(runs.contrasts[0])
     counts = generator.multinomial(n_contents, np.full(n_contents, 1 / n_contents), N_DRAWS)
@@ -131,6 +134,6 @@ def _interval(drawn: Values) -> tuple[float, float]:
 
 
 def _whole(drawn: _Numbers) -> tuple[int, int]:
-    """The interval of block numbers, of which each end was drawn."""
+    """The interval of block numbers; both of its ends are among the drawn values."""
     low, high = np.percentile(drawn, [TAIL, 100 - TAIL], method="nearest")
     return int(low), int(high)

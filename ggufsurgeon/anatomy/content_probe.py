@@ -1,4 +1,4 @@
-"""The probe of an anatomy: how likely the model finds the contents in plain English."""
+"""The probe of an anatomy: the log-probability of the contents in plain English."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ggufsurgeon.scanning.probes.probe import Item, TokenSequence
 
 @dataclass(frozen=True)
 class ContentProbe:
-    """The mean log-probability of the tokens of a sentence behind its first."""
+    """The mean log-probability of the tokens of a sentence after its first, in nats per token."""
 
     texts: tuple[str, ...]
 
@@ -23,7 +23,7 @@ class ContentProbe:
     unit = "nats per token"
 
     def settings(self) -> Mapping[str, Any]:
-        """Nothing but the tokens."""
+        """Empty: the tokens of the items define the measurement."""
         return {}
 
     def items(self, model: Model) -> Sequence[Item]:

@@ -1,7 +1,8 @@
-"""The same content in different clothes: sentences in four languages, code, Base64 and hex.
+"""The same content in different forms: sentences in four languages, code, Base64 and hex.
 
 A content says who did what, where and when. A seed draws the phrases, of which no two contents
-share who, what or where, so that other contents serve as control. The phrases are our own.
+share who, what or where, so that other contents serve as control. The phrases were written for
+ggufsurgeon.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ ENGLISH = "English"
 LANGUAGES = (ENGLISH, "German", "French", "Spanish")
 CODE, BASE64, HEX = "code", "Base64", "hex"
 CLOTHES = (*LANGUAGES, CODE, BASE64, HEX)
-"""The clothes of each content, in order."""
+"""The forms of each content, in order."""
 MOST_CONTENTS = 24
-"""As many as there are phrases of a kind."""
+"""The number of phrases of each kind but `when`."""
 LEAST_CONTENTS = 4
 DEFAULT_N_CONTENTS = 20
 
 
 @dataclass(frozen=True)
 class Content:
-    """One content in all clothes."""
+    """One content in all forms."""
 
     texts: tuple[str, ...]
-    """In the order of CLOTHES."""
+    """One for each form, in the order of CLOTHES."""
 
     @property
     def label(self) -> str:
@@ -39,7 +40,7 @@ class Content:
 
 
 def draw_contents(n: int, seed: int) -> tuple[Content, ...]:
-    """`n` contents, drawn by a seed. Raises UsageError for fewer than 4 or more than 24."""
+    """Draw `n` contents by a seed. Raises UsageError for fewer than 4 or more than 24."""
     if not LEAST_CONTENTS <= n <= MOST_CONTENTS:
         raise UsageError(f"{n} contents: expected {LEAST_CONTENTS} to {MOST_CONTENTS}")
     phrases = _phrases()
@@ -80,7 +81,7 @@ def _sentence(when: str, who: str, what: str, where: str) -> str:
 
 
 def _german(when: str, who: str, what: str, where: str) -> str:
-    """The verb, which stands before `~`, is the second part of a German sentence."""
+    """In German the verb comes second; in the phrases it stands before `~`."""
     verb, _, rest = what.partition(" ~ ")
     return f"{when} {verb} {who} {rest} {where}."
 

@@ -1,4 +1,4 @@
-"""What an anatomy found of a model."""
+"""The findings of an anatomy."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from ggufsurgeon.statistics.estimate import Estimate
 
 @dataclass(frozen=True)
 class BlockFinding:
-    """What a block does to the residual stream of plain English; means over texts."""
+    """What a block does to the residual stream: means over the texts in plain English."""
 
     influence: Estimate
     """1 - cosine of what enters and leaves it (ShortGPT, arXiv 2403.03853)."""
     norm: Estimate
-    """Euclidean norm of the stream behind it."""
+    """Euclidean norm of the residual stream after it."""
     added: Estimate
-    """Euclidean norm of what it adds to the stream."""
+    """Euclidean norm of what it adds to the residual stream."""
 
 
 @dataclass(frozen=True)
 class LensFinding:
-    """How the token that the whole model finds most likely fares behind a block."""
+    """The logit lens after a block, for the token that the whole model finds most likely."""
 
     median_rank: float
-    """From 1: behind the last block it is always 1."""
+    """Median of its rank over all positions, from 1; after the last block it is always 1."""
     probability: Estimate
-    """Mean over texts of its probability."""
+    """Mean of its probability over texts."""
     share_first: float
-    """Share of positions where it is the most likely one already."""
+    """Share of positions, from 0 to 1, where it already has rank 1."""
 
 
 @dataclass(frozen=True)
 class AnatomyFindings:
-    """All that was found of a model."""
+    """All findings on a model."""
 
     model: str
     """Name of the file."""
     architecture: str
     n_blocks: int
     contents: tuple[str, ...]
-    """In English."""
+    """The contents that were read, in English."""
     input_norm: Estimate
-    """Euclidean norm of what feeds block 0."""
+    """Euclidean norm of the input of block 0."""
     blocks: tuple[BlockFinding, ...]
     similarity: Similarity
     bands: Bands | None
-    """None where no run of blocks has contents more alike than those on either side."""
+    """None if there is no run of blocks with a mean similarity above those of both sides."""
     bands_of_groups: dict[str, Bands | None]
-    """The same of some pairs of clothes alone, by the names of `similarity.GROUPS`."""
+    """The same for some pairs of forms alone, by the names of `similarity.GROUPS`."""
     lens: tuple[LensFinding, ...]
-    """Of each block; empty for an encoder."""
+    """For each block; empty for a model that does not predict the next token."""
     pairs: tuple[PairReading, ...]
     scan: ScanFindings | None
-    """A scan of the model: that of a store, or of single dropped blocks that was run for this."""
+    """The scan of a store, or of paths that drop a single block each, or both joined."""
     is_scan_from_store: bool
     predictions: tuple[Prediction, ...]
-    """Of each probe of the store that has enough windows."""
+    """For each probe of the store that has enough windows and held-out items."""
     notes: tuple[str, ...] = ()
     """What was left out, a sentence each."""

@@ -1,13 +1,13 @@
-"""Whether similarity of contents tells which windows are worth repeating. Pure.
+"""Whether the similarity of contents predicts which windows are worth repeating. Pure.
 
-For each window `I:J` of a scan: the mean similarity behind its blocks, and its effect on the items
-held out of the scan's search. Long windows harm more wherever they are, so both are ranked, and the
-mean rank of all windows of the same length is taken away: a partial rank correlation given length.
+For each window `I:J` of a scan, the mean similarity after its blocks is compared with its effect on
+the items held out of the scan's search. Long windows harm more wherever they are, so both are
+ranked, and the mean rank of all windows of the same length is subtracted: a partial rank
+correlation given length.
 
-The null: windows overlap, and neighbouring blocks are alike, so windows are not shuffled. In its
-place the similarity curve is turned around the model: it begins at each other block, forwards and
-backwards, which keeps both kinds of neighbourhood. N blocks have 2 N such placements, so that no
-p-value is below 1 / (2 N).
+The null: windows overlap and neighbouring blocks are similar, so windows are not shuffled. Instead
+the similarity curve is rotated: it begins at each other block, forwards and backwards, which keeps
+both kinds of dependence. N blocks have 2 N such placements, so no p-value is below 1 / (2 N).
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ LEAST_ITEMS = 2
 
 @dataclass(frozen=True)
 class Prediction:
-    """How similarity and the effects of a scan's windows go together."""
+    """The correlation of similarity and the effects of a scan's windows."""
 
     probe: str
     n_windows: int
     n_items: int
     """Held-out items of the scan."""
     correlation: float
-    """Partial rank correlation given length: above 0, windows are better where contents are alike
-    than elsewhere."""
+    """Partial rank correlation given length; above 0, windows are better where contents are more
+    similar."""
     interval: tuple[float, float]
-    """95 % of bootstrap draws over held-out items and contents."""
+    """95 % interval over bootstrap draws of held-out items and contents."""
     p_value: float
     """Share of placements with a correlation at least as far from 0."""
     n_placements: int
     plain: float
-    """The rank correlation of all windows, whatever their length."""
+    """The rank correlation without regard to length."""
 
     @property
     def is_found(self) -> bool:
-        """Whether the null is rejected and the interval leaves 0 out."""
+        """Whether the null is rejected and the interval excludes 0."""
         return self.p_value <= LEVEL and not self.interval[0] <= 0 <= self.interval[1]
 
 
 def predict_windows(curves: Values, probe: ProbeFindings, seed: int) -> Prediction | None:
     """The prediction of a probe's windows by curves [n_contents, n_blocks].
 
-    None where the probe has too few scored windows or held-out items, or where all windows of each
-    length are alike.
+    None if the probe has fewer than 6 scored windows or 2 held-out items, or if all windows of each
+    length have equal similarity or equal effects.
     """
     is_held_out = np.array(probe.is_held_out, dtype=np.bool_)
     paths = [path for path in probe.paths if _is_scored(path, len(is_held_out))]
@@ -89,7 +89,7 @@ def _is_scored(path: PathFinding, n_items: int) -> bool:
 
 
 class _Windows:
-    """Windows, and which of them are equally long."""
+    """Windows, grouped by their length."""
 
     def __init__(self, windows: Sequence[tuple[int, int]]) -> None:
         self._first, self._end = np.array(windows).T
@@ -102,7 +102,7 @@ class _Windows:
         return np.asarray((sums[self._end] - sums[self._first]) / (self._end - self._first))
 
     def correlation(self, profile: Values, effects: Values) -> float:
-        """The partial rank correlation given length; NaN where one of them has no variance."""
+        """The partial rank correlation given length; NaN if either has no variance."""
         ranks = self._within_length(self.means(profile)), self._within_length(effects)
         return _correlation(*ranks)
 
@@ -113,7 +113,7 @@ class _Windows:
 
 
 def _placements(profile: Values) -> list[Values]:
-    """The profile itself, and all others that turn it around or reverse it."""
+    """The profile, and all of its rotations and reversals."""
     return [
         np.roll(one, shift) for one in (profile, profile[::-1]) for shift in range(len(profile))
     ]
@@ -132,7 +132,7 @@ def _interval(windows: _Windows, curves: Values, effects: Values, seed: int) -> 
 
 
 def _ranks(values: Values) -> Values:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Ranks from 0; equal values get the mean of their ranks."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = counts.cumsum()
     return np.asarray((ends - (counts + 1) / 2)[places], dtype=np.float64)

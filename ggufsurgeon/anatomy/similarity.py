@@ -1,9 +1,9 @@
-"""Whether the residual stream of one content is alike in all its clothes, block by block. Pure.
+"""How similar the residual stream of one content is across its forms, block by block. Pure.
 
-The state of a text is the mean over its tokens. From it the mean over all contents in the same
-clothes is taken away, so that what a language or an encoding has in common does not count: the
-centring of Libovický, Rosa and Fraser, "How Language-Neutral is Multilingual BERT?" (arXiv
-1911.03310, section 3). Then states are compared by their cosine.
+The state of a text is the mean over its tokens. The mean over all contents in the same form is
+subtracted from it, so that what all texts in a language or an encoding have in common does not
+count: the centring of Libovický, Rosa and Fraser, "How Language-Neutral is Multilingual BERT?"
+(arXiv 1911.03310, section 3). Then states are compared by their cosine.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ggufsurgeon.anatomy.contents import BASE64, CLOTHES, CODE, ENGLISH, HEX, LA
 
 Values = npt.NDArray[np.float64]
 Cosines = npt.NDArray[np.float32]
-"""[n_pairs_of_clothes, n_blocks + 1, n_contents, n_contents]: of the content of the row in the
-first clothes with that of the column in the second."""
+"""[n_pairs_of_forms, n_blocks + 1, n_contents, n_contents]: the cosine of the row's content in the
+first form and the column's content in the second."""
 
 PAIRS = tuple(combinations(range(len(CLOTHES)), 2))
-"""The pairs of clothes, in order."""
+"""The pairs of forms, in order."""
 _NAMES = [(CLOTHES[one], CLOTHES[other]) for one, other in PAIRS]
 GROUPS = {
     "the languages alone": [one in LANGUAGES and other in LANGUAGES for one, other in _NAMES],
     "code with the languages": [one in LANGUAGES and other == CODE for one, other in _NAMES],
     "Base64 and hex with the others": [other in (BASE64, HEX) for _, other in _NAMES],
 }
-"""Which pairs of clothes are in a group, in the order of PAIRS."""
+"""Which pairs of forms are in a group, in the order of PAIRS."""
 N_DRAWS = 2000
 TAIL = 2.5
-"""Percent beyond each end of an interval."""
+"""Percentage of the draws beyond each end of an interval."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure behind each block, with its 95 % interval; the first is of the input of block 0."""
+    """A figure after each block, with its 95 % interval; the first is of the input of block 0."""
 
     values: tuple[float, ...]
     low: tuple[float, ...]
@@ -46,44 +46,44 @@ class Curve:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike contents are in different clothes."""
+    """How similar contents are across forms."""
 
     same: Curve
-    """Mean cosine of one content in two clothes; the interval is a bootstrap over contents."""
+    """Mean cosine of one content in two forms; the interval is a bootstrap over contents."""
     shuffled: Curve
-    """The same where each of the clothes has its contents in another order: what no common content
-    gives. The interval holds 95 % of the shuffles."""
+    """The same with the contents of each form in another order: the value without common content.
+    The interval holds 95 % of the shuffles."""
     of_clothes: dict[str, tuple[float, ...]]
-    """Mean cosine with English, less that of other contents, by the other clothes."""
+    """Mean cosine with English minus that of other contents, by the name of the other form."""
     p_value: float
-    """Probability that shuffled contents are as alike as these, over all blocks."""
+    """Probability that shuffled contents have at least the same mean cosine over all blocks."""
     n_contents: int
 
 
 def content_cosines(pooled: npt.NDArray[np.float32]) -> Cosines:
-    """Cosines of centred states [n_contents, n_clothes, n_blocks + 1, n_values].
+    """Cosines of centred states [n_contents, n_forms, n_blocks + 1, n_values].
 
-    A state that is 0 once it is centred has the cosine 0 with all others.
+    A state that is 0 after centring has the cosine 0 with all others.
     """
     centred = pooled - pooled.mean(axis=0, keepdims=True)
     lengths = np.linalg.norm(centred, axis=-1, keepdims=True)
     units = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
-    by_state = units.transpose(1, 2, 0, 3)  # [n_clothes, n_states, n_contents, n_values]
+    by_state = units.transpose(1, 2, 0, 3)  # [n_forms, n_states, n_contents, n_values]
     found = [by_state[one] @ by_state[other].swapaxes(-1, -2) for one, other in PAIRS]
     return np.stack(found).astype(np.float32)
 
 
 def excess_of_contents(cosines: Cosines, group: str | None = None) -> Values:
-    """Cosine of each content with itself in other clothes, less that with other contents.
+    """Cosine of each content with itself in other forms, minus that with other contents.
 
-    Means over all pairs of clothes, or those of a group, [n_contents, n_blocks + 1].
+    The mean over all pairs of forms, or those of a group, [n_contents, n_blocks + 1].
     """
     chosen = cosines if group is None else cosines[np.array(GROUPS[group])]
     return np.asarray(_excess(chosen).mean(axis=0).T)
 
 
 def similarity(cosines: Cosines, seed: int) -> Similarity:
-    """The curves, with intervals and a p-value by draws of a seed."""
+    """The curves, with intervals and a p-value; `seed` draws the bootstraps and shuffles."""
     generator = np.random.default_rng(seed)
     n = cosines.shape[-1]
     own = np.diagonal(cosines, axis1=-2, axis2=-1).mean(axis=0)  # [n_states, n_contents]
@@ -102,7 +102,7 @@ def similarity(cosines: Cosines, seed: int) -> Similarity:
 
 
 def _excess(cosines: Cosines) -> Values:
-    """[n_pairs, n_states, n_contents]"""
+    """The excess of each pair of forms, [n_pairs, n_states, n_contents]."""
     n = cosines.shape[-1]
     own = np.diagonal(cosines, axis1=-2, axis2=-1).astype(np.float64)
     others = (cosines.sum(axis=-1) + cosines.sum(axis=-2) - 2 * own) / (2 * (n - 1))
@@ -110,7 +110,7 @@ def _excess(cosines: Cosines) -> Values:
 
 
 def _shuffled(cosines: Cosines, generator: np.random.Generator) -> Values:
-    """Mean cosine where the contents of each clothes stand in an order of their own, [n_states]."""
+    """Mean cosine with the contents of each form in a random order of their own, [n_states]."""
     n = cosines.shape[-1]
     orders = [generator.permutation(n) for _ in CLOTHES]
     found = [

@@ -34,15 +34,16 @@ class AnatomyMethods(ModelOverRunner):
         seed: int = 0,
         progress: Progress = NO_PROGRESS,
     ) -> AnatomyFindings:
-        """What each block does: bands of similar contents, influence, logit lens, patching.
+        """Measure what each block does: bands of similar contents, influence, logit lens, patching.
 
-        The model reads `n_contents` sentences, drawn by `seed`, in seven clothes each, and runs
-        `pairs` of prompts (those of the package). `store` is that of a scan of this model, whose
-        windows the bands are compared with. Where it has no paths that drop single blocks, these
-        are run on the sentences. An encoder gives bands and influence alone, as `notes` tells.
-        Raises UsageError for a model that reads no text, for contents that do not fit its context,
-        and for a store without a scan of it, RefusedError for a file that is no store,
-        NotFiniteError for a model whose states are not finite numbers.
+        The model reads `n_contents` sentences (4 to 24), drawn by `seed`, in seven forms each, and
+        runs `pairs` of prompts (None: those of the package). `store` has a scan of this model, with
+        whose windows the bands are compared. If it has no paths that drop single blocks, these are
+        run on the sentences. Models that do not predict the next token (encoders) get similarity,
+        bands, influence and norms only; `notes` says so. Raises UsageError for a model without a
+        tokenizer, for contents that do not fit its context, and for a store without a scan of it,
+        RefusedError for a file that is not a store, NotFiniteError for a model whose states are not
+        finite numbers.
 
         >>> import ggufsurgeon as gs
         >>> with gs.load("fixtures/stories260K.gguf") as model:
@@ -65,7 +66,7 @@ class AnatomyMethods(ModelOverRunner):
             try:
                 scan = _joined(scan, self._drop_each(readings.contents, progress))
             except RefusedError as error:
-                notes = (*notes, f"No ablation of single blocks: {error}.")
+                notes = (*notes, f"Single blocks were not ablated: {error}.")
         architecture = str(self._file.header.architecture)
         return findings_of(
             dataclasses.replace(readings, notes=notes),
@@ -77,7 +78,7 @@ class AnatomyMethods(ModelOverRunner):
         )
 
     def _scan_in(self, store: PathLike) -> ScanFindings:
-        """The scan of this model in a store. Raises UsageError where it has none."""
+        """The scan of this model in a store. Raises UsageError if it has none."""
         all_found = scan_findings(store)
         for found in all_found:
             if found.header_sha256 == self._file.header_sha256:
@@ -87,9 +88,9 @@ class AnatomyMethods(ModelOverRunner):
         raise UsageError(f"{store}: {has}, and none of {self.path}")
 
     def _drop_each(self, texts: Sequence[str], progress: Progress) -> ScanFindings | None:
-        """A scan of the paths that drop a single block, by the contents in English.
+        """Scan the paths that drop a single block, with the contents in English as items.
 
-        None for a model of one block. Raises RefusedError where no such path can be run.
+        The result is None for a model of one block. Raises RefusedError if no such path can be run.
         """
         from ggufsurgeon.anatomy.content_probe import ContentProbe
         from ggufsurgeon.scanning.scan import ScanTask, scan

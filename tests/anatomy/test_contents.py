@@ -15,7 +15,7 @@ from ggufsurgeon.errors import UsageError
 GOOD = b'{"clean": "a", "corrupt": "b", "answer": " c", "other": " d", "more": 1}'
 
 
-def test_contents_have_all_clothes() -> None:
+def test_contents_have_all_forms() -> None:
     for content in draw_contents(MOST_CONTENTS, 3):
         texts = dict(zip(CLOTHES, content.texts, strict=True))
         plain = texts["English"].encode()
@@ -61,14 +61,14 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
     ("line", "says"),
     [
         (b"", "it has no pairs"),
-        (b"{", "line 1: it is no JSON object"),
-        (b"\xff\xfe", "line 1: it is no JSON object"),
-        (b"[" * 100_000, "line 1: it is no JSON object"),
-        (b"[1]", "expected a JSON object with the strings clean, corrupt, answer, other"),
-        (GOOD.replace(b'" c"', b"3"), "expected a JSON object with the strings"),
-        (GOOD.replace(b'" c"', b'""'), "none empty"),
-        (GOOD.replace(b'" c"', b'"\\ud800"'), "none empty"),
-        (GOOD.replace(b"clean", b"klean"), "expected a JSON object with the strings"),
+        (b"{", "line 1: this is not a JSON object"),
+        (b"\xff\xfe", "line 1: this is not a JSON object"),
+        (b"[" * 100_000, "line 1: this is not a JSON object"),
+        (b"[1]", "expected a JSON object with the non-empty strings clean, corrupt, answer, other"),
+        (GOOD.replace(b'" c"', b"3"), "expected a JSON object with the non-empty strings"),
+        (GOOD.replace(b'" c"', b'""'), "non-empty strings"),
+        (GOOD.replace(b'" c"', b'"\\ud800"'), "non-empty strings"),
+        (GOOD.replace(b"clean", b"klean"), "expected a JSON object with the non-empty strings"),
         (GOOD + b"\n{}", "pairs.jsonl, line 2: expected"),
     ],
 )

@@ -19,7 +19,7 @@ N_CONTENTS, N_STATES, N_VALUES = 9, 4, 24
 
 
 def pooled(share: float, seed: int) -> npt.NDArray[np.float32]:
-    """States of which a part is common to all clothes, and each of the clothes has an offset."""
+    """States of which a part is common to all forms, and each form has an offset."""
     generator = np.random.default_rng(seed)
     shape = N_CONTENTS, len(CLOTHES), N_STATES, N_VALUES
     common = generator.normal(0, share, (N_CONTENTS, 1, N_STATES, N_VALUES))
@@ -47,7 +47,7 @@ def test_excess_by_hand() -> None:
     assert excess_of_contents(cosines)[:, 0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_groups_are_pairs_of_their_clothes() -> None:
+def test_groups_are_pairs_of_their_forms() -> None:
     cosines = np.zeros((21, 1, 3, 3), dtype=np.float32)
     german_french, english_hex = PAIRS.index((1, 2)), PAIRS.index((0, 6))
     cosines[german_french] = np.eye(3) * 0.6
@@ -58,7 +58,7 @@ def test_groups_are_pairs_of_their_clothes() -> None:
     assert counts == [6, 4, 11] and sum(counts) == len(PAIRS)
 
 
-def test_what_clothes_have_in_common_does_not_count() -> None:
+def test_what_forms_have_in_common_does_not_count() -> None:
     states = pooled(0.5, 1)
     shifted = states + np.random.default_rng(2).normal(0, 5, (1, *states.shape[1:]))
     np.testing.assert_allclose(

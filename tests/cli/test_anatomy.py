@@ -90,7 +90,7 @@ def test_a_store_of_another_model(stories: Path, surgeon: Run, tmp_path: Path) -
 def test_models_that_read_no_text(surgeon: Run, tmp_path: Path) -> None:
     expand_named("chameleon-dense", tmp_path / "silent.gguf")
     done = surgeon("anatomy", "silent.gguf", *SMALL)
-    assert_told(done, 2, "it has no tokenizer, so it has no texts to be read with")
+    assert_told(done, 2, "it has no tokenizer, so it cannot read texts")
 
 
 def test_an_encoder_has_bands_and_influence(surgeon: Run, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_context_that_is_too_short(stories: Path, surgeon: Run, tmp_path: Path
 def test_a_file_of_pairs_that_is_none(stories: Path, surgeon: Run, tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"clean": "a"}')
     done = surgeon("anatomy", stories, *SMALL, "--pairs", "pairs.jsonl")
-    assert_told(done, 2, "pairs.jsonl, line 1: expected a JSON object with the strings")
+    assert_told(done, 2, "pairs.jsonl, line 1: expected a JSON object with the non-empty strings")
 
 
 def test_an_interrupted_anatomy_leaves_nothing(stories: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Fenced blocks of Markdown that run in the tests, and how outputs are compared.
 
 A `console` block holds commands behind `$ `, each with the output that follows it; a command goes
-on behind a backslash at the end of its line. A `python` block is run as a script. Blocks of a page
-run in order, in one folder. Blocks of other kinds (`text`, `sh`) are not run.
+on behind a backslash at the end of its line. A `python` block is run as a script, unless it needs
+lm-evaluation-harness and that is not installed. Blocks of a page run in order, in one folder.
+Blocks of other kinds (`text`, `sh`) are not run.
 
 An output is compared word by word, numbers within 1 %. A line `...` stands for any lines, and `...`
 at the end of a line for the rest of it, which depends on the machine. A command without an output
@@ -57,6 +58,11 @@ class Block:
     """Of the last command, whose errors are shown; None where it succeeds and they are not."""
     given: str = ""
     """The circumstance of the last command."""
+
+    @property
+    def needs_harness(self) -> bool:
+        """Whether a Python block runs lm-evaluation-harness."""
+        return self.kind == "python" and ("lm_eval" in self.body or ".leaderboard(" in self.body)
 
     @property
     def commands(self) -> list[Command]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.leaderboard.mirrors import write_mirror
 from tests.models.builders import (
     I32,
     STRING,
@@ -24,6 +25,8 @@ from tests.writing.plans import sparse_model
 STORIES = ROOT / "fixtures/stories260K.gguf"
 LARGE = "large.gguf"
 """4 TiB, nearly all of it a hole."""
+DATASETS = "leaderboard-data"
+"""A mirror of the leaderboard's datasets, with made-up documents."""
 
 
 def stories() -> bytes:
@@ -97,6 +100,8 @@ def make_files(folder: Path, words: str) -> None:
     """Make those of the files that are named in `words`."""
     if LARGE in words:
         sparse_model(folder / LARGE, 4, 1 << 40)
+    if DATASETS in words:
+        write_mirror(folder / DATASETS)
     for name, content in MADE.items():
         if name in words:
             (folder / name).write_bytes(content())

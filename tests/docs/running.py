@@ -85,6 +85,7 @@ def _run(
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(str(place) for place in places if place),
         "COLUMNS": "100",
+        "HF_HOME": str(folder / "huggingface"),
     }
     done = subprocess.run(
         arguments,

@@ -76,3 +76,9 @@ def test_outputs_are_compared_by_words_and_numbers(
 def test_numbers_that_vary_are_not_compared_but_words_are() -> None:
     assert difference("10 tokens/s", "70 tokens/s", numbers_vary=True) is None
     assert difference("10 tokens/s", "70 words/s", numbers_vary=True) == "10 tokens/s"
+
+
+def test_python_blocks_that_need_the_harness() -> None:
+    bodies = ["import lm_eval\n", "lm.leaderboard()\n", "lm.anatomy()\n"]
+    page = "\n".join(f"```python\n{body}```\n" for body in bodies)
+    assert [block.needs_harness for block in blocks(page)] == [True, True, False]

@@ -130,7 +130,7 @@ def test_without_a_scan_there_is_no_script() -> None:
 def test_which_states_carry_the_answer() -> None:
     assert carriers(READING) == (2, 3)
     assert pair_text(READING).endswith(
-        "in the tokens that differ up to block 2; in the last token from block 3 on"
+        "answer is in the tokens that differ up to block 2 and in the last token from block 3 on"
     )
     at_the_end = replace(READING, differing=(3,))
     assert carriers(at_the_end) == (None, 3)
@@ -143,7 +143,7 @@ def test_which_states_carry_the_answer() -> None:
     [
         ({"bands": None}, "No bands: there is no run"),
         ({"bands": replace(BANDS, p_value=0.2)}, "No bands are shown: the best run, blocks 2 to 3"),
-        ({}, "Encoding blocks 0 to 1, decoding blocks 4 to 5"),
+        ({}, "encoding band is blocks 0 to 1, the decoding band blocks 4 to 5"),
         ({"predictions": ()}, "too few scored windows"),
         ({"is_scan_from_store": False}, "no scan of windows is given"),
     ],
@@ -156,10 +156,10 @@ def test_verdicts(change: dict[str, object], says: str) -> None:
 @pytest.mark.parametrize(
     ("one", "says"),
     [
-        (PREDICTION, ": they do."),
-        (replace(PREDICTION, correlation=-0.4, interval=(-0.6, -0.1)), ": the other way round."),
-        (replace(PREDICTION, p_value=0.5), "do not predict them, as far as is shown."),
-        (replace(PREDICTION, interval=(-0.1, 0.6)), "do not predict them, as far as is shown."),
+        (PREDICTION, "? Yes: the rank correlation"),
+        (replace(PREDICTION, correlation=-0.4, interval=(-0.6, -0.1)), "? No, they predict"),
+        (replace(PREDICTION, p_value=0.5), "? This is not shown: "),
+        (replace(PREDICTION, interval=(-0.1, 0.6)), "? This is not shown: "),
     ],
 )
 def test_whether_bands_predict_windows(one: Prediction, says: str) -> None:

@@ -1,1 +1,1 @@
-"""Jobs that run a loaded model, and read and overwrite its residual stream."""
+"""The job that runs a loaded model, and reads and overwrites its residual stream."""

@@ -10,7 +10,7 @@ from ggufsurgeon.anatomy.reading.states import Vectors
 
 
 class BlockFigures(NamedTuple):
-    """Means over the tokens of one text, or several texts with a first axis more."""
+    """Means over the tokens of one text; several texts add a first axis [n_texts]."""
 
     influence: Vectors
     """1 - cosine of what enters and leaves a block, [n_blocks]."""
@@ -24,7 +24,7 @@ def block_figures(vectors: Vectors) -> BlockFigures:
     """The figures of states [n_blocks + 1, n_tokens, n_values].
 
     Influence is the Block Influence of ShortGPT (arXiv 2403.03853, equation 1). A token whose state
-    is 0 has none: its cosine counts as 0.
+    is 0 has no direction: its cosine counts as 0.
     """
     before, behind = vectors[:-1], vectors[1:]
     norms = np.linalg.norm(vectors, axis=-1)

@@ -1,4 +1,4 @@
-"""The job of an anatomy: all that is read of a loaded model, text by text."""
+"""The job of an anatomy: reads all texts and pairs with a loaded model."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from ggufsurgeon.routing.stage import N_BATCH, Stage, opened_stage
 from ggufsurgeon.workers.session import Reporter, Session
 
 N_POSITIONS = 8
-"""Positions of a text at which the lens reads, from its end."""
+"""The logit lens reads this many positions at the end of a text."""
 LEAST_TOKENS = 2
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What was read of a model."""
+    """The figures that were read from a model."""
 
     cosines: Cosines
-    """As of `content_cosines`."""
+    """The result of `content_cosines`."""
     contents: tuple[str, ...]
     """The contents in `cosines`, in English."""
     blocks: BlockFigures
-    """Of the English texts, with an axis [n_texts] in front."""
+    """For the English texts, with a first axis [n_texts]."""
     lens: tuple[LensFigures, ...]
-    """Of each English text; none for an encoder."""
+    """For each English text; empty for a model that does not predict the next token."""
     pairs: tuple[PairReading, ...]
     notes: tuple[str, ...]
     """What was left out, and why."""
@@ -54,13 +54,13 @@ def anatomy_job(
 ) -> Readings:
     """Read contents and pairs along the unmodified model.
 
-    Raises UsageError for a model that reads no text, or too short ones, NotFiniteError for states
-    or logits that are not finite numbers.
+    Raises UsageError for a model without a tokenizer or with too short a context, NotFiniteError
+    for states or logits that are not finite numbers.
     """
     loaded = session.model(model, devices)
     reason = loaded.no_text
     if not loaded.has_tokenizer:
-        raise UsageError(f"{model}: {reason}, so it has no texts to be read with")
+        raise UsageError(f"{model}: {reason}, so it cannot read texts")
     fitting, notes = _fitting(loaded, contents)
     plain = [texts[0] for texts in fitting.values()]
     if len(fitting) < LEAST_CONTENTS:
@@ -81,7 +81,7 @@ def anatomy_job(
 def _fitting(
     model: Model, contents: Sequence[Content]
 ) -> tuple[dict[str, list[Integers]], list[str]]:
-    """The tokens of the contents all of whose clothes fit one batch and the model's context."""
+    """Tokens of the contents whose forms all fit one batch and the model's context; notes."""
     most = min(model.n_ctx_train, N_BATCH)
     fitting, lengths = {}, []
     for content in contents:
@@ -93,8 +93,9 @@ def _fitting(
     notes = []
     if n_left:
         notes.append(
-            f"Contents left out, since one of their texts has more than {most} tokens: {n_left} of "
-            f"{len(contents)} (the longest has {max(lengths)})."
+            f"{n_left} of {len(contents)} contents were left out because one of their forms has "
+            f"fewer than {LEAST_TOKENS} or more than {most} tokens (the longest has "
+            f"{max(lengths)})."
         )
     return fitting, notes
 

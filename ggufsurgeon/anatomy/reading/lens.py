@@ -1,9 +1,9 @@
-"""The logit lens: what the model's own output head makes of the state behind each block.
+"""The logit lens: what the model's own output head computes from the state after each block.
 
 The state takes the place of the last block's output, so that llama.cpp's output norm, head and all
-that follows it (soft caps, scales) give the logits: those of a model that ends behind that block,
-to the bit. What is approximate is the reading itself: blocks in the middle of a model were not
-trained to be read by the head ("interpreting GPT: the logit lens", nostalgebraist, 2020).
+that follows it (soft caps, scales) give the logits: those of a model that ends after that block, to
+the bit. What they mean is approximate: blocks in the middle of a model were not trained to be read
+by the head ("interpreting GPT: the logit lens", nostalgebraist, 2020).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ggufsurgeon.routing.stage import Stage
 
 
 class LensFigures(NamedTuple):
-    """How the token that the whole model finds most likely fares behind each block."""
+    """Ranks and probabilities, after each block, of the token that the whole model ranks first."""
 
     ranks: npt.NDArray[np.int64]
     """Its rank among all tokens, from 1, [n_positions, n_blocks]."""
@@ -31,7 +31,8 @@ class LensFigures(NamedTuple):
 def lens_logits(stage: Stage, tokens: Integers, state: Activation, wanted: Flags) -> Results:
     """The logits of the wanted tokens, [n_wanted, n_vocab], if the last block's output is `state`.
 
-    `state`, [n_tokens, ...], is of all tokens. The result is a view until the next decode.
+    `state`, [n_tokens, ...], covers all tokens. The result is a view that the next decode
+    overwrites.
     """
     stage.clear()
     rows = [Rows(slice(0, len(tokens)), state)]
@@ -44,7 +45,7 @@ def read_lens(
 ) -> LensFigures:
     """The lens at the wanted tokens; `states` are those of `read_states`.
 
-    Raises NotFiniteError where logits of the whole model are not finite numbers.
+    Raises NotFiniteError if logits of the whole model are not finite numbers.
     """
     final = np.array(lens_logits(stage, tokens, states[-1], wanted))
     if not np.isfinite(final).all():
@@ -65,6 +66,6 @@ def _of_block(
     own = np.take_along_axis(rows, answers[:, None], axis=-1)
     ranks = 1 + (rows > own).sum(axis=-1)
     top = rows.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # behind a single block, logits may be no numbers
+    with np.errstate(invalid="ignore"):  # logits after an inner block may be infinite or NaN
         totals = top + np.log(np.exp(rows - top).sum(axis=-1, keepdims=True))
         return ranks, (own - totals)[:, 0]

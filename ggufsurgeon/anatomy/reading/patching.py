@@ -1,9 +1,9 @@
-"""Activation patching: states of a clean prompt put into a run of a corrupt one.
+"""Activation patching: states of a clean prompt replace those of a corrupt one.
 
-Causal tracing (arXiv 2202.05262) with the choices that arXiv 2309.16042 recommends: corrupt prompts
-are sentences like the clean ones, and what is measured is the difference of two logits. Recovery is
-(patched - corrupt) / (clean - corrupt) of that difference: 0 where the state changes nothing, 1
-where it brings the clean answer back.
+This is causal tracing (arXiv 2202.05262) with the choices that arXiv 2309.16042 recommends:
+corrupt prompts are sentences of the same structure, and the metric is the difference of two logits.
+Recovery is (patched - corrupt) / (clean - corrupt) of that difference: 0 if the state changes
+nothing, 1 if it brings back the clean answer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.routing.stage import N_BATCH, Stage, opened_stage
 
 LEAST_DIFFERENCE = 1.0
-"""Nats between the logit differences of both prompts from which on a recovery says something."""
+"""The least difference, in nats, between the logit differences of both prompts. Below it, the
+denominator of the recovery is too small for the recovery to mean anything."""
 
 
 @dataclass(frozen=True)
 class TokenPair:
-    """A pair in the tokens of a model."""
+    """A pair as tokens of a model."""
 
     clean: Integers
     """int32 [n_tokens]."""
@@ -40,8 +41,8 @@ class TokenPair:
 
 
 def token_pair(model: Model, pair: PromptPair) -> TokenPair:
-    """The tokens of a pair. Raises UsageError where prompts have different numbers of tokens, or
-    answers that begin with the same token or with none of their own."""
+    """The tokens of a pair. Raises UsageError if the prompts have different numbers of tokens, the
+    same tokens or too many, and if an answer adds no token or both begin with the same one."""
     clean, corrupt = (_tokens(model, text) for text in (pair.clean, pair.corrupt))
     if len(clean) != len(corrupt):
         raise UsageError(
@@ -54,12 +55,12 @@ def token_pair(model: Model, pair: PromptPair) -> TokenPair:
         raise UsageError(f"the prompts have {len(clean)} tokens, and at most {most} can be run")
     answer, other = (_answer(model, pair.clean, clean, text) for text in (pair.answer, pair.other))
     if answer == other:
-        raise UsageError("the answer and the other one begin with the same token")
+        raise UsageError("both answers begin with the same token")
     return TokenPair(clean, corrupt, answer, other)
 
 
 def patch_pair(model: Model, pair: PromptPair) -> PairReading:
-    """The recovery by the state behind each block at each token, or why there is none."""
+    """The recovery by the state after each block at each token, or why there is none."""
     try:
         tokens = token_pair(model, pair)
     except UsageError as error:
@@ -68,7 +69,7 @@ def patch_pair(model: Model, pair: PromptPair) -> PairReading:
     with opened_stage(model, n, n) as stage:
         clean = read_states(stage, tokens.clean)
         corrupt = read_states(stage, tokens.corrupt)
-        # What the head makes of the last state is what the whole model computes.
+        # The logits from the state after the last block are those of the whole model.
         differences = [
             _difference(lens_logits(stage, ids, states[-1], np.arange(n) == n - 1), tokens)[0]
             for ids, states in ((tokens.clean, clean), (tokens.corrupt, corrupt))
@@ -100,8 +101,9 @@ def patched_differences(
 ) -> Recovery:
     """The logit difference at the end of the corrupt prompt, [n_blocks, n_places].
 
-    In each run, the state behind one block at one place is that of the clean prompt. `clean` and
-    `corrupt` are those of `read_states`. Several places run at once, as sequences of a batch.
+    In each run, the state after one block at one position (`places`) is that of the clean prompt.
+    `clean` and `corrupt` are results of `read_states`. Several positions run at once, as sequences
+    of a batch.
     """
     n = len(tokens.corrupt)
     n_together = max(1, min(N_BATCH // n, MAX_SEQUENCES, len(places)))
@@ -118,14 +120,14 @@ def patched_differences(
 def _with_clean(
     clean: Activation, corrupt: Activation, places: npt.NDArray[np.int64]
 ) -> Activation:
-    """The corrupt state once for each place, where the clean one replaces it, in one batch."""
+    """A batch of the corrupt states, once for each position, which has the clean state."""
     states = np.repeat(corrupt[None], len(places), axis=0)
     states[np.arange(len(places)), places] = clean[places]
     return np.ascontiguousarray(states.reshape(-1, *corrupt.shape[1:]))
 
 
 def _run(stage: Stage, tokens: TokenPair, block: int, states: Activation) -> Recovery:
-    """The logit differences of a batch whose state behind a block is given, [n_sequences]."""
+    """The logit differences of a batch whose states after a block are given, [n_sequences]."""
     n = len(tokens.corrupt)
     batch = Batch.of(tokens.corrupt, np.arange(n) == n - 1).repeated(len(states) // n)
     stage.clear()
@@ -145,17 +147,17 @@ def _problem(clean: float, corrupt: float) -> str:
     if not np.isfinite([clean, corrupt]).all():
         return "the logits are not finite numbers"
     if clean <= 0:
-        return f"the model prefers the other answer behind the clean prompt ({clean:+.2f} nats)"
+        return f"the model prefers the other answer after the clean prompt ({clean:+.2f} nats)"
     if clean - corrupt < LEAST_DIFFERENCE:
         return (
-            f"the model hardly tells the prompts apart ({clean:+.2f} and {corrupt:+.2f} nats; "
-            f"{LEAST_DIFFERENCE:g} between them are needed)"
+            f"the logit differences after the clean and the corrupt prompt are too close "
+            f"({clean:+.2f} and {corrupt:+.2f} nats, less than {LEAST_DIFFERENCE:g} apart)"
         )
     return ""
 
 
 def _tokens(model: Model, text: str) -> Integers:
-    """The tokens of a prompt, without an end of text behind them."""
+    """The tokens of a prompt, without an end token that the tokenizer adds."""
     tokens = model.tokenize(text.encode())
     ends = model.adds_eos and len(tokens) > 1 and tokens[-1] == model.eos
     return tokens[:-1] if ends else tokens
@@ -165,7 +167,7 @@ def _answer(model: Model, prompt: str, tokens: Integers, answer: str) -> int:
     """The first token that an answer adds to a prompt."""
     whole = _tokens(model, prompt + answer)
     if len(whole) <= len(tokens) or not np.array_equal(whole[: len(tokens)], tokens):
-        raise UsageError(f"the answer {answer!r} does not begin with a token of its own")
+        raise UsageError(f"the answer {answer!r} does not add a token of its own to the prompt")
     return int(whole[len(tokens)])
 
 

@@ -26,7 +26,8 @@ def anatomy(
         typer.Option(
             "--store",
             metavar="FILE",
-            help="Store of a scan of this model, for its maps, and to compare bands with windows.",
+            help="Store of a scan of this model: adds its maps, and compares the bands with its "
+            "windows.",
             show_default=False,
             rich_help_panel=MEASURING,
         ),
@@ -36,8 +37,8 @@ def anatomy(
         typer.Option(
             "--pairs",
             metavar="FILE",
-            help="JSONL file of prompt pairs for activation patching: clean, corrupt, answer and "
-            "other in each line.",
+            help="JSON Lines file of prompt pairs for activation patching, each with clean, "
+            "corrupt, answer and other.",
             show_default="pairs of the package",
             rich_help_panel=MEASURING,
         ),
@@ -49,7 +50,7 @@ def anatomy(
             metavar="N",
             min=4,
             max=24,
-            help="Number of sentences that are read in different clothes.",
+            help="Number of sentences, each of which is read in seven forms.",
             rich_help_panel=MEASURING,
         ),
     ] = DEFAULT_N_CONTENTS,
@@ -59,7 +60,7 @@ def anatomy(
             "--seed",
             "-s",
             min=0,
-            help="Random seed of the sentences, the bootstraps and the nulls.",
+            help="Random seed for the sentences, the bootstraps and the significance tests.",
             rich_help_panel=MEASURING,
         ),
     ] = 0,
@@ -68,8 +69,8 @@ def anatomy(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="HTML page to write: curves, maps of patching, and the maps of the scan. It needs "
-            "no network.",
+            help="HTML page to write: curves, maps of activation patching, and the maps of the "
+            "scan. It needs no network.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -114,7 +115,7 @@ def anatomy(
 def _command(
     model: Path, store: Path | None, pairs: Path | None, contents: int, seed: int, html: Path
 ) -> str:
-    """The command that makes a page again; options that have their defaults are left out."""
+    """The command that writes the page; options with default values are left out."""
     options = {
         "--store": (store, None),
         "--pairs": (pairs, None),

@@ -26,7 +26,7 @@ ENCODING, MIDDLE, DECODING = "encoding", "middle", "decoding"
 
 
 def print_anatomy(found: AnatomyFindings) -> None:
-    """A row for each block, the pairs, and the verdicts."""
+    """Print a row for each block, the pairs, and the verdicts."""
     drops = _drops(found)
     columns = (*COLUMNS, *(OF_LENS if found.lens else ()), *drops)
     rows = [_row(found, block, drops) for block in range(found.n_blocks)]
@@ -42,12 +42,12 @@ def print_anatomy(found: AnatomyFindings) -> None:
 
 
 def _plain(text: str) -> str:
-    """The text with the minus sign of keyboards, as in other tables of the terminal."""
+    """The text with ASCII hyphens as minus signs, as in other tables of the terminal."""
     return text.replace(MINUS, "-")
 
 
 def _drops(found: AnatomyFindings) -> dict[str, dict[int, str]]:
-    """What dropping each block does, by the probe and its block."""
+    """The effect of dropping each block: by the column of the probe, then by block."""
     probes = found.scan.probes if found.scan is not None else ()
     columns = {
         f"dropped, {probe.probe}": {
@@ -85,7 +85,7 @@ def _band(bands: Bands | None, block: int) -> str:
 
 
 def anatomy_as_json(found: AnatomyFindings) -> dict[str, Any]:
-    """All findings; those of a scan as `report` gives them."""
+    """All findings as JSON; those of a scan have the format of `report`."""
     similar = found.similarity
     return {
         "model": found.model,

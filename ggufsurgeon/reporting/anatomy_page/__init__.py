@@ -1,5 +1,5 @@
-"""An anatomy as one HTML file that needs nothing else, with the maps of a scan where there is one.
+"""An anatomy as one self-contained HTML file, with the maps of a scan if there is one.
 
-`page` puts it together, `words` has the verdicts, which the terminal prints too, `line_chart` and
-`patching_map` draw. `page.css` is put into it besides that of the scan's page.
+`page` assembles it, `words` has the verdicts, which the terminal prints too, and `line_chart` and
+`patching_map` draw. `page.css` is included after the style sheet of the scan's page.
 """

@@ -11,24 +11,24 @@ from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 
 MOST_TICKS = 10
 HEIGHT = 100
-"""Units of the drawing from the lowest value to the highest."""
+"""Height of the plot in units of its viewBox."""
 
 
 class Line(NamedTuple):
-    """A figure behind each block, from `first` on."""
+    """A figure after each block, from `first` on."""
 
     name: str
     values: Sequence[float]
     first: int = 0
-    """The block of the first value; -1 stands for the input of block 0."""
+    """The block of the first value; -1 is the input of block 0."""
     ribbon: tuple[Sequence[float], Sequence[float]] | None = None
-    """The low and the high ends of its interval."""
+    """The low and the high ends of the interval of each value."""
 
 
 def line_chart(
     lines: Sequence[Line], n_blocks: int, title: str, bands: tuple[int, int] | None = None
 ) -> str:
-    """The chart with its scale, its block numbers and its names; `bands` shades a run of blocks."""
+    """The chart with scale, block numbers and legend; `bands` shades the blocks [first, end)."""
     ends = [end for line in lines for values in line.ribbon or () for end in values]
     span = span_of([*ends, *(value for line in lines for value in line.values)])
     first = min(line.first for line in lines)
@@ -52,7 +52,7 @@ def line_chart(
     ]
     scale = element("div", *numbers, class_="scale", aria_hidden="true")
     below = element("svg", *_block_numbers(places), class_="ticks-x", aria_hidden="true")
-    what = element("div", "behind block", class_="title-x")
+    what = element("div", "after block", class_="title-x")
     drawing = element("div", scale, plot, below, what, class_="ablation chart")
     return drawing + _names(lines)
 
@@ -66,7 +66,7 @@ class _Places:
         return f"{HEIGHT * (1 - self._span.share(value)):.2f}"
 
     def points(self, values: Sequence[float], first: int) -> list[str]:
-        """The places of values that are numbers."""
+        """The points of the values that are finite numbers."""
         return [
             f"{k + first - self.first},{self.y(value)}"
             for k, value in enumerate(values)
@@ -81,7 +81,7 @@ def _grid(places: _Places, value: float) -> str:
 
 
 def _shade(places: _Places, bands: tuple[int, int]) -> str:
-    """A band from the first block to the last, half a place wider on both sides."""
+    """A rectangle from the first block to the last, half a block wider on both sides."""
     first, end = bands
     x = max(0.0, first - places.first - 0.5)
     width = min(float(places.width), end - 1 - places.first + 0.5) - x

@@ -1,4 +1,4 @@
-"""The page of an anatomy: verdicts, charts, patching, and the sections of a scan."""
+"""The page of an anatomy: verdicts, charts, maps of activation patching, sections of a scan."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.section import section
 
 HOW_TO_READ = (
-    "The state of a text is the mean of the residual stream over its tokens, without the first. "
-    "From it the mean over all contents in the same clothes is taken away; then states are "
-    "compared by their cosine. The control is the same with the contents of each of the clothes "
-    "shuffled.",
-    "Figures of single blocks are of plain English, without the first token of a text. The logit "
-    "lens reads the state behind a block with the model's own output head; blocks in the middle "
-    "were not trained to be read by it.",
-    "That a state carries an answer does not say that the block in front of it computes it.",
+    "The state of a text is the mean of the residual stream over its tokens, except the first. The "
+    "mean over all contents in the same form is subtracted from it; then states are compared by "
+    "their cosine. The control is the same with the contents of each form shuffled.",
+    "Figures of single blocks are for the texts in plain English, without their first tokens. The "
+    "logit lens reads the state after a block with the model's own output head; blocks in the "
+    "middle were not trained to be read by it.",
+    "If the state after a block carries an answer, it need not be that block that computes it.",
 )
 
 
 def anatomy_page(found: AnatomyFindings, command: str) -> str:
-    """One HTML file that loads nothing from anywhere; `command` is how the page is made.
+    """The text of one HTML file that loads nothing; `command` is shown as the way to make it.
 
-    The same text for the same arguments.
+    It is the same text for the same arguments.
     """
     scan = found.scan
     parts = [

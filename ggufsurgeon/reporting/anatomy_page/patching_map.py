@@ -12,11 +12,11 @@ from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 
 MOST_TICKS = 10
 LEAST_HEIGHT, HEIGHT_OF_ROW = 8.0, 0.75
-"""Of a map, in the height of letters."""
+"""Heights of a map and of one of its rows, in rem."""
 
 
 def patching_map(reading: PairReading) -> str:
-    """The recovery of a pair, whose figures are in titles of the cells; empty if there is none."""
+    """The map of a pair, with each figure in the title of its cell; empty if there is none."""
     if reading.recovery is None:
         return ""
     rows = reading.recovery.tolist()
@@ -46,7 +46,7 @@ def patching_map(reading: PairReading) -> str:
 
 
 def step_of(recovery: float) -> int:
-    """The step of the colour scale, even from -1 to 1; recoveries beyond have the last step."""
+    """The step of the linear colour scale from -1 to 1; recoveries beyond get the last step."""
     return math.floor(N_STEPS * max(-1.0, min(1.0, recovery)) + 0.5)
 
 

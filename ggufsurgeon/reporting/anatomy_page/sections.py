@@ -1,4 +1,4 @@
-"""The sections of the page on what was read of the model itself."""
+"""The sections of the page that do not depend on a scan."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ggufsurgeon.reporting.anatomy_page.words import pair_text
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 
 COLUMNS = (
-    *("block", "influence", "norm behind it", "norm of what it adds", "same content"),
+    *("block", "influence", "norm after it", "norm of what it adds", "same content"),
     *("median rank", "probability", "ranked first"),
 )
 
 
 def similarity_section(found: AnatomyFindings) -> str:
-    """How alike contents are in different clothes."""
+    """How similar contents are across forms."""
     similar, bands = found.similarity, found.bands
     shade = (bands.first, bands.end) if bands is not None and bands.is_found else None
     main = [
@@ -32,21 +32,21 @@ def similarity_section(found: AnatomyFindings) -> str:
     ]
     others = [Line(f"English and {name}", each, -1) for name, each in similar.of_clothes.items()]
     note = (
-        "Mean cosine of centred states, with 95 % intervals, from the input of block 0 on. Shaded: "
-        "the middle band, where one is shown."
+        "Mean cosine of centred states, with 95 % intervals. The first value is that of the input "
+        "of block 0. A significant middle band is shaded."
     )
     return _section(
         "similarity",
-        "The same content in different clothes",
+        "The same content in different forms",
         line_chart(main, found.n_blocks, "similarity of contents", shade),
         element("p", escape(note), class_="note"),
-        element("h3", "English and each of the other clothes, less other contents"),
+        element("h3", "English with each other form: mean cosine minus that of other contents"),
         line_chart(others, found.n_blocks, "similarity with English", shade),
     )
 
 
 def blocks_section(found: AnatomyFindings) -> str:
-    """What each block does: influence, norms, and what the head makes of the state behind it."""
+    """What each block does: influence, norms, and the logit lens after it."""
     influence = [block.influence.value for block in found.blocks]
     errors = [2 * (block.influence.error or 0.0) for block in found.blocks]
     low = [value - error for value, error in zip(influence, errors, strict=True)]
@@ -54,10 +54,10 @@ def blocks_section(found: AnatomyFindings) -> str:
     parts = [
         element("h3", "Influence: 1 - cosine of what enters and leaves a block"),
         line_chart([Line("influence", influence, 0, (low, high))], found.n_blocks, "influence"),
-        element("h3", "Norms of the residual stream"),
+        element("h3", "Euclidean norms of the residual stream"),
         line_chart(
             [
-                Line("behind the block", [block.norm.value for block in found.blocks]),
+                Line("after the block", [block.norm.value for block in found.blocks]),
                 Line("of what the block adds", [block.added.value for block in found.blocks]),
             ],
             found.n_blocks,
@@ -69,7 +69,8 @@ def blocks_section(found: AnatomyFindings) -> str:
             Line("mean probability", [each.probability.value for each in found.lens]),
             Line("share ranked first", [each.share_first for each in found.lens]),
         ]
-        parts.append(element("h3", "Logit lens: the final token, by the head behind each block"))
+        heading = "Logit lens: the token that the whole model finds most likely, after each block"
+        parts.append(element("h3", heading))
         parts.append(line_chart(lines, found.n_blocks, "logit lens"))
     parts.append(_table(found))
     return _section("blocks", "What each block does", *parts)
@@ -107,13 +108,14 @@ def _cells(found: AnatomyFindings, block: int) -> list[str]:
 
 
 def patching_section(pairs: Sequence[PairReading]) -> str:
-    """The maps of all pairs that could be used, and why others could not; empty for none."""
+    """The maps of all pairs that could be used, and why others could not; empty without pairs."""
     if not pairs:
         return ""
     used = [reading for reading in pairs if not reading.problem]
     note = (
         "Recovery of the logit difference when the state of the clean prompt replaces that of the "
-        "corrupt one behind one block at one token: 0 grey, 1 the end of the scale."
+        "corrupt one after one block at one token. Grey is 0 (no effect), the end of the scale is "
+        "1 (the clean prompt's difference)."
     )
     maps = [
         element(

@@ -15,33 +15,34 @@ from ggufsurgeon.reporting.scan_findings.words import p_text
 from ggufsurgeon.statistics.maximum import LEVEL
 
 HALF = 0.5
-"""The recovery from which on a state carries an answer."""
+"""The least recovery at which a state is said to carry the answer."""
 
 
 class Carriers(NamedTuple):
     """Which states carry the answer of a pair."""
 
     last_of_differing: int | None
-    """The last block behind which a token that differs recovers half; None for no block."""
+    """The last block after which a token that differs recovers half; None for no block."""
     first_of_end: int | None
-    """The first block from which on the last token always recovers half."""
+    """The first block from which on the last token always recovers half; None for no block."""
 
 
 def content_text(found: AnatomyFindings) -> str:
-    """Whether contents are alike in different clothes at all."""
+    """The verdict on whether contents are similar across forms at all."""
     similar = found.similarity
     n, p = counted(similar.n_contents, "content"), p_text(similar.p_value)
     if similar.p_value > LEVEL:
         return (
-            f"No common content: {n} are not shown to be more alike in different clothes than "
-            f"shuffled ones (p {_is(p)})."
+            f"No common content: the {n} are not shown to be more similar across forms than "
+            f"shuffled contents (p {_is(p)})."
         )
     best = int(np.argmax(similar.same.values[1:]))
     value, low, high = (getattr(similar.same, part)[best + 1] for part in ("values", "low", "high"))
     return (
-        f"Common content: {n} are more alike in different clothes than shuffled ones (p {_is(p)}), "
-        f"most of all behind block {best}: mean cosine {_signed(value)} ({_range(low, high)}); in "
-        f"the input of block 0 it is {_signed(similar.same.values[0])}."
+        f"Common content: the {n} are more similar across forms than shuffled contents "
+        f"(p {_is(p)}), most of all after block {best}: the mean cosine is {_signed(value)} "
+        f"(95 % interval {_range(low, high)}); in the input of block 0 it is "
+        f"{_signed(similar.same.values[0])}."
     )
 
 
@@ -49,27 +50,27 @@ def bands_text(bands: Bands | None, n_blocks: int) -> str:
     """The verdict on bands."""
     if bands is None:
         return (
-            "No bands: there is no run of blocks behind which contents are more alike than behind "
+            "No bands: there is no run of blocks after which contents are more similar than after "
             "the blocks on both of its sides."
         )
     middle = blocks_text(bands.first, bands.end)
     figures = (
-        f"difference {_signed(bands.contrast)} ({_range(*bands.contrast_interval)}) from the "
-        f"nearer side, p {_is(p_text(bands.p_value))}"
+        f"the smaller of the two differences is {_signed(bands.contrast)} (95 % interval "
+        f"{_range(*bands.contrast_interval)}), p {_is(p_text(bands.p_value))}"
     )
     if not bands.is_found:
-        return f"No bands are shown: the best run, {middle}, may be luck ({figures})."
+        return f"No bands are shown: the best run, {middle}, may be due to chance; {figures}."
     return (
-        f"Bands: contents are more alike behind {middle} than in front of them and behind them: "
-        f"{figures}. Encoding {blocks_text(0, bands.first)}, decoding "
-        f"{blocks_text(bands.end, n_blocks)}. In 95 % of bootstrap draws the middle begins with "
-        f"block {_blocks(*bands.first_interval)} and the decoding with block "
+        f"Bands: contents are more similar after {middle} than after the blocks on either side; "
+        f"{figures}. The encoding band is {blocks_text(0, bands.first)}, the decoding band "
+        f"{blocks_text(bands.end, n_blocks)}. By 95 % bootstrap intervals, the middle band begins "
+        f"at block {_blocks(*bands.first_interval)} and the decoding band at block "
         f"{_blocks(*bands.end_interval)}."
     )
 
 
 def groups_text(found: AnatomyFindings) -> str:
-    """What the same rule finds in some pairs of clothes alone."""
+    """What the same rule finds in some pairs of forms alone."""
     texts = []
     for name, bands in found.bands_of_groups.items():
         if bands is None:
@@ -78,11 +79,11 @@ def groups_text(found: AnatomyFindings) -> str:
         p = f"p {_is(p_text(bands.p_value))}"
         where = blocks_text(bands.first, bands.end) if bands.is_found else "none shown"
         texts.append(f"{name}, {where} ({p})")
-    return f"By pairs of clothes: {'; '.join(texts)}."
+    return f"The middle band by pairs of forms: {'; '.join(texts)}."
 
 
 def prediction_text(found: AnatomyFindings) -> list[str]:
-    """Whether the bands predict the good windows, a sentence for each probe."""
+    """The verdict on whether the bands predict the good windows, for each probe."""
     if not found.is_scan_from_store:
         return [
             "Whether the bands predict the good windows is not known: no scan of windows is given."
@@ -96,17 +97,18 @@ def prediction_text(found: AnatomyFindings) -> list[str]:
 
 
 def _prediction(one: Prediction) -> str:
-    verdict = "they do not predict them, as far as is shown"
+    verdict = "This is not shown"
     if one.is_found:
-        verdict = "they do" if one.correlation > 0 else "the other way round"
+        verdict = "Yes" if one.correlation > 0 else "No, they predict the bad ones"
     least = 1 / one.n_placements
     limit = f", of which the least possible is {least:.2g}" if one.p_value < 3 * least else ""
     return (
-        f"Do the bands predict the good windows of probe {one.probe}? Rank correlation of "
-        f"similarity and held-out effect, given the length of a window: {_signed(one.correlation)} "
-        f"({_range(*one.interval)}), p {_is(p_text(one.p_value))}{limit}, over "
-        f"{counted(one.n_windows, 'window')} and {counted(one.n_items, 'item')}: {verdict}. "
-        f"Whatever the length: {_signed(one.plain)}."
+        f"Do the bands predict the good windows of probe {one.probe}? {verdict}: the rank "
+        f"correlation of similarity and held-out effect, given the length of a window, is "
+        f"{_signed(one.correlation)} (95 % interval {_range(*one.interval)}), "
+        f"p {_is(p_text(one.p_value))}{limit}, over {counted(one.n_windows, 'window')} and "
+        f"{counted(one.n_items, 'held-out item')}. Without regard to length it is "
+        f"{_signed(one.plain)}."
     )
 
 
@@ -126,49 +128,52 @@ def carriers(reading: PairReading) -> Carriers:
 
 
 def pair_text(reading: PairReading) -> str:
-    """What patching found of a pair."""
+    """What activation patching found for a pair."""
     if reading.problem:
         return f"left out: {reading.problem}"
     found = carriers(reading)
-    logits = f"logit difference {_signed(reading.clean)}, corrupt {_signed(reading.corrupt)}"
-    parts = [logits]
+    places = []
     if found.last_of_differing is not None:
-        parts.append(f"in the tokens that differ up to block {found.last_of_differing}")
+        places.append(f"the tokens that differ up to block {found.last_of_differing}")
     if found.first_of_end is not None:
-        parts.append(f"in the last token from block {found.first_of_end} on")
-    return "; ".join(parts)
+        places.append(f"the last token from block {found.first_of_end} on")
+    logits = (
+        f"logit difference {_signed(reading.clean)} nats after the clean prompt, "
+        f"{_signed(reading.corrupt)} after the corrupt one"
+    )
+    return f"{logits}; the answer is in {' and in '.join(places)}" if places else logits
 
 
 def patching_text(found: AnatomyFindings) -> str:
-    """How many pairs were patched, and where the answer moves to the last token."""
+    """How many pairs were patched, and from which block on the last token carries the answer."""
     used = [reading for reading in found.pairs if not reading.problem]
     if not found.pairs:
         return ""
-    text = f"Patching: {len(used)} of {counted(len(found.pairs), 'pair')} could be used."
+    text = f"Activation patching: {len(used)} of {counted(len(found.pairs), 'pair')} could be used."
     moves = [place for reading in used if (place := carriers(reading).first_of_end) is not None]
     if moves:
         text += (
-            f" The last token carries at least half of the answer from block "
-            f"{int(np.median(moves))} on (median of {counted(len(moves), 'pair')}; "
-            f"{min(moves)} to {max(moves)})."
+            f" From block {int(np.median(moves))} on (median of {counted(len(moves), 'pair')}, "
+            f"range {min(moves)} to {max(moves)}), the state of the last token alone restores at "
+            f"least half of the logit difference."
         )
     return text
 
 
 def lens_text(found: AnatomyFindings) -> str:
-    """From which block on the head would choose the final token."""
+    """From which block on the head would choose the token that the whole model chooses."""
     others = [block for block, each in enumerate(found.lens) if each.median_rank > 1]
     if not found.lens:
         return ""
     first = others[-1] + 1 if others else 0
     return (
-        "Logit lens: the token that the whole model finds most likely has the median rank 1 from "
+        "Logit lens: the token that the whole model finds most likely has median rank 1 from "
         f"block {first} on."
     )
 
 
 def verdicts(found: AnatomyFindings) -> list[str]:
-    """All that is concluded, a sentence or two each."""
+    """All conclusions, each in one to three sentences."""
     texts = [
         content_text(found),
         bands_text(found.bands, found.n_blocks),
