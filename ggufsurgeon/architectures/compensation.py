@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from ggufsurgeon.architectures.counts import CountSelectsMaths
 from ggufsurgeon.architectures.model import Edit, Model
+from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.errors import RefusedError
-
-F32 = 0
-"""`GGML_TYPE_F32`, ggml/include/ggml.h."""
 
 
 @dataclass(frozen=True)

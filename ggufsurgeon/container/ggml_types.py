@@ -14,6 +14,8 @@ class TypeSize(NamedTuple):
     n_bytes: int
 
 
+F32 = 0
+"""`GGML_TYPE_F32`, ggml/include/ggml.h."""
 SIZES = {
     0: TypeSize("F32", 1, 4),
     1: TypeSize("F16", 1, 2),

@@ -7,11 +7,12 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.container.values import ByteOrder
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.strengths import FULL, strength_of
-from ggufsurgeon.rules.strengths import F32, is_weight_of_strength, scale_of_weight
+from ggufsurgeon.rules.strengths import is_weight_of_strength, scale_of_weight
 
 MOST_EXPERTS = 1 << 16
 """A scale of more numbers is none of a strength, so that a broken file costs no memory."""

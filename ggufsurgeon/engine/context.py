@@ -21,7 +21,7 @@ from ggufsurgeon.engine.model import Model, failure
 from ggufsurgeon.engine.native import NativeObject
 from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
 from ggufsurgeon.engine.taps import Taps
-from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
 Results: TypeAlias = npt.NDArray[np.float32]
@@ -149,7 +149,7 @@ def opened_context(
         params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
     params.flash_attn_type = _flash_attention_type(model)
     params.swa_full = keeps_all_windows
-    params.n_threads = params.n_threads_batch = model.options.n_threads or default_threads()
+    params.n_threads = params.n_threads_batch = n_threads_of(model.options)
     set_abort_callback(params, lib.ggml_abort_callback)
     model.on_trial()
     with log_read_by(model.use.read):

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.engine.library import ggml
 from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 
-F32 = 0
 FLAG_COMPUTE = 16
 """`GGML_TENSOR_FLAG_COMPUTE`: backends leave out nodes without it (ggml/include/ggml.h)."""
 

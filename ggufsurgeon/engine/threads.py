@@ -6,8 +6,17 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ggufsurgeon.engine.control_groups import PROC, control_groups
+
+if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
+
+
+def n_threads_of(options: Devices) -> int:
+    """The number of CPU threads that a model with these options is run with."""
+    return options.n_threads or default_threads()
 
 
 @cache

@@ -21,9 +21,7 @@ from ggufsurgeon.layer_path.strengths import FULL, strength_text
 
 PLACEHOLDER = "ORIGINAL"
 """Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is."""
-
-
-LAST_WEIGHTS = ("o_proj", "out_proj", "down_proj")
+LAST_IN_CHECKPOINTS = ("o_proj", "out_proj", "down_proj")
 """What checkpoints call the weights that come last in a block: of attention, of a recurrent part,
 and of FFNs and experts. mergekit looks for a filter in the names of tensors."""
 
@@ -62,7 +60,7 @@ def _mergekit(path: LayerPath) -> Iterator[str]:
         if first.strength != FULL:
             yield "        parameters:"
             yield "          scale:"
-            for name in LAST_WEIGHTS:
+            for name in LAST_IN_CHECKPOINTS:
                 yield f"            - filter: {name}"
                 yield f"              value: {strength_text(first.strength)}"
             yield "            - value: 1.0"

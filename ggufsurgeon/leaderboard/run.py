@@ -94,8 +94,8 @@ def run_leaderboard(
     """Make prompts, answer and score them. Answers in the store at `store` are not computed again.
 
     Raises RefusedError for a path that cannot be run exactly, before prompts are made, UsageError
-    in another thread than the main one, and what `load_tasks`, `collect`, the
-    jobs and the store raise.
+    in another thread than the main one, and what `load_tasks`, `collect`, the jobs and the store
+    raise.
     """
     check_main_thread()
     for one in task.paths:

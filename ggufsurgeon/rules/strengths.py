@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ggufsurgeon.architectures.strengths import EXACT, LAST_WEIGHTS
+from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.container.header import Header, TensorInfo
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
@@ -19,8 +20,6 @@ from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.rules.block_names import name_in_block
 from ggufsurgeon.rules.blocks import Blocks
 
-F32 = 0
-"""`GGML_TYPE_F32`, ggml/include/ggml.h."""
 WEIGHT, SCALE, BIAS = ".weight", ".scale", ".bias"
 
 

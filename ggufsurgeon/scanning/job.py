@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.model import Devices, Model
-from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.router import Router, opened_router
@@ -107,7 +107,7 @@ def scan_job(
     arranged = _arranged(loaded, probe, race)
     chosen = [arranged.groups[one.group] for one in work]
     identity = LayerPath.identity(loaded.n_blocks)
-    threads = devices.n_threads or default_threads()
+    threads = n_threads_of(devices)
     with _opened_router(loaded, chosen) as router, ThreadPoolExecutor(threads) as pool:
         for one, group in zip(work, chosen, strict=True):
             paths = [identity, *(path for path in one.paths if path != identity)]

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import MAX_DIMS
+from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.container.gguf_file import GgufFile, Place
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.block_names import name_in_block
 from ggufsurgeon.rules.blocks import find_blocks
 
 CHUNK_N_BYTES = 4 << 20
-F32 = 0
-"""`GGML_TYPE_F32`, ggml/include/ggml.h."""
 
 
 @dataclass(frozen=True)

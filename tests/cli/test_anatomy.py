@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,15 @@ def test_a_page_with_the_maps_of_a_scan(stories: Path, surgeon: Run, tmp_path: P
     again = surgeon(*arguments)
     assert again.returncode == 4 and "page.html" in again.stderr
     assert surgeon(*arguments, "--replace").returncode == 0
+
+
+def test_the_command_of_a_page_can_be_pasted(stories: Path, surgeon: Run, tmp_path: Path) -> None:
+    name = os.fsdecode(b"odd \xff.gguf")
+    shutil.copy(stories, tmp_path / name)
+    done = surgeon("anatomy", name, *SMALL, "--html", "page.html")
+    assert done.returncode == 0, done.stderr
+    command = "ggufsurgeon anatomy $&#x27;odd \\377.gguf&#x27; --contents 5 --html page.html"
+    assert command in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_a_store_of_another_model(stories: Path, surgeon: Run, tmp_path: Path) -> None:

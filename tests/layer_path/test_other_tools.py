@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.other_tools import LAST_WEIGHTS, OtherTool, in_notation_of
+from ggufsurgeon.layer_path.other_tools import LAST_IN_CHECKPOINTS, OtherTool, in_notation_of
 from ggufsurgeon.layer_path.path import LayerPath
 
 paths = st.lists(st.integers(0, 70), min_size=1, max_size=40)
@@ -62,7 +62,7 @@ def test_strengths_are_scales_of_weights_in_mergekit() -> None:
         "layer_range: [1, 3]",
         "parameters:",
         "scale:",
-        *(part for name in LAST_WEIGHTS for part in (f"- filter: {name}", "value: 0.5")),
+        *(part for name in LAST_IN_CHECKPOINTS for part in (f"- filter: {name}", "value: 0.5")),
         "- value: 1.0",
     ]
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ggufsurgeon.engine.context import Batch, Flags, Integers, Results
 from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import NotFiniteError
+from ggufsurgeon.llama_perplexity.softmax import sums_of
 from ggufsurgeon.routing.stage import Stage
 
 
@@ -50,7 +51,7 @@ def read_lens(
     final = np.array(lens_logits(stage, tokens, states[-1], wanted))
     if not np.isfinite(final).all():
         raise NotFiniteError(str(stage.model.path), "its logits are not finite numbers")
-    answers = final.argmax(axis=-1)
+    answers = final.argmax(axis=-1).astype(np.int32)
     figures = [
         _of_block(lens_logits(stage, tokens, state, wanted), answers) for state in states[1:-1]
     ]
@@ -60,12 +61,10 @@ def read_lens(
 
 
 def _of_block(
-    logits: Results, answers: npt.NDArray[np.int64]
+    logits: Results, answers: Integers
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     rows = logits.astype(np.float64)
     own = np.take_along_axis(rows, answers[:, None], axis=-1)
     ranks = 1 + (rows > own).sum(axis=-1)
-    top = rows.max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):  # logits after an inner block may be infinite or NaN
-        totals = top + np.log(np.exp(rows - top).sum(axis=-1, keepdims=True))
-        return ranks, (own - totals)[:, 0]
+        return ranks, -sums_of(rows).losses(rows, answers)

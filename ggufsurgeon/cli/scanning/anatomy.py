@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -13,6 +12,7 @@ from ggufsurgeon.anatomy.contents import DEFAULT_N_CONTENTS
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet, Source
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.container.shell_words import shell_command
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -123,5 +123,6 @@ def _command(
         "--seed": (seed, 0),
         "--html": (html, None),
     }
-    named = [(name, str(value)) for name, (value, default) in options.items() if value != default]
-    return shlex.join(["ggufsurgeon", "anatomy", str(model), *(p for pair in named for p in pair)])
+    named = ((name, value) for name, (value, default) in options.items() if value != default)
+    words = (each if isinstance(each, Path) else str(each) for pair in named for each in pair)
+    return shell_command("ggufsurgeon", "anatomy", model, *words)

@@ -14,7 +14,7 @@ from typing import Any
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.engine.library import llama_cpp
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.engine.threads import n_threads_of
 
 CONTEXT_PADDING = 256
 """llama.cpp rounds contexts up to a multiple of it (src/llama-context.cpp, `GGML_PAD`)."""
@@ -33,7 +33,7 @@ def llama_over(model: Model, *, n_ctx: int = DEFAULT_N_CTX, **options: Any) -> A
     llama_cpp()
     from ggufsurgeon.engine.high_level.llama_classes import CountingLlama
 
-    n_threads = model.options.n_threads or default_threads()
+    n_threads = n_threads_of(model.options)
     threads = {"n_threads": n_threads, "n_threads_batch": n_threads}
     llama = CountingLlama.__new__(CountingLlama)
     constructor = _with_classes_for(model, CountingLlama.__init__)

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.inference.execution import opened_execution
 from ggufsurgeon.leaderboard.answering.along_path import PathRun
 from ggufsurgeon.leaderboard.answering.encoding import n_inputs_of
-from ggufsurgeon.leaderboard.answering.prepared import n_threads_of, prepared_requests
+from ggufsurgeon.leaderboard.answering.prepared import prepared_requests
 from ggufsurgeon.leaderboard.answering.work import (
     Answered,
     AnswerSettings,
@@ -70,7 +71,7 @@ def answer_requests(
         missing = frozenset(one.missing)
         with (
             opened_execution(loaded, one.layer_path) as execution,
-            ThreadPoolExecutor(n_threads_of(loaded)) as pool,
+            ThreadPoolExecutor(n_threads_of(devices)) as pool,
         ):
             run = PathRun(prepared, execution, missing, pool, reporter.advance)
             reporter.begin(f"answers along {one.layer_path}", run.n_tokens, "tokens")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.engine.context import MAX_SEQUENCES
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.threads import default_threads
+from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.answering.encoding import (
     EncodedRequests,
@@ -58,7 +58,7 @@ def prepared_requests(
         )
     n_ctx = context_limit(model, settings.n_ctx)
     reporter.begin("requests in tokens", len(requests), "requests")
-    with ThreadPoolExecutor(n_threads_of(model)) as pool:
+    with ThreadPoolExecutor(n_threads_of(model.options)) as pool:
         on_encoded = _in_steps(reporter.advance, len(requests))
         encoded = encode_requests(model, requests, n_ctx, pool, on_encoded)
     may_share = not model.has_state  # a recurrent state is that of one sequence
@@ -72,11 +72,6 @@ def prepared_requests(
     )
     session.kept[KEPT] = prepared
     return prepared
-
-
-def n_threads_of(model: Model) -> int:
-    """Threads that a model's options ask for."""
-    return model.options.n_threads or default_threads()
 
 
 def _in_steps(advance: Callable[[int], object], n_requests: int) -> Callable[[], object]:

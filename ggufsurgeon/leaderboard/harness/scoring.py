@@ -35,9 +35,8 @@ def score(
     MATH's scorer limits its time by the clock: on an overloaded machine it may give up where it
     would not otherwise.
 
-    Raises UsageError for a request without an answer, MalformedFileError for a document that the
-    harness cannot score, and UsageError in another thread than the main one,
-    since MATH's scorer works by signals.
+    Raises MalformedFileError for a document that the harness cannot score, UsageError for a request
+    without an answer, and in another thread than the main one, since MATH's scorer uses signals.
     """
     check_main_thread()
     scores = []

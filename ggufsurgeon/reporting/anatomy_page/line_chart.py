@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ggufsurgeon.reporting.block_ticks import tick_step
 from ggufsurgeon.reporting.scan_findings.spans import Span, span_of
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
 
@@ -110,7 +111,7 @@ def _names(lines: Sequence[Line]) -> str:
 
 def _block_numbers(places: _Places) -> list[str]:
     n_blocks = places.last + 1
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if n_blocks <= s * MOST_TICKS or s == 100)
+    step = tick_step(n_blocks, MOST_TICKS)
     return [
         element("text", str(block), x=percent((block - places.first) / places.width), y="14")
         for block in range(0, n_blocks, step)

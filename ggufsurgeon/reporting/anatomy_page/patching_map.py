@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ggufsurgeon.anatomy.pairs import PairReading
+from ggufsurgeon.reporting.block_ticks import tick_step
 from ggufsurgeon.reporting.lettering import MINUS
 from ggufsurgeon.reporting.scan_findings.diverging import N_STEPS
 from ggufsurgeon.reporting.scan_page.legend import step_class
@@ -67,7 +68,7 @@ def _cell(block: int, place: int, recovery: float, token: str) -> str:
 
 
 def _block_numbers(n_blocks: int) -> list[str]:
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if n_blocks <= s * MOST_TICKS or s == 100)
+    step = tick_step(n_blocks, MOST_TICKS)
     return [
         element("text", str(block), y=percent((block + 0.5) / n_blocks))
         for block in range(0, n_blocks, step)

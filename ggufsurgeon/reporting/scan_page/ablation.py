@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ggufsurgeon.reporting.block_ticks import tick_step
 from ggufsurgeon.reporting.lettering import counted
 from ggufsurgeon.reporting.scan_findings.single_drops import Drop
 from ggufsurgeon.reporting.scan_findings.spans import Span, interval, span_of_most
@@ -77,7 +78,7 @@ def _triangle(x: str, is_up: bool) -> str:
 
 
 def _block_numbers(n_blocks: int) -> list[str]:
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if n_blocks <= s * MOST_TICKS or s == 100)
+    step = tick_step(n_blocks, MOST_TICKS)
     return [
         element("text", str(block), x=percent((block + 0.5) / n_blocks), y="14")
         for block in range(0, n_blocks, step)

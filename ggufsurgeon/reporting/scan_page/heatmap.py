@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.reporting.block_ticks import tick_step
 from ggufsurgeon.reporting.scan_findings.cell_marks import CellMark, marks_of
 from ggufsurgeon.reporting.scan_findings.diverging import DivergingScale, scale_for
 from ggufsurgeon.reporting.scan_findings.words import (
@@ -135,7 +136,7 @@ def _overlay(cell: Cell) -> str:
 
 def _ticks(axis: str, least: int, n_blocks: int) -> str:
     """Every so many cells a number, from `least`, beside the middle of its row or column."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n_blocks <= s * MOST_TICKS)
+    step = tick_step(n_blocks, MOST_TICKS)
     texts = []
     for value in range(0, n_blocks + 1, step):
         share = (value - least + 0.5) / n_blocks
