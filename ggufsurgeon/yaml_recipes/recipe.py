@@ -1,0 +1,53 @@
+"""The YAML recipe as a value: slices of named models, and where all other parts come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.yaml_recipes.scales import Setting
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that a recipe names."""
+
+    name: str
+    sha256: str | None = None
+    """Of the whole file; None where the recipe has none."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Consecutive blocks of one model."""
+
+    place: str
+    """Where it stands in the recipe, for the beginning of a message."""
+    model: int
+    """Its index among the models of the recipe."""
+    first: int
+    end: int | None
+    """The block behind the last one; None for all blocks."""
+    strength: float = FULL
+    scales: tuple[Setting, ...] = ()
+    """mergekit's `scale`, from the innermost level on."""
+
+
+@dataclass(frozen=True)
+class YamlRecipe:
+    """What a recipe in YAML asks for. Models are indices among `models`."""
+
+    file: str
+    models: tuple[NamedModel, ...]
+    """In the order in which they are named."""
+    slices: tuple[Slice, ...]
+    embeddings: int
+    output: int
+    """Of the output norm and the output head."""
+    tokenizer: int
+    needs_one_vocabulary: bool = False
+    """Whether all models must have the same vocabulary."""
+    name: str | None = None
+    """The name of the new model."""
+    notes: tuple[str, ...] = ()
+    """What of the recipe has no meaning for GGUF files, as sentences."""

@@ -1,0 +1,335 @@
+"""mergekit's format and our own: what is taken, and what is refused by name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.outside import OutsideBlocks
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.yaml_recipes.matching import MatchedRecipe, match_models
+from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
+from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
+from tests.models.builders import ARRAY, STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.models.in_memory import opened
+from tests.yaml_recipes.published import EURYALE, PUBLISHED, XWIN
+
+
+def read(text: str) -> YamlRecipe:
+    return read_yaml_recipe(text.encode(), "recipe.yaml")
+
+
+def matched(text: str, n_blocks: int = 8) -> MatchedRecipe:
+    """The recipe over models of the same number of blocks; the first one named is the source."""
+    recipe = read(text)
+    model = opened(llama_model(n_blocks))
+    return match_models(recipe, model, {each.name: model for each in recipe.models[1:]})
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes(name: str) -> None:
+    published = PUBLISHED[name]
+    found = matched(published.yaml(), published.n_source_blocks)
+    assert str(found.path) == published.layers
+    assert [model.name for model in found.recipe.models] == published.models
+    assert found.outside == OutsideBlocks.beside(found.path)
+    (note,) = found.recipe.notes
+    assert (
+        note == "dtype: float16 does not apply: every block keeps the quantization types of "
+        "its file"
+    )
+
+
+def test_any_model_of_a_recipe_can_be_the_source() -> None:
+    model = opened(llama_model(80))
+    recipe = read(PUBLISHED["goliath-120b"].yaml())
+    found = match_models(recipe, model, {XWIN: model})
+    assert str(found.path).startswith("1:0..15,8..23,1:17..31")
+    assert found.outside == OutsideBlocks(1, 1, 1)
+    for others, says in (
+        ({}, f"Give files for all but one of '{XWIN}', '{EURYALE}'"),
+        ({XWIN: model, EURYALE: model}, "stands for the one that no other file is given for"),
+    ):
+        with pytest.raises(UsageError) as error:
+            match_models(recipe, model, others)
+        assert says in error.value.hint
+    with pytest.raises(UsageError, match="names no model 'Xwin'; its models: 'Xwin-LM/Xwin"):
+        match_models(recipe, model, {"Xwin": model})
+
+
+MODELS = ("alpha", "beta", "org/gamma")
+steps = st.builds(
+    BlockRef,
+    st.integers(0, len(MODELS) - 1),
+    st.integers(0, 7),
+    st.sampled_from([1.0, 1.0, 0.5, 0.0, 1 / 3]),
+)
+
+
+@given(
+    st.lists(steps, min_size=1, max_size=30).filter(lambda found: any(s.strength for s in found)),
+    st.tuples(*[st.none() | st.integers(0, 2)] * 3),
+    st.booleans(),
+)
+def test_our_own_recipes_read_back(
+    found: list[BlockRef], parts: tuple[int | None, ...], in_a_list: bool
+) -> None:
+    path = LayerPath(found)
+    ranges = [str(LayerPath([step])) for step in path.steps]
+    ranges = [
+        f"{MODELS[s.source]}:{r.split(':')[-1]}" for s, r in zip(path.steps, ranges, strict=True)
+    ]
+    layers = f"[{', '.join(ranges)}]" if in_a_list else f"'{', '.join(ranges)}'"
+    named = zip(("embeddings", "output", "tokenizer"), parts, strict=True)
+    text = "\n".join(
+        (
+            f"sources: {{{', '.join(f'{name}: ' for name in MODELS)}}}",
+            f"layers: {layers}",
+            *(f"{key}: {MODELS[part]}" for key, part in named if part is not None),
+        )
+    )
+    read_back = matched(text)
+    assert read_back.path == path
+    first, last = found[0].source, found[-1].source
+    expected = [
+        d if part is None else part for part, d in zip(parts, (first, last, first), strict=True)
+    ]
+    assert read_back.outside == OutsideBlocks(*expected)
+
+
+def test_the_shortest_recipe() -> None:
+    found = matched("layers: 0..5,3..7\n")
+    assert (str(found.path), found.outside) == ("0..5,3..7", OutsideBlocks())
+    with_hash = read(f"sources: {{a: {{sha256: {'AB' * 32}}}}}\nlayers: a:0..7\nname: Duet 1\n")
+    assert (with_hash.models[0].sha256, with_hash.name) == ("ab" * 32, "Duet 1")
+
+
+ONE = "model: m, layer_range: [0, 4]"
+HEAD = "merge_method: passthrough\n"
+SLICES = f"{HEAD}slices:\n  - sources: [{{{ONE}}}]\n"
+TWO = f"{SLICES}  - sources: [{{{ONE.replace('m,', 'n,')}}}]\n"
+REFUSED = {
+    "slerp": ("merge_method: slerp\nslices: []\n", "'slerp' mixes weights"),
+    "weight": (f"{SLICES}parameters: {{weight: 0.5}}\n", "weight mixes weights"),
+    "t": (f"{HEAD}slices: [{{sources: [{{{ONE}}}], parameters: {{t: 0.5}}}}]", "t mixes weights"),
+    "two models": (f"{HEAD}slices: [{{sources: [{{{ONE}}}, {{{ONE}}}]}}]\n", "takes one model"),
+    "models": (f"{HEAD}models: [{{model: a}}, {{model: b}}]\n", "takes one model"),
+    "models with a base": (f"{HEAD}models: [{{model: a}}]\nbase_model: b\n", "takes one model"),
+    "LoRA": (f"{HEAD}models: [{{model: a+b}}]\n", "'a+b' is a model with a LoRA adapter"),
+    "LoRA in a table": (
+        f"{HEAD}models: [{{model: {{model: {{path: a}}, lora: b}}}}]\n",
+        "a LoRA adapter would be mixed into the model",
+    ),
+    "modules": (f"{HEAD}modules: {{}}\n", "modules are for models of several parts"),
+    "residual": (
+        f"{HEAD}slices: [{{sources: [{{{ONE}}}], residual_weight: 0.1}}]\n",
+        "residual_weight mixes weights",
+    ),
+    "chat template": (f"{SLICES}chat_template: chatml\n", "the chat template comes with"),
+    "tokens": (f"{SLICES}tokenizer: {{tokens: {{a: b}}}}\n", "embeddings of single tokens"),
+    "embeddings": (f"{SLICES}parameters: {{scale: 0.5}}\n", "multiplies model.embed_tokens.weight"),
+    "head": (
+        f"{SLICES}parameters: {{scale: [{{filter: lm_head, value: 0.5}}]}}\n",
+        "scale multiplies lm_head.weight too",
+    ),
+}
+WRONG = {
+    "neither": ("name: a\n", "there is neither layers nor merge_method"),
+    "both": (f"{SLICES}models: [{{model: a}}]\n", "expected one of slices and models"),
+    "none": (HEAD, "expected one of slices and models"),
+    "unknown key": (f"{SLICES}slice: 3\n", "line 4: the key 'slice' is unknown"),
+    "unknown key within": (
+        f"{HEAD}slices:\n  - sources:\n    - {{{ONE}, revision: v0}}\n",
+        "line 4: the key 'revision' is unknown",
+    ),
+    "empty range": (
+        SLICES.replace("0, 4", "4, 4"),
+        "slices[0].sources[0].layer_range: [4, 4] hold",
+    ),
+    "backwards": (SLICES.replace("0, 4", "4, 0"), "[4, 0] holds no block"),
+    "negative": (SLICES.replace("0, 4", "0, -1"), "expected a whole number from 0; '-1' is none"),
+    "three numbers": (SLICES.replace("0, 4", "0, 4, 8"), "expected two numbers"),
+    "no list": (SLICES.replace("[0, 4]", "'0, 4'"), "expected a list that is not empty; '0, 4'"),
+    "octal": (SLICES.replace("0, 4", "0, 010"), "'010' is none"),
+    "no model": (SLICES.replace("model: m, ", ""), "expected model and layer_range"),
+    "no base": (f"{SLICES}tokenizer_source: base\n", "tokenizer of base_model, and there is none"),
+    "two tokenizers": (
+        f"{SLICES}tokenizer_source: m\ntokenizer: {{source: m}}\n",
+        "tokenizer_source and tokenizer exclude each other",
+    ),
+    "scale": (f"{SLICES}parameters: {{scale: high}}\n", "expected a number; 'high' is none"),
+    "no value": (f"{SLICES}parameters: {{scale: {{filter: a}}}}\n", "scale: expected a value"),
+    "huge slices": (
+        f"{HEAD}slices: [{{sources: [{{model: m, layer_range: [0, 99999999]}}]}}]\n",
+        "more than 10000 blocks",
+    ),
+    "beyond": (
+        SLICES.replace("0, 4", "5, 9"),
+        "layer_range: blocks 5 to 8 of 'm', and memory has 8 blocks, 0 to 7",
+    ),
+    "beyond in ours": ("layers: 0..8\n", "layers: blocks 0 to 8 of 'SOURCE', and memory has 8"),
+    "negative strength": (
+        f"{HEAD}models: [{{model: m, parameters: {{scale: [{{filter: o_proj, value: -1}}, "
+        "{filter: down_proj, value: -1}]}}]\n",
+        "a strength of -1.0",
+    ),
+    "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: a"),
+    "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
+    "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),
+    "hash": ("sources: {a: {sha256: 12}}\nlayers: a:0\n", "the 64 hexadecimal digits"),
+    "name of a source": ("sources: {'a b': }\nlayers: 0\n", "'a b' is no name of a source"),
+    "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
+    "no layers": ("layers:\n", "layers: expected a text; there is none"),
+    "ranges": ("layers: 0..3,x\n", "'x' is not a range"),
+    "unknown key in ours": ("layers: 0\nlayer: 1\n", "line 2: the key 'layer' is unknown"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_mixes_or_has_no_meaning_is_refused_by_name(name: str) -> None:
+    text, says = REFUSED[name]
+    with pytest.raises(RefusedError, match=re.escape(says)) as error:
+        matched(text)
+    assert str(error.value).startswith("recipe.yaml, line ")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_with_its_place(name: str) -> None:
+    text, says = WRONG[name]
+    with pytest.raises(UsageError, match=re.escape(says)) as error:
+        matched(text)
+    assert str(error.value).startswith("recipe.yaml, line ")
+
+
+def test_methods_that_mix_are_refused_with_the_tool_that_has_them() -> None:
+    for method in ("linear", "slerp", "ties", "dare_ties", "task_arithmetic", "model_stock", "new"):
+        with pytest.raises(RefusedError, match=f"'{method}' mixes weights.*mergekit"):
+            read(f"merge_method: {method}\nmodels: []\n")
+
+
+def test_constants_of_published_recipes_are_not_unknown_keys() -> None:
+    text = f"const_tag: &M m\nconst_tag: &N [0, 4]\n{HEAD}slices: [{{sources: [{{model: *M, "
+    found = matched(f"{text}layer_range: *N}}]}}]\n")
+    assert (str(found.path), found.recipe.models[0].name) == ("0..3", "m")
+    with pytest.raises(UsageError, match="line 1: the key 'const_tag' is unknown"):
+        matched(f"const_tag: &M m\n{SLICES}")
+
+
+def scaled(*levels: str, n_blocks: int = 4) -> str:
+    """The layer path of one slice, whose `scale` is given for the source, slice and recipe."""
+    source, of_slice, of_all = (f"{{scale: {level}}}" if level else "{}" for level in levels)
+    return (
+        f"{HEAD}parameters: {of_all}\nslices:\n  - parameters: {of_slice}\n    sources:\n"
+        f"    - {{model: m, layer_range: [0, {n_blocks}], parameters: {source}}}\n"
+    )
+
+
+def filters(value: str, *names: str) -> str:
+    return ", ".join(f"{{filter: {name}, value: {value}}}" for name in names)
+
+
+BOTH = ("o_proj", "down_proj")
+STRENGTHS = {
+    "a strength": ((f"[{filters('0.5', *BOTH)}, {{value: 1.0}}]", "", ""), "0..3*0.5"),
+    "of the slice": (("", f"[{filters('0.5', *BOTH)}]", ""), "0..3*0.5"),
+    "of the recipe": (("", "", f"[{filters('5e-1', *BOTH)}]"), "0..3*0.5"),
+    "the first of two that fit": (
+        (f"[{filters('0.5', *BOTH)}, {filters('2', *BOTH)}]", "", ""),
+        "0..3*0.5",
+    ),
+    "the innermost": ((f"[{filters('0.5', *BOTH)}]", f"[{filters('2', *BOTH)}]", ""), "0..3*0.5"),
+    "none fits: the next level": (
+        (f"[{filters('3', 'conv')}]", "", f"[{filters('2', *BOTH)}]"),
+        "0..3*2",
+    ),
+    "1 for all": (("1.0", "", f"[{filters('2', *BOTH)}]"), "0..3"),
+    "left out": ((f"[{filters('0.0', *BOTH)}, {{filter: '*', value: 1}}]", "", ""), "0..3*0"),
+    "of some blocks": (
+        (f"[{filters('0.5', 'layers.2.self_attn.o_proj', 'layers.2.mlp.down_proj')}]", "", ""),
+        "0..1,2*0.5,3",
+    ),
+    "one filter": ((filters("1", "o_proj"), "", ""), "0..3"),
+}
+
+
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_scales_that_are_strengths(name: str) -> None:
+    levels, expected = STRENGTHS[name]
+    assert str(matched(scaled(*levels)).path) == expected
+
+
+def test_a_list_of_numbers_is_interpolated_along_the_slice() -> None:
+    found = matched(scaled(f"[{filters('[0, 1, 0.5]', *BOTH)}]", "", "", n_blocks=5))
+    assert found.path.strengths == (0.0, 0.5, 1.0, 0.75, 0.5)
+    (only,) = matched(scaled(f"[{filters('[0, 0.25]', *BOTH)}]", "", "", n_blocks=1)).path.steps
+    assert only.strength == 0.25
+
+
+NO_STRENGTHS = {
+    "one of two": ((f"[{filters('0.5', 'o_proj')}]", "", ""), "self_attn.o_proj by 0.5"),
+    "unequal": (
+        (f"[{filters('0.5', 'o_proj')}, {filters('0.25', 'down_proj')}]", "", ""),
+        "self_attn.o_proj by 0.5, mlp.down_proj by 0.25 in block 0",
+    ),
+    "attention": (
+        (f"[{filters('0.84', 'q_proj', 'k_proj')}, {{value: 1.0}}]", "", ""),
+        "scale multiplies self_attn.q_proj, self_attn.k_proj in block 0",
+    ),
+    "all": (("[{filter: layers, value: 0.5}]", "", ""), "scale multiplies self_attn.q_proj"),
+}
+
+
+@pytest.mark.parametrize("name", NO_STRENGTHS)
+def test_scales_that_are_no_strengths_are_refused_by_name(name: str) -> None:
+    levels, says = NO_STRENGTHS[name]
+    with pytest.raises(RefusedError, match=re.escape(says)) as error:
+        matched(scaled(*levels))
+    assert "mergekit" in error.value.hint
+
+
+def test_names_of_weights_are_known_for_some_architectures_alone() -> None:
+    data = gguf(
+        [pair("general.architecture", STRING, "gpt2"), pair("gpt2.block_count", U32, 4)],
+        block_tensors(4),
+    )
+    recipe = read(scaled(f"[{filters('0.5', *BOTH)}]", "", ""))
+    with pytest.raises(RefusedError, match="not known for the architecture 'gpt2'"):
+        match_models(recipe, opened(data), {})
+    plain = read(scaled("1.0", "", ""))
+    assert str(match_models(plain, opened(data), {}).path) == "0..3"
+
+
+def with_words(*words: str) -> bytes:
+    return llama_model(8, pair("tokenizer.ggml.tokens", ARRAY, (STRING, list(words))))
+
+
+@pytest.mark.parametrize(
+    "asked", ["tokenizer_source: union", "tokenizer: {source: union}", "tokenizer: {}"]
+)
+def test_a_union_of_vocabularies_is_that_of_each_or_refused(asked: str) -> None:
+    recipe = read(f"{TWO}{asked}\n")
+    same, other = opened(with_words("a", "b")), opened(with_words("a", "c"))
+    assert match_models(recipe, same, {"n": same}).outside.tokenizer == 0
+    with pytest.raises(RefusedError, match="'m' and 'n' have different ones"):
+        match_models(recipe, same, {"n": other})
+
+
+def test_the_tokenizer_comes_from_the_model_that_is_named() -> None:
+    two = (
+        f"{HEAD}slices: [{{sources: [{{{ONE}}}]}}, {{sources: [{{{ONE.replace('m,', 'n,')}}}]}}]\n"
+    )
+    for more, expected in (
+        ("", (0, 1, 0)),
+        ("base_model: n", (0, 1, 1)),
+        ("base_model: n\ntokenizer_source: base", (0, 1, 1)),
+        ("base_model: n\ntokenizer_source: m", (0, 1, 0)),
+        ("tokenizer: {source: n}", (0, 1, 1)),
+        ("tokenizer_source: other", (0, 1, 2)),
+        ("tokenizer_source: {model: {path: n}}", (0, 1, 1)),
+        ("tokenizer_source: {model: {path: n, revision: v1}}", (0, 1, 2)),
+    ):
+        assert matched(f"{TWO}{more}\n").outside == OutsideBlocks(*expected), more
