@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.api.inspection import Inspection, inspect_file
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.plans import Plan
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.shards import paths_at
-from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.rules.application import ModelRules
-from ggufsurgeon.rules.blocks import Blocks, find_blocks
-from ggufsurgeon.rules.file_kinds import FileKind, other_kind
-from ggufsurgeon.rules.windows import Judgement, judge_windows
+from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.companions import Companion
+    from ggufsurgeon.api.recipes import RecipePath
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
     from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
+    from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
 
 
 class ModelFile:
@@ -70,7 +69,7 @@ class ModelFile:
 
     def inspect(self) -> Inspection:
         """The blocks, their kinds, and which windows can be repeated."""
-        return _inspect(self.file)
+        return inspect_file(self.file)
 
     def hashes(self, progress: Progress = NO_PROGRESS) -> FileHashes:
         """SHA-256 of the whole file and of the data of each tensor; the file is read once.
@@ -202,15 +201,25 @@ class ModelFile:
 
         return find_original_path(self.file)
 
-    def plan_recipe(self, recipe: Recipe | PathLike, progress: Progress = NO_PROGRESS) -> Plan:
+    def plan_recipe(
+        self,
+        recipe: Recipe | YamlRecipe | PathLike,
+        progress: Progress = NO_PROGRESS,
+        *,
+        others: Mapping[str, ModelFile | PathLike] | None = None,
+    ) -> Plan:
         """Plan the file of a recipe, or of a file with one, once this is known to be its original.
 
-        A file can be a pipe; `-` is standard input.
+        A file can be a pipe; `-` is standard input. It holds a recipe as `recipe` makes one, or
+        YAML: mergekit's `merge_method: passthrough`, or ggufsurgeon's own form. `others` are the
+        files of models that a YAML recipe names, by these names; this file stands for the one that
+        is left.
 
         A recipe for a single file also accepts the shards of that file. A recipe for shards
         requires these shards, and its plan writes the shards that it describes. Raises RefusedError
-        when this is another file, by its SHA-256 if the recipe has it, and UsageError when a file
-        contains no recipe.
+        when this or one of the others is another file, by its SHA-256 if the recipe has it, or when
+        the recipe cannot be followed exactly, and UsageError when a file contains no recipe, or the
+        others are not those that it names.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs
@@ -223,7 +232,35 @@ class ModelFile:
         """
         from ggufsurgeon.api.recipes import plan_of_recipe
 
-        return Plan(*plan_of_recipe(self.file, recipe, progress))
+        return Plan(*plan_of_recipe(self.file, *_recipe_and_others(recipe, others), progress))
+
+    def recipe_path(
+        self,
+        recipe: Recipe | YamlRecipe | PathLike,
+        progress: Progress = NO_PROGRESS,
+        *,
+        others: Mapping[str, ModelFile | PathLike] | None = None,
+    ) -> RecipePath:
+        """The layer path of a recipe over this model, to run it without a file.
+
+        Raises as `plan_recipe`, and RefusedError for a recipe that multiplies weights.
+        """
+        from ggufsurgeon.api.recipes import path_of_recipe
+
+        return path_of_recipe(self.file, *_recipe_and_others(recipe, others), progress)
+
+
+def _recipe_and_others(
+    recipe: Recipe | YamlRecipe | PathLike, others: Mapping[str, ModelFile | PathLike] | None
+) -> tuple[Recipe | YamlRecipe, dict[str, GgufFile]]:
+    """A recipe that is read, and headers of the other models that it names."""
+    from ggufsurgeon.api.recipes import read_recipe
+
+    if isinstance(recipe, str | os.PathLike):
+        recipe = read_recipe(Path(recipe))
+    files = (others or {}).items()
+    opened = ((name, f if isinstance(f, ModelFile) else ModelFile(f)) for name, f in files)
+    return recipe, {name: model.file for name, model in opened}
 
 
 def open_model(path: PathLike) -> ModelFile:
@@ -236,35 +273,3 @@ def open_model(path: PathLike) -> ModelFile:
     1185376
     """
     return ModelFile(path)
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A file with its blocks, their kinds and the judgement of every window.
-
-    `refusal` is the reason for which no path can be written, where there is one, and `instead` what
-    to do then. `other_kind` is what a file is that is not one whole language model.
-    """
-
-    file: GgufFile
-    blocks: Blocks | None = None
-    kinds: tuple[str, ...] = ()
-    windows: tuple[Judgement, ...] = ()
-    refusal: str | None = None
-    instead: str = ""
-    other_kind: FileKind | None = None
-
-
-def _inspect(file: GgufFile) -> Inspection:
-    try:
-        blocks = find_blocks(file)
-    except (RefusedError, MalformedFileError) as error:
-        kind = other_kind(file.header)
-        return Inspection(file, refusal=str(error), instead=error.hint, other_kind=kind)
-    try:
-        kinds = tuple(ModelRules(file, blocks).labels())
-        windows = tuple(judge_windows(file, blocks))
-    except RefusedError as error:
-        return Inspection(file, blocks, refusal=str(error), instead=error.hint)
-    refused = all(window.refusal for window in windows)
-    return Inspection(file, blocks, kinds, windows, windows[0].refusal if refused else None)

@@ -1,17 +1,21 @@
-"""Recipes: what rebuilds a patched file from its original."""
+"""Recipes: what rebuilds a patched file from its original, and YAML over named models."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
-from ggufsurgeon.planning.planner import PatchPlan
-from ggufsurgeon.planning.recipe_text import LONGEST, parse_recipe
+from ggufsurgeon.layer_path.outside import OutsideBlocks
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
     Recipe,
@@ -21,7 +25,11 @@ from ggufsurgeon.planning.recipes import (
     plan_recipe,
 )
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.writing.digests import sha256_of_plan
+from ggufsurgeon.yaml_recipes.matching import MatchedRecipe, match_models
+from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
+from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
 
 STANDARD_INPUT = Path("-")
 
@@ -53,18 +61,72 @@ def _identity(
     return FileIdentity(n_bytes, header_sha256, None, tuple(shards))
 
 
+class RecipePath(NamedTuple):
+    """The layer path of a recipe, for running it without a file."""
+
+    layer_path: LayerPath
+    others: tuple[GgufFile, ...] = ()
+    """Models 1, 2 and so on of the path."""
+    outside: OutsideBlocks | None = None
+    notes: tuple[str, ...] = ()
+
+
 def plan_of_recipe(
-    source: GgufFile, recipe: Recipe | str | os.PathLike[str], progress: Progress
-) -> tuple[PatchPlan, Recipe]:
-    """The plan of a recipe over its original, and the recipe.
+    source: GgufFile,
+    recipe: Recipe | YamlRecipe,
+    others: Mapping[str, GgufFile],
+    progress: Progress,
+) -> tuple[PatchPlan, Recipe | None]:
+    """The plan of a recipe over its original, and the recipe if it has the SHA-256 of the result.
 
     Raises as `ModelFile.plan_recipe`.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    if isinstance(recipe, YamlRecipe):
+        matched = _matched(source, recipe, others, progress)
+        planned = plan_patch(source, matched.path)
+        notes = (*planned.source_notes, *recipe.notes)
+        return replace(planned, source_notes=notes), None
+    if others:
+        raise UsageError("this recipe is for one model, and names no others")
     planned = plan_recipe(source, recipe)
     in_shards = bool(recipe.source.shards)
     _check_sha256(source.files if in_shards else [source], recipe.source, progress)
     return planned, recipe
+
+
+def path_of_recipe(
+    source: GgufFile,
+    recipe: Recipe | YamlRecipe,
+    others: Mapping[str, GgufFile],
+    progress: Progress,
+) -> RecipePath:
+    """As `ModelFile.recipe_path`."""
+    if isinstance(recipe, YamlRecipe):
+        matched = _matched(source, recipe, others, progress)
+        return RecipePath(matched.path, matched.files[1:], matched.outside, recipe.notes)
+    if any(patch.scales_weights for patch in recipe.patches):
+        raise RefusedError(
+            "the recipe multiplies weights, and a path over the source runs them as they are",
+            hint="Write the file of the recipe, and run that.",
+        )
+    planned, _ = plan_of_recipe(source, recipe, others, progress)
+    n_mtp = find_blocks(source).n_mtp
+    return RecipePath(LayerPath(planned.path.steps[: len(planned.path) - n_mtp]))
+
+
+def _matched(
+    source: GgufFile, recipe: YamlRecipe, others: Mapping[str, GgufFile], progress: Progress
+) -> MatchedRecipe:
+    """The recipe over files that have the SHA-256 that it names, where it names any."""
+    matched = match_models(recipe, source, others)
+    for file, sha256 in zip(matched.files, matched.sha256s, strict=True):
+        if sha256 is not None and file_sha256(file, progress) != sha256:
+            raise RefusedError(
+                f"{file.path} is not the file that the recipe {quoted(recipe.file)} names: its "
+                "SHA-256 is another one",
+                hint=f"The recipe names the SHA-256 {sha256}.",
+            )
+    return matched
 
 
 def _check_sha256(files: Sequence[GgufFile], expected: FileIdentity, progress: Progress) -> None:
@@ -75,22 +137,27 @@ def _check_sha256(files: Sequence[GgufFile], expected: FileIdentity, progress: P
             raise not_the_original(file, "its SHA-256 is another one", wanted)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> Recipe | YamlRecipe:
     """The recipe in a file or a pipe; `-` is standard input.
 
-    Raises UsageError when it cannot be read or is none.
+    Raises UsageError when it cannot be read or is none, and RefusedError for a YAML recipe that
+    cannot be followed exactly.
     """
     if path == STANDARD_INPUT:
-        return parse_recipe(_standard_input(), "standard input")
+        return _parsed(_standard_input(), "standard input")
     try:
         with path.open("rb") as file:
-            return parse_recipe(file.read(LONGEST + 1), str(path))
+            return _parsed(file.read(LONGEST + 1), str(path))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: expected a file with a recipe") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder: expected a file with a recipe") from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _parsed(data: bytes, name: str) -> Recipe | YamlRecipe:
+    return parse_recipe(data, name) if is_recipe_text(data) else read_yaml_recipe(data, name)
 
 
 def _standard_input() -> bytes:

@@ -81,6 +81,17 @@ def _lines(which: str, identity: FileIdentity) -> Iterator[str]:
         yield f"{which}-shard: {shard.n_bytes} {shard.sha256 or ''}".rstrip()
 
 
+def is_recipe_text(data: bytes) -> bool:
+    """Whether the first line that is neither empty nor for people is one of a recipe.
+
+    That is its version; recipes in YAML have no such key.
+    """
+    head = data[:LONGEST].removeprefix(codecs.BOM_UTF8)
+    lines = (line.strip(b" \t\r") for line in head.split(b"\n"))
+    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    return re.match(rb"recipe[ \t]*:", first) is not None
+
+
 def parse_recipe(data: bytes, name: str) -> Recipe:
     """The recipe in a text; `name` is for messages.
 

@@ -319,9 +319,6 @@ def test_a_union_of_vocabularies_is_that_of_each_or_refused(asked: str) -> None:
 
 
 def test_the_tokenizer_comes_from_the_model_that_is_named() -> None:
-    two = (
-        f"{HEAD}slices: [{{sources: [{{{ONE}}}]}}, {{sources: [{{{ONE.replace('m,', 'n,')}}}]}}]\n"
-    )
     for more, expected in (
         ("", (0, 1, 0)),
         ("base_model: n", (0, 1, 1)),

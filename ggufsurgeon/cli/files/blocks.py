@@ -11,7 +11,7 @@ from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.api.inspection import Inspection
     from ggufsurgeon.rules.windows import Judgement
 
 MARKS = {"exact": "#", "exact on recent builds": "+", "refused": "."}

@@ -25,7 +25,7 @@ from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.files import Inspection
+    from ggufsurgeon.api.inspection import Inspection
     from ggufsurgeon.companions.description import Description
     from ggufsurgeon.container.gguf_file import GgufFile
     from ggufsurgeon.hashing.whole_file import FileHashes
