@@ -69,6 +69,7 @@ class RecipePath(NamedTuple):
     """Models 1, 2 and so on of the path."""
     outside: OutsideBlocks | None = None
     notes: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def plan_of_recipe(
@@ -103,7 +104,8 @@ def path_of_recipe(
     """As `ModelFile.recipe_path`."""
     if isinstance(recipe, YamlRecipe):
         matched = _matched(source, recipe, others, progress)
-        return RecipePath(matched.path, matched.files[1:], matched.outside, recipe.notes)
+        files, outside = matched.files, matched.outside
+        return RecipePath(matched.path, files[1:], outside, recipe.notes, recipe.name)
     if any(patch.scales_weights for patch in recipe.patches):
         raise RefusedError(
             "the recipe multiplies weights, and a path over the source runs them as they are",

@@ -222,7 +222,9 @@ def test_the_very_shards_come_back_and_recipes_rebuild_others(
     with Unchanged(tmp_path):
         told = surgeon("patch", "whole.gguf", "new.gguf", "--recipe", "recipe.txt")
         assert_told(told, 4, "it is one file, and the original is in 3 shards")
-        both = surgeon("patch", SECOND, "x.gguf", "--recipe", "r.txt", "--split-max-size", "1M")
+        both = surgeon(
+            "patch", SECOND, "x.gguf", "--recipe", "recipe.txt", "--split-max-size", "1M"
+        )
         assert_told(both, 2, "--recipe and --split-max-size exclude each other")
 
 

@@ -29,6 +29,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, check_alone, is_given
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
@@ -84,17 +85,7 @@ def patch(
             rich_help_panel=LAYER_PATH,
         ),
     ] = None,
-    recipe: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--recipe",
-            metavar="FILE",
-            help="File with a recipe, or - for standard input. MODEL must be the original that it "
-            "names, and the result must have its SHA-256.",
-            show_default=False,
-            rich_help_panel=LAYER_PATH,
-        ),
-    ] = None,
+    recipe: RecipeFile = None,
     scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
@@ -117,14 +108,16 @@ def patch(
     With --in-place, there is no DEST and MODEL itself is edited.
     """
     max_n_bytes = split_size(split_max_size)
-    _check_shards(max_n_bytes, replace, recipe)
+    _check_shards(max_n_bytes, replace)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
-            _check_alone(*options, from_scan, probe, rank, scale_weights)
-            return gs.open(source).plan_recipe(recipe, progress)
+            check_alone(*options, from_scan, probe, rank, scale_weights)
+            planned = gs.open(source).plan_recipe(recipe, progress)
+            _check_shards_of(planned, max_n_bytes)
+            return planned
         request = _request(source, options, from_scan, probe, rank)
         return gs.open(source).plan(request, scale_weights=scale_weights)
 
@@ -169,16 +162,9 @@ def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool)
             check_place([kept], destination, replace=replace)
 
 
-def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -> None:
+def _check_shards(max_n_bytes: int | None, replace: bool) -> None:
     """Raise UsageError for what shards exclude."""
-    if max_n_bytes is None:
-        return
-    if recipe is not None:
-        raise UsageError(
-            "--recipe and --split-max-size exclude each other: the recipe defines the shards of "
-            "its result"
-        )
-    if replace:
+    if max_n_bytes is not None and replace:
         raise UsageError(
             "--replace and --split-max-size exclude each other: several files cannot be replaced "
             "at one stroke",
@@ -186,17 +172,13 @@ def _check_shards(max_n_bytes: int | None, replace: bool, recipe: Path | None) -
         )
 
 
-def _check_alone(*options: object) -> None:
-    """Raise UsageError where other options say what a recipe says."""
-    if any(map(_is_given, options)):
+def _check_shards_of(planned: gs.Plan, max_n_bytes: int | None) -> None:
+    """Raise UsageError where a recipe defines the shards, and an option others."""
+    if max_n_bytes is not None and planned.recipe is not None:
         raise UsageError(
-            "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
-            "--layers, --from-scan, --probe, --rank and --scale-weights exclude it"
+            "--recipe and --split-max-size exclude each other: this recipe defines the shards "
+            "of its result"
         )
-
-
-def _is_given(option: object) -> bool:
-    return not (option is None or option is False or option == [])
 
 
 def _request(
@@ -211,7 +193,7 @@ def _request(
         if probe is not None or rank is not None:
             raise UsageError("--probe and --rank require --from-scan")
         return layer_path(*options)
-    if any(map(_is_given, options)):
+    if any(map(is_given, options)):
         raise UsageError(
             "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "
             "--layers exclude it"

@@ -35,6 +35,7 @@ from ggufsurgeon.cli.options import (
     check_context,
     layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, check_alone
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
 
@@ -51,6 +52,7 @@ def plan(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -86,10 +88,14 @@ def plan(
     from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
-    request = layer_path(window, times, drop, layers, strength, damped)
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
-    plan = model.plan(request, scale_weights=scale_weights)
+    options = (window, times, drop, layers, strength, damped)
+    if recipe is None:
+        plan = model.plan(layer_path(*options), scale_weights=scale_weights)
+    else:
+        check_alone(*options, scale_weights)
+        plan = model.plan_recipe(recipe)
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:

@@ -26,8 +26,8 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
-    optional_layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
@@ -98,6 +98,7 @@ def choose(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     base: ChoiceBase = None,
     details: TaskDetails = False,
     *,
@@ -108,9 +109,8 @@ def choose(
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
     for path in filter(None, (model, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
-    evaluations = _evaluations(
-        model, base, optional_layer_path(window, times, drop, layers, strength, damped)
-    )
+    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
+    evaluations = _evaluations(model, base, asked.path)
     evaluate = partial(
         _evaluate,
         devices=devices,

@@ -35,8 +35,8 @@ from ggufsurgeon.cli.options import (
     Source,
     Times,
     Windows,
-    optional_layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
@@ -56,6 +56,7 @@ def leaderboard(
     times: Times = None,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     models: NamedPaths = None,
     base: OtherBase = None,
     tasks: Benchmarks = None,
@@ -80,7 +81,8 @@ def leaderboard(
     """
     from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
 
-    paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
+    asked = asked_path(model, recipe, (window, times, drop, layers, None, False))
+    paths = _paths(models or [], asked.path)
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
         tell_devices(loaded, devices)

@@ -40,8 +40,8 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     check_context,
-    optional_layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
 
@@ -62,6 +62,7 @@ def perplexity(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     base: Base = None,
     base_layers: BaseLayers = None,
     base_logits: BaseLogits = None,
@@ -95,14 +96,14 @@ def perplexity(
     content = noted_text(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
-    layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
-    reference = _reference(layer_path, base, base_layers, base_logits)
+    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
+    reference = _reference(asked.path, base, base_layers, base_logits)
     with gs.load(model, devices) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,
             content,
-            [layer_path],
+            [asked.path],
             reference=reference,
             settings=gs.TextSettings(ctx, chunks, batch, stride),
             store=store,

@@ -24,8 +24,8 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     check_context,
-    optional_layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
 from ggufsurgeon.cli.running.conversation import Conversation
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.terminal import print_note
@@ -43,6 +43,7 @@ def chat(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     system: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
         typer.Option(
@@ -78,7 +79,7 @@ def chat(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    path = optional_layer_path(window, times, drop, layers, strength, damped)
+    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
     sampling = {
         "max_tokens": n_tokens,
         "temperature": temperature,
@@ -90,7 +91,7 @@ def chat(
     with gs.load(model, devices) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
-        talk = Conversation(file, loaded, path, settings, sampling, system)
+        talk = Conversation(file, loaded, asked.path, settings, sampling, system)
         talk.start()
         _converse(talk)
 

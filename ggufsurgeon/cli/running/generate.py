@@ -22,8 +22,8 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     check_context,
-    optional_layer_path,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.serializers import generated_text_as_json
 from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
@@ -45,6 +45,7 @@ def generate(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    recipe: RecipeFile = None,
     routed: Annotated[
         bool,
         typer.Option(
@@ -78,6 +79,7 @@ def generate(
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
+    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
     with gs.load(model, devices) as loaded, ExitStack() as bar:
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
@@ -89,7 +91,7 @@ def generate(
 
         result = loaded.generate(
             prompt,
-            optional_layer_path(window, times, drop, layers, strength, damped),
+            asked.path,
             max_tokens=n_tokens,
             sampling=gs.Sampling(temperature, top_k, top_p, seed),
             routed=routed,

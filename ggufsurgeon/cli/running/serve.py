@@ -18,10 +18,11 @@ from ggufsurgeon.cli.options import (
     Source,
     check_context,
 )
+from ggufsurgeon.cli.recipe_option import AskedPath, RecipeFile, asked_path
 from ggufsurgeon.cli.terminal import print_note, print_warning
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
-from ggufsurgeon.errors import MissingExtraError
+from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def serve(
             show_default="only the unmodified model",
         ),
     ] = None,
+    recipe: RecipeFile = None,
     alias: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -79,7 +81,8 @@ def serve(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    paths = _paths(alias or _name_of(file), models or [])
+    asked = asked_path(model, recipe, None)
+    paths = _paths(alias or _name_of(file), models or [], asked)
     for path in paths.values():
         if path is not None:
             file.plan(path)  # what is refused is refused before the model is loaded
@@ -110,10 +113,14 @@ def _name_of(model: gs.ModelFile) -> str:
     return printable(model.path.name.removesuffix(".gguf"))
 
 
-def _paths(source: str, models: list[str]) -> dict[str, AnyPath | None]:
+def _paths(source: str, models: list[str], of_recipe: AskedPath) -> dict[str, AnyPath | None]:
     """The layer paths by name; None for the unmodified model, which comes first."""
     paths: dict[str, AnyPath | None] = {source: None}
     add_named_paths(paths, models)
+    if of_recipe.path is not None:
+        if of_recipe.name in paths:
+            raise UsageError(f"--recipe: its name {of_recipe.name} is that of another model")
+        paths[of_recipe.name] = of_recipe.path
     return paths
 
 
