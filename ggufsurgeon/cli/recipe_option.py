@@ -55,7 +55,8 @@ class AskedPath(NamedTuple):
 def asked_path(model: Path, recipe: Path | None, options: PathOptions | None) -> AskedPath:
     """The layer path of a recipe, or of the options, whichever is given.
 
-    A command without options of a path has None. Raises UsageError where both are, and as `ModelFile.recipe_path`.
+    A command without options of a path has None. Raises UsageError where both are, and as
+    `ModelFile.recipe_path`.
     """
     if recipe is None:
         return AskedPath(optional_layer_path(*options) if options else None)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.yaml_recipes.scales import Setting
+
+MOST_LISTED = 8
+"""Names that a message lists; a hostile recipe can have thousands."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,10 @@ class YamlRecipe:
     """The name of the new model."""
     notes: tuple[str, ...] = ()
     """What of the recipe has no meaning for GGUF files, as sentences."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, in quotation marks."""
+    more = len(names) - MOST_LISTED
+    shown = ", ".join(quoted(name) for name in names[:MOST_LISTED])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -36,6 +36,27 @@ result-n-bytes: 120321344
 result-header-sha256: 77ab%(sha)s
 result-sha256: 0c8d%(sha)s
 """ % {b"sha": b"0123456789ab" * 5}
+YAML = (
+    b"""# a comment
+slices:
+  - sources:
+      - model: &M org/one
+        layer_range: [0, 8]
+        parameters:
+          scale:
+            - {filter: o_proj, value: 0.5}
+            - {filter: down_proj, value: [0.5, 0.5]}
+            - value: 1.0
+  - sources: [{model: org/two, layer_range: [4, 12]}]
+merge_method: passthrough
+base_model: *M
+tokenizer_source: base
+dtype: float16
+""",
+    b"merge_method: passthrough\nmodels: [{model: {model: {path: a}}}]\ntokenizer: {source: union}\n",
+    b"name: Duet\nsources: {a: {sha256: %s}, b: }\nlayers: [a:0..5, 'b:4..11*0.5']\noutput: b\n"
+    % (b"0123456789abcdef" * 4),
+)
 LAYERS = (b"0..6,4..29", b"5", b"0,1:1..2,1:1", b" 0..3 , 2 ")
 WINDOWS = (b"10:17", b"0:1", b" 4:7 ")
 
@@ -117,7 +138,7 @@ def _shrunk(info: bytes, order: str) -> bytes:
 
 def texts() -> Iterator[bytes]:
     """Recipes, layer paths and windows."""
-    yield from (RECIPE, *LAYERS, *WINDOWS)
+    yield from (RECIPE, *YAML, *LAYERS, *WINDOWS)
 
 
 def donors() -> tuple[bytes, ...]:
@@ -127,7 +148,7 @@ def donors() -> tuple[bytes, ...]:
 
 def for_target(name: str) -> Iterator[bytes]:
     """What a target begins with."""
-    if name in ("recipe", "layers"):
+    if name in ("recipe", "yaml_recipe", "layers"):
         yield from texts()
         return
     yield from models()

@@ -47,11 +47,15 @@ from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import judge_windows
 from ggufsurgeon.sizing.prediction import DeviceSettings, predict_patch
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, ScaleSpan, WritePlan
+from ggufsurgeon.yaml_recipes.matching import match_models
+from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
 from tests.fuzzing.mending import TOOL
-from tests.models.in_memory import run
+from tests.models.builders import llama_model
+from tests.models.in_memory import opened, run
 
 MOST_BLOCKS = 12
 """Blocks of a model of which all windows are tried."""
+TWELVE_BLOCKS = opened(llama_model(12))
 Target = Callable[[bytes], None]
 LONGEST_MESSAGE = 2000
 """Characters of an error with its hint: no length in a file makes it long."""
@@ -227,6 +231,20 @@ def recipe(data: bytes) -> None:
     assert parse_recipe(text.encode(), "again") == found
 
 
+def yaml_recipe(data: bytes) -> None:
+    """A recipe in YAML is one over models, or refused; a path of it names blocks that there are."""
+    try:
+        found = read_yaml_recipe(data, "any.yaml")
+        others = {model.name: TWELVE_BLOCKS for model in found.models[1:]}
+        matched = match_models(found, TWELVE_BLOCKS, others)
+    except GgufSurgeonError as error:
+        _check_message(error)
+        return
+    assert len(matched.files) == len(found.models)
+    assert all(step.block < 12 for step in matched.path.steps)
+    assert all(step.source < len(found.models) for step in matched.path.steps)
+
+
 def layers(data: bytes) -> None:
     """A layer path or a window that is read is the same when it is written and read again."""
     text = data.decode("utf-8", "surrogateescape")
@@ -271,5 +289,5 @@ FILES: Mapping[str, Target] = {
     "shards": shards,
     "diffing": diffing,
 }
-TEXTS: Mapping[str, Target] = {"recipe": recipe, "layers": layers}
+TEXTS: Mapping[str, Target] = {"recipe": recipe, "yaml_recipe": yaml_recipe, "layers": layers}
 TARGETS: Mapping[str, Target] = {**FILES, **TEXTS}
