@@ -11,7 +11,7 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.yaml_recipes.recipe import Slice, YamlRecipe
+from ggufsurgeon.yaml_recipes.recipe import Slice, YamlRecipe, listed
 from ggufsurgeon.yaml_recipes.scales import strength_of_block
 
 TOKENS = "tokenizer.ggml.tokens"
@@ -66,21 +66,21 @@ def match_models(
 def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
     """The index of the model that no file is given for. Raises UsageError unless it is one."""
     names = [model.name for model in recipe.models]
-    listed = ", ".join(quoted(name) for name in names)
+    models = listed(names)
     for name in others:
         if name not in names:
-            raise UsageError(f"{recipe.file} names no model {quoted(name)}; its models: {listed}")
+            raise UsageError(f"{recipe.file} names no model {quoted(name)}; its models: {models}")
     left = [n for n, name in enumerate(names) if name not in others]
     if len(left) == 1:
         return left[0]
     if not left:
         raise UsageError(
-            f"{recipe.file}: other files are given for all of its models: {listed}",
+            f"{recipe.file}: other files are given for all of its models: {models}",
             hint="The source stands for the one that no other file is given for.",
         )
-    missing = ", ".join(quoted(names[n]) for n in left)
+    missing = listed([names[n] for n in left])
     raise UsageError(
-        f"{recipe.file} takes blocks or other parts from {len(names)} models: {listed}",
+        f"{recipe.file} takes blocks or other parts from {len(names)} models: {models}",
         hint=f"Give files for all but one of {missing}; the source stands for that one.",
     )
 

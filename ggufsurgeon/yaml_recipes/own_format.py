@@ -19,7 +19,7 @@ from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.yaml_recipes.fields import Field
-from ggufsurgeon.yaml_recipes.recipe import NamedModel, Slice, YamlRecipe
+from ggufsurgeon.yaml_recipes.recipe import NamedModel, Slice, YamlRecipe, listed
 
 KEYS = ("name", "sources", "layers", "embeddings", "output", "tokenizer")
 UNNAMED = "SOURCE"
@@ -90,7 +90,7 @@ def _numbered(field: Field, text: str, names: Sequence[str]) -> str:
             raise field.error(problem, hint=f"Such as {names[0]}:0..3.")
         return text
     if name.strip() not in names:
-        raise field.error(f"{quoted(name)} is none of the sources: {', '.join(names)}")
+        raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}")
     return f"{names.index(name.strip())}:{blocks.strip()}"
 
 
@@ -100,5 +100,5 @@ def _model(keys: Mapping[str, Field], key: str, names: Sequence[str], default: i
         return default
     name = keys[key].text()
     if name not in names:
-        raise keys[key].error(f"{quoted(name)} is none of the sources: {', '.join(names)}")
+        raise keys[key].error(f"{quoted(name)} is none of the sources: {listed(names)}")
     return names.index(name)

@@ -53,7 +53,7 @@ base_model: *M
 tokenizer_source: base
 dtype: float16
 """,
-    b"merge_method: passthrough\nmodels: [{model: {model: {path: a}}}]\ntokenizer: {source: union}\n",
+    b"merge_method: passthrough\nmodels: [{model: {path: a}}]\ntokenizer: {source: union}\n",
     b"name: Duet\nsources: {a: {sha256: %s}, b: }\nlayers: [a:0..5, 'b:4..11*0.5']\noutput: b\n"
     % (b"0123456789abcdef" * 4),
 )

@@ -177,7 +177,7 @@ WRONG = {
         "{filter: down_proj, value: -1}]}}]\n",
         "a strength of -1.0",
     ),
-    "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: a"),
+    "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: 'a'"),
     "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
     "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),
     "hash": ("sources: {a: {sha256: 12}}\nlayers: a:0\n", "the 64 hexadecimal digits"),
