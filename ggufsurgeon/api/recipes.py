@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufsurgeon.api.sources import plan_over
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
@@ -77,22 +78,24 @@ def plan_of_recipe(
     recipe: Recipe | YamlRecipe,
     others: Mapping[str, GgufFile],
     progress: Progress,
-) -> tuple[PatchPlan, Recipe | None]:
-    """The plan of a recipe over its original, and the recipe if it has the SHA-256 of the result.
+) -> tuple[PatchPlan, Recipe | None, tuple[Path, ...]]:
+    """The plan of a recipe over its original, the recipe if it has the SHA-256 of the result, and
+    the other models.
 
     Raises as `ModelFile.plan_recipe`.
     """
     if isinstance(recipe, YamlRecipe):
         matched = _matched(source, recipe, others, progress)
-        planned = plan_patch(source, matched.path)
-        notes = (*planned.source_notes, *recipe.notes)
-        return replace(planned, source_notes=notes), None
+        files, outside = matched.files[1:], matched.outside
+        planned = plan_over(source, matched.path, files, outside, scale_weights=False)
+        planned = replace(planned, source_notes=(*planned.source_notes, *recipe.notes))
+        return planned, None, tuple(file.path for file in files)
     if others:
         raise UsageError("this recipe is for one model, and names no others")
     planned = plan_recipe(source, recipe)
     in_shards = bool(recipe.source.shards)
     _check_sha256(source.files if in_shards else [source], recipe.source, progress)
-    return planned, recipe
+    return planned, recipe, ()
 
 
 def path_of_recipe(
@@ -111,7 +114,7 @@ def path_of_recipe(
             "the recipe multiplies weights, and a path over the source runs them as they are",
             hint="Write the file of the recipe, and run that.",
         )
-    planned, _ = plan_of_recipe(source, recipe, others, progress)
+    planned, *_ = plan_of_recipe(source, recipe, others, progress)
     n_mtp = find_blocks(source).n_mtp
     return RecipePath(LayerPath(planned.path.steps[: len(planned.path) - n_mtp]))
 

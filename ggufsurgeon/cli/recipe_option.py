@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
 
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.options import LAYER_PATH, optional_layer_path
+from ggufsurgeon.cli.options import LAYER_PATH, NamedFile, optional_layer_path
 from ggufsurgeon.cli.terminal import print_note, watched
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import UsageError
@@ -37,6 +38,20 @@ def check_alone(*options: object) -> None:
             "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
             "--layers and all else that changes the path exclude it"
         )
+
+
+def by_name(others: Sequence[NamedFile]) -> dict[str, Path]:
+    """The files that --with gives by the names that a recipe has for them.
+
+    Raises UsageError for one without a name.
+    """
+    for other in others:
+        if not other.name:
+            raise UsageError(
+                f"--with {other.path}: a recipe names its models",
+                hint=f"--with NAME={other.path}, with the name that the recipe has for it.",
+            )
+    return {other.name: other.path for other in others}
 
 
 def is_given(option: object) -> bool:

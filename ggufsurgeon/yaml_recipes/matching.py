@@ -53,7 +53,8 @@ def match_models(
         for part in recipe.slices
         for step in _steps(part, recipe, index_of[part.model], files[index_of[part.model]])
     ]
-    parts = (recipe.embeddings, recipe.output, recipe.tokenizer)
+    outside = recipe.outside
+    parts = (outside.embeddings, outside.output, outside.tokenizer)
     return MatchedRecipe(
         recipe,
         LayerPath(steps),

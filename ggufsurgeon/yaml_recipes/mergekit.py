@@ -7,9 +7,9 @@ mergekit/common.py, mergekit/tokenizer/config.py). What mixes weights is refused
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import MAX_STEPS
 from ggufsurgeon.yaml_recipes.fields import Field
 from ggufsurgeon.yaml_recipes.recipe import NamedModel, Slice, YamlRecipe
@@ -81,14 +81,6 @@ def _name(field: Field) -> str:
     return _name(inner) if revision is None else f"{_name(inner)}@{revision.text()}"
 
 
-class _Part(NamedTuple):
-    """Where the parts outside the blocks come from besides the slices."""
-
-    tokenizer: int | None
-    """None where the recipe does not say it."""
-    needs_one_vocabulary: bool
-
-
 def read_mergekit(root: Field) -> YamlRecipe:
     """The recipe in a configuration of mergekit.
 
@@ -107,22 +99,16 @@ def read_mergekit(root: Field) -> YamlRecipe:
     n_steps = sum((part.end or 0) - part.first for part in slices)
     if n_steps > MAX_STEPS:
         raise root.error(f"more than {MAX_STEPS} blocks")
-    base = names.index(keys["base_model"]) if "base_model" in keys else None
-    if "models" in keys and base not in (None, slices[0].model):
-        raise keys["base_model"].refusal(
-            f"with models, passthrough takes one model, and this is a second. {MIXING}"
-        )
-    part = _tokenizer(root, keys, names, base)
+    _check_base(keys, names)
+    first, tokenizer = slices[0].model, _tokenizer(root, keys, names)
     check_outside(slices[0].scales, BEFORE_BLOCKS)
     check_outside(slices[-1].scales, BEHIND_BLOCKS)
     return YamlRecipe(
         root.file,
         tuple(map(NamedModel, names.index_of)),
         slices,
-        slices[0].model,
-        slices[-1].model,
-        next(n for n in (part.tokenizer, base, slices[0].model) if n is not None),
-        part.needs_one_vocabulary,
+        OutsideBlocks(first, slices[-1].model, first if tokenizer is None else tokenizer),
+        _is_union(keys),
         keys["name"].text() if "name" in keys else None,
         tuple(_notes(keys)),
     )
@@ -186,21 +172,47 @@ def _layer_range(field: Field) -> tuple[int, int]:
     return first, end
 
 
-def _tokenizer(root: Field, keys: Mapping[str, Field], names: _Names, base: int | None) -> _Part:
+def _check_base(keys: Mapping[str, Field], names: _Names) -> None:
+    """Raise RefusedError for `models` with another base model, which mergekit would add to them."""
+    if "models" in keys and "base_model" in keys:
+        names.index(keys["base_model"])
+        if len(names.index_of) > 1:
+            raise keys["base_model"].refusal(
+                f"with models, passthrough takes one model, and this is a second. {MIXING}"
+            )
+
+
+def _tokenizer(root: Field, keys: Mapping[str, Field], names: _Names) -> int | None:
+    """The model of the tokenizer, which is the base model where no other is named.
+
+    None where there is neither.
+    """
     if "tokenizer_source" in keys and "tokenizer" in keys:
         raise root.error("tokenizer_source and tokenizer exclude each other")
-    field = keys.get("tokenizer_source")
+    base, source = keys.get("base_model"), _tokenizer_source(keys)
+    asked = source.text() if source is not None and source.is_text else ""
+    if source is not None and asked not in ("base", "union"):
+        return names.index(source)
+    if asked == "base" and base is None:
+        assert source is not None
+        raise source.error("base is the tokenizer of base_model, and there is none")
+    return None if base is None else names.index(base)
+
+
+def _tokenizer_source(keys: Mapping[str, Field]) -> Field | None:
+    """What is said of the tokenizer, in either of the two ways; None where nothing is."""
+    source = keys.get("tokenizer_source")
     if "tokenizer" in keys:
-        of_tokenizer = keys["tokenizer"].table(("source",), REFUSED_OF_TOKENIZER)
-        if "source" not in of_tokenizer:  # which is then union (mergekit/tokenizer/config.py)
-            return _Part(None, True)
-        field = of_tokenizer["source"]
-    if field is None or field.is_null:
-        return _Part(None, False)
-    if field.is_text and field.text() == "union":
-        return _Part(None, True)
-    if field.is_text and field.text() == "base":
-        if base is None:
-            raise field.error("base is the tokenizer of base_model, and there is none")
-        return _Part(base, False)
-    return _Part(names.index(field), False)
+        source = keys["tokenizer"].table(("source",), REFUSED_OF_TOKENIZER).get("source")
+    return None if source is None or source.is_null else source
+
+
+def _is_union(keys: Mapping[str, Field]) -> bool:
+    """Whether the vocabularies of all models are to be joined.
+
+    That is so without a source in `tokenizer` too (mergekit/tokenizer/config.py).
+    """
+    source = _tokenizer_source(keys)
+    if source is None:
+        return "tokenizer" in keys
+    return source.is_text and source.text() == "union"

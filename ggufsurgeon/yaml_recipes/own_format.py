@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.yaml_recipes.fields import Field
 from ggufsurgeon.yaml_recipes.recipe import NamedModel, Slice, YamlRecipe, listed
@@ -40,13 +41,17 @@ def read_own(root: Field) -> YamlRecipe:
     names = [model.name for model in models]
     slices = _slices(keys["layers"], names)
     first, last = slices[0].model, slices[-1].model
+    defaults = {"embeddings": first, "output": last, "tokenizer": first}
+    parts = [_model(keys, part, names, default) for part, default in defaults.items()]
+    used = {*parts, *(each.model for each in slices)}
+    for index, name in enumerate(names):
+        if index not in used:
+            raise keys["sources"].error(f"nothing comes from {quoted(name)}")
     return YamlRecipe(
         root.file,
         models,
         slices,
-        _model(keys, "embeddings", names, first),
-        _model(keys, "output", names, last),
-        _model(keys, "tokenizer", names, first),
+        OutsideBlocks(*parts),
         name=keys["name"].text() if "name" in keys else None,
     )
 

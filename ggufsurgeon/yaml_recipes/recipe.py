@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.yaml_recipes.scales import Setting
 
@@ -46,10 +47,7 @@ class YamlRecipe:
     models: tuple[NamedModel, ...]
     """In the order in which they are named."""
     slices: tuple[Slice, ...]
-    embeddings: int
-    output: int
-    """Of the output norm and the output head."""
-    tokenizer: int
+    outside: OutsideBlocks
     needs_one_vocabulary: bool = False
     """Whether all models must have the same vocabulary."""
     name: str | None = None

@@ -84,21 +84,23 @@ def test_our_own_recipes_read_back(
         f"{MODELS[s.source]}:{r.split(':')[-1]}" for s, r in zip(path.steps, ranges, strict=True)
     ]
     layers = f"[{', '.join(ranges)}]" if in_a_list else f"'{', '.join(ranges)}'"
+    defaults = (found[0].source, found[-1].source, found[0].source)
+    sides = [d if part is None else part for part, d in zip(parts, defaults, strict=True)]
+    used = list(dict.fromkeys((*(step.source for step in found), *sides)))
     named = zip(("embeddings", "output", "tokenizer"), parts, strict=True)
     text = "\n".join(
         (
-            f"sources: {{{', '.join(f'{name}: ' for name in MODELS)}}}",
+            f"sources: {{{', '.join(f'{MODELS[n]}: ' for n in used)}}}",
             f"layers: {layers}",
             *(f"{key}: {MODELS[part]}" for key, part in named if part is not None),
         )
     )
     read_back = matched(text)
-    assert read_back.path == path
-    first, last = found[0].source, found[-1].source
-    expected = [
-        d if part is None else part for part, d in zip(parts, (first, last, first), strict=True)
-    ]
-    assert read_back.outside == OutsideBlocks(*expected)
+    index_of = {model: n for n, model in enumerate(used)}
+    assert read_back.path == LayerPath(
+        BlockRef(index_of[step.source], step.block, step.strength) for step in path.steps
+    )
+    assert read_back.outside == OutsideBlocks(*(index_of[side] for side in sides))
 
 
 def test_the_shortest_recipe() -> None:
@@ -183,6 +185,7 @@ WRONG = {
     "hash": ("sources: {a: {sha256: 12}}\nlayers: a:0\n", "the 64 hexadecimal digits"),
     "name of a source": ("sources: {'a b': }\nlayers: 0\n", "'a b' is no name of a source"),
     "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
+    "unused source": ("sources: {a: , b: }\nlayers: a:0..3\n", "nothing comes from 'b'"),
     "no layers": ("layers:\n", "layers: expected a text; there is none"),
     "ranges": ("layers: 0..3,x\n", "'x' is not a range"),
     "unknown key in ours": ("layers: 0\nlayer: 1\n", "line 2: the key 'layer' is unknown"),

@@ -27,9 +27,11 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     layer_path,
+    other_models,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, check_alone, is_given
+from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone, is_given
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
@@ -54,6 +56,7 @@ def patch(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     from_scan: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -109,17 +112,21 @@ def patch(
     """
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace)
+    others = other_models(with_)
+    if others and in_place:
+        raise UsageError("--in-place edits a single model: --with excludes it")
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
             check_alone(*options, from_scan, probe, rank, scale_weights)
-            planned = gs.open(source).plan_recipe(recipe, progress)
+            planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
             _check_shards_of(planned, max_n_bytes)
             return planned
         request = _request(source, options, from_scan, probe, rank)
-        return gs.open(source).plan(request, scale_weights=scale_weights)
+        files = [other.path for other in others]
+        return gs.open(source).plan(request, others=files, scale_weights=scale_weights)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -143,13 +150,14 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_shared(planned.written, source)
+    print_shared(planned.written, [source, *planned.others])
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
+    further = [word for other in planned.others for word in ("--with", other)]
+    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
 

@@ -32,10 +32,12 @@ from ggufsurgeon.cli.options import (
     TensorSplit,
     Times,
     Windows,
+    With,
     check_context,
     layer_path,
+    other_models,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, check_alone
+from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
 
@@ -52,6 +54,7 @@ def plan(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
@@ -91,11 +94,13 @@ def plan(
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
     options = (window, times, drop, layers, strength, damped)
+    others = other_models(with_)
     if recipe is None:
-        plan = model.plan(layer_path(*options), scale_weights=scale_weights)
+        files = [other.path for other in others]
+        plan = model.plan(layer_path(*options), others=files, scale_weights=scale_weights)
     else:
         check_alone(*options, scale_weights)
-        plan = model.plan_recipe(recipe)
+        plan = model.plan_recipe(recipe, others=by_name(others))
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:
@@ -161,6 +166,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
     """A plan as JSON."""
     return {
         "source": str(planned.source.path),
+        "other_sources": [str(other.path) for other in planned.others],
         "layer_path": str(planned.path),
         "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
         "n_bytes": {
@@ -181,8 +187,9 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 def print_plan(planned: PatchPlan) -> None:
     """A plan as tables."""
     before, after = planned.source.n_bytes, planned.write_plan.n_bytes
+    files = (planned.source, *planned.others)
     print_table(
-        f"{planned.source.path}",
+        " and ".join(str(file.path) for file in files),
         ["", "before", "after"],
         [
             ("layer path", f"0..{planned.n_source_blocks - 1}", str(planned.path)),
