@@ -87,7 +87,9 @@ def plan_of_recipe(
     if isinstance(recipe, YamlRecipe):
         matched = _matched(source, recipe, others, progress)
         files, outside = matched.files[1:], matched.outside
-        planned = plan_over(source, matched.path, files, outside, scale_weights=False)
+        planned = plan_over(
+            source, matched.path, files, outside, scale_weights=False, name=recipe.name
+        )
         planned = replace(planned, source_notes=(*planned.source_notes, *recipe.notes))
         return planned, None, tuple(file.path for file in files)
     if others:

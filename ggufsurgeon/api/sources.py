@@ -19,6 +19,7 @@ def plan_over(
     outside: OutsideBlocks | None,
     *,
     scale_weights: bool,
+    name: str | None = None,
 ) -> PatchPlan:
     """The plan of a path over `source` and `others`. A file that is there twice is one model.
 
@@ -26,7 +27,9 @@ def plan_over(
     """
     if isinstance(path, LayerPath):
         path, outside = _with_each_once((source, *others), path, outside)
-    planned = plan_patch(source, path, others=others, outside=outside, scale_weights=scale_weights)
+    planned = plan_patch(
+        source, path, others=others, outside=outside, scale_weights=scale_weights, name=name
+    )
     check_equal_data(planned.write_plan.sources, planned.equal_data)
     return planned
 

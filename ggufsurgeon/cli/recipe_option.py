@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
 
@@ -12,7 +13,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.options import LAYER_PATH, NamedFile, optional_layer_path
 from ggufsurgeon.cli.terminal import print_note, watched
 from ggufsurgeon.container.quoting import printable
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ def by_name(others: Sequence[NamedFile]) -> dict[str, Path]:
     return {other.name: other.path for other in others}
 
 
+@contextmanager
+def told_how_to_name() -> Iterator[None]:
+    """A hint at the option, where files are missing for models that a recipe names."""
+    try:
+        yield
+    except UnmatchedModelsError as error:
+        error.hint = "Give files for all but one of them, which MODEL stands for: --with NAME=FILE."
+        raise
+
+
 def is_given(option: object) -> bool:
     """Whether the value of an option is not the one that it has without it."""
     return not (option is None or option is False or option == [])
@@ -76,7 +87,7 @@ def asked_path(model: Path, recipe: Path | None, options: PathOptions | None) ->
     if recipe is None:
         return AskedPath(optional_layer_path(*options) if options else None)
     check_alone(*options or ())
-    with watched() as progress:
+    with told_how_to_name(), watched() as progress:
         found = gs.open(model).recipe_path(recipe, progress)
     for note in found.notes:
         print_note(f"note: {note}")

@@ -17,11 +17,13 @@ LONGEST_PATH_IN_NAME = 40
 
 
 def descriptive_pairs(
-    header: Header, tensors: Sequence[TensorInfo], path: LayerPath
+    header: Header, tensors: Sequence[TensorInfo], path: LayerPath, given: str | None = None
 ) -> Iterator[KeyValue]:
-    """New pairs for those of the keys that the model has."""
+    """New pairs for those of the keys that the model has, and for the name that is given."""
     name = header.get("general.name")
-    if isinstance(name, str):
+    if given is not None:
+        yield _string(header, "general.name", given)
+    elif isinstance(name, str):
         fits = len(str(path)) <= LONGEST_PATH_IN_NAME
         suffix = f"blocks {path}" if fits else f"{len(path)} blocks"
         yield _string(header, "general.name", f"{name} ({suffix})")

@@ -22,6 +22,7 @@ from ggufsurgeon.planning.other_sources import record_of_several
 from ggufsurgeon.planning.provenance import (
     filler_pair,
     is_left_out,
+    name_pairs,
     provenance_pairs,
     shortest_filler,
     this_tool,
@@ -102,6 +103,7 @@ def plan_patch(
     outside: OutsideBlocks | None = None,
     scale_weights: bool = False,
     origin: Origin | None = None,
+    name: str | None = None,
 ) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
 
@@ -111,19 +113,20 @@ def plan_patch(
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
     be multiplied by a factor to compute the same, within rounding. `origin` is recorded instead of
-    this program and the shards of `source`. Raises RefusedError when no exact file
-    exists or its rules are not known, UsageError when the path is not one over this model, and
-    MalformedFileError when the model is not whole.
+    this program and the shards of `source`. `name` is the name of the new model, and recorded as
+    one that was given; without it, the name follows from that of `source`. Raises RefusedError
+    when no exact file exists or its rules are not known, UsageError when the path is not one over
+    this model, and MalformedFileError when the model is not whole.
     """
     if others or outside is not None:
         mixed = mix(source, path, others, outside)
         if len(mixed.files) > 1:
-            return _plan_several(mixed, scale_weights, origin)
+            return _plan_several(mixed, scale_weights, origin, name)
         path = mixed.trunk
     blocks = find_blocks(source)
     trunk = over_trunk(path, blocks)
     whole = with_mtp(trunk, blocks)
-    if trunk == LayerPath.identity(blocks.n_trunk):
+    if trunk == LayerPath.identity(blocks.n_trunk) and name is None:
         return PatchPlan(source, whole, len(blocks), (), (), joined_plan(source))
     rules = ModelRules(source, blocks, scale_weights=scale_weights)
     edits = _apply_rules(rules, source, blocks, trunk)
@@ -134,12 +137,12 @@ def plan_patch(
     chosen = list(scales.tensors)
     tensors = place_tensors(source, chosen)
     new_pairs = [edit.pair for edit in edits]
-    new_pairs += descriptive_pairs(source.header, tensors, whole)
+    new_pairs += descriptive_pairs(source.header, tensors, whole, name)
     kept = lost_padding(source, chosen)
     tool, shards = origin or (this_tool(), shards_of(source))
     of_shards = record_of_shards(shards, source.header.byte_order)
     record = provenance_pairs(
-        source, whole, new_pairs, factors, kept, tool, of_shards, scales.added
+        source, whole, new_pairs, factors, kept, tool, of_shards, scales.added, name
     )
     changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
     write_plan = _write_plan(source, _new_header(source.header, changes, tensors), chosen, kept)
@@ -153,7 +156,9 @@ def plan_patch(
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
-def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> PatchPlan:
+def _plan_several(
+    mixed: Mixed, scale_weights: bool, origin: Origin | None, name: str | None
+) -> PatchPlan:
     """The plan of a file with blocks of several models."""
     if scale_weights:
         raise UsageError("weights can be scaled on paths over one model alone")
@@ -166,9 +171,10 @@ def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> P
     chosen = list(scales.tensors)
     tensors = place_tensors(joined.file, chosen)
     new_pairs = [edit.pair for edit in edits]
-    new_pairs += descriptive_pairs(rules.header, tensors, mixed.whole)
+    new_pairs += descriptive_pairs(rules.header, tensors, mixed.whole, name)
     tool = origin.tool if origin else this_tool()
     record = record_of_several(mixed.by_index, mixed.whole, mixed.outside, tool, scales.added)
+    record += name_pairs(name, source.header.byte_order)
     changes = _fill(joined.file, _changes(joined.file, (*new_pairs, *record)), tensors)
     head = _new_header(joined.file.header, changes, tensors)
     write_plan = _write_plan(joined.file, head, chosen, ())

@@ -20,6 +20,7 @@
     layer_path.filler                 u8[]    zeros, so many that the data have the same offset
                                               within a file-system block of 4096 bytes as in the
                                               source
+    layer_path.name                   string  the name that was given to the new model, if any
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
@@ -61,6 +62,7 @@ FILE_SYSTEM_BLOCK_N_BYTES = 4096
 """The usual size of a block: of ext4 and XFS by default, of btrfs with pages of 4096 bytes."""
 
 ADDED_TENSORS = "added_tensors"
+GIVEN_NAME = "name"
 OTHER_SOURCES = "other_sources"
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
@@ -101,14 +103,15 @@ def provenance_pairs(
     tool: str,
     shards: Sequence[KeyValue] = (),
     added_tensors: Sequence[str] = (),
+    name: str | None = None,
 ) -> list[KeyValue]:
     """The pairs that record the patch.
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
     `kept` is the padding of the source that is at the end of the file, `tool` is the program
-    with its version, `shards` are the pairs that record the source's shards, and `added_tensors`
-    are the names of tensors that the source lacks. The filler, whose size depends on all other
-    pairs, is not among them.
+    with its version, `shards` are the pairs that record the source's shards, `added_tensors` are
+    the names of tensors that the source lacks, and `name` is one that was given. The filler, whose
+    size depends on all other pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
@@ -127,6 +130,7 @@ def provenance_pairs(
         *(names_pair("added_keys", added, order) for _ in added[:1]),  # gguf-py: no empty arrays
         *(names_pair(ADDED_TENSORS, added_tensors, order) for _ in added_tensors[:1]),
         *scaling_pairs(factors, order),
+        *name_pairs(name, order),
     ]
     written = {FILLER, *(pair.key for pair in (*record, *at_times))}
     return [*record, _removed_at(header, written), *at_times]
@@ -186,6 +190,11 @@ def scaling_pairs(factors: Mapping[str, float], order: ByteOrder) -> list[KeyVal
         names_pair("scaled_tensors", list(factors), order),
         array_pair("scaled_by", ValueType.FLOAT64, len(factors), numbers, order),
     ]
+
+
+def name_pairs(name: str | None, order: ByteOrder) -> list[KeyValue]:
+    """The pair that records the name that was given to a model; none without one."""
+    return [] if name is None else [text_pair(GIVEN_NAME, name, order)]
 
 
 def array_pair(

@@ -11,9 +11,9 @@
 
 `patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
 known. A block may have a strength, `10..16*0.5`. A patch that multiplied weights ends in
-`, weights scaled`. For a model in shards, a line for
-each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote the
-shards lists how many tensors each has:
+`, weights scaled`, and one that named the model in `, named NAME`. For a model in shards, a line
+for each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote
+the shards lists how many tensors each has:
 
     patch: 0..16,10..29 by ggufsurgeon 0.1.0, in shards of 120,213 tensors
     source-shard: 49912345 5d41...
@@ -30,6 +30,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe, ShardIdentity
 from ggufsurgeon.planning.restoring import MOST_PATCHES
@@ -42,6 +43,7 @@ FORMS = {
     "recipe": re.compile(r"[0-9]{1,9}"),
     "patch": re.compile(
         rf"(?P<layers>[0-9.,*e+-]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
+        rf"(?:, named (?P<name>{MODEL_NAME.pattern}))?"
         r"(?:, in shards of (?P<n_tensors>[0-9]{1,9}(?:,[0-9]{1,9})+) tensors)?",
         re.ASCII,
     ),
@@ -68,7 +70,8 @@ def recipe_text(recipe: Recipe) -> str:
 
 def _patch_text(patch: Patch) -> str:
     shards = f", in shards of {','.join(map(str, patch.n_tensors))} tensors"
-    text = f"{patch.layers} by {patch.tool}{SCALED * patch.scales_weights}"
+    named = "" if patch.name is None else f", named {patch.name}"
+    text = f"{patch.layers} by {patch.tool}{SCALED * patch.scales_weights}{named}"
     return f"{text}{shards}" if patch.n_tensors else text
 
 
@@ -165,7 +168,11 @@ def _patch(value: str, where: str) -> Patch:
         raise UsageError(f"{where}: {error}") from None
     n_tensors = match["n_tensors"].split(",") if match["n_tensors"] else ()
     return Patch(
-        layers, match["tool"], match["scaled"] is not None, tuple(int(n) for n in n_tensors)
+        layers,
+        match["tool"],
+        match["scaled"] is not None,
+        match["name"],
+        tuple(int(n) for n in n_tensors),
     )
 
 

@@ -11,9 +11,16 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.errors import LostError, RefusedError
+from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, joined_plan, plan_patch
-from ggufsurgeon.planning.provenance import Provenance, is_scaled, read_provenance
+from ggufsurgeon.planning.provenance import (
+    GIVEN_NAME,
+    PREFIX,
+    Provenance,
+    is_scaled,
+    read_provenance,
+)
 from ggufsurgeon.planning.restoring import MOST_PATCHES, RestorePlan, plan_restore
 from ggufsurgeon.planning.sharding import in_shards_of
 from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path, source_pairs
@@ -42,6 +49,8 @@ class Patch:
     tool: str
     """Such as `ggufsurgeon 0.1.0`: the file names it, so that the same bytes need it."""
     scales_weights: bool = False
+    name: str | None = None
+    """The name that was given to the model; None for one that follows from the source's."""
     n_tensors: tuple[int, ...] = ()
     """The number of tensors of each shard that it wrote; empty for a single file."""
 
@@ -133,8 +142,11 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
 def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -> Patch:
     if TOOL.fullmatch(record.tool) is None:
         raise damaged("tool")
+    name = header.get(PREFIX + GIVEN_NAME)
+    if not (name is None or (isinstance(name, str) and MODEL_NAME.fullmatch(name))):
+        raise damaged(GIVEN_NAME)
     n_tensors = shards.n_tensors if shards else ()
-    return Patch(recorded_path(record), record.tool, is_scaled(header), n_tensors)
+    return Patch(recorded_path(record), record.tool, is_scaled(header), name, n_tensors)
 
 
 def _check_shards(patched: GgufFile, n_tensors: Sequence[int]) -> None:
@@ -257,7 +269,9 @@ def _plan(file: GgufFile, patch: Patch, shards: SourceShards | None) -> PatchPla
     blocks = find_blocks(file)
     trunk = LayerPath(patch.layers.steps[: len(patch.layers) - blocks.n_mtp])
     origin = Origin(patch.tool, shards)
-    return plan_patch(file, trunk, scale_weights=patch.scales_weights, origin=origin)
+    return plan_patch(
+        file, trunk, scale_weights=patch.scales_weights, origin=origin, name=patch.name
+    )
 
 
 def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.model_names import EXPECTED_NAME, MODEL_NAME
 from ggufsurgeon.yaml_recipes.tree import Document, Items, Node, Table, Text
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -59,6 +60,12 @@ class Field:
         """A text that is not empty. Raises UsageError for another value."""
         if not isinstance(self.node, Text) or self.is_null:
             raise self._unexpected("a text")
+        return self.node.text
+
+    def model_name(self) -> str:
+        """A name that a new model can have. Raises UsageError for another value."""
+        if not isinstance(self.node, Text) or MODEL_NAME.fullmatch(self.node.text) is None:
+            raise self._unexpected(EXPECTED_NAME)
         return self.node.text
 
     def integer(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
@@ -80,7 +80,7 @@ def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
             hint="The source stands for the one that no other file is given for.",
         )
     missing = listed([names[n] for n in left])
-    raise UsageError(
+    raise UnmatchedModelsError(
         f"{recipe.file} takes blocks or other parts from {len(names)} models: {models}",
         hint=f"Give files for all but one of {missing}; the source stands for that one.",
     )

@@ -109,7 +109,7 @@ def read_mergekit(root: Field) -> YamlRecipe:
         slices,
         OutsideBlocks(first, slices[-1].model, first if tokenizer is None else tokenizer),
         _is_union(keys),
-        keys["name"].text() if "name" in keys else None,
+        keys["name"].model_name() if "name" in keys else None,
         tuple(_notes(keys)),
     )
 

@@ -52,7 +52,7 @@ def read_own(root: Field) -> YamlRecipe:
         models,
         slices,
         OutsideBlocks(*parts),
-        name=keys["name"].text() if "name" in keys else None,
+        name=keys["name"].model_name() if "name" in keys else None,
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
+from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.recipe_text import FORMS, parse_recipe, recipe_text
@@ -33,7 +34,8 @@ steps = st.builds(BlockRef, st.just(0), st.integers(0, 99), st.just(1.0) | st.fl
 layers = st.lists(steps, min_size=1, max_size=9).map(LayerPath)
 tools = st.from_regex(r"ggufsurgeon [0-9]\.[0-9]\.[0-9](\.dev1|rc1\+x)?", fullmatch=True)
 cuts = st.lists(st.integers(0, 999), min_size=2, max_size=4).map(tuple) | st.just(())
-patches = st.builds(Patch, layers, tools, st.booleans(), cuts)
+names = st.from_regex(MODEL_NAME, fullmatch=True).filter(lambda name: name == name.strip())
+patches = st.builds(Patch, layers, tools, st.booleans(), st.none() | names, cuts)
 shards = st.lists(st.builds(ShardIdentity, sizes, digests | st.none()), max_size=4).map(tuple)
 
 

@@ -31,7 +31,13 @@ from ggufsurgeon.cli.options import (
     layer_path,
     other_models,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone, is_given
+from ggufsurgeon.cli.recipe_option import (
+    RecipeFile,
+    by_name,
+    check_alone,
+    is_given,
+    told_how_to_name,
+)
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
@@ -121,7 +127,8 @@ def patch(
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
             check_alone(*options, from_scan, probe, rank, scale_weights)
-            planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
+            with told_how_to_name():
+                planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
             _check_shards_of(planned, max_n_bytes)
             return planned
         request = _request(source, options, from_scan, probe, rank)

@@ -37,7 +37,7 @@ from ggufsurgeon.cli.options import (
     layer_path,
     other_models,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone
+from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone, told_how_to_name
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
 
@@ -100,7 +100,8 @@ def plan(
         plan = model.plan(layer_path(*options), others=files, scale_weights=scale_weights)
     else:
         check_alone(*options, scale_weights)
-        plan = model.plan_recipe(recipe, others=by_name(others))
+        with told_how_to_name():
+            plan = model.plan_recipe(recipe, others=by_name(others))
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:

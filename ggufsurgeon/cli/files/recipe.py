@@ -60,6 +60,7 @@ def recipe_as_json(recipe: Recipe) -> dict[str, Any]:
                 "layer_path": str(patch.layers),
                 "tool": patch.tool,
                 "scales_weights": patch.scales_weights,
+                "name": patch.name,
                 "n_tensors_of_shards": list(patch.n_tensors),
             }
             for patch in recipe.patches
