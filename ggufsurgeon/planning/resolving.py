@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath, path_over
@@ -10,8 +12,14 @@ from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_in_path
 
 
-def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
-    """The path over the trunk of `file`. Raises UsageError when it does not fit, or is none."""
+def resolve_path(file: GgufFile, path: AnyPath, others: Sequence[GgufFile] = ()) -> LayerPath:
+    """The path over the trunk of `file`, and of others that it names blocks of.
+
+    Raises UsageError when it does not fit, or is none.
+    """
+    if others and isinstance(path, LayerPath):
+        path.check_within(*(find_blocks(each).n_trunk for each in (file, *others)))
+        return path
     return over_trunk(path, find_blocks(file))
 
 

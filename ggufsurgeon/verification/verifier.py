@@ -128,7 +128,7 @@ def verify_patched(
         detail = "not tried: llama.cpp reads files of this machine's byte order alone"
         return outcome((*checks, Check("runs", None, detail)))
     try:
-        runs = run_both(source, patched, path, settings, options, progress)
+        runs = run_both([source], patched, path, None, settings, options, progress)
     except MissingExtraError as error:
         return outcome((*checks, Check("runs", None, str(error))), hindrance=error)
     return outcome((*checks, *runs.checks), runs, runs.hindrance)
