@@ -25,6 +25,7 @@ from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.writing.equal_data import check_equal_data
 
 OUTPUT = "output.weight"
 """The output matrix. That of a source may be its `token_embd.weight`, in a second tensor."""
@@ -93,6 +94,7 @@ def alias(
         others=files[1:],
         outside=sources.outside,
     )
+    check_equal_data(planned.write_plan.sources, planned.equal_data)
     tensors = tuple(planned_tensors(planned.write_plan, files))
     made = [tensor for tensor in tensors if tensor.shared_with is None]
     with joined([model.native.lock for model in sources.models]):

@@ -66,6 +66,10 @@ class ModelOverRunner:
 
         return self._runner.run(offload_of, self._devices)
 
+    def layer_path(self, path: AnyPath) -> LayerPath:
+        """A layer path of these models in full. Raises UsageError when it does not fit them."""
+        return self._over(path)
+
     def _over(self, path: AnyPath | None) -> LayerPath:
         """A layer path of these models in full; None is that of the unmodified first model."""
         if path is None:

@@ -17,10 +17,7 @@ def resolve_path(file: GgufFile, path: AnyPath, others: Sequence[GgufFile] = ())
 
     Raises UsageError when it does not fit, or is none.
     """
-    if others and isinstance(path, LayerPath):
-        path.check_within(*(find_blocks(each).n_trunk for each in (file, *others)))
-        return path
-    return over_trunk(path, find_blocks(file))
+    return over_trunks(path, [find_blocks(each) for each in (file, *others)])
 
 
 def over_trunk(path: AnyPath, blocks: Blocks) -> LayerPath:

@@ -68,8 +68,8 @@ def run_both(
     """The sources along their trunks' part of `path`, then the patched file as it is.
 
     The sources are in memory together, and never beside the patched file. `outside` are the models
-    of what is outside the blocks, None for those beside it. `settings` are of the perplexity; None leaves
-    it out. Raises MissingExtraError when there is no llama.cpp.
+    of what is outside the blocks, None for those beside it. `settings` are of the perplexity; None
+    leaves it out. Raises MissingExtraError when there is no llama.cpp.
     """
     trunk = LayerPath(path.steps[: len(path) - find_blocks(sources[0]).n_mtp])
     scales = is_scaled(patched.header)
