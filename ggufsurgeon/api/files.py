@@ -131,8 +131,7 @@ class ModelFile:
         from ggufsurgeon.api.sources import plan_over
 
         files = [(o if isinstance(o, ModelFile) else ModelFile(o)).file for o in others]
-        planned = plan_over(self.file, path, files, outside, scale_weights=scale_weights)
-        return Plan(planned, others=[file.path for file in files])
+        return Plan(plan_over(self.file, path, files, outside, scale_weights=scale_weights))
 
     def plan_companion(
         self,

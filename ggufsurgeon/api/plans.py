@@ -29,12 +29,8 @@ class Plan:
     ('0..2,1..4', 1552992)
     """
 
-    def __init__(
-        self, planned: PatchPlan, recipe: Recipe | None = None, others: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, planned: PatchPlan, recipe: Recipe | None = None) -> None:
         self.planned = planned
-        self.others = tuple(others)
-        """The files of models 1, 2, ... of the path, as they were given."""
         self.recipe = recipe
         """The recipe of this plan, if any: it gives the shards of the result and their SHA-256."""
         self.written: Written | None = None

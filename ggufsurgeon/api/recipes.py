@@ -69,6 +69,7 @@ class RecipePath(NamedTuple):
     others: tuple[GgufFile, ...] = ()
     """Models 1, 2 and so on of the path."""
     outside: OutsideBlocks | None = None
+    """None for `OutsideBlocks.beside` of the path."""
     notes: tuple[str, ...] = ()
     name: str | None = None
 
@@ -78,9 +79,8 @@ def plan_of_recipe(
     recipe: Recipe | YamlRecipe,
     others: Mapping[str, GgufFile],
     progress: Progress,
-) -> tuple[PatchPlan, Recipe | None, tuple[Path, ...]]:
-    """The plan of a recipe over its original, the recipe if it has the SHA-256 of the result, and
-    the other models.
+) -> tuple[PatchPlan, Recipe | None]:
+    """The plan of a recipe over its original, and the recipe if it has the SHA-256 of the result.
 
     Raises as `ModelFile.plan_recipe`.
     """
@@ -91,13 +91,13 @@ def plan_of_recipe(
             source, matched.path, files, outside, scale_weights=False, name=recipe.name
         )
         planned = replace(planned, source_notes=(*planned.source_notes, *recipe.notes))
-        return planned, None, tuple(file.path for file in files)
+        return planned, None
     if others:
         raise UsageError("this recipe is for one model, and names no others")
     planned = plan_recipe(source, recipe)
     in_shards = bool(recipe.source.shards)
     _check_sha256(source.files if in_shards else [source], recipe.source, progress)
-    return planned, recipe, ()
+    return planned, recipe
 
 
 def path_of_recipe(
@@ -109,14 +109,15 @@ def path_of_recipe(
     """As `ModelFile.recipe_path`."""
     if isinstance(recipe, YamlRecipe):
         matched = _matched(source, recipe, others, progress)
-        files, outside = matched.files, matched.outside
-        return RecipePath(matched.path, files[1:], outside, recipe.notes, recipe.name)
+        beside = OutsideBlocks.beside(matched.path)
+        outside = None if matched.outside == beside else matched.outside
+        return RecipePath(matched.path, matched.files[1:], outside, recipe.notes, recipe.name)
     if any(patch.scales_weights for patch in recipe.patches):
         raise RefusedError(
             "the recipe multiplies weights, and a path over the source runs them as they are",
             hint="Write the file of the recipe, and run that.",
         )
-    planned, *_ = plan_of_recipe(source, recipe, others, progress)
+    planned, _ = plan_of_recipe(source, recipe, others, progress)
     n_mtp = find_blocks(source).n_mtp
     return RecipePath(LayerPath(planned.path.steps[: len(planned.path) - n_mtp]))
 

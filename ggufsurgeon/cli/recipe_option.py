@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.options import LAYER_PATH, NamedFile, optional_layer_path
+from ggufsurgeon.cli.options import LAYER_PATH, NamedFile, optional_layer_path, other_models
 from ggufsurgeon.cli.terminal import print_note, watched
 from ggufsurgeon.container.quoting import printable
-from ggufsurgeon.errors import UnmatchedModelsError, UsageError
+from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.cli.options import PathOptions
+    from ggufsurgeon.layer_path.outside import OutsideBlocks
 
 RecipeFile: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -71,24 +72,54 @@ def is_given(option: object) -> bool:
 
 
 class AskedPath(NamedTuple):
-    """The layer path that options ask for; None without any of them."""
+    """The layer path that options ask for, and what belongs to it."""
 
     path: AnyPath | None
+    """None without any of the options."""
+    others: Sequence[Path] = ()
+    """The files of models 1, 2, ... of the path."""
+    outside: OutsideBlocks | None = None
+    """What is outside the blocks, where it is neither beside them nor MODEL's tokenizer."""
     name: str = ""
     """The name of a recipe: its own, or that of its file; empty without a recipe."""
 
 
-def asked_path(model: Path, recipe: Path | None, options: PathOptions | None) -> AskedPath:
+def asked_path(
+    model: Path, recipe: Path | None, options: PathOptions | None, with_: Sequence[str] | None
+) -> AskedPath:
     """The layer path of a recipe, or of the options, whichever is given.
 
     A command without options of a path has None. Raises UsageError where both are, and as
     `ModelFile.recipe_path`.
     """
+    others = other_models(with_)
     if recipe is None:
-        return AskedPath(optional_layer_path(*options) if options else None)
+        path = optional_layer_path(*options) if options else None
+        return AskedPath(path, [other.path for other in others])
     check_alone(*options or ())
     with told_how_to_name(), watched() as progress:
-        found = gs.open(model).recipe_path(recipe, progress)
+        found = gs.open(model).recipe_path(recipe, progress, others=by_name(others))
     for note in found.notes:
         print_note(f"note: {note}")
-    return AskedPath(found.layer_path, found.name or printable(recipe.stem))
+    files = [file.path for file in found.others]
+    name = found.name or printable(recipe.stem)
+    return AskedPath(found.layer_path, files, found.outside, name)
+
+
+def asked_path_beside_model(
+    model: Path, recipe: Path | None, options: PathOptions | None, with_: Sequence[str] | None
+) -> AskedPath:
+    """As `asked_path`, for commands that run the unmodified model, or other paths, besides.
+
+    Raises RefusedError where a recipe replaces what is outside the blocks, since it would be
+    replaced in these too.
+    """
+    asked = asked_path(model, recipe, options, with_)
+    if asked.outside is not None:
+        raise RefusedError(
+            f"the recipe takes embeddings, output or tokenizer from another model than {model}, "
+            "and this command runs that unmodified besides",
+            hint="Let MODEL be the file of the model that the tokenizer comes from, or write the "
+            "file of the recipe and run that.",
+        )
+    return asked

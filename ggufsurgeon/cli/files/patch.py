@@ -139,15 +139,14 @@ def patch(
         patch_in_place(planned_over, json=json)
         return
     _check_kept((from_scan, recipe), destination, replace)
-    with telling_of(destination):
-        with watched() as progress:
-            planned = planned_over(progress)
-            if max_n_bytes is None:
-                planned.write(destination, replace=replace, progress=progress)
-                written = planned.paths_at(destination)
-            else:
-                written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, source, json=json)
+    with telling_of(destination), watched() as progress:
+        planned = planned_over(progress)
+        if max_n_bytes is None:
+            planned.write(destination, replace=replace, progress=progress)
+            written = planned.paths_at(destination)
+        else:
+            written = planned.write_shards(destination, max_n_bytes, progress=progress)
+    _tell(planned, written, source, json=json)
 
 
 def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
@@ -157,13 +156,14 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_shared(planned.written, [source, *planned.others])
+    others = [other.path for other in planned.planned.others]
+    print_shared(planned.written, [source, *others])
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    further = [word for other in planned.others for word in ("--with", other)]
+    further = [word for other in others for word in ("--with", other)]
     proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
@@ -26,8 +27,9 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
@@ -98,6 +100,7 @@ def choose(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     base: ChoiceBase = None,
     details: TaskDetails = False,
@@ -107,9 +110,10 @@ def choose(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
-    for path in filter(None, (model, base)):
+    options = (window, times, drop, layers, strength, damped)
+    asked = asked_path_beside_model(model, recipe, options, with_)
+    for path in filter(None, (model, *asked.others, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
-    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
     evaluations = _evaluations(model, base, asked.path)
     evaluate = partial(
         _evaluate,
@@ -122,7 +126,8 @@ def choose(
     try:
         with watched() as progress:
             for evaluated, paths in evaluations:
-                evaluate(evaluated, paths, results, progress=progress)
+                more = asked.others if evaluated == model else []
+                evaluate(evaluated, more, paths, results, progress=progress)
     except Interrupted:
         _show(tasks, json, details, results)
         raise
@@ -138,6 +143,7 @@ def _evaluations(model: Path, base: Path | None, path: AnyPath | None) -> list[E
 
 def _evaluate(
     model: Path,
+    others: Sequence[Path],
     paths: list[AnyPath | None],
     results: list[NamedResult],
     *,
@@ -147,7 +153,7 @@ def _evaluate(
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        with gs.load(model, devices) as loaded:
+        with gs.load(model, devices, others=others) as loaded:
             if not results:
                 tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)

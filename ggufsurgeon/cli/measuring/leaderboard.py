@@ -35,8 +35,9 @@ from ggufsurgeon.cli.options import (
     Source,
     Times,
     Windows,
+    With,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
@@ -58,6 +59,7 @@ def leaderboard(
     layers: Layers = None,
     recipe: RecipeFile = None,
     models: NamedPaths = None,
+    with_: With = None,
     base: OtherBase = None,
     tasks: Benchmarks = None,
     limit: DocumentLimit = None,
@@ -81,10 +83,11 @@ def leaderboard(
     """
     from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
 
-    asked = asked_path(model, recipe, (window, times, drop, layers, None, False))
+    options = (window, times, drop, layers, None, False)
+    asked = asked_path_beside_model(model, recipe, options, with_)
     paths = _paths(models or [], asked.path)
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
-    with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
+    with _telling_what_is_kept(store), gs.load(model, devices, others=asked.others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             result = loaded.leaderboard(

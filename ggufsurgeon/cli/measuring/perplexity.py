@@ -39,9 +39,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
 
@@ -62,6 +63,7 @@ def perplexity(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     base: Base = None,
     base_layers: BaseLayers = None,
@@ -88,17 +90,20 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    options = (window, times, drop, layers, strength, damped)
+    asked = asked_path_beside_model(model, recipe, options, with_)
     if plot is not None:
-        read = [path for path in (model, text, base, base_logits) if path is not None]
+        read = [
+            path for path in (model, *asked.others, text, base, base_logits) if path is not None
+        ]
         check_picture(plot, read, replace=replace)
-    for path in filter(None, (model, base)):
+    for path in filter(None, (model, *asked.others, base)):
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
-    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
     reference = _reference(asked.path, base, base_layers, base_logits)
-    with gs.load(model, devices) as loaded:
+    with gs.load(model, devices, others=asked.others) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,

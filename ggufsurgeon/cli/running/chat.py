@@ -23,9 +23,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
+from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.running.conversation import Conversation
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.terminal import print_note
@@ -43,6 +44,7 @@ def chat(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     system: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -79,7 +81,8 @@ def chat(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
+    options = (window, times, drop, layers, strength, damped)
+    asked = asked_path_beside_model(model, recipe, options, with_)
     sampling = {
         "max_tokens": n_tokens,
         "temperature": temperature,
@@ -88,10 +91,10 @@ def chat(
         "seed": seed,
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
-    with gs.load(model, devices) as loaded:
+    with gs.load(model, devices, others=asked.others) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
-        talk = Conversation(file, loaded, asked.path, settings, sampling, system)
+        talk = Conversation(loaded, asked.path, settings, sampling, system)
         talk.start()
         _converse(talk)
 

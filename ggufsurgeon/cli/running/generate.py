@@ -21,6 +21,7 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
 )
 from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
@@ -45,12 +46,13 @@ def generate(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     routed: Annotated[
         bool,
         typer.Option(
             "--routed",
-            help="Route the path through the unmodified model, pass by pass, as `verify` does "
+            help="Route the path through the unmodified models, pass by pass, as `verify` does "
             "(slower).",
             rich_help_panel=LAYER_PATH,
         ),
@@ -79,8 +81,12 @@ def generate(
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
-    asked = asked_path(model, recipe, (window, times, drop, layers, strength, damped))
-    with gs.load(model, devices) as loaded, ExitStack() as bar:
+    options = (window, times, drop, layers, strength, damped)
+    asked = asked_path(model, recipe, options, with_)
+    with (
+        gs.load(model, devices, others=asked.others, outside=asked.outside) as loaded,
+        ExitStack() as bar,
+    ):
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
 

@@ -16,9 +16,10 @@ from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Quiet,
     Source,
+    With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import AskedPath, RecipeFile, asked_path
+from ggufsurgeon.cli.recipe_option import AskedPath, RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.terminal import print_note, print_warning
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
@@ -39,10 +40,11 @@ def serve(
         typer.Option(
             "--model",
             metavar="NAME=LAYERS",
-            help="Name for a layer path over the model. May be given several times.",
+            help="Name for a layer path over the models. May be given several times.",
             show_default="only the unmodified model",
         ),
     ] = None,
+    with_: With = None,
     recipe: RecipeFile = None,
     alias: Annotated[
         Optional[str],  # noqa: UP045
@@ -81,11 +83,13 @@ def serve(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    asked = asked_path(model, recipe, None)
+    asked = asked_path_beside_model(model, recipe, None, with_)
     paths = _paths(alias or _name_of(file), models or [], asked)
     for path in paths.values():
         if path is not None:
-            file.plan(path)  # what is refused is refused before the model is loaded
+            file.plan(
+                path, others=asked.others
+            )  # what is refused is refused before the model is loaded
     _check_extra()
     from ggufsurgeon.inference.contexts import ContextSettings
     from ggufsurgeon.serving.http_server import listening, run
@@ -94,9 +98,9 @@ def serve(
     if api_key is None and not _is_loopback(host):
         print_warning(f"{host} can be reached from other machines, and no --api-key is given")
     listener = listening(host, port)
-    service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
+    service = Service(model, paths, ContextSettings(ctx, chat_format), devices, asked.others)
     tell_devices(service.model(), devices)
-    print_note(f"loading {model}")
+    print_note(f"loading {' and '.join(map(str, (model, *asked.others)))}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
