@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -13,6 +13,8 @@ from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
+from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_failed, verified
+from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -43,6 +45,9 @@ from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
+
+if TYPE_CHECKING:
+    from ggufsurgeon.verification.verifier import Verification
 
 
 def patch(
@@ -109,6 +114,10 @@ def patch(
         ),
     ] = False,
     split_max_size: SplitMaxSize = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Prove the written file, as the command verify does."),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -121,6 +130,8 @@ def patch(
     others = other_models(with_)
     if others and in_place:
         raise UsageError("--in-place edits a single model: --with excludes it")
+    if verify and in_place:
+        raise UsageError("--verify compares with MODEL, which --in-place replaces")
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
@@ -130,6 +141,8 @@ def patch(
             with told_how_to_name():
                 planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
             _check_shards_of(planned, max_n_bytes)
+            if verify:
+                check_can_be_verified(planned)
             return planned
         request = _request(source, options, from_scan, probe, rank)
         files = [other.path for other in others]
@@ -146,14 +159,30 @@ def patch(
             written = planned.paths_at(destination)
         else:
             written = planned.write_shards(destination, max_n_bytes, progress=progress)
-    _tell(planned, written, source, json=json)
+    outcome = verified(planned, written[0]) if verify else None
+    _tell(planned, written, source, outcome, json=json)
+    raise_if_failed(outcome)
 
 
-def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
-    """Print what was written, and how to prove it."""
+def _tell(
+    planned: gs.Plan,
+    written: Sequence[Path],
+    source: Path,
+    outcome: Verification | None,
+    *,
+    json: bool,
+) -> None:
+    """Print what was written, and the proof of it, or how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
-        print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
+        found: dict[str, Any] = {
+            **files,
+            **written_as_json(planned.written),
+            **plan_as_json(planned.planned),
+        }
+        if outcome is not None:
+            found["verification"] = verification_as_json(outcome)
+        print_json(found)
         return
     print_plan(planned.planned)
     others = [other.path for other in planned.planned.others]
@@ -162,10 +191,15 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
-        return
-    further = [word for other in others for word in ("--with", other)]
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
-    print_text(f"wrote {written[0]}{more}; prove it: {proof}")
+    elif outcome is not None:
+        print_text(f"wrote {written[0]}{more}")
+    else:
+        further = [word for other in others for word in ("--with", other)]
+        command = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
+        print_text(f"wrote {written[0]}{more}; prove it: {command}")
+    if outcome is not None:
+        print_text("")
+        print_verification(outcome)
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:

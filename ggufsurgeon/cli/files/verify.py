@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from ggufsurgeon.cli.options import (
     With,
     other_models,
 )
+from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, told_how_to_name
 from ggufsurgeon.cli.serializers import (
     devices_as_json,
     embedding_as_json,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 N_CHUNKS = 8
 
+UNMEASURED = ("not measured: perplexity (--thorough)",)
 MARKS = {True: "ok", False: "FAILED", None: "unproven"}
 
 
@@ -49,6 +52,7 @@ def verify(
             "--source", metavar="FILE", help="File that it was made from.", readable=False
         ),
     ],
+    recipe: RecipeFile = None,
     with_: With = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
@@ -77,24 +81,30 @@ def verify(
     # Without llama.cpp, or where it dies, the file's structure is proven all the same.
     with gs.load(patched, devices) as loaded, suppress(MissingExtraError, EngineError):
         tell_devices(loaded, devices)
-    with watched() as progress:
+    with told_how_to_name(), watched() as progress:
+        others, planned = other_models(with_), None
+        files = [other.path for other in others]
+        if recipe is not None:
+            planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
+            files = [other.path for other in planned.planned.others]
         outcome = gs.verify(
             patched,
             source,
-            others=[other.path for other in other_models(with_)],
+            others=files,
+            recipe=planned,
             settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             devices=devices,
             progress=progress,
         )
     if json:
-        print_json(_as_json(outcome))
+        print_json(verification_as_json(outcome))
     else:
-        _print(outcome)
-        _print_proven(outcome, thorough)
+        print_verification(outcome, *UNMEASURED[thorough:])
     outcome.raise_if_failed()
 
 
-def _as_json(outcome: Verification) -> dict[str, Any]:
+def verification_as_json(outcome: Verification) -> dict[str, Any]:
+    """A verification as JSON."""
     runs = outcome.runs
     return {
         "ok": outcome.ok,
@@ -129,7 +139,8 @@ def _run_as_json(run: ModelRun | None) -> dict[str, Any] | None:
     }
 
 
-def _print(outcome: Verification) -> None:
+def print_verification(outcome: Verification, *unmeasured: str) -> None:
+    """The checks as a table, and what they prove; `unmeasured` says what was not looked at."""
     sources = [str(path) for path in (outcome.source, *outcome.others)]
     print_table(
         f"{outcome.patched}: blocks {outcome.layer_path} of {' and '.join(sources)}",
@@ -151,6 +162,7 @@ def _print(outcome: Verification) -> None:
     print_devices([(name, run.devices) for name, run in runs if run])
     if outcome.runs.suggested_split is not None:
         print_text(f"note: {split_advice(outcome.runs.suggested_split)}\n")
+    _print_proven(outcome, unmeasured)
 
 
 def _runs(outcome: Verification) -> tuple[tuple[str, ModelRun | None], ...]:
@@ -163,11 +175,10 @@ def _figure(quality: Perplexity | None) -> str:
     return f"{quality.value:.4f} +/- {quality.error:.4f}"
 
 
-def _print_proven(outcome: Verification, thorough: bool) -> None:
+def _print_proven(outcome: Verification, unmeasured: Sequence[str]) -> None:
     """One line that counts what holds, and names what does not or was not looked at."""
     failed = [check.name for check in outcome.checks if check.ok is False]
     parts = [f"proven: {', '.join(outcome.proven) or 'nothing'}"]
     parts += [f"failed: {', '.join(failed)}"] * bool(failed)
     parts += [f"unproven: {', '.join(outcome.unproven)}"] * bool(outcome.unproven)
-    parts += ["not measured: perplexity (--thorough)"] * (not thorough)
-    print_text("; ".join(parts))
+    print_text("; ".join((*parts, *unmeasured)))

@@ -86,10 +86,8 @@ def serve(
     asked = asked_path_beside_model(model, recipe, None, with_)
     paths = _paths(alias or _name_of(file), models or [], asked)
     for path in paths.values():
-        if path is not None:
-            file.plan(
-                path, others=asked.others
-            )  # what is refused is refused before the model is loaded
+        if path is not None:  # what is refused is refused before the model is loaded
+            file.plan(path, others=asked.others)
     _check_extra()
     from ggufsurgeon.inference.contexts import ContextSettings
     from ggufsurgeon.serving.http_server import listening, run
