@@ -146,7 +146,8 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, [source, *others], json=json)
+        used = [source, *(other.path for other in planned.planned.others)]
+    _tell(planned, written, used, json=json)
 
 
 def _tell(

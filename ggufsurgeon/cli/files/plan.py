@@ -128,7 +128,9 @@ def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction
         "n_bytes_shareable": plan.n_bytes_shareable,
         "memory": {
             **prediction_as_json(prediction),
-            "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, [planned.source]),
+            "n_bytes_aliased_weights": n_bytes_made(
+                planned.write_plan, [planned.source, *planned.others]
+            ),
         },
     }
 
@@ -147,7 +149,7 @@ def _aliased_note(planned: PatchPlan) -> str:
     """The cost of the path without a file."""
     from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 
-    n_bytes = n_bytes_made(planned.write_plan, [planned.source])
+    n_bytes = n_bytes_made(planned.write_plan, [planned.source, *planned.others])
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
     return (
         "generate, chat and serve run this path over the source without a file: it then takes "
