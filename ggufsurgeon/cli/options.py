@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
@@ -243,7 +244,7 @@ def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
     found: list[NamedFile] = []
     for text in texts or ():
         name, equals, path = text.partition("=")
-        has_name = bool(equals) and not Path(text).exists()
+        has_name = bool(equals) and not os.path.lexists(text)
         each = NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text))
         if has_name and not (name and path):
             raise UsageError(f"--with {text}: expected a file, or NAME=FILE")
