@@ -123,8 +123,8 @@ With: TypeAlias = Annotated[
     typer.Option(
         "--with",
         metavar="[NAME=]FILE",
-        help="A further GGUF whose blocks LAYERS names as 1:, the next one as 2: and so on: "
-        '"0..6,1:4..11". May be given several times.',
+        help='GGUF file whose blocks are 1:0, 1:1 and so on in LAYERS, as in "0..6,1:4..11"; '
+        "those of the next one are 2:0 and so on. May be given several times.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),
