@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
@@ -122,8 +123,8 @@ With: TypeAlias = Annotated[
     typer.Option(
         "--with",
         metavar="[NAME=]FILE",
-        help="A further GGUF whose blocks LAYERS names as 1:, the next one as 2: and so on: "
-        '"0..6,1:4..11". May be given several times.',
+        help='GGUF file whose blocks are 1:0, 1:1 and so on in LAYERS, as in "0..6,1:4..11"; '
+        "those of the next one are 2:0 and so on. May be given several times.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),
@@ -243,7 +244,7 @@ def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
     found: list[NamedFile] = []
     for text in texts or ():
         name, equals, path = text.partition("=")
-        has_name = bool(equals) and not Path(text).exists()
+        has_name = bool(equals) and not os.path.lexists(text)
         each = NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text))
         if has_name and not (name and path):
             raise UsageError(f"--with {text}: expected a file, or NAME=FILE")

@@ -12,6 +12,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
@@ -112,6 +113,7 @@ def choose(
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
     options = (window, times, drop, layers, strength, damped)
     asked = asked_path_beside_model(model, recipe, options, with_)
+    tell_further_models(model, asked.others, devices)
     for path in filter(None, (model, *asked.others, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(model, base, asked.path)

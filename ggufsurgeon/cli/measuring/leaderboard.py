@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.leaderboard_options import (
     AnswerContext,
@@ -87,6 +88,7 @@ def leaderboard(
     asked = asked_path_beside_model(model, recipe, options, with_)
     paths = _paths(models or [], asked.path)
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
+    tell_further_models(model, asked.others, devices)
     with _telling_what_is_kept(store), gs.load(model, devices, others=asked.others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.measuring_options import (
     Base,
@@ -92,6 +93,7 @@ def perplexity(
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
     options = (window, times, drop, layers, strength, damped)
     asked = asked_path_beside_model(model, recipe, options, with_)
+    tell_further_models(model, asked.others, devices)
     if plot is not None:
         read = [
             path for path in (model, *asked.others, text, base, base_logits) if path is not None

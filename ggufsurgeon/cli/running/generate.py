@@ -10,6 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -83,6 +84,7 @@ def generate(
     check_context(file, n_tokens, "--tokens")
     options = (window, times, drop, layers, strength, damped)
     asked = asked_path(model, recipe, options, with_)
+    tell_further_models(model, asked.others, devices)
     with (
         gs.load(model, devices, others=asked.others, outside=asked.outside) as loaded,
         ExitStack() as bar,
