@@ -103,6 +103,7 @@ FIRST_WORDS = {
         "Multiply",
         "Overwrite",
         "Print",
+        "Prove",
     ),
     *("Repeat", "Route", "Run", "Sample", "Save", "Show"),
     *("Base", "Checkpoint", "Context", "File", "Format", "GGUF", "Layer", "Logits", "Maximum"),

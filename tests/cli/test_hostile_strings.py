@@ -37,6 +37,7 @@ TEXT, TASKS, STORE = (os.fsdecode(NAME_BYTES + end) for end in (b".txt", b".json
 MIRROR, NAME = os.fsdecode(NAME_BYTES), EVIL.replace("=", "")
 DATA = "mirror"
 """`datasets` finds no file in a folder whose name has brackets: it takes them for a pattern."""
+YAML, EVIL_YAML = (os.fsdecode(NAME_BYTES + end) for end in (b".yml", b"2.yml"))
 CSV, HTML = (os.fsdecode(NAME_BYTES + end) for end in (b".csv", b".html"))
 WINDOW = ("--window", "1:3")
 MIXED = ("--layers", "0..1,1:1", "--with", PATCHED)
@@ -90,6 +91,11 @@ HEADER_COMMANDS = {
     "one argument more": Command(("inspect", MODEL, TEXT), 2, False),
     "unknown option": Command(("inspect", f"--{TEXT}"), 2, False),
     "bad recipe": Command(("patch", MODEL, NEW, "--replace", "--recipe", TEXT), 2, False),
+    "recipe in YAML": Command(("patch", MODEL, NEW, "--replace", "--recipe", YAML)),
+    "too few models": Command(("plan", MODEL, "--recipe", EVIL_YAML), 2, False),
+    "other names": Command(
+        ("plan", MODEL, "--recipe", EVIL_YAML, "--with", f"{NAME}={PATCHED}"), 2, False
+    ),
 }
 ENGINE_COMMANDS = {
     "plan of two": Command(("plan", MODEL, *MIXED)),
@@ -139,6 +145,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stories = ROOT / "fixtures/stories260K.gguf"
     (made / MODEL).write_bytes(hostile_model(stories))
     (made / TEXT).write_bytes(shakespeare())
+    (made / YAML).write_text("layers: 0..2,1..4\n")
+    name = json.dumps(EVIL.replace("+", ""))  # with it, a name is one of an adapter too
+    (made / EVIL_YAML).write_text(
+        f"merge_method: passthrough\nslices:\n- sources: [{{model: {name}, "
+        f"layer_range: [0, 2]}}]\ntokenizer_source: {json.dumps(MARKUP)}\n"
+    )
     other = EVIL.replace(INJECTED, f"{INJECTED} other")
     base = pair("general.base_model.0.name", STRING, other)
     (made / LORA).write_bytes(lora(made / MODEL, base))
