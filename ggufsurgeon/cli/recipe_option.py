@@ -26,7 +26,8 @@ RecipeFile: TypeAlias = Annotated[
         "--recipe",
         metavar="FILE",
         help="File with a recipe, or - for standard input: what the command recipe prints, whose "
-        "original MODEL must then be, or YAML, mergekit's passthrough or ggufsurgeon's own.",
+        "original MODEL must then be, or YAML, mergekit's passthrough or ggufsurgeon's own. --with "
+        "NAME=FILE gives further models by the names that it has for them.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),
