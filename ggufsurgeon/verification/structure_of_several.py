@@ -50,6 +50,14 @@ class Origins:
         """That of all models."""
         return self.sources[0].header.architecture or ""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all models that are named are there, and a block of a trunk runs."""
+        sides = (self.outside.embeddings, self.outside.output, self.outside.tokenizer)
+        if not {*sides, *self.of_blocks} <= self.sources.keys():
+            return False
+        return len(self.path) > self.blocks[self.outside.output].n_mtp
+
     @cached_property
     def blocks(self) -> Mapping[int, Blocks]:
         """The blocks of each model."""
