@@ -63,7 +63,7 @@ def opened_execution(
 
 
 def _over_sources(sources: Sources, layer_path: LayerPath, kind: str, why: str = "") -> Execution:
-    route_ = route(sources, layer_path)
+    along = route(sources, layer_path)  # it refuses paths over blocks that are not there
     placements = placements_in(layer_path, sources.devices())
     run_as_it_is = sources.models[0] if kind == PLAIN else None
-    return Execution(route_, kind, placements, why, run_as_it_is)
+    return Execution(along, kind, placements, why, run_as_it_is)

@@ -94,3 +94,20 @@ def test_blocks_read_no_tokens_so_their_vocabulary_may_be_smaller(tmp_path: Path
         refused = pytest.raises(RefusedError, match=r"the output of .* is of \d+ tokens, and the")
         with refused:
             route(models, LayerPath("0..3,1:4..7"))
+
+
+def test_a_path_over_one_of_them_has_the_limits_of_that_one(
+    model: Model, tokens: Integers, tmp_path: Path
+) -> None:
+    """Beside a model of another width, in which more than the residual stream goes on."""
+    file = expand_named("gemma4_shared_kv-dense", tmp_path / "other.gguf")
+    with loaded_model(file, Devices()) as other:
+        models = [model, other]
+        alone = route(model, LayerPath("0..2,1..4")).logits(tokens)
+        assert np.array_equal(route(models, LayerPath("0..2,1..4")).logits(tokens), alone)
+        few, sides = tokens % other.n_vocab, OutsideBlocks(1, 1, 1)
+        path = LayerPath("1:0..3,1:2..5,1:6,1:6..7")
+        found = route(Sources((model, other), sides), path).logits(few)
+        assert np.array_equal(found, route(other, LayerPath("0..3,2..5,6,6..7")).logits(few))
+        with pytest.raises(RefusedError, match="cannot be mixed"):
+            route(models, LayerPath("0..2,1:3..7"))
