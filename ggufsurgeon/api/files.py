@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.plans import Plan
-from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.locating.locate import check_on_disk, is_remote, local_file, locate
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import ModelRules
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
+    from ggufsurgeon.locating.hub.header import Fetched
     from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 class ModelFile:
     """A GGUF file, known by its header alone. Made by `ggufsurgeon.open`.
 
+    Of a model on the hub nothing but the header is there: what needs more raises RefusedError until
+    it is asked of `download`.
+
     >>> import ggufsurgeon as gs
     >>> model = gs.open("fixtures/stories260K.gguf")
     >>> model.architecture, model.n_blocks
@@ -41,8 +46,29 @@ class ModelFile:
     """
 
     def __init__(self, path: PathLike) -> None:
-        self.file: GgufFile = open_gguf(path)
+        located = locate(path)
+        self.file: GgufFile = located.file
         self.path: Path = self.file.path
+        self.fetched: Fetched | None = located.fetched
+        """The commit on the hub, and the bytes that were read; None for a file on disk."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model is on the hub, and only its header was read."""
+        return is_remote(self.file)
+
+    def download(self, progress: Progress = NO_PROGRESS) -> ModelFile:
+        """This model on disk: a remote one is downloaded into the cache of huggingface_hub.
+
+        Raises UsageError when the hub or the network fails, and WriteFailedError when the cache
+        cannot be written.
+        """
+        return ModelFile(local_file(self.path, progress)) if self.is_remote else self
+
+    def _on_disk(self) -> GgufFile:
+        """The file, for what reads its data."""
+        check_on_disk(self.file)
+        return self.file
 
     @property
     def architecture(self) -> str | None:
@@ -87,7 +113,7 @@ class ModelFile:
         """
         from ggufsurgeon.hashing.whole_file import hash_file
 
-        return hash_file(self.file, progress)
+        return hash_file(self._on_disk(), progress)
 
     def diff(self, other: ModelFile | PathLike, progress: Progress = NO_PROGRESS) -> ModelDiff:
         """What `other` differs in: keys, tensors, and blocks, found by their content.
@@ -105,7 +131,7 @@ class ModelFile:
         from ggufsurgeon.api.diffs import diff_files
 
         other = other if isinstance(other, ModelFile) else ModelFile(other)
-        return diff_files(self.file, other.file, progress)
+        return diff_files(self._on_disk(), other._on_disk(), progress)
 
     def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.
@@ -158,7 +184,7 @@ class ModelFile:
         from ggufsurgeon.planning.restoring import plan_restore
         from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
-        planned = plan_restore(self.file)
+        planned = plan_restore(self._on_disk())
         plans = planned.file_plans
         paths = paths_at(Path(destination), len(plans))
         if len(plans) == 1:
@@ -191,7 +217,7 @@ class ModelFile:
         """
         from ggufsurgeon.api.recipes import make_recipe
 
-        return make_recipe(self.file, progress)
+        return make_recipe(self._on_disk(), progress)
 
     def original_path(self) -> OriginalPath:
         """The layer path of this patched file over its original, across all recorded patches.
@@ -223,13 +249,19 @@ class ModelFile:
         """
         from ggufsurgeon.api.recipes import plan_of_recipe
 
-        return Plan(*plan_of_recipe(self.file, recipe, progress))
+        return Plan(*plan_of_recipe(self._on_disk(), recipe, progress))
 
 
 def open_model(path: PathLike) -> ModelFile:
     """Open a GGUF file and read its header.
 
-    Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format.
+    `path` is a path, or a name: `hf://ORG/REPO/FILE.gguf` on the Hugging Face Hub, of which only
+    the header is read unless it is in the cache of huggingface_hub, or `ollama://MODEL:TAG`,
+    `lmstudio://PUBLISHER/MODEL/FILE.gguf` and `llama.cpp://ORG/REPO:QUANT` for what these programs
+    have downloaded.
+
+    Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format,
+    and MissingExtraError for a name on the hub without huggingface_hub.
 
     >>> import ggufsurgeon as gs
     >>> gs.open("fixtures/stories260K.gguf").n_bytes

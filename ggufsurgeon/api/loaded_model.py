@@ -12,6 +12,7 @@ from ggufsurgeon.api.measuring_methods import MeasuringMethods
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.rules.preconditions import check_is_language_model
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -53,6 +54,9 @@ def load(
 ) -> LoadedModel:
     """A model to run; use it in a `with` block. It is loaded by the first call, and then kept.
 
+    `model` is a path or a name, as `open` takes them; what is on the hub is downloaded into the
+    cache of huggingface_hub first.
+
     llama.cpp runs in a worker process, which it may take down without harm to this one; with
     `in_process`, in this process. Raises MalformedFileError, UsageError for what is no GGUF, and
     RefusedError for what is no language model.
@@ -69,6 +73,6 @@ def load(
     from ggufsurgeon.workers.worker import Worker
 
     runner = InProcess() if in_process else Worker()
-    file = open_gguf(model)
+    file = open_gguf(local_file(model))
     check_is_language_model(file)
     return LoadedModel(file, devices or Devices(), runner)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -39,5 +40,9 @@ def verify(
     from ggufsurgeon.verification.verifier import verify_patched
 
     return verify_patched(
-        open_gguf(patched), open_gguf(source), settings, devices or Devices(), progress
+        open_gguf(local_file(patched, progress)),
+        open_gguf(local_file(source, progress)),
+        settings,
+        devices or Devices(),
+        progress,
     )

@@ -14,6 +14,7 @@ from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
+from ggufsurgeon.cli.models import as_argument
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -124,9 +125,16 @@ def patch(
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
             _check_alone(*options, from_scan, probe, rank, scale_weights)
-            return gs.open(source).plan_recipe(recipe, progress)
+            return _downloaded(gs.open(source), destination, replace, progress).plan_recipe(
+                recipe, progress
+            )
         request = _request(source, options, from_scan, probe, rank)
-        return gs.open(source).plan(request, scale_weights=scale_weights)
+        model = gs.open(source)
+        plan = model.plan(request, scale_weights=scale_weights)
+        if not model.is_remote:
+            return plan  # what is refused is refused before a download
+        model = _downloaded(model, destination, replace, progress)
+        return model.plan(request, scale_weights=scale_weights)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -143,6 +151,20 @@ def patch(
         _tell(planned, written, source, json=json)
 
 
+def _downloaded(
+    model: gs.ModelFile, destination: Path | None, replace: bool, progress: Progress
+) -> gs.ModelFile:
+    """The model on disk, downloaded only if the result can be written."""
+    from ggufsurgeon.locating.locate import check_on_disk
+    from ggufsurgeon.writing.preflight import check_place
+
+    if model.is_remote and destination is None:
+        check_on_disk(model.file)
+    if model.is_remote and destination is not None:
+        check_place([], destination, replace=replace)
+    return model.download(progress)
+
+
 def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
     """Print what was written, and how to prove it."""
     if json:
@@ -150,13 +172,13 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_shared(planned.written, source)
+    print_shared(planned.written, planned.planned.source.path)
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
+    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", as_argument(source))
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
 

@@ -12,6 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Json,
     Patched,
@@ -71,6 +72,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file matches its source and layer path exactly, and that it runs."""
+    patched, source = on_disk(patched), on_disk(source)
     # Without llama.cpp, or where it dies, the file's structure is proven all the same.
     with gs.load(patched, devices) as loaded, suppress(MissingExtraError, EngineError):
         tell_devices(loaded, devices)

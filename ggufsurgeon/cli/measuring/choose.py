@@ -14,6 +14,7 @@ from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     MEASURING,
     OUTPUT,
@@ -147,7 +148,7 @@ def _evaluate(
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        with gs.load(model, devices) as loaded:
+        with gs.load(on_disk(model), devices) as loaded:
             if not results:
                 tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)

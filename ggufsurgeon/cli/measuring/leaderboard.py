@@ -26,6 +26,7 @@ from ggufsurgeon.cli.measuring.leaderboard_options import (
     ThinkingTokens,
     UsesChatTemplate,
 )
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Drops,
@@ -82,12 +83,12 @@ def leaderboard(
 
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
-    with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
+    with _telling_what_is_kept(store), gs.load(on_disk(model), devices) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             result = loaded.leaderboard(
                 list(paths.values()),
-                base=base,
+                base=None if base is None else on_disk(base),
                 benchmarks=None if tasks is None else [name.strip() for name in tasks.split(",")],
                 limit=limit,
                 data=data,

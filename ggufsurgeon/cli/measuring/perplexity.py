@@ -29,6 +29,7 @@ from ggufsurgeon.cli.measuring.measuring_options import (
 )
 from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.measuring.text_notes import noted_text
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Damped,
     Drops,
@@ -44,6 +45,7 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
+from ggufsurgeon.locating.model_name import model_name, shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -88,16 +90,16 @@ def perplexity(
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
     if plot is not None:
-        read = [path for path in (model, text, base, base_logits) if path is not None]
+        read = [path for path in (model, text, base, base_logits) if path and not model_name(path)]
         check_picture(plot, read, replace=replace)
     for path in filter(None, (model, base)):
         check_context(gs.open(path), ctx)
     content = noted_text(text)
-    names = str(model), str(base or base_logits or model)
+    names = shown_name(model), shown_name(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
     reference = _reference(layer_path, base, base_layers, base_logits)
-    with gs.load(model, devices) as loaded:
+    with gs.load(on_disk(model), devices) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,
@@ -128,7 +130,7 @@ def _reference(
             )
         return gs.LogitsFileReference(base_logits)
     if base is not None:
-        return gs.ModelReference(base, base_path)
+        return gs.ModelReference(on_disk(base), base_path)
     return gs.PathReference(base_path) if path or base_path else None
 
 

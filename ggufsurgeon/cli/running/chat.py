@@ -14,6 +14,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Damped,
     Drops,
@@ -87,7 +88,7 @@ def chat(
         "seed": seed,
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
-    with gs.load(model, devices) as loaded:
+    with gs.load(on_disk(model), devices) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
         talk = Conversation(file, loaded, path, settings, sampling, system)

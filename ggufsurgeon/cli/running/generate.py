@@ -10,6 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -78,7 +79,7 @@ def generate(
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
-    with gs.load(model, devices) as loaded, ExitStack() as bar:
+    with gs.load(on_disk(model), devices) as loaded, ExitStack() as bar:
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
 

@@ -12,6 +12,7 @@ from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Quiet,
@@ -23,6 +24,7 @@ from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
 from ggufsurgeon.errors import MissingExtraError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.locating.model_name import shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -91,9 +93,9 @@ def serve(
     if api_key is None and not _is_loopback(host):
         print_warning(f"{host} can be reached from other machines, and no --api-key is given")
     listener = listening(host, port)
-    service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
+    service = Service(on_disk(model), paths, ContextSettings(ctx, chat_format), devices)
     tell_devices(service.model(), devices)
-    print_note(f"loading {model}")
+    print_note(f"loading {shown_name(model)}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
