@@ -40,6 +40,7 @@ def test_only_the_header_is_read(
     header_n_bytes = 18 * n_tokens + 2000
     assert sum(hub.sent) < 2 * header_n_bytes + (2 << 20) < model.stat().st_size / 4
     assert all(request["range"] for request in hub.asked if request["method"] == "GET"), hub.asked
+    assert all(COMMIT in request["path"] for request in hub.asked if request["range"])
     assert not downloads(home)
     local = json.loads(named(what, model, *options, "--json").stdout)
     assert local.pop("fetched") is None

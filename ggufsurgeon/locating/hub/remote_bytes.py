@@ -12,8 +12,10 @@ from ggufsurgeon.locating.hub.failures import explained
 
 FIRST_N_BYTES = 1 << 18
 """Bytes of the first request: the header of a model with a small vocabulary."""
-MOST_N_BYTES = 1 << 28
-"""Largest number of bytes that are fetched: the largest headers have some ten million."""
+MOST_N_BYTES = 1 << 26
+"""Largest number of bytes that are fetched, so that no length in a header fetches a whole file.
+
+Headers with a vocabulary of 262,144 tokens have about 16 million bytes."""
 PARTIAL, WHOLE = 206, 200
 
 
