@@ -96,6 +96,7 @@ def test_nobody_listens(named: Named) -> None:
         f"hf://{REPO}@../../x/model.gguf",
         f"hf://{REPO}@refs%2F..%2F../model.gguf",
         "hf://-maker/model/model.gguf",
+        "hf://mak..er/model/model.gguf",
         f"hf://{REPO}:Q4_K_M",
     ],
 )
