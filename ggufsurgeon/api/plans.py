@@ -117,7 +117,7 @@ class Plan:
         from ggufsurgeon.planning.sharding import in_shards_of
         from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
-        check_on_disk(self.planned.source)
+        check_on_disk(self.planned.source, *self.planned.others)
         paths, plan = self.paths_at(destination), self.planned.write_plan
         if self.recipe is None or len(paths) == 1:
             sha256 = self._sha256_of_file()
@@ -207,7 +207,7 @@ class Plan:
         from ggufsurgeon.planning.sharding import in_shards
         from ggufsurgeon.writing.new_file import write_new_shards
 
-        check_on_disk(self.planned.source)
+        check_on_disk(self.planned.source, *self.planned.others)
         plans = in_shards(self.planned.write_plan, max_n_bytes)
         if len(plans) == 1:
             return (self.write(destination, progress=progress),)

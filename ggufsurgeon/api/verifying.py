@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
@@ -19,14 +20,16 @@ def verify(
     patched: PathLike,
     source: PathLike,
     *,
+    others: Sequence[PathLike] = (),
     settings: TextSettings | None = None,
     devices: Devices | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Verification:
     """Prove that `patched` is exactly what its layer path makes of `source`.
 
-    With `settings` the perplexity of both is measured as well, which takes far longer than all
-    else. The outcome lists each check; its `raise_if_failed` raises VerificationError.
+    `others` are the models 1, 2, ... of a path over several. With `settings` the perplexity of the
+    source and the patched file is measured as well, which takes far longer than all else. The
+    outcome lists each check; its `raise_if_failed` raises VerificationError.
 
     >>> import tempfile
     >>> import ggufsurgeon as gs
@@ -39,10 +42,5 @@ def verify(
     from ggufsurgeon.engine.model import Devices
     from ggufsurgeon.verification.verifier import verify_patched
 
-    return verify_patched(
-        open_gguf(local_file(patched, progress)),
-        open_gguf(local_file(source, progress)),
-        settings,
-        devices or Devices(),
-        progress,
-    )
+    made, *sources = [open_gguf(local_file(path, progress)) for path in (patched, source, *others)]
+    return verify_patched(made, sources, settings, devices or Devices(), progress)

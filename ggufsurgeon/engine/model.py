@@ -38,12 +38,12 @@ class Model:
         path: Path,
         options: Devices,
         use: UseLog,
-        parent: NativeObject | None = None,
+        parents: Sequence[NativeObject] = (),
     ) -> None:
         lib = llama_cpp()
         when_freed = f"{path} is no longer loaded: use it within its `with` block"
-        self.native = NativeObject(handle, lib.llama_model_free, when_freed, parent)
-        """The native model, which frees its contexts first. `parent` has its weights, if given."""
+        self.native = NativeObject(handle, lib.llama_model_free, when_freed, *parents)
+        """The native model, which frees its contexts first. `parents` have its weights, if any."""
         self.path = path
         self._status = _status(path)
         self.options = options
@@ -267,6 +267,8 @@ def _load(path: Path, options: Devices, offload: Offload, vocabulary_alone: bool
         handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
         check_stop()
+        if not path.exists():
+            raise UsageError(f"{path} is no longer there")
         if options.overrides and "expression" in last_errors():  # of a C++ library's own grammar
             raise UsageError(f"llama.cpp cannot read a tensor override: {last_errors()}")
         raise failure(path, "llama.cpp cannot load it")

@@ -62,9 +62,9 @@ def is_remote(file: GgufFile) -> bool:
     return isinstance(file.path, HubPath)
 
 
-def check_on_disk(file: GgufFile) -> None:
+def check_on_disk(*files: GgufFile) -> None:
     """Raise RefusedError for a model of which only the header was read."""
-    if is_remote(file):
+    for file in filter(is_remote, files):
         raise RefusedError(
             f"{file.path} is on the hub, and only its header was read",
             hint="Download it first, and use the file: `ModelFile.download` in Python.",

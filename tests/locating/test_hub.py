@@ -145,6 +145,20 @@ def test_a_model_runs_by_its_name(named: Named, tmp_path: Path, stories: Path) -
     assert json.loads(done.stdout)["text"] == json.loads(same.stdout)["text"]
 
 
+def test_a_further_model_has_a_name_too(named: Named, tmp_path: Path, stories: Path) -> None:
+    layers = ("--layers", "0..2,1:2..4")
+    with hub_with({"model.gguf": stories}) as hub:
+        done = named("patch", stories, "new.gguf", *layers, "--with", NAME, HF_ENDPOINT=hub.url)
+        assert done.returncode == 0, done.stderr
+        words = ("--prompt", "Once upon", "--tokens", "4", "--threads", "1", "--json")
+        text = named("generate", stories, *words, *layers, "--with", NAME, HF_ENDPOINT=hub.url)
+    assert text.returncode == 0, text.stderr
+    (tmp_path / "other.gguf").write_bytes(stories.read_bytes())
+    same = named("patch", stories, "same.gguf", *layers, "--with", "other.gguf")
+    assert same.returncode == 0, same.stderr
+    assert filecmp.cmp(tmp_path / "new.gguf", tmp_path / "same.gguf", shallow=False)
+
+
 def test_a_broken_connection_is_resumed(named: Named, tmp_path: Path) -> None:
     """Where huggingface_hub has whole pieces of 10 MiB."""
     model = large_model(tmp_path / "model.gguf")

@@ -28,7 +28,9 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
@@ -54,6 +56,7 @@ def patch(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     from_scan: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -119,22 +122,25 @@ def patch(
     """
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
+    others = [other.path for other in other_models(with_)]
+    if others and in_place:
+        raise UsageError("--in-place edits a single model: --with excludes it")
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
-            _check_alone(*options, from_scan, probe, rank, scale_weights)
+            _check_alone(*options, with_, from_scan, probe, rank, scale_weights)
             return _downloaded(gs.open(source), destination, replace, progress).plan_recipe(
                 recipe, progress
             )
         request = _request(source, options, from_scan, probe, rank)
-        model = gs.open(source)
-        plan = model.plan(request, scale_weights=scale_weights)
-        if not model.is_remote:
+        models = [gs.open(path) for path in (source, *others)]
+        plan = models[0].plan(request, others=models[1:], scale_weights=scale_weights)
+        if not any(model.is_remote for model in models):
             return plan  # what is refused is refused before a download
-        model = _downloaded(model, destination, replace, progress)
-        return model.plan(request, scale_weights=scale_weights)
+        first, *rest = [_downloaded(model, destination, replace, progress) for model in models]
+        return first.plan(request, others=rest, scale_weights=scale_weights)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -148,7 +154,8 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, source, json=json)
+        used = [source, *(other.path for other in planned.planned.others)]
+    _tell(planned, written, used, json=json)
 
 
 def _downloaded(
@@ -165,20 +172,24 @@ def _downloaded(
     return model.download(progress)
 
 
-def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
+def _tell(
+    planned: gs.Plan, written: Sequence[Path], sources: Sequence[Path], *, json: bool
+) -> None:
     """Print what was written, and how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_shared(planned.written, planned.planned.source.path)
+    print_shared(planned.written, sources)
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", as_argument(source))
+    source, *others = map(as_argument, sources)
+    further = [word for other in others for word in ("--with", other)]
+    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
 
@@ -213,7 +224,7 @@ def _check_alone(*options: object) -> None:
     if any(map(_is_given, options)):
         raise UsageError(
             "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
-            "--layers, --from-scan, --probe, --rank and --scale-weights exclude it"
+            "--layers, --with, --from-scan, --probe, --rank and --scale-weights exclude it"
         )
 
 

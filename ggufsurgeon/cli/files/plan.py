@@ -33,8 +33,10 @@ from ggufsurgeon.cli.options import (
     TensorSplit,
     Times,
     Windows,
+    With,
     check_context,
     layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
@@ -52,6 +54,7 @@ def plan(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -90,7 +93,8 @@ def plan(
     request = layer_path(window, times, drop, layers, strength, damped)
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
-    plan = model.plan(request, scale_weights=scale_weights)
+    others = [other.path for other in other_models(with_)]
+    plan = model.plan(request, others=others, scale_weights=scale_weights)
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:
@@ -127,7 +131,9 @@ def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction
         "n_bytes_shareable": plan.n_bytes_shareable,
         "memory": {
             **prediction_as_json(prediction),
-            "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+            "n_bytes_aliased_weights": n_bytes_made(
+                planned.write_plan, [planned.source, *planned.others]
+            ),
         },
     }
 
@@ -146,7 +152,7 @@ def _aliased_note(planned: PatchPlan) -> str:
     """The cost of the path without a file."""
     from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 
-    n_bytes = n_bytes_made(planned.write_plan, planned.source)
+    n_bytes = n_bytes_made(planned.write_plan, [planned.source, *planned.others])
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
     return (
         "generate, chat and serve run this path over the source without a file: it then takes "
@@ -158,6 +164,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
     """A plan as JSON."""
     return {
         "source": str(planned.source.path),
+        "other_sources": [str(other.path) for other in planned.others],
         "layer_path": str(planned.path),
         "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
         "n_bytes": {
@@ -178,8 +185,9 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 def print_plan(planned: PatchPlan) -> None:
     """A plan as tables."""
     before, after = planned.source.n_bytes, planned.write_plan.n_bytes
+    files = (planned.source, *planned.others)
     print_table(
-        f"{planned.source.path}",
+        " and ".join(str(file.path) for file in files),
         ["", "before", "after"],
         [
             ("layer path", f"0..{planned.n_source_blocks - 1}", str(planned.path)),

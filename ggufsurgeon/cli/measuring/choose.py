@@ -11,6 +11,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
@@ -27,7 +28,9 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
@@ -99,6 +102,7 @@ def choose(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     base: ChoiceBase = None,
     details: TaskDetails = False,
     *,
@@ -107,7 +111,9 @@ def choose(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
-    for path in filter(None, (model, base)):
+    others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
+    for path in filter(None, (model, *others, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(
         model, base, optional_layer_path(window, times, drop, layers, strength, damped)
@@ -123,7 +129,8 @@ def choose(
     try:
         with watched() as progress:
             for evaluated, paths in evaluations:
-                evaluate(evaluated, paths, results, progress=progress)
+                more = others if evaluated == model else []
+                evaluate(evaluated, more, paths, results, progress=progress)
     except Interrupted:
         _show(tasks, json, details, results)
         raise
@@ -139,6 +146,7 @@ def _evaluations(model: Path, base: Path | None, path: AnyPath | None) -> list[E
 
 def _evaluate(
     model: Path,
+    others: list[Path],
     paths: list[AnyPath | None],
     results: list[NamedResult],
     *,
@@ -148,7 +156,9 @@ def _evaluate(
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        with gs.load(on_disk(model), devices) as loaded:
+        with gs.load(
+            on_disk(model), devices, others=[on_disk(other) for other in others]
+        ) as loaded:
             if not results:
                 tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)

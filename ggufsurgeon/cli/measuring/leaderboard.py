@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.leaderboard_options import (
     AnswerContext,
@@ -36,7 +37,9 @@ from ggufsurgeon.cli.options import (
     Source,
     Times,
     Windows,
+    With,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
 from ggufsurgeon.container.quoting import shortened
@@ -58,6 +61,7 @@ def leaderboard(
     drop: Drops = None,
     layers: Layers = None,
     models: NamedPaths = None,
+    with_: With = None,
     base: OtherBase = None,
     tasks: Benchmarks = None,
     limit: DocumentLimit = None,
@@ -83,7 +87,9 @@ def leaderboard(
 
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
-    with _telling_what_is_kept(store), gs.load(on_disk(model), devices) as loaded:
+    others = [on_disk(other.path) for other in other_models(with_)]
+    tell_further_models(model, others, devices)
+    with _telling_what_is_kept(store), gs.load(on_disk(model), devices, others=others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             result = loaded.leaderboard(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.measuring_options import (
     Base,
@@ -40,8 +41,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
@@ -64,6 +67,7 @@ def perplexity(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     base: Base = None,
     base_layers: BaseLayers = None,
     base_logits: BaseLogits = None,
@@ -89,17 +93,22 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     if plot is not None:
-        read = [path for path in (model, text, base, base_logits) if path and not model_name(path)]
-        check_picture(plot, read, replace=replace)
-    for path in filter(None, (model, base)):
+        read = (model, *others, text, base, base_logits)
+        check_picture(
+            plot, [path for path in read if path and not model_name(path)], replace=replace
+        )
+    for path in filter(None, (model, *others, base)):
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = shown_name(model), shown_name(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
     reference = _reference(layer_path, base, base_layers, base_logits)
-    with gs.load(on_disk(model), devices) as loaded:
+    others = [on_disk(other) for other in others]
+    with gs.load(on_disk(model), devices, others=others) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,

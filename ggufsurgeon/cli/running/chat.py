@@ -14,6 +14,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Damped,
@@ -24,8 +25,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.running.conversation import Conversation
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
@@ -44,6 +47,7 @@ def chat(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     system: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
         typer.Option(
@@ -88,10 +92,12 @@ def chat(
         "seed": seed,
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
-    with gs.load(on_disk(model), devices) as loaded:
+    others = [on_disk(other.path) for other in other_models(with_)]
+    tell_further_models(model, others, devices)
+    with gs.load(on_disk(model), devices, others=others) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
-        talk = Conversation(file, loaded, path, settings, sampling, system)
+        talk = Conversation(loaded, path, settings, sampling, system)
         talk.start()
         _converse(talk)
 

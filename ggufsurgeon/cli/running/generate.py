@@ -10,6 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -22,8 +23,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.serializers import generated_text_as_json
@@ -46,11 +49,12 @@ def generate(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     routed: Annotated[
         bool,
         typer.Option(
             "--routed",
-            help="Route the path through the unmodified model, pass by pass, as `verify` does "
+            help="Route the path through the unmodified models, pass by pass, as `verify` does "
             "(slower).",
             rich_help_panel=LAYER_PATH,
         ),
@@ -79,7 +83,9 @@ def generate(
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
-    with gs.load(on_disk(model), devices) as loaded, ExitStack() as bar:
+    others = [on_disk(other.path) for other in other_models(with_)]
+    tell_further_models(model, others, devices)
+    with gs.load(on_disk(model), devices, others=others) as loaded, ExitStack() as bar:
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
 
