@@ -10,6 +10,7 @@ from ggufsurgeon.companions.planner import CompanionPlan, plan_companion, plan_c
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.locating.locate import is_remote, local_file, locate
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 
@@ -57,9 +58,10 @@ def plan(
     """As `ModelFile.plan_companion`."""
     if (path is None) == (patched is None):
         raise UsageError("expected a layer path, or the patched model, and not both")
-    file, models = open_gguf(companion), [each.path for each in source.files]
+    file = open_gguf(local_file(companion))
+    models = [] if is_remote(source) else [each.path for each in source.files]
     if path is not None:
         return Companion(plan_companion(file, source, path, other_base=other_base), models)
-    made = open_gguf(patched)  # type: ignore[arg-type]
-    models += [each.path for each in made.files]
+    made = locate(patched).file  # type: ignore[arg-type]
+    models += [] if is_remote(made) else [each.path for each in made.files]
     return Companion(plan_companion_of(file, source, made, other_base=other_base), models)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.inspection import Inspection, inspect_file
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.plans import Plan
-from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
+from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.locating.locate import check_on_disk, is_remote, local_file, locate
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
     from ggufsurgeon.layer_path.outside import OutsideBlocks
+    from ggufsurgeon.locating.hub.header import Fetched
     from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 class ModelFile:
     """A GGUF file, known by its header alone. Made by `ggufsurgeon.open`.
 
+    Of a model on the hub nothing but the header is there: what needs more raises RefusedError until
+    it is asked of `download`.
+
     >>> import ggufsurgeon as gs
     >>> model = gs.open("fixtures/stories260K.gguf")
     >>> model.architecture, model.n_blocks
@@ -40,8 +45,29 @@ class ModelFile:
     """
 
     def __init__(self, path: PathLike) -> None:
-        self.file: GgufFile = open_gguf(path)
+        located = locate(path)
+        self.file: GgufFile = located.file
         self.path: Path = self.file.path
+        self.fetched: Fetched | None = located.fetched
+        """The commit on the hub, and the bytes that were read; None for a file on disk."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model is on the hub, and only its header was read."""
+        return is_remote(self.file)
+
+    def download(self, progress: Progress = NO_PROGRESS) -> ModelFile:
+        """This model on disk: a remote one is downloaded into the cache of huggingface_hub.
+
+        Raises UsageError when the hub or the network fails, and WriteFailedError when the cache
+        cannot be written.
+        """
+        return ModelFile(local_file(self.path, progress)) if self.is_remote else self
+
+    def _on_disk(self) -> GgufFile:
+        """The file, for what reads its data."""
+        check_on_disk(self.file)
+        return self.file
 
     @property
     def architecture(self) -> str | None:
@@ -86,7 +112,7 @@ class ModelFile:
         """
         from ggufsurgeon.hashing.whole_file import hash_file
 
-        return hash_file(self.file, progress)
+        return hash_file(self._on_disk(), progress)
 
     def diff(self, other: ModelFile | PathLike, progress: Progress = NO_PROGRESS) -> ModelDiff:
         """What `other` differs in: keys, tensors, and blocks, found by their content.
@@ -104,7 +130,7 @@ class ModelFile:
         from ggufsurgeon.api.diffs import diff_files
 
         other = other if isinstance(other, ModelFile) else ModelFile(other)
-        return diff_files(self.file, other.file, progress)
+        return diff_files(self._on_disk(), other._on_disk(), progress)
 
     def plan(
         self,
@@ -176,7 +202,7 @@ class ModelFile:
         from ggufsurgeon.planning.restoring import plan_restore
         from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
-        planned = plan_restore(self.file)
+        planned = plan_restore(self._on_disk())
         plans = planned.file_plans
         paths = paths_at(Path(destination), len(plans))
         if len(plans) == 1:
@@ -209,7 +235,7 @@ class ModelFile:
         """
         from ggufsurgeon.api.recipes import make_recipe
 
-        return make_recipe(self.file, progress)
+        return make_recipe(self._on_disk(), progress)
 
     def original_path(self) -> OriginalPath:
         """The layer path of this patched file over its original, across all recorded patches.
@@ -285,7 +311,13 @@ def _recipe_and_others(
 def open_model(path: PathLike) -> ModelFile:
     """Open a GGUF file and read its header.
 
-    Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format.
+    `path` is a path, or a name: `hf://ORG/REPO/FILE.gguf` on the Hugging Face Hub, of which only
+    the header is read unless it is in the cache of huggingface_hub, or `ollama://MODEL:TAG`,
+    `lmstudio://PUBLISHER/MODEL/FILE.gguf` and `llama.cpp://ORG/REPO:QUANT` for what these programs
+    have downloaded.
+
+    Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format,
+    and MissingExtraError for a name on the hub without huggingface_hub.
 
     >>> import ggufsurgeon as gs
     >>> gs.open("fixtures/stories260K.gguf").n_bytes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, VerificationError
+from ggufsurgeon.locating.locate import check_on_disk
 from ggufsurgeon.planning.in_place import changes_nothing, check_in_place
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.progress import Progress
@@ -35,6 +36,7 @@ def forecast(planned: PatchPlan) -> Forecast:
     from ggufsurgeon.in_place.edit import CannotInsertError, find_edit
 
     try:
+        check_on_disk(planned.source)
         check_in_place(planned)
     except RefusedError as error:
         return Forecast(refusal=str(error))
@@ -56,6 +58,7 @@ def choose(planned: PatchPlan) -> InPlaceMethod | None:
     """How the source would be edited; None if nothing changes. Raises as `write`."""
     from ggufsurgeon.in_place.methods import choose_method
 
+    check_on_disk(planned.source)
     check_in_place(planned)
     if changes_nothing(planned):
         return None
@@ -66,6 +69,7 @@ def write(planned: PatchPlan, sha256: str | None, progress: Progress) -> InPlace
     """Make the source the planned file. Raises as `Plan.write_in_place`."""
     from ggufsurgeon.in_place.methods import edit_in_place
 
+    check_on_disk(planned.source)
     check_in_place(planned)
     if changes_nothing(planned):
         return None

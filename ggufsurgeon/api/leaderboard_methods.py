@@ -11,6 +11,7 @@ from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.preconditions import check_is_language_model
@@ -62,7 +63,7 @@ class LeaderboardMethods(ModelOverRunner):
         from ggufsurgeon.leaderboard.prompting import PLAIN
         from ggufsurgeon.leaderboard.run import LeaderboardTask, PathOfModel, run_leaderboard
 
-        base_file = self._file if base is None else _language_model(Path(base))
+        base_file = self._file if base is None else _language_model(local_file(base))
         own = [PathOfModel(self._models, self._over(path)) for path in paths]
         if base is not None and not own:
             own = [_as_it_is(self._file)]

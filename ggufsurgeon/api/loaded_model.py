@@ -14,6 +14,7 @@ from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.outside import OutsideBlocks
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.rules.preconditions import check_is_language_model
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -60,6 +61,9 @@ def load(
 ) -> LoadedModel:
     """A model to run; use it in a `with` block. It is loaded by the first call, and then kept.
 
+    A model is a path or a name, as `open` takes them; what is on the hub is downloaded into the
+    cache of huggingface_hub first.
+
     Layer paths may take blocks of `others` too, which they name as models 1, 2 and so on, as in
     `LayerPath("0..7,1:4..11")`. All models are loaded on the same devices, side by side. `outside`
     says which of them the embeddings, the output and the tokenizer are of; without it, the
@@ -82,7 +86,7 @@ def load(
     from ggufsurgeon.workers.worker import Worker
 
     runner = InProcess() if in_process else Worker()
-    files = [open_gguf(path) for path in (model, *others)]
+    files = [open_gguf(local_file(path)) for path in (model, *others)]
     for file in files:
         check_is_language_model(file)
     if outside is not None:

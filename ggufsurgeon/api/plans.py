@@ -10,6 +10,7 @@ from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.locating.locate import check_on_disk
 from ggufsurgeon.planning.planner import Change, PatchPlan
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import Written
@@ -108,13 +109,15 @@ class Plan:
 
         With a recipe for shards, shards are written as by `write_shards`; the returned path is that
         of the first shard, and `paths_at` gives all. Raises RefusedError when the destination
-        exists (unless `replace`, which is only for a single file), WriteFailedError when the system
-        cannot write, and VerificationError when the new file is not that of the recipe. Warns
-        (PermissionsWarning) when the file that it replaces has permissions that cannot be set.
+        exists (unless `replace`, which is only for a single file), or only the header of the source
+        was read, WriteFailedError when the system cannot write, and VerificationError when the new
+        file is not that of the recipe. Warns (PermissionsWarning) when the file that it replaces
+        has permissions that cannot be set.
         """
         from ggufsurgeon.planning.sharding import in_shards_of
         from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
 
+        check_on_disk(self.planned.source, *self.planned.others)
         paths, plan = self.paths_at(destination), self.planned.write_plan
         if self.recipe is None or len(paths) == 1:
             sha256 = self._sha256_of_file()
@@ -204,6 +207,7 @@ class Plan:
         from ggufsurgeon.planning.sharding import in_shards
         from ggufsurgeon.writing.new_file import write_new_shards
 
+        check_on_disk(self.planned.source, *self.planned.others)
         plans = in_shards(self.planned.write_plan, max_n_bytes)
         if len(plans) == 1:
             return (self.write(destination, progress=progress),)

@@ -15,6 +15,7 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.locating.locate import check_on_disk
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
@@ -95,6 +96,7 @@ def plan_of_recipe(
     if others:
         raise UsageError("this recipe is for one model, and names no others")
     planned = plan_recipe(source, recipe)
+    check_on_disk(source)
     in_shards = bool(recipe.source.shards)
     _check_sha256(source.files if in_shards else [source], recipe.source, progress)
     return planned, recipe
@@ -128,6 +130,8 @@ def _matched(
     """The recipe over files that have the SHA-256 that it names, where it names any."""
     matched = match_models(recipe, source, others)
     for file, sha256 in zip(matched.files, matched.sha256s, strict=True):
+        if sha256 is not None:
+            check_on_disk(file)
         if sha256 is not None and file_sha256(file, progress) != sha256:
             raise RefusedError(
                 f"{file.path} is not the file that the recipe {quoted(recipe.file)} names: its "

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.locating.locate import locate
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
@@ -62,7 +62,7 @@ def scanned_path(
     and no rank is given, UsageError where the store has no such scan or rank, and as
     `scan_findings`.
     """
-    file = open_gguf(model)
+    file = locate(model).file
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
     probes = [one for found in known for one in found.probes if _is_wanted(one, probe)]
     if len(probes) != 1:

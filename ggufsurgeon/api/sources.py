@@ -8,6 +8,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.locating.locate import check_on_disk, is_remote
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.writing.equal_data import check_equal_data
 
@@ -30,6 +31,8 @@ def plan_over(
     planned = plan_patch(
         source, path, others=others, outside=outside, scale_weights=scale_weights, name=name
     )
+    if planned.equal_data:
+        check_on_disk(source, *others)
     check_equal_data(planned.write_plan.sources, planned.equal_data)
     return planned
 
@@ -38,9 +41,7 @@ def _with_each_once(
     files: Sequence[GgufFile], path: LayerPath, outside: OutsideBlocks | None
 ) -> tuple[LayerPath, OutsideBlocks | None]:
     """The path, and what is outside the blocks, with one index for all models of one file."""
-    first_of = [
-        next(m for m, other in enumerate(files) if other.path.samefile(file.path)) for file in files
-    ]
+    first_of = [next(m for m, other in enumerate(files) if _is_same(other, file)) for file in files]
     index = {n: first for n, first in enumerate(first_of)}
     steps = (
         BlockRef(index.get(step.source, step.source), step.block, step.strength)
@@ -50,3 +51,10 @@ def _with_each_once(
         sides = (outside.embeddings, outside.output, outside.tokenizer)
         outside = OutsideBlocks(*(index.get(side, side) for side in sides))
     return LayerPath(steps), outside
+
+
+def _is_same(one: GgufFile, other: GgufFile) -> bool:
+    """Whether two models are one file."""
+    if is_remote(one) or is_remote(other):
+        return str(one.path) == str(other.path)
+    return one.path.samefile(other.path)

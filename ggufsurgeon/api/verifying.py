@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -47,8 +48,7 @@ def verify(
     from ggufsurgeon.verification.plan_check import check_plan
     from ggufsurgeon.verification.verifier import verify_patched
 
-    sources = [open_gguf(path) for path in (source, *others)]
-    file = open_gguf(patched)
+    file, *sources = [open_gguf(local_file(path, progress)) for path in (patched, source, *others)]
     outcome = verify_patched(file, sources, settings, devices or Devices(), progress)
     if recipe is None:
         return outcome

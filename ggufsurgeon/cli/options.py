@@ -28,7 +28,8 @@ Source: TypeAlias = Annotated[
     # Whether it can be read is for the reader to say, in its own words.
     typer.Argument(
         metavar="MODEL",
-        help="GGUF file to read, or any of its shards.",
+        help="GGUF file to read, any of its shards, or a name: hf://ORG/REPO/FILE.gguf, "
+        "ollama://MODEL:TAG, lmstudio://..., llama.cpp://...",
         show_default=False,
         readable=False,
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.file_bytes import Buffer
 
 ENTRY = b"PK\x01\x02"
 """Signature of an entry of the central directory (APPNOTE.TXT 4.3.12)."""
@@ -21,23 +21,23 @@ DIRECTORY_N_BYTES = 1 << 20
 MOST_NAMES = 3
 
 
-def gguf_names(data: bytes | FileBytes) -> list[str]:
+def gguf_names(data: Buffer) -> list[str]:
     """Names of the GGUF files in the archive, at most `MOST_NAMES`."""
     names = (name for name in _names(data) if name.endswith(".gguf"))
     return [name for name, _ in zip(names, range(MOST_NAMES), strict=False)]
 
 
-def has_directory(data: bytes | FileBytes) -> bool:
+def has_directory(data: Buffer) -> bool:
     """Whether there is an entry of a zip archive's directory."""
     return next(_names(data), None) is not None
 
 
-def has_pickle(data: bytes | FileBytes) -> bool:
+def has_pickle(data: Buffer) -> bool:
     """Whether the archive is one of `torch.save`, which holds `NAME/data.pkl`."""
     return any(name.endswith("data.pkl") for name in _names(data))
 
 
-def _names(data: bytes | FileBytes) -> Iterator[str]:
+def _names(data: Buffer) -> Iterator[str]:
     end = bytes(data[-DIRECTORY_N_BYTES:])
     at = end.find(ENTRY)
     while at >= 0 and at + ENTRY_N_BYTES <= len(end):

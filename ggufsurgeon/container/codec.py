@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from ggufsurgeon.container.cursor import INCOMPLETE, Buffer, Cursor
+from ggufsurgeon.container.cursor import INCOMPLETE, Cursor
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.other_formats import recognise
 from ggufsurgeon.container.quoting import quoted

@@ -7,14 +7,11 @@ window over the data, and the text of an error is made only when there is one.
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
 
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.values import ByteOrder
 from ggufsurgeon.errors import MalformedFileError
-
-Buffer: TypeAlias = "bytes | FileBytes"
 
 INCOMPLETE = "The download may be incomplete: compare the file's size with the original's."
 WINDOW_N_BYTES = 1 << 16

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.quoting import quoted
 
 CONVERT = "Convert its folder first, with convert_hf_to_gguf.py of llama.cpp."
@@ -36,7 +36,7 @@ class OtherFormat(NamedTuple):
     instead: str = ""
 
 
-def recognise_text(data: bytes | FileBytes) -> OtherFormat | None:
+def recognise_text(data: Buffer) -> OtherFormat | None:
     """What a file of text is; None for a file that is not text."""
     text = _text(bytes(data[:ANSWER_N_BYTES]))
     if text is None:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from ggufsurgeon.errors import UsageError
 
 AHEAD_N_BYTES = 1 << 16
 """Smallest number of bytes to read at once: headers are parsed a few bytes at a time."""
+
+
+class Buffer(Protocol):
+    """Bytes to be sliced: `bytes`, those of a file, or those of a file on a server."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: slice, /) -> bytes: ...
 
 
 class FileBytes:

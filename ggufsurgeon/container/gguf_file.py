@@ -9,14 +9,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from ggufsurgeon.container.codec import parse_header, serialize_header
-from ggufsurgeon.container.cursor import INCOMPLETE, Buffer
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.cursor import INCOMPLETE
+from ggufsurgeon.container.file_bytes import Buffer, FileBytes
 from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
@@ -103,21 +103,24 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
     """
     file = _open_file(Path(path))
     shard = shard_of(file.header, file.path)
-    return file if shard is None else _join(_open_shards(file, shard))
+    return file if shard is None else join_shards(_open_shards(file, shard))
 
 
-def _open_shards(given: GgufFile, shard: Shard) -> tuple[GgufFile, ...]:
+def _open_shards(given: GgufFile, shard: Shard) -> list[GgufFile]:
     """All shards of a model, by one of them."""
     _check_end(given)
     paths = list(_present(given.path, shard))
-    files = [given if path == given.path else _open_file(path) for path in paths]
-    check_together(paths, [file.header for file in files])
-    for file in files:
+    return [given if path == given.path else _open_file(path) for path in paths]
+
+
+def join_shards(shards: Sequence[GgufFile]) -> GgufFile:
+    """The model that files make which are all shards by their names, in order.
+
+    Raises MalformedFileError when they do not belong together.
+    """
+    check_together([file.path for file in shards], [file.header for file in shards])
+    for file in shards:
         _check_end(file)
-    return tuple(files)
-
-
-def _join(shards: tuple[GgufFile, ...]) -> GgufFile:
     n_bytes = [n for file in shards for n in file.layout.tensor_n_bytes]
     header = joined_header([file.header for file in shards], n_bytes)
     raw = serialize_header(header)
@@ -127,7 +130,9 @@ def _join(shards: tuple[GgufFile, ...]) -> GgufFile:
     layout = Layout(data_start, tuple(n_bytes), data_n_bytes, data_start + data_n_bytes)
     digest = hashlib.sha256(raw).hexdigest()
     ends_in_zeros = any(file.ends_in_zeros for file in shards)
-    return GgufFile(shards[0].path, header, len(raw), digest, layout, ends_in_zeros, shards=shards)
+    return GgufFile(
+        shards[0].path, header, len(raw), digest, layout, ends_in_zeros, shards=tuple(shards)
+    )
 
 
 def _check_end(file: GgufFile) -> None:
@@ -231,17 +236,32 @@ def read_gguf(data: Buffer, path: Path) -> GgufFile:
     Raises MalformedFileError, as `open_gguf`.
     """
     try:
+        file = read_header(data, path)
+    except MalformedFileError as error:
+        if error.hint in ("", INCOMPLETE):
+            error.hint = hint_of_end(data) or error.hint
+        raise
+    header, layout = file.header, file.layout
+    zeros_at_end = ends_in_zeros(data, header, layout)
+    odd = odd_padding(data, header, file.header_n_bytes, layout)
+    return replace(file, ends_in_zeros=zeros_at_end, odd_padding=odd)
+
+
+def read_header(data: Buffer, path: Path) -> GgufFile:
+    """What the header alone tells of a file: nothing behind it is read.
+
+    So it is not known whether the data end in zeros, or what the padding is. Raises
+    MalformedFileError, as `open_gguf`.
+    """
+    try:
         header, header_n_bytes = parse_header(data, str(path))
         digest = hashlib.sha256(data[:header_n_bytes]).hexdigest()
         layout = lay_out(header, header_n_bytes, len(data), str(path))
     except MalformedFileError as error:
         if error.hint in ("", INCOMPLETE):
-            found = hint_of_line_ends(data) or hint_of_name(path) or hint_of_end(data)
-            error.hint = found or error.hint
+            error.hint = hint_of_line_ends(data) or hint_of_name(path) or error.hint
         raise
-    zeros_at_end = ends_in_zeros(data, header, layout)
-    odd = odd_padding(data, header, header_n_bytes, layout)
-    return GgufFile(path, header, header_n_bytes, digest, layout, zeros_at_end, odd)
+    return GgufFile(path, header, header_n_bytes, digest, layout)
 
 
 def _reason(error: OSError | ValueError) -> str:

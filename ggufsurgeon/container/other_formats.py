@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
 
 from ggufsurgeon.container.archives import gguf_names, has_directory, has_pickle
 from ggufsurgeon.container.downloads import CONVERT, OtherFormat, recognise_text
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.shell_words import shell_command
-
-Buffer: TypeAlias = "bytes | FileBytes"
 
 QUANTIZE = (
     "Quantize the model that it belongs to with it first, and patch the result; or have "

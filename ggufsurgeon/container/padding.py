@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 
@@ -24,7 +24,7 @@ class PaddingRange(NamedTuple):
 
 
 def odd_padding(
-    data: bytes | FileBytes, header: Header, header_n_bytes: int, layout: Layout
+    data: Buffer, header: Header, header_n_bytes: int, layout: Layout
 ) -> tuple[PaddingRange, ...]:
     """The padding of a file that is not zeros, or too long to be looked at."""
     return tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ggufsurgeon.container.codec import MAGIC
-from ggufsurgeon.container.cursor import Buffer
+from ggufsurgeon.container.file_bytes import Buffer
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.layout import Layout
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
 from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.locating.stores.owners import owner_of
 
 HUB_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """Files of a Hugging Face cache are named by their SHA-1 or SHA-256 (huggingface_hub, blobs/)."""
@@ -27,6 +28,7 @@ def check_model(path: Path, *, is_interrupted: bool = False) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise RefusedError(f"{path} is not a regular file")
     _check_name(path)
+    _check_store(path)
     if status.st_nlink > 1:
         n_others = status.st_nlink - 1
         others = (
@@ -66,6 +68,16 @@ def _refused_link(path: Path) -> RefusedError:
 def _check_name(path: Path) -> None:
     if _kind_of_blob(path.name):
         raise _refused_blob(path, path)
+
+
+def _check_store(path: Path) -> None:
+    """Raise RefusedError for a file that another program has downloaded, and looks after."""
+    owner = owner_of(path)
+    if owner:
+        raise RefusedError(
+            f"{path} is among the models of {owner}, which expects it as it was downloaded",
+            hint=NEW_FILE,
+        )
 
 
 def _kind_of_blob(name: str) -> str:

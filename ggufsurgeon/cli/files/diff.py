@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import Json, Quiet
 from ggufsurgeon.cli.terminal import (
     n_bytes_text,
@@ -52,6 +53,7 @@ def diff(
 
     Exits with 0 if all keys and tensors are equal, and with 7 if not.
     """
+    a, b = on_disk(a), on_disk(b)
     with watched() as progress:
         found = gs.open(a).diff(b, progress)
     if json:

@@ -11,6 +11,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.blocks import blocks_as_json, print_blocks
+from ggufsurgeon.cli.models import fetched_as_json, fetched_text
 from ggufsurgeon.cli.options import OUTPUT, Json, Source
 from ggufsurgeon.cli.terminal import (
     n_bytes_text,
@@ -23,6 +24,7 @@ from ggufsurgeon.cli.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import SIZES, type_name
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.locating.model_name import model_name, shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.inspection import Inspection
@@ -71,15 +73,20 @@ def inspect(
     hashes = None
     if with_hashes:
         with watched() as progress:
+            file = file.download(progress)
             hashes = file.hashes(progress)
     if json:
         values = {pair.key: value_as_json(pair) for pair in pairs}
         hashed = _hashes_as_json(file.file, hashes) if hashes else {}
-        print_json({**facts, **blocks_as_json(inspection), **hashed, "metadata": values})
+        fetched = {"fetched": fetched_as_json(file)}
+        print_json({**facts, **fetched, **blocks_as_json(inspection), **hashed, "metadata": values})
         return
     kind = inspection.other_kind
-    title = f"{model} is {kind.what}: {kind.why}" if kind else f"{model}"
-    print_table(title, ["", ""], list(_rows(inspection, facts)))
+    shown = shown_name(model)
+    title = f"{shown} is {kind.what}: {kind.why}" if kind else shown
+    where = [("read", fetched_text(file))] if file.fetched else []
+    where += [("file", str(file.path))] if model_name(model) and not file.is_remote else []
+    print_table(title, ["", ""], [*_rows(inspection, facts), *where])
     print_blocks(inspection)
     if metadata:
         print_table("Metadata", ["key", "value"], [(pair.key, value_text(pair)) for pair in pairs])

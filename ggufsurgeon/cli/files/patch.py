@@ -16,6 +16,7 @@ from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_failed, verified
 from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
+from ggufsurgeon.cli.models import as_argument
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -136,17 +137,23 @@ def patch(
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
+        models = [gs.open(path) for path in (source, *(other.path for other in others))]
         if recipe is not None:
             check_alone(*options, from_scan, probe, rank, scale_weights)
+            models = [_downloaded(model, destination, replace, progress) for model in models]
+            named = dict(zip(by_name(others), models[1:], strict=True))
             with told_how_to_name():
-                planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
+                planned = models[0].plan_recipe(recipe, progress, others=named)
             _check_shards_of(planned, max_n_bytes)
             if verify:
                 check_can_be_verified(planned)
             return planned
         request = _request(source, options, from_scan, probe, rank)
-        files = [other.path for other in others]
-        return gs.open(source).plan(request, others=files, scale_weights=scale_weights)
+        plan = models[0].plan(request, others=models[1:], scale_weights=scale_weights)
+        if not any(model.is_remote for model in models):
+            return plan  # what is refused is refused before a download
+        first, *rest = [_downloaded(model, destination, replace, progress) for model in models]
+        return first.plan(request, others=rest, scale_weights=scale_weights)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -160,14 +167,28 @@ def patch(
         else:
             written = planned.write_shards(destination, max_n_bytes, progress=progress)
     outcome = verified(planned, written[0]) if verify else None
-    _tell(planned, written, source, outcome, json=json)
+    _tell(planned, written, [source, *(other.path for other in others)], outcome, json=json)
     raise_if_failed(outcome)
+
+
+def _downloaded(
+    model: gs.ModelFile, destination: Path | None, replace: bool, progress: Progress
+) -> gs.ModelFile:
+    """The model on disk, downloaded only if the result can be written."""
+    from ggufsurgeon.locating.locate import check_on_disk
+    from ggufsurgeon.writing.preflight import check_place
+
+    if model.is_remote and destination is None:
+        check_on_disk(model.file)
+    if model.is_remote and destination is not None:
+        check_place([], destination, replace=replace)
+    return model.download(progress)
 
 
 def _tell(
     planned: gs.Plan,
     written: Sequence[Path],
-    source: Path,
+    sources: Sequence[Path],
     outcome: Verification | None,
     *,
     json: bool,
@@ -185,8 +206,7 @@ def _tell(
         print_json(found)
         return
     print_plan(planned.planned)
-    others = [other.path for other in planned.planned.others]
-    print_shared(planned.written, [source, *others])
+    print_shared(planned.written, sources)
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
@@ -194,8 +214,9 @@ def _tell(
     elif outcome is not None:
         print_text(f"wrote {written[0]}{more}")
     else:
+        first, *others = map(as_argument, sources)
         further = [word for other in others for word in ("--with", other)]
-        command = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
+        command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
     if outcome is not None:
         print_text("")

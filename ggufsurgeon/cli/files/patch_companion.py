@@ -9,6 +9,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Drops,
@@ -28,6 +29,7 @@ from ggufsurgeon.cli.terminal import (
     watched,
 )
 from ggufsurgeon.errors import OtherBaseError, UsageError
+from ggufsurgeon.locating.model_name import shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.companions import Companion
@@ -97,6 +99,7 @@ def patch_companion(
             "--patched gives the layer path: --window, --times, --drop and --layers exclude it"
         )
     path = None if patched is not None else layer_path(*options)
+    companion = on_disk(companion)
     try:
         with watched() as progress:
             model = gs.open(source)
@@ -124,7 +127,7 @@ def _as_json(planned: Companion, source: Path, destination: Path) -> dict[str, A
         "destination": str(destination),
         "companion": str(plan.companion.path),
         "kind": plan.kind.name.lower(),
-        "source": str(source),
+        "source": shown_name(source),
         "layer_path": str(plan.path),
         "n_tensors": {"before": len(plan.companion.header.tensors), "after": plan.n_tensors},
         "n_bytes": {"before": plan.companion.n_bytes, "after": planned.n_bytes},

@@ -19,6 +19,7 @@ from ggufsurgeon.cli.device_options import (
 from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
+from ggufsurgeon.cli.models import fetched_as_json, fetched_text
 from ggufsurgeon.cli.options import (
     DEVICES,
     Damped,
@@ -115,13 +116,15 @@ def plan(
     prediction = predict_patch(planned, settings)
     tell_overrides(planned.source, overrides)
     if json:
-        print_json(_costs_as_json(plan, n_bytes, prediction))
+        print_json({**_costs_as_json(plan, n_bytes, prediction), "fetched": fetched_as_json(model)})
     else:
         print_plan(planned)
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
         print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
+        if model.fetched is not None:
+            print_text(f"read {fetched_text(model)}")
 
 
 def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction) -> dict[str, Any]:

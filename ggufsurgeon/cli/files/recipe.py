@@ -8,6 +8,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.other_tools import print_for_tool
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shards import Shard
@@ -38,6 +39,7 @@ def recipe(
     """Print a recipe with which patch --recipe rebuilds a patched file from its original."""
     from ggufsurgeon.planning.recipe_text import recipe_text
 
+    patched = on_disk(patched)
     if other_tool is not None:
         print_for_tool(other_tool, gs.open(patched).original_path(), as_json=json)
         return

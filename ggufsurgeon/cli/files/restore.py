@@ -11,6 +11,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import Json, Patched, Quiet
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text, watched
 from ggufsurgeon.container.shards import paths_at
@@ -38,6 +39,7 @@ def restore(
     quiet: Quiet = False,
 ) -> None:
     """Write the original of a patched file, byte for byte, from the patched file alone."""
+    patched = on_disk(patched)
     with telling_of(destination):
         with watched() as progress:
             planned = gs.open(patched).restore(destination, replace=replace, progress=progress)

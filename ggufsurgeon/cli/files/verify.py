@@ -13,6 +13,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.options import (
     Json,
     Patched,
@@ -78,14 +79,16 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file matches its source and layer path exactly, and that it runs."""
+    patched, source = on_disk(patched), on_disk(source)
     # Without llama.cpp, or where it dies, the file's structure is proven all the same.
     with gs.load(patched, devices) as loaded, suppress(MissingExtraError, EngineError):
         tell_devices(loaded, devices)
+    others = other_models(with_)
+    files, planned = all_on_disk(other.path for other in others), None
     with told_how_to_name(), watched() as progress:
-        others, planned = other_models(with_), None
-        files = [other.path for other in others]
         if recipe is not None:
-            planned = gs.open(source).plan_recipe(recipe, progress, others=by_name(others))
+            named = dict(zip(by_name(others), files, strict=True))
+            planned = gs.open(source).plan_recipe(recipe, progress, others=named)
             files = [other.path for other in planned.planned.others]
         outcome = gs.verify(
             patched,

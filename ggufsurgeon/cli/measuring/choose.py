@@ -16,6 +16,7 @@ from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     MEASURING,
     OUTPUT,
@@ -155,7 +156,9 @@ def _evaluate(
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        with gs.load(model, devices, others=others) as loaded:
+        with gs.load(
+            on_disk(model), devices, others=[on_disk(other) for other in others]
+        ) as loaded:
             if not results:
                 tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)

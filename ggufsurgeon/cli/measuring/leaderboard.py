@@ -27,6 +27,7 @@ from ggufsurgeon.cli.measuring.leaderboard_options import (
     ThinkingTokens,
     UsesChatTemplate,
 )
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Drops,
@@ -89,12 +90,13 @@ def leaderboard(
     paths = _paths(models or [], asked.path)
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     tell_further_models(model, asked.others, devices)
-    with _telling_what_is_kept(store), gs.load(model, devices, others=asked.others) as loaded:
+    others = all_on_disk(asked.others)
+    with _telling_what_is_kept(store), gs.load(on_disk(model), devices, others=others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             result = loaded.leaderboard(
                 list(paths.values()),
-                base=base,
+                base=None if base is None else on_disk(base),
                 benchmarks=None if tasks is None else [name.strip() for name in tasks.split(",")],
                 limit=limit,
                 data=data,

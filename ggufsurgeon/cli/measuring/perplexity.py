@@ -30,6 +30,7 @@ from ggufsurgeon.cli.measuring.measuring_options import (
 )
 from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
 from ggufsurgeon.cli.measuring.text_notes import noted_text
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.options import (
     Damped,
     Drops,
@@ -46,6 +47,7 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
+from ggufsurgeon.locating.model_name import model_name, shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -95,17 +97,17 @@ def perplexity(
     asked = asked_path_beside_model(model, recipe, options, with_)
     tell_further_models(model, asked.others, devices)
     if plot is not None:
-        read = [
-            path for path in (model, *asked.others, text, base, base_logits) if path is not None
-        ]
-        check_picture(plot, read, replace=replace)
+        read = (model, *asked.others, text, base, base_logits)
+        check_picture(
+            plot, [path for path in read if path and not model_name(path)], replace=replace
+        )
     for path in filter(None, (model, *asked.others, base)):
         check_context(gs.open(path), ctx)
     content = noted_text(text)
-    names = str(model), str(base or base_logits or model)
+    names = shown_name(model), shown_name(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     reference = _reference(asked.path, base, base_layers, base_logits)
-    with gs.load(model, devices, others=asked.others) as loaded:
+    with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,
@@ -136,7 +138,7 @@ def _reference(
             )
         return gs.LogitsFileReference(base_logits)
     if base is not None:
-        return gs.ModelReference(base, base_path)
+        return gs.ModelReference(on_disk(base), base_path)
     return gs.PathReference(base_path) if path or base_path else None
 
 

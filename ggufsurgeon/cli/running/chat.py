@@ -15,6 +15,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.further_models import tell_further_models
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.options import (
     Damped,
     Drops,
@@ -93,7 +94,7 @@ def chat(
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
     tell_further_models(model, asked.others, devices)
-    with gs.load(model, devices, others=asked.others) as loaded:
+    with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
         talk = Conversation(loaded, asked.path, settings, sampling, system)

@@ -11,6 +11,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.further_models import tell_further_models
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -85,8 +86,9 @@ def generate(
     options = (window, times, drop, layers, strength, damped)
     asked = asked_path(model, recipe, options, with_)
     tell_further_models(model, asked.others, devices)
+    others = all_on_disk(asked.others)
     with (
-        gs.load(model, devices, others=asked.others, outside=asked.outside) as loaded,
+        gs.load(on_disk(model), devices, others=others, outside=asked.outside) as loaded,
         ExitStack() as bar,
     ):
         tell_devices(loaded, devices)

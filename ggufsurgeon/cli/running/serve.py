@@ -13,6 +13,7 @@ from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
 from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Quiet,
@@ -26,6 +27,7 @@ from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
 from ggufsurgeon.errors import MissingExtraError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.locating.model_name import shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -98,9 +100,10 @@ def serve(
     if api_key is None and not _is_loopback(host):
         print_warning(f"{host} can be reached from other machines, and no --api-key is given")
     listener = listening(host, port)
-    service = Service(model, paths, ContextSettings(ctx, chat_format), devices, asked.others)
+    others = all_on_disk(asked.others)
+    service = Service(on_disk(model), paths, ContextSettings(ctx, chat_format), devices, others)
     tell_devices(service.model(), devices)
-    print_note(f"loading {' and '.join(map(str, (model, *asked.others)))}")
+    print_note(f"loading {' and '.join(map(shown_name, (model, *asked.others)))}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")

@@ -10,6 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.anatomy.contents import DEFAULT_N_CONTENTS
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.models import as_argument, on_disk
 from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet, Source
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.shell_words import shell_command
@@ -94,7 +95,7 @@ def anatomy(
     if html is not None:
         sources = [each for each in (model, store, pairs) if each is not None and each.exists()]
         check_place(sources, html, replace=replace)
-    with gs.load(model, devices) as loaded:
+    with gs.load(on_disk(model), devices) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             found = loaded.anatomy(
@@ -125,4 +126,4 @@ def _command(
     }
     named = ((name, value) for name, (value, default) in options.items() if value != default)
     words = (each if isinstance(each, Path) else str(each) for pair in named for each in pair)
-    return shell_command("ggufsurgeon", "anatomy", model, *words)
+    return shell_command("ggufsurgeon", "anatomy", as_argument(model), *words)

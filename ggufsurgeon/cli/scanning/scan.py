@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Quiet,
     Source,
@@ -103,7 +104,7 @@ def scan(
     paths = _paths(file.n_blocks, windows, times, drop, layers)
     raced = _race(race, held_out, race_seed)
     try:
-        with gs.load(model, devices) as loaded:
+        with gs.load(on_disk(model), devices) as loaded:
             tell_devices(loaded, devices)
             for one in probes:
                 with_hash = hash and one is probes[0]

@@ -1,0 +1,45 @@
+"""Models by name, on the command line: found, downloaded with a bar, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.terminal import n_bytes_text, watched
+from ggufsurgeon.locating.locate import local_file
+from ggufsurgeon.locating.model_name import model_name, shown_name
+
+
+def on_disk(model: Path) -> Path:
+    """The file that an argument names; one on the hub is downloaded first."""
+    if model_name(model) is None:
+        return model
+    with watched() as progress:
+        return local_file(model, progress)
+
+
+def all_on_disk(models: Iterable[Path]) -> list[Path]:
+    """The files that arguments name, as by `on_disk`."""
+    return [on_disk(model) for model in models]
+
+
+def as_argument(model: Path) -> Path | str:
+    """A model as an argument of a command that is shown."""
+    return model if model_name(model) is None else shown_name(model)
+
+
+def fetched_text(model: gs.ModelFile) -> str:
+    """What was read of a model on the hub; nothing for a file on disk."""
+    if model.fetched is None:
+        return ""
+    n_bytes = f"{n_bytes_text(model.fetched.n_bytes)} ({model.fetched.n_bytes:,} bytes)"
+    return f"{n_bytes}, of commit {model.fetched.commit}; the model was not downloaded"
+
+
+def fetched_as_json(model: gs.ModelFile) -> dict[str, Any] | None:
+    """What was read of a model on the hub; None for a file on disk."""
+    if model.fetched is None:
+        return None
+    return {"commit": model.fetched.commit, "n_bytes": model.fetched.n_bytes}
