@@ -123,10 +123,10 @@ class ModelFile:
         patched: PathLike | None = None,
         other_base: bool = False,
     ) -> Companion:
-        """Plan a LoRA adapter, an imatrix or control vectors of this model for a patched one.
+        """Plan a LoRA adapter, imatrix, control vectors or draft of this model for a patched one.
 
         That is the one that `path` makes of this model, or the file `patched`, whose record has
-        the path. `other_base` takes an adapter whose metadata name another base model. Raises
+        the path. `other_base` takes one whose metadata name another base model. Raises
         RefusedError when the companion does not belong to this model, or has no meaning on the
         path, and UsageError unless one of `path` and `patched` is given.
         """
