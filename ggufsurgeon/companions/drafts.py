@@ -25,7 +25,7 @@ from ggufsurgeon.container.values import (
     read_array_prefix,
 )
 from ggufsurgeon.errors import MalformedFileError, RefusedError
-from ggufsurgeon.rules.vocabularies import check_same_tokens
+from ggufsurgeon.rules.same_tokens import check_same_tokens
 
 WIDTH_KEYS = {
     "eagle3": "target_hidden_size",
