@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -14,7 +14,6 @@ from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
+    from ggufsurgeon.layer_path.outside import OutsideBlocks
     from ggufsurgeon.planning.original_path import OriginalPath
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
@@ -107,13 +107,32 @@ class ModelFile:
         other = other if isinstance(other, ModelFile) else ModelFile(other)
         return diff_files(self.file, other.file, progress)
 
-    def plan(self, path: AnyPath, *, scale_weights: bool = False) -> Plan:
+    def plan(
+        self,
+        path: AnyPath,
+        *,
+        others: Sequence[ModelFile | PathLike] = (),
+        outside: OutsideBlocks | None = None,
+        scale_weights: bool = False,
+    ) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.
 
-        `scale_weights` allows files that are equal within rounding alone. Raises RefusedError
-        when no exact file exists, UsageError when the path does not fit the model.
+        `others` are the models 1, 2, ... of a path over several, such as "0..2,1:2..4", and
+        `outside` says which model embeddings, output and tokenizer come from: without it, the model
+        of the first block, that of the last block, and this one. `scale_weights` allows files that
+        are equal within rounding alone. Raises RefusedError when no exact file exists, UsageError
+        when the path does not fit the models.
+
+        >>> import ggufsurgeon as gs
+        >>> model = gs.open("fixtures/stories260K.gguf")
+        >>> plan = model.plan(gs.LayerPath("0..2,1:2..4"), others=["fixtures/stories260K.gguf"])
+        >>> str(plan.layer_path)  # a file that is there twice is one model
+        '0..2,2..4'
         """
-        return Plan(plan_patch(self.file, path, scale_weights=scale_weights))
+        from ggufsurgeon.api.sources import plan_over
+
+        files = [(o if isinstance(o, ModelFile) else ModelFile(o)).file for o in others]
+        return Plan(plan_over(self.file, path, files, outside, scale_weights=scale_weights))
 
     def plan_companion(
         self,

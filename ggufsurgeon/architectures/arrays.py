@@ -44,6 +44,20 @@ class PerLayerArray(Rule):
     """llama.cpp aborts where a value that the model had occurs no more."""
     may_be_longer: bool = False
     """Its length is not checked (`get_arr`, src/llama-model-loader.cpp:347-405)."""
+    is_array = True
+
+    def constant(self, model: Model) -> object:
+        """The element of block 0, where the graph reads that for other blocks."""
+        if self.reads == "own":
+            return None
+        pair = self.pair(model)
+        found = self.array(model)
+        value = found.value if found is not None else pair.value if pair is not None else None
+        return repr(value[0] if isinstance(value, list) else value)
+
+    def pair(self, model: Model) -> KeyValue | None:
+        """The pair, be it an array or not."""
+        return model.pair(self.key) if self.prefixed else model.header.pair_of.get(self.key)
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The array, re-indexed by the path, its elements byte for byte."""
@@ -58,7 +72,7 @@ class PerLayerArray(Rule):
 
     def array(self, model: Model) -> KeyValue | None:
         """The pair when it is an array, or RefusedError when that has not one element a block."""
-        pair = model.pair(self.key) if self.prefixed else model.header.pair_of.get(self.key)
+        pair = self.pair(model)
         if pair is None or not isinstance(pair.value, list):
             return None
         n_expected = self._n_expected(model)
@@ -100,6 +114,16 @@ class OneBlockList(Rule):
 
     key: str
 
+    def constant(self, model: Model) -> object:
+        """Whether there is a list."""
+        pair = model.pair(self.key)
+        return pair is not None and isinstance(pair.value, list) and bool(pair.value)
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the list names the block."""
+        pair = model.pair(self.key)
+        return pair is not None and isinstance(pair.value, list) and block in pair.value
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The block's new index."""
         pair = model.pair(self.key)
@@ -128,6 +152,11 @@ class ImageStreams(PerLayerArray):
 
     key: str = "deepstack_mapping"
     may_be_longer: bool = True
+    is_array = False
+
+    def constant(self, model: Model) -> object:
+        """The whole array: block 0 and the order of the streams are special."""
+        return Rule.constant(self, model)
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The array, in which what block 0 says stays first, and its repeats have no stream."""

@@ -19,6 +19,14 @@ class BlockCount(Rule):
 
     key: str = "block_count"
 
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Nothing."""
+        return None
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The length of the path."""
         if len(path) != model.n_blocks:
@@ -35,6 +43,14 @@ class PrefixCount(Rule):
     """What the blocks behind them are."""
     keeps_rest: bool = False
     """llama.cpp aborts on a model in which no other block is left."""
+
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block is of the kind."""
+        return block < model.number(self.key)
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The new count, where the kind is still a prefix."""
@@ -124,6 +140,14 @@ class CountSelectsMaths(Rule):
     """Why weights cannot make up for it."""
     key: str = ""
 
+    def constant(self, model: Model) -> object:
+        """What the number of blocks selects."""
+        return self._selected(model.n_trunk) if has_window(model, self.read) else None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Nothing."""
+        return None
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: both numbers must select the same."""
         before, after = model.n_trunk, len(model.trunk(path))
@@ -147,12 +171,23 @@ class ResidualScale(Rule):
 
     key: str = "residual_scale"
 
+    def constant(self, model: Model) -> object:
+        """The scale."""
+        pair = model.pair(self.key)
+        return self._built_in(model) if pair is None else pair.value
+
+    def trait(self, model: Model, block: int) -> object:
+        """Nothing."""
+        return None
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """The scale that the model had, written out."""
         if model.pair(self.key) is None and len(path) != model.n_blocks:
-            root = _float32(math.sqrt(model.n_trunk))
-            scale = _float32(_float32(1.4) / root)
-            yield scalar_edit(model, self.key, ValueType.FLOAT32, scale)
+            yield scalar_edit(model, self.key, ValueType.FLOAT32, self._built_in(model))
+
+    @staticmethod
+    def _built_in(model: Model) -> float:
+        return _float32(_float32(1.4) / _float32(math.sqrt(model.n_trunk)))
 
 
 @dataclass(frozen=True)
@@ -163,6 +198,16 @@ class LiteModel(Rule):
     """
 
     key: str = "attention.q_lora_rank"
+
+    def constant(self, model: Model) -> object:
+        """The rank, what the number of blocks means, and the vocabulary that this depends on."""
+        rank, n_vocab = model.number(self.key), _n_vocab(model)
+        n_blocks = model.n_trunk
+        return rank, n_vocab, self._is_lite(model, n_blocks), self._gating(model, n_blocks)
+
+    def trait(self, model: Model, block: int) -> object:
+        """Nothing."""
+        return None
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """What the number of blocks meant, written out; refused where nothing can say it."""

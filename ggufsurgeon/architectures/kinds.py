@@ -55,6 +55,14 @@ class SlidingWindow(Rule):
     """Those of `HEAD_SIZES` that each block takes by its own kind, not by block 0's."""
     key: str = "attention.sliding_window_pattern"
 
+    def constant(self, model: Model) -> object:
+        """Whether blocks have windows at all, and block 0: sizes may be taken by its kind."""
+        return self._is_in_force(model) and ("window of block 0", self.kinds(model)[0])
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block has a window."""
+        return self._is_in_force(model) and self.kinds(model)[block]
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing where the period still fits, else an array."""
         if not self._is_in_force(model):
@@ -138,6 +146,14 @@ class RecurrentLayers(Rule):
     """Built in, where `full_attention_interval` is absent."""
     key: str = "attention.recurrent_layers"
 
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block is recurrent."""
+        return self._kinds(model)[block]
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing where the interval still fits, else an array."""
         pair = model.pair(self.key)
@@ -184,6 +200,11 @@ class HybridKinds(Rule):
     has_ffn_blocks: bool = False
     """Blocks without KV heads are recurrent only if they have no FFN either (nemotron_h)."""
     key: str = ""
+    is_array = True
+
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal."""

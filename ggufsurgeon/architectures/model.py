@@ -78,6 +78,9 @@ class Rule:
     crosses: bool = False
     """It is about what reaches other blocks besides the residual stream, which no run of a block
     in another place can do without."""
+    is_array: bool = False
+    """All that it takes is arrays with one element a block, so that models can be judged as one
+    with the blocks of all of them, once these arrays are joined."""
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """What to write so that block n computes what block path[n] computed.
@@ -86,6 +89,26 @@ class Rule:
         metadata does that. Nothing is yielded for what may stay as it is.
         """
         raise NotImplementedError
+
+    def constant(self, model: Model) -> object:
+        """What it takes for the whole model, whatever the path is.
+
+        Blocks of several models can be mixed only where this is equal in all of them.
+        """
+        pair = model.pair(self.key) if self.key else None
+        return model.n_trunk, None if pair is None else repr(pair.value)
+
+    def trait(self, model: Model, block: int) -> object:
+        """What it takes from the index of a block of the trunk.
+
+        Blocks of one trait are the same to it, whichever of the models with an equal `constant`
+        they are from.
+        """
+        return block
+
+    def separate(self, model: Model) -> str:
+        """Why blocks of this model cannot be mixed with those of another; empty if they can."""
+        return ""
 
     def factors(self, model: Model, path: Sequence[int]) -> Mapping[str, float]:
         """What to multiply F32 tensors of every block by, where the user asks for it.

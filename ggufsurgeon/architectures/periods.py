@@ -29,6 +29,14 @@ class FixedPeriod(Rule):
     """When there is no window, the last block alone is of the kind."""
     key: str = ""
 
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block is of the kind."""
+        return self._kinds(model, model.n_trunk)[block]
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: each block must be of the kind that it was."""
         trunk = model.trunk(path)
@@ -80,6 +88,14 @@ class MoeEvery(Rule):
     """
 
     key: str = "moe_every_n_layers"
+
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block is MoE."""
+        return self._kinds(model.number(self.key), block + 1)[block]
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing where the number still fits, else one that does."""

@@ -16,6 +16,14 @@ class OnlyBlockZeroMayLack(Rule):
     tensor: str
     key: str = ""
 
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block lacks it."""
+        return block in blocks_without(model, f"blk.{{}}.{self.tensor}")
+
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: a block without it can come first only."""
         if 0 in path[1:] and 0 in blocks_without(model, f"blk.{{}}.{self.tensor}"):
@@ -34,6 +42,19 @@ class BorrowedFromBlockZero(Rule):
     tensor: str
     """Its whole name, with {} for the block."""
     key: str = ""
+
+    def constant(self, model: Model) -> object:
+        """Nothing."""
+        return None
+
+    def trait(self, model: Model, block: int) -> object:
+        """Whether the block is the lender: there are no borrowers where models are mixed."""
+        return block == 0 and bool(self.separate(model))
+
+    def separate(self, model: Model) -> str:
+        """That some blocks borrow from another, if they do."""
+        borrowers = blocks_without(model, self.tensor)
+        return f"blocks without {self.tensor.format('N')} use block 0's" if borrowers else ""
 
     def follow(self, model: Model, path: Sequence[int]) -> Iterator[Edit]:
         """Nothing, or a refusal: whoever borrows must find the same lender."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
 
 import typer
 
@@ -116,6 +117,17 @@ Layers: TypeAlias = Annotated[
         rich_help_panel=LAYER_PATH,
     ),
 ]
+With: TypeAlias = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--with",
+        metavar="[NAME=]FILE",
+        help="A further GGUF whose blocks LAYERS names as 1:, the next one as 2: and so on: "
+        '"0..6,1:4..11". May be given several times.',
+        show_default=False,
+        rich_help_panel=LAYER_PATH,
+    ),
+]
 ScaleWeights: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -213,6 +225,32 @@ def layer_path(
         strength=FULL if strength is None else strength,
         damped=damped,
     )
+
+
+class NamedFile(NamedTuple):
+    """A further model."""
+
+    name: str
+    """Empty where none is given."""
+    path: Path
+
+
+def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
+    """The files that --with gives, in order. What is the name of a file as a whole has no NAME.
+
+    Raises UsageError for a name that is given twice, and for one without a file.
+    """
+    found: list[NamedFile] = []
+    for text in texts or ():
+        name, equals, path = text.partition("=")
+        has_name = bool(equals) and not Path(text).exists()
+        each = NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text))
+        if has_name and not (name and path):
+            raise UsageError(f"--with {text}: expected a file, or NAME=FILE")
+        if name and has_name and any(other.name == name for other in found):
+            raise UsageError(f"--with {text}: the name {name} is given twice")
+        found.append(each)
+    return found
 
 
 def optional_layer_path(

@@ -18,6 +18,12 @@ def changes_nothing(planned: PatchPlan) -> bool:
 def check_in_place(planned: PatchPlan) -> None:
     """Raise RefusedError if the source could not be restored after an edit in place."""
     source = planned.source
+    if planned.others:
+        raise RefusedError(
+            "the path has blocks of several models, and the original could not be restored from "
+            "the result",
+            hint=f"{NEW_FILE}.",
+        )
     if source.shards:
         raise RefusedError(
             f"{source.path} is one of {len(source.shards)} shards, and only a single file can be "

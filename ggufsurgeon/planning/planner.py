@@ -12,10 +12,13 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange
-from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mixture import Mixed, mix
 from ggufsurgeon.planning.naming import descriptive_pairs
+from ggufsurgeon.planning.other_sources import record_of_several
 from ggufsurgeon.planning.provenance import (
     filler_pair,
     is_left_out,
@@ -74,6 +77,12 @@ class PatchPlan:
     write_plan: WritePlan
     source_notes: tuple[str, ...] = ()
     """Facts about the source, as sentences."""
+    others: tuple[GgufFile, ...] = ()
+    """The further models that are used, in the order of their indices in the path. The sources of
+    `write_plan` are the files of `source` and then theirs."""
+    equal_data: tuple[tuple[CopySpan, CopySpan, str], ...] = ()
+    """Spans of the sources of `write_plan` that must have the same data, with the name of their
+    tensor: whoever carries out the plan checks that (`check_equal_data`)."""
 
 
 class Origin(NamedTuple):
@@ -86,9 +95,19 @@ class Origin(NamedTuple):
 
 
 def plan_patch(
-    source: GgufFile, path: AnyPath, *, scale_weights: bool = False, origin: Origin | None = None
+    source: GgufFile,
+    path: AnyPath,
+    *,
+    others: Sequence[GgufFile] = (),
+    outside: OutsideBlocks | None = None,
+    scale_weights: bool = False,
+    origin: Origin | None = None,
 ) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, in order; MTP blocks stay behind them.
+
+    `others` are the models 1, 2, ... of the path, and `outside` says which model all that is not in
+    a block comes from: without it, `OutsideBlocks.beside`. A model that is not used is not looked
+    at, so that a path over `source` alone gives the file that it gives without others.
 
     The identity path gives the identical file. `scale_weights` allows paths on which tensors must
     be multiplied by a factor to compute the same, within rounding. `origin` is recorded instead of
@@ -96,6 +115,11 @@ def plan_patch(
     exists or its rules are not known, UsageError when the path is not one over this model, and
     MalformedFileError when the model is not whole.
     """
+    if others or outside is not None:
+        mixed = mix(source, path, others, outside)
+        if len(mixed.files) > 1:
+            return _plan_several(mixed, scale_weights, origin)
+        path = mixed.trunk
     blocks = find_blocks(source)
     trunk = over_trunk(path, blocks)
     whole = with_mtp(trunk, blocks)
@@ -127,6 +151,57 @@ def plan_patch(
     )
     of_source = _source_notes(source, shards)
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
+
+
+def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> PatchPlan:
+    """The plan of a file with blocks of several models."""
+    if scale_weights:
+        raise UsageError("weights can be scaled on paths over one model alone")
+    rules, source = mixed.rules, mixed.files[0]
+    edits = rules.apply(mixed.compact)
+    rules.check_strengths(mixed.compact)
+    joined = mixed.join()
+    chosen = choose_tensors(joined.file, joined.blocks, joined.path.blocks)
+    scales = with_scales(joined.file, joined.blocks, chosen, joined.path)
+    chosen = list(scales.tensors)
+    tensors = place_tensors(joined.file, chosen)
+    new_pairs = [edit.pair for edit in edits]
+    new_pairs += descriptive_pairs(rules.header, tensors, mixed.whole)
+    tool = origin.tool if origin else this_tool()
+    record = record_of_several(mixed.by_index, mixed.whole, mixed.outside, tool, scales.added)
+    changes = _fill(joined.file, _changes(joined.file, (*new_pairs, *record)), tensors)
+    head = _new_header(joined.file.header, changes, tensors)
+    write_plan = _write_plan(joined.file, head, chosen, ())
+    notes = (
+        *dict.fromkeys(edit.note for edit in edits if edit.note),
+        *strength_notes(joined.path, scales),
+        *mtp_notes(source.header, joined.blocks.n_mtp, bool(joined.blocks.of_block[-1])),
+    )
+    of_sources = (
+        *rules.notes(),
+        *(note for file in mixed.files for note in _source_notes(file, None)),
+    )
+    return PatchPlan(
+        source,
+        mixed.whole,
+        len(mixed.blocks[0]),
+        notes,
+        changes_of(source.header, head),
+        write_plan,
+        of_sources,
+        mixed.files[1:],
+        tuple(mixed.equal_data()),
+    )
+
+
+def changes_of(before: Header, after: Header) -> tuple[Change, ...]:
+    """The pairs of a header that another one lacks, or has otherwise."""
+    old = before.pair_of
+    return tuple(
+        Change(old.get(pair.key), pair)
+        for pair in after.pairs
+        if pair.key not in old or old[pair.key].raw != pair.raw
+    )
 
 
 def _apply_rules(

@@ -23,6 +23,8 @@
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
+    layer_path.other_sources*, layer_path.outside
+                                      of several models: see `planning/other_sources.py`
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
 their order, repeats come last; a tensor with a slice for each block holds the original slices
@@ -59,6 +61,7 @@ FILE_SYSTEM_BLOCK_N_BYTES = 4096
 """The usual size of a block: of ext4 and XFS by default, of btrfs with pages of 4096 bytes."""
 
 ADDED_TENSORS = "added_tensors"
+OTHER_SOURCES = "other_sources"
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
 
@@ -85,6 +88,8 @@ class Provenance:
     blocks: str
     source_header_sha256: str
     source_n_bytes: int
+    is_of_several: bool = False
+    """Whether the path is over several models; the source is then model 0."""
 
 
 def provenance_pairs(
@@ -202,7 +207,8 @@ def read_provenance(header: Header) -> Provenance | None:
     tool, blocks, digest, n_bytes = (header.get(PREFIX + key) for key in keys)
     if not (isinstance(blocks, str) and isinstance(digest, str) and isinstance(n_bytes, int)):
         return None
-    return Provenance(tool if isinstance(tool, str) else "", blocks, digest, n_bytes)
+    is_of_several = PREFIX + OTHER_SOURCES in header.pair_of
+    return Provenance(tool if isinstance(tool, str) else "", blocks, digest, n_bytes, is_of_several)
 
 
 def text_pair(key: str, text: str, order: ByteOrder) -> KeyValue:

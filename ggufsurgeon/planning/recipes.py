@@ -12,7 +12,7 @@ from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import Change, Origin, PatchPlan, joined_plan, plan_patch
+from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, joined_plan, plan_patch
 from ggufsurgeon.planning.provenance import Provenance, is_scaled, read_provenance
 from ggufsurgeon.planning.restoring import MOST_PATCHES, RestorePlan, plan_restore
 from ggufsurgeon.planning.sharding import in_shards_of
@@ -264,12 +264,7 @@ def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:
     """Two patches as one."""
     plan = compose(before.write_plan, step.write_plan)
     header = file_of_plan(before.source, plan).header
-    old = before.source.header.pair_of
-    changes = tuple(
-        Change(old.get(pair.key), pair)
-        for pair in header.pairs
-        if pair.key not in old or old[pair.key].raw != pair.raw
-    )
+    changes = changes_of(before.source.header, header)
     path = step.path.behind(before.path)
     notes = tuple(dict.fromkeys((*before.notes, *step.notes)))
     return PatchPlan(before.source, path, before.n_source_blocks, notes, changes, plan)

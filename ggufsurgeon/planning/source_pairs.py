@@ -13,7 +13,7 @@ from ggufsurgeon.container.values import (
     ValueType,
     read_array_prefix,
 )
-from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out, recorded_names
 from ggufsurgeon.rules.preconditions import check_is_whole_model
@@ -73,6 +73,12 @@ def _check_version(header: Header) -> None:
 
 def recorded_path(record: Provenance) -> LayerPath:
     """The layer path of a record. Raises RefusedError where it is none over one model."""
+    if record.is_of_several:
+        raise LostError(
+            f"the file was made from several models, with the layer path {record.blocks}: it has "
+            "no single original, and holds none of them whole",
+            hint="Use the files that it was made from; verify tells whether they are the ones.",
+        )
     try:
         path = LayerPath(record.blocks)
     except UsageError:

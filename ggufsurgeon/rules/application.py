@@ -65,7 +65,7 @@ class ModelRules:
 
     def _edits(self, path: Sequence[int]) -> list[Edit]:
         """The edits that the rules of the architecture require."""
-        self._check_count(len(path))
+        check_count(self._architecture, len(path))
         if self._unknown_array is not None:
             raise RefusedError(str(self._unknown_array), hint=self._unknown_array.hint)
         rules = self._architecture.rules
@@ -113,17 +113,18 @@ class ModelRules:
         trunk = [", ".join(label for label in found if label) for found in labels]
         return trunk + ["MTP"] * self._blocks.n_mtp
 
-    def _check_count(self, n_blocks: int) -> None:
-        """Raise RefusedError when llama.cpp does not run `n_blocks`, MTP blocks included."""
-        longest = self._architecture.max_blocks
-        if n_blocks > longest:
-            raise RefusedError(
-                f"the layer path has {n_blocks} blocks; llama.cpp does not run more than {longest}",
-                hint="Repeat a shorter window, or fewer times.",
-            )
-
     def _with_mtp(self, trunk: Sequence[int]) -> tuple[int, ...]:
         return (*trunk, *self._mtp_blocks)
+
+
+def check_count(architecture: Architecture, n_blocks: int) -> None:
+    """Raise RefusedError when llama.cpp does not run `n_blocks`, MTP blocks included."""
+    longest = architecture.max_blocks
+    if n_blocks > longest:
+        raise RefusedError(
+            f"the layer path has {n_blocks} blocks; llama.cpp does not run more than {longest}",
+            hint="Repeat a shorter window, or fewer times.",
+        )
 
 
 def has_crossing(source: GgufFile) -> bool:

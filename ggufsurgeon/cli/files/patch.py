@@ -27,7 +27,9 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
@@ -53,6 +55,7 @@ def patch(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     from_scan: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -118,15 +121,18 @@ def patch(
     """
     max_n_bytes = split_size(split_max_size)
     _check_shards(max_n_bytes, replace, recipe)
+    others = [other.path for other in other_models(with_)]
+    if others and in_place:
+        raise UsageError("--in-place edits a single model: --with excludes it")
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
-            _check_alone(*options, from_scan, probe, rank, scale_weights)
+            _check_alone(*options, with_, from_scan, probe, rank, scale_weights)
             return gs.open(source).plan_recipe(recipe, progress)
         request = _request(source, options, from_scan, probe, rank)
-        return gs.open(source).plan(request, scale_weights=scale_weights)
+        return gs.open(source).plan(request, others=others, scale_weights=scale_weights)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -140,23 +146,27 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, source, json=json)
+        _tell(planned, written, [source, *others], json=json)
 
 
-def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool) -> None:
+def _tell(
+    planned: gs.Plan, written: Sequence[Path], sources: Sequence[Path], *, json: bool
+) -> None:
     """Print what was written, and how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         print_json({**files, **written_as_json(planned.written), **plan_as_json(planned.planned)})
         return
     print_plan(planned.planned)
-    print_shared(planned.written, source)
+    print_shared(planned.written, sources)
     more = f" to {written[-1].name}" if len(written) > 1 else ""
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
         return
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
+    source, *others = sources
+    further = [word for other in others for word in ("--with", other)]
+    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
 
@@ -191,7 +201,7 @@ def _check_alone(*options: object) -> None:
     if any(map(_is_given, options)):
         raise UsageError(
             "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
-            "--layers, --from-scan, --probe, --rank and --scale-weights exclude it"
+            "--layers, --with, --from-scan, --probe, --rank and --scale-weights exclude it"
         )
 
 

@@ -32,8 +32,10 @@ from ggufsurgeon.cli.options import (
     TensorSplit,
     Times,
     Windows,
+    With,
     check_context,
     layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
 from ggufsurgeon.cli.values import value_as_json, value_text
@@ -51,6 +53,7 @@ def plan(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -89,7 +92,8 @@ def plan(
     request = layer_path(window, times, drop, layers, strength, damped)
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
-    plan = model.plan(request, scale_weights=scale_weights)
+    others = [other.path for other in other_models(with_)]
+    plan = model.plan(request, others=others, scale_weights=scale_weights)
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:
@@ -155,6 +159,7 @@ def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
     """A plan as JSON."""
     return {
         "source": str(planned.source.path),
+        "other_sources": [str(other.path) for other in planned.others],
         "layer_path": str(planned.path),
         "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
         "n_bytes": {
@@ -175,8 +180,9 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 def print_plan(planned: PatchPlan) -> None:
     """A plan as tables."""
     before, after = planned.source.n_bytes, planned.write_plan.n_bytes
+    files = (planned.source, *planned.others)
     print_table(
-        f"{planned.source.path}",
+        " and ".join(str(file.path) for file in files),
         ["", "before", "after"],
         [
             ("layer path", f"0..{planned.n_source_blocks - 1}", str(planned.path)),

@@ -71,7 +71,7 @@ def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
     first, *others = written
     files = f"{first} to {others[-1].name}" if others else f"{first}"
     print_text(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}")
-    print_shared(planned.written, planned.patched.path)
+    print_shared(planned.written, [planned.patched.path])
     if planned.remaining:
         note = "it is a patched file itself, and its own patch cannot be undone"
         print_text(f"note: {note}: {planned.remaining}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ def written_as_json(written: Written | None) -> dict[str, Any]:
     }
 
 
-def print_shared(written: Written | None, source: Path) -> None:
-    """Print how many bytes are shared with the source, if there are many."""
+def print_shared(written: Written | None, sources: Sequence[Path]) -> None:
+    """Print how many bytes are shared with the sources, if there are many."""
     if written is None or written.n_bytes_shared < LEAST_TOLD_N_BYTES:
         return
     whole, shared = n_bytes_text(written.n_bytes), n_bytes_text(written.n_bytes_shared)
     new = n_bytes_text(written.n_bytes_written)
-    told = f"of {whole}, {shared} are in disk blocks shared with {source}; {new} were written"
+    told = f"of {whole}, {shared} are in disk blocks shared with "
+    told += f"{' and '.join(map(str, sources))}; {new} were written"
     print_text(told)

@@ -1,0 +1,69 @@
+"""Vocabularies of several models whose blocks are mixed.
+
+Blocks read no tokens, so vocabularies may differ. The user is told how, since token 5 of one model
+may be another word than token 5 of the model whose tokenizer is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.container.values import Value
+
+TOKENIZER = "tokenizer."
+"""What all keys of a tokenizer begin with."""
+TOKENS = "tokenizer.ggml.tokens"
+
+
+def vocabulary_notes(files: Sequence[GgufFile], tokenizer: int) -> Iterator[str]:
+    """A note for each model whose vocabulary is not that of the model of the tokenizer."""
+    base = files[tokenizer]
+    for n, file in enumerate(files):
+        if n != tokenizer:
+            yield from _differences(base, file)
+
+
+def _differences(base: GgufFile, other: GgufFile) -> Iterator[str]:
+    """A note of what tells a vocabulary from another, if anything does."""
+    ours, theirs = (file.header.pair_of.get(TOKENS) for file in (base, other))
+    if ours is None or theirs is None:
+        if ours is not theirs:
+            has, lacks = (base, other) if theirs is None else (other, base)
+            yield f"{has.path} has a vocabulary, and {lacks.path} has none"
+    elif ours.raw != theirs.raw:
+        yield f"{other.path} has {_difference(_tokens(ours), _tokens(theirs), base)}"
+
+
+def _difference(ours: Sequence[Value], theirs: Sequence[Value], base: GgufFile) -> str:
+    different = [n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
+    n_more = len(theirs) - len(ours)
+    if not different:
+        more = "more" if n_more > 0 else "fewer"
+        return f"the vocabulary of {base.path} with {abs(n_more):,} tokens {more} at its end"
+    first = different[0]
+    return (
+        f"another vocabulary than {base.path}: {len(different):,} of "
+        f"{min(len(ours), len(theirs)):,} tokens differ, the first of them is {first} "
+        f"({quoted(theirs[first])} instead of {quoted(ours[first])}), and its blocks have learned "
+        "from its own"
+    )
+
+
+def _tokens(pair: KeyValue) -> list[Value]:
+    return pair.value if isinstance(pair.value, list) else []
+
+
+def with_tokenizer_of(header: Header, other: Header) -> tuple[KeyValue, ...]:
+    """The pairs of a header with the tokenizer of another: all keys that begin so, in its place."""
+    theirs = [pair for pair in other.pairs if pair.key.startswith(TOKENIZER)]
+    found: list[KeyValue] = []
+    for pair in header.pairs:
+        if not pair.key.startswith(TOKENIZER):
+            found.append(pair)
+        elif theirs:
+            found += theirs
+            theirs = []
+    return (*found, *theirs)
