@@ -24,7 +24,8 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import joined_plan, plan_patch, source_files
+from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.planner import joined_plan, plan_patch
 from ggufsurgeon.planning.provenance import is_left_out, is_scaled, read_provenance
 from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors

@@ -21,7 +21,7 @@ from ggufsurgeon.container.padding import PaddingRange, all_padding
 from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
-from ggufsurgeon.planning.planner import source_files
+from ggufsurgeon.planning.assembly import source_files
 from ggufsurgeon.planning.provenance import (
     ADDED_TENSORS,
     PREFIX,
