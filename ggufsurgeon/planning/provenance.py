@@ -23,6 +23,7 @@
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
+    layer_path.mtp                    of other MTP blocks: see `planning/mtp_change/changing.py`
     layer_path.other_sources*, layer_path.outside
                                       of several models: see `planning/other_sources.py`
 
@@ -61,6 +62,7 @@ FILE_SYSTEM_BLOCK_N_BYTES = 4096
 """The usual size of a block: of ext4 and XFS by default, of btrfs with pages of 4096 bytes."""
 
 ADDED_TENSORS = "added_tensors"
+MTP = "mtp"
 OTHER_SOURCES = "other_sources"
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
@@ -99,16 +101,16 @@ def provenance_pairs(
     factors: Mapping[str, float],
     kept: Sequence[PaddingRange],
     tool: str,
-    shards: Sequence[KeyValue] = (),
+    more: Sequence[KeyValue] = (),
     added_tensors: Sequence[str] = (),
 ) -> list[KeyValue]:
     """The pairs that record the patch.
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
     `kept` is the padding of the source that is at the end of the file, `tool` is the program
-    with its version, `shards` are the pairs that record the source's shards, and `added_tensors`
-    are the names of tensors that the source lacks. The filler, whose size depends on all other
-    pairs, is not among them.
+    with its version, `more` are the pairs that record the source's shards and its other MTP blocks,
+    and `added_tensors` are the names of tensors that the source lacks. The filler, whose size
+    depends on all other pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
@@ -123,7 +125,7 @@ def provenance_pairs(
         text_pair("kept_padding", padding, order),
     ]
     at_times = [
-        *shards,
+        *more,
         *(names_pair("added_keys", added, order) for _ in added[:1]),  # gguf-py: no empty arrays
         *(names_pair(ADDED_TENSORS, added_tensors, order) for _ in added_tensors[:1]),
         *scaling_pairs(factors, order),

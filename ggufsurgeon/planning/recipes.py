@@ -13,7 +13,13 @@ from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, joined_plan, plan_patch
-from ggufsurgeon.planning.provenance import Provenance, is_scaled, read_provenance
+from ggufsurgeon.planning.provenance import (
+    MTP,
+    PREFIX,
+    Provenance,
+    is_scaled,
+    read_provenance,
+)
 from ggufsurgeon.planning.restoring import MOST_PATCHES, RestorePlan, plan_restore
 from ggufsurgeon.planning.sharding import in_shards_of
 from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path, source_pairs
@@ -133,6 +139,11 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
 def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -> Patch:
     if TOOL.fullmatch(record.tool) is None:
         raise damaged("tool")
+    if PREFIX + MTP in header.pair_of:
+        raise RefusedError(
+            "the file has other MTP blocks than its original, or none: a recipe does not tell "
+            "where they come from"
+        )
     n_tensors = shards.n_tensors if shards else ()
     return Patch(recorded_path(record), record.tool, is_scaled(header), n_tensors)
 

@@ -24,6 +24,11 @@ WITH_TENSORS = {"qwen35": QWEN35, "qwen35moe": QWEN35}
 WITHOUT_TENSORS = {"glm4": LACKING_GLM4MOE, "glm4moe": LACKING_GLM4MOE}
 
 
+def mtp_count_key(header: Header) -> str:
+    """The key that holds the number of MTP blocks."""
+    return f"{header.architecture}.nextn_predict_layers"
+
+
 def mtp_notes(header: Header, n_mtp: int, has_tensors: bool) -> Iterator[str]:
     """Facts about engines that do not know the MTP blocks of a model."""
     known = WITH_TENSORS if has_tensors else WITHOUT_TENSORS

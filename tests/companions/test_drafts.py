@@ -66,9 +66,10 @@ def states_along(model: Path, path: LayerPath, tokens: Any) -> list[Any]:
 
     Routed by hand: runs of blocks of the unmodified model, one after the other.
     """
+    from ggufsurgeon.engine.context import Batch
     from ggufsurgeon.engine.model import Devices, loaded_model
     from ggufsurgeon.engine.taps import WHOLE, Rows
-    from ggufsurgeon.routing.stage import INPUT, Batch, opened_stage
+    from ggufsurgeon.routing.stage import INPUT, opened_stage
 
     with loaded_model(model, Devices(n_threads=1)) as loaded:
 

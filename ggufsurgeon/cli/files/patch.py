@@ -20,6 +20,7 @@ from ggufsurgeon.cli.options import (
     Drops,
     Json,
     Layers,
+    MtpFrom,
     PathOptions,
     Quiet,
     ScaleWeights,
@@ -28,6 +29,8 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     With,
+    WithoutMtp,
+    check_mtp_options,
     layer_path,
     other_models,
 )
@@ -98,6 +101,8 @@ def patch(
             rich_help_panel=LAYER_PATH,
         ),
     ] = None,
+    without_mtp: WithoutMtp = False,
+    mtp_from: MtpFrom = None,
     scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
@@ -124,15 +129,23 @@ def patch(
     others = [other.path for other in other_models(with_)]
     if others and in_place:
         raise UsageError("--in-place edits a single model: --with excludes it")
+    check_mtp_options(others, without_mtp, mtp_from, in_place=in_place)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         if recipe is not None:
-            _check_alone(*options, with_, from_scan, probe, rank, scale_weights)
+            others_of_path = (with_, without_mtp, mtp_from, from_scan, probe, rank)
+            _check_alone(*options, *others_of_path, scale_weights)
             return gs.open(source).plan_recipe(recipe, progress)
         request = _request(source, options, from_scan, probe, rank)
-        return gs.open(source).plan(request, others=others, scale_weights=scale_weights)
+        return gs.open(source).plan(
+            request,
+            others=others,
+            scale_weights=scale_weights,
+            without_mtp=without_mtp,
+            mtp_from=mtp_from,
+        )
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -146,11 +159,16 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, [source, *others], json=json)
+        _tell(planned, written, [source, *others], mtp_from, json=json)
 
 
 def _tell(
-    planned: gs.Plan, written: Sequence[Path], sources: Sequence[Path], *, json: bool
+    planned: gs.Plan,
+    written: Sequence[Path],
+    sources: Sequence[Path],
+    mtp_from: Path | None,
+    *,
+    json: bool,
 ) -> None:
     """Print what was written, and how to prove it."""
     if json:
@@ -166,6 +184,7 @@ def _tell(
         return
     source, *others = sources
     further = [word for other in others for word in ("--with", other)]
+    further += () if mtp_from is None else ("--mtp-from", mtp_from)
     proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source, *further)
     print_text(f"wrote {written[0]}{more}; prove it: {proof}")
 
@@ -201,7 +220,8 @@ def _check_alone(*options: object) -> None:
     if any(map(_is_given, options)):
         raise UsageError(
             "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
-            "--layers, --with, --from-scan, --probe, --rank and --scale-weights exclude it"
+            "--layers, --with, --without-mtp, --mtp-from, --from-scan, --probe, --rank and "
+            "--scale-weights exclude it"
         )
 
 

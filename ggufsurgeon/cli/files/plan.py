@@ -26,6 +26,7 @@ from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
     Layers,
+    MtpFrom,
     ScaleWeights,
     Source,
     Strength,
@@ -33,7 +34,9 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     With,
+    WithoutMtp,
     check_context,
+    check_mtp_options,
     layer_path,
     other_models,
 )
@@ -54,6 +57,8 @@ def plan(
     drop: Drops = None,
     layers: Layers = None,
     with_: With = None,
+    without_mtp: WithoutMtp = False,
+    mtp_from: MtpFrom = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -93,7 +98,14 @@ def plan(
     max_n_bytes = split_size(split_max_size)
     model = gs.open(source)
     others = [other.path for other in other_models(with_)]
-    plan = model.plan(request, others=others, scale_weights=scale_weights)
+    check_mtp_options(others, without_mtp, mtp_from)
+    plan = model.plan(
+        request,
+        others=others,
+        scale_weights=scale_weights,
+        without_mtp=without_mtp,
+        mtp_from=mtp_from,
+    )
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
     planned = plan.planned
     if ctx is not None:
@@ -112,7 +124,8 @@ def plan(
         print_plan(planned)
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
-        print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
+        aliased = [] if mtp_from else [_aliased_note(planned)]
+        print_prediction(prediction, *aliased, *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
 
 

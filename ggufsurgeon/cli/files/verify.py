@@ -14,6 +14,7 @@ from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.options import (
     Json,
+    MtpFrom,
     Patched,
     Quiet,
 )
@@ -47,6 +48,7 @@ def verify(
             "--source", metavar="FILE", help="File that it was made from.", readable=False
         ),
     ],
+    mtp_from: MtpFrom = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
     ] = False,
@@ -78,6 +80,7 @@ def verify(
         outcome = gs.verify(
             patched,
             source,
+            mtp_from=mtp_from,
             settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             devices=devices,
             progress=progress,
