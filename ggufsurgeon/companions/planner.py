@@ -25,6 +25,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
 from ggufsurgeon.planning.planner import joined_plan, plan_patch
 from ggufsurgeon.planning.provenance import is_left_out, is_scaled, read_provenance
 from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
@@ -84,15 +85,19 @@ def plan_companion_of(
     record = read_provenance(patched.header)
     if record is None:
         raise no_record(patched)
-    if record.source_header_sha256 != source.header_sha256:
+    change = recorded_mtp(patched)
+    made_from = record.source_header_sha256 if change is None else change[1].source_header_sha256
+    if made_from != source.header_sha256:
         raise RefusedError(f"{patched.path} was not made from {source.path}, by its record")
     if is_scaled(patched.header):
         raise RefusedError(
             f"weights of {patched.path} were multiplied by a factor: what was made for the "
             "original does not fit them"
         )
-    path = recorded_path(record)
-    if max(path.blocks) >= len(BaseModel(source).blocks):
+    path, blocks = recorded_path(record), BaseModel(source).blocks
+    if change is not None:  # what was made for the original's MTP blocks does not fit others
+        path = LayerPath(step for step in path.steps if step.block < blocks.n_trunk)
+    if not path.steps or max(path.blocks) >= len(blocks):
         raise damaged("blocks")
     return _plan(companion, source, _Target(path, patched.header_sha256), other_base)
 
