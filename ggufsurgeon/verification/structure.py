@@ -148,7 +148,8 @@ def check_tensors(
         detail = f"differ from the strength of their block: {', '.join(wrong_scales[:5])}"
         return Check("tensors", False, detail)
     times = "".join(f", {name} times {factor:.6g}" for name, factor in factors.items())
-    of_strength = f", and {len(scales)} scales of strengths" if scales else ""
+    plural = "scale" if len(scales) == 1 else "scales"
+    of_strength = f", and {len(scales)} {plural} of strengths" if scales else ""
     proven = f"{len(pairs)} tensors ({n_bytes:,} bytes){of_strength}"
     detail = f"{len(pairs)} tensors, {n_bytes:,} bytes identical{times}{of_strength}"
     return Check("tensors", True, detail, proven)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.errors import UsageError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
 from ggufsurgeon.planning.planner import PatchPlan, changes_of, plan_patch
@@ -65,7 +66,8 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
 def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None) -> GgufFile | None:
     """What `patched` was made from: `source` with the MTP blocks that the record of it names.
 
-    None where that is the source as it is, or where the donor is missing. Raises as `change_mtp`.
+    None where that is the source as it is, or another file. Raises UsageError where the donor is
+    missing, VerificationError where it is another file, and as `change_mtp`.
     """
     found = recorded_mtp(patched)
     if found is None or found[1].source_header_sha256 != source.header_sha256:
@@ -73,4 +75,14 @@ def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None)
     mtp, record = found
     if mtp == NO_MTP:
         return change_mtp(source, None, record.tool).readable
-    return change_mtp(source, donor, record.tool).readable if donor is not None else None
+    if donor is None:
+        raise UsageError(
+            f"the MTP blocks of {patched.path} were taken from another file, whose header has a "
+            f"SHA-256 that begins with {mtp[:16]}: that file is needed too"
+        )
+    if donor.header_sha256 != mtp:
+        raise VerificationError(
+            f"the MTP blocks of {patched.path} were not taken from {donor.path}, so nothing is "
+            "proven of them"
+        )
+    return change_mtp(source, donor, record.tool).readable
