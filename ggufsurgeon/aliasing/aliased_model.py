@@ -1,4 +1,4 @@
-"""A layer path over a loaded model, run as llama.cpp runs the patched file."""
+"""A layer path over loaded models, run as llama.cpp runs the patched file."""
 
 from __future__ import annotations
 
@@ -10,35 +10,43 @@ from typing import Any
 
 from ggufsurgeon.aliasing.empty_load import EmptyLoad, EmptyWeight, load_empty
 from ggufsurgeon.aliasing.placement import Placement, placements, split_beside
-from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, planned_tensors
+from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, SharedTensor, planned_tensors
 from ggufsurgeon.aliasing.virtual_file import opened_virtual_file
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.engine.context import uses_flash_attention
+from ggufsurgeon.engine.family_lock import joined
 from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
+from ggufsurgeon.writing.equal_data import check_equal_data
+
+OUTPUT = "output.weight"
+"""The output matrix. That of a source may be its `token_embd.weight`, in a second tensor."""
 
 
 class AliasedModel(Model):
-    """The patched model over the weights of its loaded source. Made by `alias`.
+    """The patched model over the weights of its loaded sources. Made by `alias`.
 
-    It is freed behind its `with` block, by `free`, by the garbage collector, or with its source;
-    the source is not collected before. It decodes when neither its source nor another aliased
-    model of it does.
+    It is freed behind its `with` block, by `free`, by the garbage collector, or with one of its
+    sources; they are not collected before. It decodes when none of them does, nor another model
+    that is aliased over one of them.
     """
 
-    def __init__(self, source: Model, planned: PatchPlan, load: EmptyLoad) -> None:
-        super().__init__(load.handle, source.path, source.options, load.use, source.native)
+    def __init__(self, sources: Sources, planned: PatchPlan, load: EmptyLoad) -> None:
+        first = sources.models[0]
+        parents = [model.native for model in sources.models]
+        super().__init__(load.handle, first.path, first.options, load.use, parents)
         self._write_plan = planned.write_plan
-        self.source = source
+        self.sources = sources
         self.layer_path = planned.path
-        """The source's block of each position, MTP blocks included."""
+        """The block of each position, MTP blocks included."""
 
     def __enter__(self) -> AliasedModel:
         return self
@@ -57,37 +65,55 @@ class AliasedModel(Model):
 
     def placements(self) -> tuple[Placement, ...]:
         """Where the weights and the cache of each position are."""
-        return placements(self.layer_path.blocks, self.source.devices(), self.devices())
+        return placements(self.layer_path, self.sources.devices(), self.devices())
 
     def llama(self, **options: Any) -> Any:
         """A `llama_cpp.Llama` with a context of its own; `options` are those of that class."""
         return llama_over(self, **options)
 
 
-def alias(model: Model, path: AnyPath, *, scale_weights: bool = False) -> AliasedModel:
-    """The model of a layer path over the weights of `model`.
+def alias(
+    models: Model | Sequence[Model] | Sources, path: AnyPath, *, scale_weights: bool = False
+) -> AliasedModel:
+    """The model of a layer path over the weights of one loaded model, or of several.
 
     Nothing is written, and no more is read than what a patch would not copy as it is. Raises
     RefusedError and UsageError as `plan_patch`, UsageError for a file that has changed since it was
     loaded, and AliasingUnavailableError where aliased models cannot be: the path
     can then be run routed.
     """
-    _check_is_source(model)
-    planned = plan_patch(model.file, path, scale_weights=scale_weights)
-    tensors = tuple(planned_tensors(planned.write_plan, model.file))
+    sources = Sources.of(models)
+    first = sources.models[0]
+    for model in sources.models:
+        _check_is_source(model)
+    files = [model.file for model in sources.models]
+    planned = plan_patch(
+        first.file,
+        path,
+        scale_weights=scale_weights,
+        others=files[1:],
+        outside=sources.outside,
+    )
+    check_equal_data(planned.write_plan.sources, planned.equal_data)
+    tensors = tuple(planned_tensors(planned.write_plan, files))
     made = [tensor for tensor in tensors if tensor.shared_with is None]
-    with model.native.lock:
-        model.on_trial()
-        split = split_beside(model.options, planned.path.blocks, model.devices())
+    with joined([model.native.lock for model in sources.models]):
+        first.on_trial()
+        split = split_beside(
+            first.options,
+            planned.path,
+            sources.devices(),
+            sources.outside_of(planned.path).output,
+        )
         with opened_virtual_file(planned.write_plan, made) as file:
-            load = load_empty(file, model.path, [tensor.name for tensor in made], split)
-        aliased = AliasedModel(model, planned, load)
-        aliased.on_suspect = model.on_suspect
+            load = load_empty(file, first.path, [tensor.name for tensor in made], split)
+        aliased = AliasedModel(sources, planned, load)
+        aliased.on_suspect = first.on_suspect
         try:
             _share_weights(aliased, load, tensors)
             if any(placement.is_apart for placement in aliased.placements()):
                 # llama.cpp would do without, since it is another device that computes attention.
-                aliased.flash_attention = uses_flash_attention(model)
+                aliased.flash_attention = uses_flash_attention(first)
         except BaseException:
             aliased.free()
             raise
@@ -99,7 +125,7 @@ def _check_is_source(model: Model) -> None:
     if isinstance(model, AliasedModel):
         raise UsageError(
             f"{model.path}: this model is aliased and has its blocks in another order",
-            hint="Give the model that it was made from: its `source`.",
+            hint="Give the models that it was made from: its `sources`.",
         )
     model.check_unchanged()
 
@@ -107,9 +133,9 @@ def _check_is_source(model: Model) -> None:
 def _share_weights(
     aliased: AliasedModel, load: EmptyLoad, tensors: Sequence[PlannedTensor]
 ) -> None:
-    """Give each empty weight the memory of the source's, and check that none is left."""
+    """Give each empty weight the memory of a source's, and check that none is left."""
     original = {tensor.name: tensor.shared_with for tensor in tensors}
-    there = _addresses(aliased.source)
+    there = _addresses(aliased.sources)
     for weight in load.weights:
         give_memory_of(_source_of(weight, original[weight.name], there), weight.address)
     left = [w.name for w in weights_of(aliased.handle) if buffer_of(w.address) in load.buffers]
@@ -117,23 +143,27 @@ def _share_weights(
         raise AliasingUnavailableError(f"tensors were not shared: {', '.join(left)}")
 
 
-def _addresses(source: Model) -> Mapping[str, Sequence[int]]:
-    """The source's tensors by name. Of two by one name the first is the one that rows are read of.
+def _addresses(sources: Sources) -> Mapping[SharedTensor, Sequence[int]]:
+    """The sources' tensors. Of two by one name the first is the one that rows are read of.
 
     Rows are read on the CPU, from memory of the plain layout; the output may be on a device, or
     repacked (src/llama-model.cpp:1605).
     """
-    found: dict[str, list[int]] = defaultdict(list)
-    for name, address in weights_of(source.handle):
-        found[name].append(address)
-    return {name: sorted(all_, key=is_in_host_memory, reverse=True) for name, all_ in found.items()}
+    found: dict[SharedTensor, list[int]] = defaultdict(list)
+    for number, model in enumerate(sources.models):
+        for name, address in weights_of(model.handle):
+            found[SharedTensor(number, name)].append(address)
+    return {one: sorted(all_, key=is_in_host_memory, reverse=True) for one, all_ in found.items()}
 
 
 def _source_of(
-    weight: EmptyWeight, original: str | None, there: Mapping[str, Sequence[int]]
+    weight: EmptyWeight,
+    original: SharedTensor | None,
+    there: Mapping[SharedTensor, Sequence[int]],
 ) -> int:
     if original is None or original not in there:
         raise AliasingUnavailableError(
-            f"the loaded source has no tensor that {weight.name} could share"
+            f"the loaded sources have no tensor that {weight.name} could share"
         )
-    return there[original][-1 if weight.is_second else 0]
+    is_output = weight.is_second or weight.name == OUTPUT
+    return there[original][-1 if is_output else 0]

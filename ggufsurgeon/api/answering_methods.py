@@ -43,7 +43,7 @@ class AnsweringMethods(ModelOverRunner):
 
         self._runner.run(
             answer_requests,
-            self.path,
+            self._models,
             self._devices,
             distinct,
             work,

@@ -46,7 +46,7 @@ class InferenceMethods(ModelOverRunner):
 
         return self._runner.run(
             generate_text,
-            self.path,
+            self._models,
             self._over(path),
             prompt.encode("utf-8", "surrogateescape"),
             max_tokens,
@@ -107,7 +107,7 @@ class InferenceMethods(ModelOverRunner):
 
         has_embeddings = kind is RequestKind.EMBEDDING
         chosen = settings or ContextSettings()
-        return ContextKey(self.path, self._over(path), self._devices, chosen, has_embeddings)
+        return ContextKey(self._models, self._over(path), self._devices, chosen, has_embeddings)
 
     def aliased(self, path: AnyPath) -> AliasedModel:
         """The model of a layer path over the weights of this one, in this process.
@@ -133,4 +133,4 @@ class InferenceMethods(ModelOverRunner):
                 "an aliased model is an object of the process that has loaded its source",
                 hint="Load the source with in_process=True.",
             )
-        return alias(self._runner.session.model(self.path, self._devices), path)
+        return alias(self._models.loaded(self._runner.session, self._devices), path)

@@ -63,7 +63,7 @@ class LeaderboardMethods(ModelOverRunner):
         from ggufsurgeon.leaderboard.run import LeaderboardTask, PathOfModel, run_leaderboard
 
         base_file = self._file if base is None else _language_model(Path(base))
-        own = [PathOfModel(self.path, self._over(path)) for path in paths]
+        own = [PathOfModel(self._models, self._over(path)) for path in paths]
         if base is not None and not own:
             own = [_as_it_is(self._file)]
         task = LeaderboardTask(
@@ -88,8 +88,9 @@ def _language_model(path: Path) -> GgufFile:
 
 def _as_it_is(file: GgufFile) -> PathOfModel:
     from ggufsurgeon.leaderboard.run import PathOfModel
+    from ggufsurgeon.workers.model_paths import ModelPaths
 
-    return PathOfModel(file.path, LayerPath.identity(find_blocks(file).n_trunk))
+    return PathOfModel(ModelPaths(file.path), LayerPath.identity(find_blocks(file).n_trunk))
 
 
 def _prompting(chat: ChatSettings, file: GgufFile, base: GgufFile) -> Prompting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.anatomy_methods import AnatomyMethods
@@ -12,6 +13,7 @@ from ggufsurgeon.api.measuring_methods import MeasuringMethods
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.scanning_methods import ScanningMethods
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.rules.preconditions import check_is_language_model
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -49,9 +51,20 @@ class LoadedModel(
 
 
 def load(
-    model: PathLike, devices: Devices | None = None, *, in_process: bool = False
+    model: PathLike,
+    devices: Devices | None = None,
+    *,
+    others: Sequence[PathLike] = (),
+    outside: OutsideBlocks | None = None,
+    in_process: bool = False,
 ) -> LoadedModel:
     """A model to run; use it in a `with` block. It is loaded by the first call, and then kept.
+
+    Layer paths may take blocks of `others` too, which they name as models 1, 2 and so on, as in
+    `LayerPath("0..7,1:4..11")`. All models are loaded on the same devices, side by side. `outside`
+    says which of them the embeddings, the output and the tokenizer are of; without it, the
+    embeddings are those of the first block's model, the output that of the last block's, and the
+    tokenizer that of `model`.
 
     llama.cpp runs in a worker process, which it may take down without harm to this one; with
     `in_process`, in this process. Raises MalformedFileError, UsageError for what is no GGUF, and
@@ -69,6 +82,9 @@ def load(
     from ggufsurgeon.workers.worker import Worker
 
     runner = InProcess() if in_process else Worker()
-    file = open_gguf(model)
-    check_is_language_model(file)
-    return LoadedModel(file, devices or Devices(), runner)
+    files = [open_gguf(path) for path in (model, *others)]
+    for file in files:
+        check_is_language_model(file)
+    if outside is not None:
+        outside.check_within(len(files))
+    return LoadedModel(files[0], devices or Devices(), runner, files[1:], outside)

@@ -67,7 +67,7 @@ class MeasuringMethods(ModelOverRunner):
         if not paths:
             return ()
         content, files_read = content_of(text)
-        layer_paths = resolved_paths(self.path, paths)
+        layer_paths = resolved_paths(self._models, paths)
         distinct = tuple(dict.fromkeys(layer_paths))
         task = ScoringTask(
             self.path,
@@ -75,7 +75,9 @@ class MeasuringMethods(ModelOverRunner):
             content,
             settings or TextSettings(),
             self._devices,
-            resolved_reference(self.path, reference),
+            resolved_reference(self._models, reference),
+            others=self._models.others,
+            outside=self._outside,
         )
         run = partial(score_paths, runner=self._runner, progress=progress, on_result=on_result)
         if save_logits is None:
@@ -181,7 +183,7 @@ class MeasuringMethods(ModelOverRunner):
             if on_result is not None:
                 on_result(completed)
 
-        arguments = (self.path, layer_paths, drawn, kind, self._devices)
+        arguments = (self._models, layer_paths, drawn, kind, self._devices)
         return self._runner.run(evaluate_tasks, *arguments, progress=progress, on_result=take)
 
 

@@ -69,6 +69,7 @@ class ScanningMethods(ModelOverRunner):
         from ggufsurgeon.hashing.whole_file import content_sha256
         from ggufsurgeon.scanning.scan import ScanTask, scan
 
+        self._check_alone("a scan")
         _check_arguments(probe, paths)
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
         sha256 = content_sha256(self.path, progress) if with_hash else None

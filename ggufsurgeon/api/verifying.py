@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
@@ -19,6 +20,7 @@ def verify(
     patched: PathLike,
     source: PathLike,
     *,
+    others: Sequence[PathLike] = (),
     mtp_from: PathLike | None = None,
     settings: TextSettings | None = None,
     devices: Devices | None = None,
@@ -26,10 +28,10 @@ def verify(
 ) -> Verification:
     """Prove that `patched` is exactly what its layer path makes of `source`.
 
-    `mtp_from` is the file that its MTP blocks were taken from, if they were; that they were left
-    out, its record says. With `settings` the perplexity of both is measured as well, which takes
-    far longer than all else. The outcome lists each check; its `raise_if_failed` raises
-    VerificationError.
+    `others` are the models 1, 2, ... of a path over several. `mtp_from` is the file that its MTP
+    blocks were taken from, if they were; that they were left out, its record says. With `settings`
+    the perplexity of the source and the patched file is measured as well, which takes far longer
+    than all else. The outcome lists each check; its `raise_if_failed` raises VerificationError.
 
     >>> import tempfile
     >>> import ggufsurgeon as gs
@@ -42,7 +44,8 @@ def verify(
     from ggufsurgeon.engine.model import Devices
     from ggufsurgeon.verification.verifier import verify_patched
 
-    made, original = open_gguf(patched), open_gguf(source)
+    made = open_gguf(patched)
+    sources = [open_gguf(path) for path in (source, *others)]
     donor = None if mtp_from is None else open_gguf(mtp_from)
-    original = source_with_mtp(made, original, donor) or original
-    return verify_patched(made, original, settings, devices or Devices(), progress)
+    sources[0] = source_with_mtp(made, sources[0], donor) or sources[0]
+    return verify_patched(made, sources, settings, devices or Devices(), progress)

@@ -16,7 +16,7 @@ from ggufsurgeon.architectures.arrays import PerLayerArray
 from ggufsurgeon.architectures.model import Edit, Model, Rule
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.header import KeyValue
-from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.container.values import (
     Value,
     ValueType,
@@ -168,4 +168,4 @@ def _array(pairs: Sequence[KeyValue], values: Sequence[Value]) -> KeyValue:
 
 
 def _shown(value: object) -> str:
-    return "nothing" if value is None else quoted(value)
+    return "nothing" if value is None else shortened(str(value))

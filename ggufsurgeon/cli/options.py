@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
@@ -122,28 +123,9 @@ With: TypeAlias = Annotated[
     typer.Option(
         "--with",
         metavar="[NAME=]FILE",
-        help="A further GGUF whose blocks LAYERS names as 1:, the next one as 2: and so on: "
-        '"0..6,1:4..11". May be given several times.',
+        help='GGUF file whose blocks are 1:0, 1:1 and so on in LAYERS, as in "0..6,1:4..11"; '
+        "those of the next one are 2:0 and so on. May be given several times.",
         show_default=False,
-        rich_help_panel=LAYER_PATH,
-    ),
-]
-WithoutMtp: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--without-mtp",
-        help="Leave out the MTP (multi-token prediction) blocks, with which engines draft.",
-        rich_help_panel=LAYER_PATH,
-    ),
-]
-MtpFrom: TypeAlias = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--mtp-from",
-        metavar="FILE",
-        help="GGUF of the same model, of any quantization, whose MTP blocks are taken.",
-        show_default=False,
-        readable=False,
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -262,7 +244,7 @@ def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
     found: list[NamedFile] = []
     for text in texts or ():
         name, equals, path = text.partition("=")
-        has_name = bool(equals) and not Path(text).exists()
+        has_name = bool(equals) and not os.path.lexists(text)
         each = NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text))
         if has_name and not (name and path):
             raise UsageError(f"--with {text}: expected a file, or NAME=FILE")
@@ -270,24 +252,6 @@ def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
             raise UsageError(f"--with {text}: the name {name} is given twice")
         found.append(each)
     return found
-
-
-def check_mtp_options(
-    others: Sequence[Path], without_mtp: bool, mtp_from: Path | None, *, in_place: bool = False
-) -> None:
-    """Raise UsageError for options of MTP blocks that exclude each other, or others."""
-    if without_mtp and mtp_from is not None:
-        raise UsageError("--without-mtp and --mtp-from exclude each other")
-    named = "--without-mtp" if without_mtp else "--mtp-from"
-    if not without_mtp and mtp_from is None:
-        return
-    if others:
-        raise UsageError(
-            f"{named} is for paths over one model; of several, the MTP blocks are those of the "
-            "model of the output"
-        )
-    if in_place:
-        raise UsageError(f"--in-place keeps the MTP blocks as they are: {named} excludes it")
 
 
 def optional_layer_path(

@@ -38,12 +38,12 @@ class Model:
         path: Path,
         options: Devices,
         use: UseLog,
-        parent: NativeObject | None = None,
+        parents: Sequence[NativeObject] = (),
     ) -> None:
         lib = llama_cpp()
         when_freed = f"{path} is no longer loaded: use it within its `with` block"
-        self.native = NativeObject(handle, lib.llama_model_free, when_freed, parent)
-        """The native model, which frees its contexts first. `parent` has its weights, if given."""
+        self.native = NativeObject(handle, lib.llama_model_free, when_freed, *parents)
+        """The native model, which frees its contexts first. `parents` have its weights, if any."""
         self.path = path
         self._status = _status(path)
         self.options = options

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ggufsurgeon.engine.family_lock import FamilyLock, joined
 from ggufsurgeon.errors import UsageError
 
 
@@ -14,8 +14,8 @@ class NativeObject:
     """A model or a context of llama.cpp.
 
     It is freed by `free`, when the garbage collector finds it, or when the interpreter ends,
-    whichever comes first. What it was made from, its parent, lives at least as long: it is not
-    collected before, and its `free` frees this one first.
+    whichever comes first. What it was made from, its parents, live at least as long: they are not
+    collected before, and `free` of each frees this one first.
     """
 
     def __init__(
@@ -23,17 +23,17 @@ class NativeObject:
         handle: Any,
         free: Callable[[Any], object],
         when_freed: str,
-        parent: NativeObject | None = None,
+        *parents: NativeObject,
     ) -> None:
         """`free` is the native function; `when_freed` is the error of every later use."""
         self._handle = handle
         self._when_freed = when_freed
         self._children: weakref.WeakSet[NativeObject] = weakref.WeakSet()
-        self.lock: threading.RLock = threading.RLock() if parent is None else parent.lock
-        """Held while the object, or one that was made from it, computes or is freed."""
-        # The registry of finalizers keeps the parent alive, and at exit the last made is first.
-        self._finalizer = weakref.finalize(self, _free, free, handle, self.lock, parent)
-        if parent is not None:
+        self.lock: FamilyLock = joined([parent.lock for parent in parents])
+        """Held while the object, or one of its family, computes or is freed."""
+        # The registry of finalizers keeps the parents alive, and at exit the last made is first.
+        self._finalizer = weakref.finalize(self, _free, free, handle, self.lock, parents)
+        for parent in parents:
             parent._children.add(self)
 
     @property
@@ -51,8 +51,6 @@ class NativeObject:
             self._finalizer()
 
 
-def _free(
-    free: Callable[[Any], object], handle: Any, lock: threading.RLock, _parent: object
-) -> None:
+def _free(free: Callable[[Any], object], handle: Any, lock: FamilyLock, _parents: object) -> None:
     with lock:
         free(handle)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
 from ggufsurgeon.aliasing.placement import Placement, placements_in
 from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.inference.execution import is_plain
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Session
 
 DEFAULT_N_CTX = 4096
@@ -33,7 +34,7 @@ class ContextSettings:
 class ContextKey:
     """What a context is made of. A name under which another is asked for gets a new context."""
 
-    path: Path
+    models: ModelPaths
     layer_path: LayerPath
     devices: Devices
     settings: ContextSettings
@@ -52,7 +53,7 @@ class KeptContext:
         """Where the weights and the cache of each position are."""
         if isinstance(self.model, AliasedModel):
             return self.model.placements()
-        return placements_in(self.key.layer_path.blocks, self.model.devices())
+        return placements_in(self.key.layer_path, [self.model.devices()])
 
     def close(self) -> None:
         """Free the context, and the model if it is an alias of another."""
@@ -67,21 +68,21 @@ def context_named(session: Session, name: str, key: ContextKey) -> KeptContext:
     Raises RefusedError and AliasingUnavailableError for a path that cannot be aliased, UsageError
     where memory does not suffice.
     """
-    source = session.model(key.path, key.devices)
+    sources = key.models.loaded(session, key.devices)
     kept: KeptContext | None = session.kept.get(name)
     if kept is not None and kept.key == key:
         return kept
     if kept is not None:
         del session.kept[name]
         kept.close()
-    session.kept[name] = made = _make(source, key)
+    session.kept[name] = made = _make(sources, key)
     return made
 
 
-def _make(source: Model, key: ContextKey) -> KeptContext:
-    model = source
-    if not is_plain(source, key.layer_path):
-        model = alias(source, key.layer_path)
+def _make(sources: Sources, key: ContextKey) -> KeptContext:
+    model = sources.models[0]
+    if not is_plain(sources, key.layer_path):
+        model = alias(sources, key.layer_path)
     n_ctx = key.settings.n_ctx or min(DEFAULT_N_CTX, model.n_ctx_train or DEFAULT_N_CTX)
     model.check_context(n_ctx)
     pooling = {"embedding": True, "pooling_type": _pooling_type(model)}

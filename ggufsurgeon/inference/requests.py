@@ -61,7 +61,7 @@ def answer(session: Session, request: Request, reporter: Reporter) -> dict[str, 
         name += ", embeddings"
     kept = context_named(session, name, request.context)
     _check_can_answer(request.kind, kept)
-    with template_errors_told(request.context.path), _bad_requests_told():
+    with template_errors_told(request.context.models.first), _bad_requests_told():
         method: Callable[..., Any] = getattr(kept.llama, request.kind.value)
         response = method(**_arguments(request, kept.llama))
         if not request.arguments.get("stream"):
@@ -101,7 +101,7 @@ def _bad_requests_told() -> Iterator[None]:
 
 
 def _check_can_answer(kind: RequestKind, kept: KeptContext) -> None:
-    model, path = kept.model, kept.key.path
+    model, path = kept.model, kept.key.models.first
     if kind is RequestKind.EMBEDDING:
         header = model.file.header
         if not model.is_encoder and not header.get(f"{header.architecture}.pooling_type"):

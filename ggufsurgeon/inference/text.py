@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from ggufsurgeon.aliasing.placement import Placement
 from ggufsurgeon.engine.model import Devices
@@ -13,6 +12,7 @@ from ggufsurgeon.engine.sampling import Sampling
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.inference.execution import opened_execution
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Reporter, Session
 
 
@@ -45,7 +45,7 @@ class GeneratedText:
 
 def generate_text(
     session: Session,
-    path: Path,
+    models: ModelPaths,
     layer_path: LayerPath,
     prompt: bytes,
     n_tokens: int,
@@ -58,13 +58,14 @@ def generate_text(
 
     Raises UsageError for a model that does not continue texts.
     """
-    model = session.model(path, options)
+    sources = models.loaded(session, options)
+    model = sources.tokenizer
     if model.no_text:
-        raise UsageError(f"{path} cannot continue a text: {model.no_text}")
+        raise UsageError(f"{model.path} cannot continue a text: {model.no_text}")
     prompt_tokens = model.tokenize(prompt)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text, tokens, times = "", [], [time.perf_counter()]
-    with opened_execution(model, layer_path, routed=routed) as execution:
+    with opened_execution(sources, layer_path, routed=routed) as execution:
         for token in execution.route.generate(prompt_tokens, n_tokens, sampling, reporter):
             piece = decoder.decode(model.text_of(token))
             reporter.emit(piece)

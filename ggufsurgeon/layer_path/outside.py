@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 
 
@@ -17,6 +18,15 @@ class OutsideBlocks:
     """Output norm and output head, and whatever else runs behind the last block."""
     tokenizer: int = 0
     """The vocabulary, the special tokens and the chat template."""
+
+    def check_within(self, n_models: int) -> None:
+        """Raise UsageError unless these are indices of so many models."""
+        for source in (self.embeddings, self.output, self.tokenizer):
+            if not 0 <= source < n_models:
+                raise UsageError(
+                    f"there is no source {source} for what is outside the blocks; the last one is "
+                    f"{n_models - 1}"
+                )
 
     @classmethod
     def beside(cls, path: LayerPath) -> OutsideBlocks:

@@ -30,9 +30,10 @@ from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.store.answers import EvaluationKey, KeptAnswers
-from ggufsurgeon.store.fingerprint import ModelFingerprint
+from ggufsurgeon.store.fingerprint import ModelFingerprint, fingerprint_of_others
 from ggufsurgeon.store.machine import this_machine
 from ggufsurgeon.store.store import Store, opened_store
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.runner import Runner
 from ggufsurgeon.workers.session import Reporter, Session
 
@@ -40,9 +41,9 @@ Answers = Mapping[EvaluationRequest, EvaluationAnswer]
 
 
 class PathOfModel(NamedTuple):
-    """A model along a layer path."""
+    """A model along a layer path, which may take blocks of others too."""
 
-    model: Path
+    models: ModelPaths
     layer_path: LayerPath
 
 
@@ -61,12 +62,12 @@ class LeaderboardTask:
     settings: AnswerSettings = field(default_factory=AnswerSettings)
     devices: Devices = field(default_factory=Devices)
 
-    def paths_by_model(self) -> dict[Path, list[LayerPath]]:
-        """The distinct layer paths of each model, the base first."""
-        found: dict[Path, dict[LayerPath, None]] = {}
-        for model, layer_path in (self.base, *self.paths):
-            found.setdefault(model, {})[layer_path] = None
-        return {model: list(layer_paths) for model, layer_paths in found.items()}
+    def paths_by_models(self) -> dict[ModelPaths, list[LayerPath]]:
+        """The distinct layer paths of each model, or of several together, the base first."""
+        found: dict[ModelPaths, dict[LayerPath, None]] = {}
+        for models, layer_path in (self.base, *self.paths):
+            found.setdefault(models, {})[layer_path] = None
+        return {models: list(layer_paths) for models, layer_paths in found.items()}
 
 
 class RunSize(NamedTuple):
@@ -105,20 +106,22 @@ def run_leaderboard(
     answers: dict[PathOfModel, Answers] = {}
     with _opened(store) as opened:
         run = _AnswerRun(task, tasks, requests, runner, opened, progress, on_size)
-        for model, layer_paths in task.paths_by_model().items():
-            book = run.answered(model, layer_paths)
+        for models, layer_paths in task.paths_by_models().items():
+            book = run.answered(models, layer_paths)
             for path in layer_paths:
-                answers[PathOfModel(model, path)] = book.answers(str(path))
+                answers[PathOfModel(models, path)] = book.answers(str(path))
     scored = {of: score(tasks, found, task.prompting, progress) for of, found in answers.items()}
     return _result(task, scored, answers, len(requests))
 
 
 def _check_runs(one: PathOfModel) -> None:
     """Raise RefusedError for a path that can be run neither aliased nor routed."""
-    file = open_gguf(one.model)
+    file, *others = (open_gguf(path) for path in one.models.all)
     try:
-        plan_patch(file, one.layer_path)
+        plan_patch(file, one.layer_path, others=others, outside=one.models.outside)
     except RefusedError:
+        if others:
+            raise
         ModelRules(file, find_blocks(file)).check_routing(one.layer_path)
 
 
@@ -133,32 +136,36 @@ class _AnswerRun(NamedTuple):
     progress: Progress
     on_size: Callable[[RunSize], object] | None
 
-    def answered(self, model: Path, layer_paths: Sequence[LayerPath]) -> AnswerBook:
-        """The answers of a model along layer paths. It is loaded only if some are missing."""
-        book = AnswerBook(self.requests, self._kept(model))
+    def answered(self, models: ModelPaths, layer_paths: Sequence[LayerPath]) -> AnswerBook:
+        """The answers of models along layer paths. They are loaded only if some are missing."""
+        book = AnswerBook(self.requests, self._kept(models))
         work = [PathWork(one, book.missing(str(one))) for one in layer_paths]
         work = [one for one in work if one.missing]
         if work:
-            self._answer(model, len(layer_paths), work, book)
+            self._answer(models, len(layer_paths), work, book)
         return book
 
-    def _kept(self, model: Path) -> KeptAnswers | None:
-        """The store's answers of a model, under a key of all that its answers depend on.
+    def _kept(self, models: ModelPaths) -> KeptAnswers | None:
+        """The store's answers of models, under a key of all that its answers depend on.
 
         Prompts are part of a request, and so is what a chat template has made of them.
         """
         if self.store is None:
             return None
         settings = asdict(self.task.settings) | {"devices": self.task.devices.as_settings()}
+        settings |= fingerprint_of_others(models)
         machine = this_machine(self.runner)
-        return self.store.answers(EvaluationKey(ModelFingerprint.of(model), machine, settings))
+        model = ModelFingerprint.of(models.first)
+        return self.store.answers(EvaluationKey(model, machine, settings))
 
-    def _answer(self, model: Path, n_paths: int, work: list[PathWork], book: AnswerBook) -> None:
-        over = model, self.task.devices, self.requests
+    def _answer(
+        self, models: ModelPaths, n_paths: int, work: list[PathWork], book: AnswerBook
+    ) -> None:
+        over = models, self.task.devices, self.requests
         settings = self.task.settings
         table = self.runner.run(describe_requests, *over, settings, progress=self.progress)
         if self.on_size is not None:
-            self.on_size(self._size(model, n_paths, work, table))
+            self.on_size(self._size(models.first, n_paths, work, table))
 
         def take(found: Sequence[Answered]) -> None:
             for one in found:
@@ -168,8 +175,8 @@ class _AnswerRun(NamedTuple):
             self.runner.run(
                 answer_requests, *over, work, settings, progress=self.progress, on_result=take
             )
-        if len(self.task.paths_by_model()) > 1:  # the next one may not fit beside it
-            self.runner.run(_release, model)
+        if len(self.task.paths_by_models()) > 1:  # the next ones may not fit beside them
+            self.runner.run(_release, models)
 
     def _size(
         self, model: Path, n_paths: int, work: Sequence[PathWork], table: RequestTable
@@ -198,9 +205,10 @@ def _opened(store: Path | None) -> Iterator[Store | None]:
         yield opened
 
 
-def _release(session: Session, model: Path, _reporter: Reporter) -> None:
-    """A job that frees a model."""
-    session.release(model)
+def _release(session: Session, models: ModelPaths, _reporter: Reporter) -> None:
+    """A job that frees models."""
+    for path in models.all:
+        session.release(path)
 
 
 def _result(
@@ -226,4 +234,4 @@ def _path_result(
 ) -> PathResult:
     scores = figure_scores(scored[one])
     counts = count_answers(answers[one].values())
-    return PathResult(one.model, str(one.layer_path), scores, average(scores), counts)
+    return PathResult(one.models.first, str(one.layer_path), scores, average(scores), counts)

@@ -23,12 +23,13 @@ from ggufsurgeon.multiple_choice.task_results import (
 )
 from ggufsurgeon.multiple_choice.task_tokens import check_scores_choices, tokenize_task
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Reporter, Session
 
 
 def evaluate_tasks(
     session: Session,
-    path: Path,
+    models: ModelPaths,
     layer_paths: Sequence[LayerPath],
     tasks: Sequence[Task],
     task_format: TaskFormat,
@@ -41,18 +42,21 @@ def evaluate_tasks(
     UsageError for a model that does not continue texts or a task that does not fit it, RefusedError
     for a path that cannot be routed, MalformedFileError for logits that are not finite.
     """
-    model = session.model(path, options)
+    sources = models.loaded(session, options)
+    model = sources.tokenizer
     check_scores_choices(model)
     packed = [_packed(model, task, task_format) for task in tasks]
-    reporter.begin(path.name, len(tasks), "tasks")
+    reporter.begin(models.first.name, len(tasks), "tasks")
     completed = CompletedTasks(layer_paths, len(tasks))
-    with closing(logits_along(layer_paths, model, packed)) as logits:
+    with closing(logits_along(layer_paths, sources, packed)) as logits:
         for task, rows, found in zip(tasks, packed, logits, strict=True):
-            results = [_score_task(model.path, task, rows, one, task_format) for one in found]
+            results = [_score_task(models.first, task, rows, one, task_format) for one in found]
             completed.add(results)
             reporter.emit(results)
             reporter.advance(1)
-    return tuple(replace(result, devices=model.devices()) for result in completed.results())
+    return tuple(
+        replace(result, devices=sources.devices_in_turn()) for result in completed.results()
+    )
 
 
 def _packed(model: Model, task: Task, task_format: TaskFormat) -> PackedTask:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.task_batches import (
     N_BATCH,
@@ -24,10 +25,13 @@ from ggufsurgeon.scoring.chunks import N_UBATCH
 
 
 def logits_along(
-    paths: Sequence[LayerPath], model: Model, tasks: Sequence[PackedTask]
+    paths: Sequence[LayerPath], sources: Sources, tasks: Sequence[PackedTask]
 ) -> Generator[list[Results], None, None]:
-    """For each task its logits along each path; without paths, those of the unmodified model."""
-    yield from routed_logits(model, tasks, paths) if paths else shared_logits(model, tasks)
+    """For each task its logits along each path; without paths, those of the first model."""
+    if paths:
+        yield from routed_logits(sources, tasks, paths)
+    else:
+        yield from shared_logits(sources.models[0], tasks)
 
 
 def shared_logits(model: Model, tasks: Sequence[PackedTask]) -> Iterator[list[Results]]:
@@ -90,22 +94,22 @@ def _decode(context: Context, batch: Batch, n_batch: int) -> Results:
 
 
 def routed_logits(
-    model: Model, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
+    sources: Sources, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
 ) -> Iterator[list[Results]]:
     """For each task its logits along each path, [n_wanted, n_vocab].
 
     Tasks run together as in the unmodified model; in one that has a state, each choice by itself.
     Raises RefusedError for a path that cannot be routed.
     """
-    if model.has_state:
-        yield from _one_by_one(model, tasks, paths)
+    if any(model.has_state for model in sources.models):
+        yield from _one_by_one(sources, tasks, paths)
         return
     limits = _Limits.of(tasks)
     together = [_batch(group) for group in limits.groups(tasks)]
     n_each = -(-max(len(batch.tokens) for batch in together) // limits.n_sequences)
     n_ctx = max(n_each, _longest(tasks))
     with opened_router(
-        [model], n_ctx, limits.n_sequences, n_batch=N_UBATCH, sharing=True
+        sources, n_ctx, limits.n_sequences, n_batch=N_UBATCH, sharing=True
     ) as router:
         for batch, group in zip(together, limits.groups(tasks), strict=True):
             parts: list[list[Results]] = [[] for _ in paths]
@@ -120,9 +124,9 @@ def _longest(tasks: Sequence[PackedTask]) -> int:
 
 
 def _one_by_one(
-    model: Model, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
+    sources: Sources, tasks: Sequence[PackedTask], paths: Sequence[LayerPath]
 ) -> Iterator[list[Results]]:
-    with opened_router([model], _longest(tasks)) as router:
+    with opened_router(sources, _longest(tasks)) as router:
         for task in tasks:
             parts = list(_routed_parts(router, task, paths))
             yield [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -6,9 +6,8 @@ its tensors outside the blocks are those that the new file has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, TensorInfo
@@ -32,22 +31,23 @@ class Joined:
 
 def join(
     files: Sequence[GgufFile],
-    blocks: Sequence[Blocks],
+    blocks: Mapping[int, Blocks],
     header: Header,
     outside: Sequence[OutsideTensor],
     path: LayerPath,
     mtp_of: int,
 ) -> Joined:
-    """Join models. `path` is over them, with the MTP blocks of model `mtp_of` behind it.
+    """Join the models that `blocks` has, by their indices among `files`; others give no tensors.
 
-    `header` has the pairs of the new file as they are before blocks of it are moved.
+    `path` is over `files`, with the MTP blocks of model `mtp_of` behind it. `header` has the pairs
+    of the new file as they are before blocks of it are moved.
     """
-    numbers = list(_numbers(blocks, mtp_of))
-    shards = [
+    numbers = _numbers(blocks, mtp_of)
+    shards = tuple(
         shard
         for n, file in enumerate(files)
-        for shard in _with_names(file, _new_names(file, numbers[n], n, outside))
-    ]
+        for shard in _with_names(file, _new_names(file, numbers.get(n, {}), n, outside))
+    )
     tensors = tuple(tensor for shard in shards for tensor in shard.header.tensors)
     sizes = tuple(size for shard in shards for size in shard.layout.tensor_n_bytes)
     start, n_bytes = files[0].layout.data_start, sum(sizes)
@@ -56,20 +56,22 @@ def join(
         header=replace(header, tensors=tensors),
         layout=Layout(start, sizes, n_bytes, start + n_bytes),
         odd_padding=(),
-        shards=tuple(shards),
+        shards=shards,
     )
     steps = (BlockRef(0, numbers[step.source][step.block], step.strength) for step in path.steps)
-    return Joined(file, _grouped(tensors, numbers, blocks[0].n_mtp), LayerPath(steps))
+    n_blocks = sum(map(len, numbers.values()))
+    return Joined(file, _grouped(tensors, n_blocks, blocks[mtp_of].n_mtp), LayerPath(steps))
 
 
-def _numbers(blocks: Sequence[Blocks], mtp_of: int) -> Iterator[dict[int, int]]:
+def _numbers(blocks: Mapping[int, Blocks], mtp_of: int) -> dict[int, dict[int, int]]:
     """For each model the numbers that its blocks have in the joined one; others are left out."""
-    ends = list(accumulate((each.n_trunk for each in blocks), initial=0))
-    for n, each in enumerate(blocks):
-        numbers = {block: ends[n] + block for block in range(each.n_trunk)}
-        if n == mtp_of:
-            numbers |= {each.n_trunk + k: ends[-1] + k for k in range(each.n_mtp)}
-        yield numbers
+    numbers, end = {}, 0
+    for n, each in blocks.items():
+        numbers[n] = {block: end + block for block in range(each.n_trunk)}
+        end += each.n_trunk
+    mtp = blocks[mtp_of]
+    numbers[mtp_of] |= {mtp.n_trunk + k: end + k for k in range(mtp.n_mtp)}
+    return numbers
 
 
 def _new_names(
@@ -102,10 +104,8 @@ def _with_names(file: GgufFile, names: Sequence[Sequence[str]]) -> Iterator[Gguf
         yield replace(shard, header=header, layout=layout)
 
 
-def _grouped(
-    tensors: Sequence[TensorInfo], numbers: Sequence[dict[int, int]], n_mtp: int
-) -> Blocks:
-    of_block: list[list[int]] = [[] for _ in range(sum(map(len, numbers)))]
+def _grouped(tensors: Sequence[TensorInfo], n_blocks: int, n_mtp: int) -> Blocks:
+    of_block: list[list[int]] = [[] for _ in range(n_blocks)]
     for index, tensor in enumerate(tensors):
         block = block_of(tensor.name)
         if block is not None:

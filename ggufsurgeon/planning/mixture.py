@@ -23,71 +23,70 @@ from ggufsurgeon.write_plan import CopySpan
 class Mixed:
     """The models that are used, model 0 among them, and the path over all that there are."""
 
-    indices: tuple[int, ...]
-    """Their indices in the path."""
-    files: tuple[GgufFile, ...]
-    blocks: tuple[Blocks, ...]
+    given: tuple[GgufFile, ...]
+    """All models, whether they are used or not."""
+    blocks: Mapping[int, Blocks]
+    """Those of the models that are used, by their indices."""
     trunk: LayerPath
     outside: OutsideBlocks
 
+    @property
+    def used(self) -> Mapping[int, GgufFile]:
+        """The models that are used, by their indices."""
+        return {n: self.given[n] for n in self.blocks}
+
     @cached_property
     def rules(self) -> SeveralModels:
-        """Raises RefusedError where blocks of these models cannot be in one file."""
-        return SeveralModels(self.files, self.blocks, self._compact_outside)
+        """Those of the models that are used, numbered one behind the other.
 
-    @property
-    def by_index(self) -> Mapping[int, GgufFile]:
-        """The files by their indices in the path."""
-        return dict(zip(self.indices, self.files, strict=True))
+        Raises RefusedError where their blocks cannot be in one file.
+        """
+        return SeveralModels(
+            tuple(self.used.values()), tuple(self.blocks.values()), self._compact_outside
+        )
 
     @property
     def compact(self) -> LayerPath:
         """The path over the models that are used, numbered one behind the other."""
-        return self._compacted(self.trunk)
+        new = {index: n for n, index in enumerate(self.blocks)}
+        return LayerPath(
+            BlockRef(new[step.source], step.block, step.strength) for step in self.trunk.steps
+        )
 
     @property
     def whole(self) -> LayerPath:
         """The path, with the MTP blocks of the model of the output behind it."""
-        steps = self.rules.with_mtp(self.compact).steps
-        return LayerPath(
-            BlockRef(self.indices[step.source], step.block, step.strength) for step in steps
-        )
+        source = self.outside.output
+        blocks = self.blocks[source]
+        tail = (BlockRef(source, n) for n in range(blocks.n_trunk, len(blocks)))
+        return LayerPath((*self.trunk.steps, *tail))
 
     def join(self) -> Joined:
         """The models as one. Raises RefusedError where they do not fit together."""
-        path = self.rules.with_mtp(self.compact)
-        outside = outside_tensors(self.files, self._compact_outside, self._of_blocks)
-        mtp_of = self._compact_outside.output
-        return join(self.files, self.blocks, self.rules.header, outside, path, mtp_of)
+        outside = outside_tensors(self.given, self.outside, self._of_blocks)
+        return join(
+            self.given, self.blocks, self.rules.header, outside, self.whole, self.outside.output
+        )
 
     def equal_data(self) -> Iterator[tuple[CopySpan, CopySpan, str]]:
         """Data that must be equal, and the name of their tensor, as `PatchPlan.equal_data`."""
-        for one, other in equal_tensors(self.files, self._of_blocks):
+        for one, other in equal_tensors(self.given, self._of_blocks):
             yield self._span(one), self._span(other), one.name
 
     @property
     def _of_blocks(self) -> list[int]:
         """The models whose blocks run."""
-        return sorted({step.source for step in self.compact.steps})
+        return sorted({step.source for step in self.trunk.steps})
 
     @property
     def _compact_outside(self) -> OutsideBlocks:
         sides = (self.outside.embeddings, self.outside.output, self.outside.tokenizer)
-        return OutsideBlocks(*map(self.indices.index, sides))
-
-    def _compacted(self, path: LayerPath) -> LayerPath:
-        new = {index: n for n, index in enumerate(self.indices)}
-        return LayerPath(
-            BlockRef(new[step.source], step.block, step.strength) for step in path.steps
-        )
+        return OutsideBlocks(*map(list(self.blocks).index, sides))
 
     def _span(self, tensor: OutsideTensor) -> CopySpan:
-        file = self.files[tensor.source]
-        place, n_before = (
-            file.place(tensor.tensor),
-            sum(len(each.files) for each in self.files[: tensor.source]),
-        )
-        n_bytes = file.layout.tensor_n_bytes[tensor.tensor]
+        file = self.given[tensor.source]
+        n_before = sum(len(each.files) for each in self.given[: tensor.source])
+        place, n_bytes = file.place(tensor.tensor), file.layout.tensor_n_bytes[tensor.tensor]
         return CopySpan(n_before + place.file, place.offset_in_file, n_bytes)
 
 
@@ -99,21 +98,15 @@ def mix(
     Raises UsageError for a path, or parts outside the blocks, of models or blocks that are not
     there.
     """
-    files = (source, *others)
-    blocks = tuple(find_blocks(file) for file in files)
+    given = (source, *others)
+    blocks = tuple(find_blocks(file) for file in given)
     trunk = over_trunks(path, blocks)
     outside = outside or OutsideBlocks.beside(trunk)
     sides = {outside.embeddings, outside.output, outside.tokenizer}
-    if not sides <= set(range(len(files))):
+    if not sides <= set(range(len(given))):
         raise UsageError(
             f"there is no model {max(sides, key=abs)} to take embeddings, output or tokenizer "
-            f"from: {len(files)} are given, counted from 0"
+            f"from: {len(given)} are given, counted from 0"
         )
-    used = tuple(sorted({0, *sides, *(step.source for step in trunk.steps)}))
-    return Mixed(
-        used,
-        tuple(files[n] for n in used),
-        tuple(blocks[n] for n in used),
-        trunk,
-        outside,
-    )
+    used = sorted({0, *sides, *(step.source for step in trunk.steps)})
+    return Mixed(given, {n: blocks[n] for n in used}, trunk, outside)

@@ -71,8 +71,8 @@ class PatchPlan:
     source_notes: tuple[str, ...] = ()
     """Facts about the source, as sentences."""
     others: tuple[GgufFile, ...] = ()
-    """The further models that are used, in the order of their indices in the path. The sources of
-    `write_plan` are the files of `source` and then theirs."""
+    """The models 1, 2, ... of the path, if it is over several. The sources of `write_plan` are the
+    files of `source` and then theirs."""
     equal_data: tuple[tuple[CopySpan, CopySpan, str], ...] = ()
     """Spans of the sources of `write_plan` that must have the same data, with the name of their
     tensor: whoever carries out the plan checks that (`check_equal_data`)."""
@@ -110,7 +110,7 @@ def plan_patch(
     """
     if others or outside is not None:
         mixed = mix(source, path, others, outside)
-        if len(mixed.files) > 1:
+        if len(mixed.used) > 1:
             return _plan_several(mixed, scale_weights, origin)
         path = mixed.trunk
     blocks = find_blocks(source)
@@ -151,7 +151,7 @@ def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> P
     """The plan of a file with blocks of several models."""
     if scale_weights:
         raise UsageError("weights can be scaled on paths over one model alone")
-    rules, source = mixed.rules, mixed.files[0]
+    rules, source = mixed.rules, mixed.given[0]
     edits = rules.apply(mixed.compact)
     rules.check_strengths(mixed.compact)
     joined = mixed.join()
@@ -162,7 +162,7 @@ def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> P
     new_pairs = [edit.pair for edit in edits]
     new_pairs += descriptive_pairs(rules.header, tensors, mixed.whole)
     tool = origin.tool if origin else this_tool()
-    record = record_of_several(mixed.by_index, mixed.whole, mixed.outside, tool, scales.added)
+    record = record_of_several(mixed.used, mixed.whole, mixed.outside, tool, scales.added)
     pairs = with_filler(joined.file, (*new_pairs, *record), tensors)
     head = new_header(joined.file.header, pairs, tensors)
     write_plan = assemble(joined.file, head, chosen, ())
@@ -173,7 +173,7 @@ def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> P
     )
     of_sources = (
         *rules.notes(),
-        *(note for file in mixed.files for note in _source_notes(file, None)),
+        *(note for file in mixed.used.values() for note in _source_notes(file, None)),
     )
     return PatchPlan(
         source,
@@ -183,7 +183,7 @@ def _plan_several(mixed: Mixed, scale_weights: bool, origin: Origin | None) -> P
         changes_of(source.header, head),
         write_plan,
         of_sources,
-        mixed.files[1:],
+        mixed.given[1:],
         tuple(mixed.equal_data()),
     )
 

@@ -12,9 +12,12 @@ from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_in_path
 
 
-def resolve_path(file: GgufFile, path: AnyPath) -> LayerPath:
-    """The path over the trunk of `file`. Raises UsageError when it does not fit, or is none."""
-    return over_trunk(path, find_blocks(file))
+def resolve_path(file: GgufFile, path: AnyPath, others: Sequence[GgufFile] = ()) -> LayerPath:
+    """The path over the trunk of `file`, and of others that it names blocks of.
+
+    Raises UsageError when it does not fit, or is none.
+    """
+    return over_trunks(path, [find_blocks(each) for each in (file, *others)])
 
 
 def over_trunk(path: AnyPath, blocks: Blocks) -> LayerPath:

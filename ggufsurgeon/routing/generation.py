@@ -10,23 +10,16 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.engine.context import Batch, Integers, Results, as_tokens
-from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sampling import Sampling, opened_sampler
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import NotFiniteError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.routing.limits import Limits
 from ggufsurgeon.routing.models_by_strength import ModelsByStrength
-from ggufsurgeon.routing.passes import (
-    Pass,
-    Steps,
-    last_pass,
-    pass_to,
-    states_needed,
-    steps_of,
-)
-from ggufsurgeon.routing.stage import INPUT, N_BATCH, Stage, opened_stage
+from ggufsurgeon.routing.passes import Pass, Steps, pass_to, states_needed, steps_of
+from ggufsurgeon.routing.stage import N_BATCH, Stage, opened_stage
 
 
 @dataclass(frozen=True)
@@ -86,19 +79,20 @@ class Chain:
 
 
 @contextmanager
-def opened_chain(models: Sequence[Model], path: LayerPath, n_ctx: int) -> Iterator[Chain]:
+def opened_chain(sources: Sources, path: LayerPath, n_ctx: int) -> Iterator[Chain]:
     """Contexts of `n_ctx` tokens for every pass of a path over loaded models.
 
     Raises RefusedError for a path that cannot be routed.
     """
-    limits = Limits(models)
+    limits = Limits(sources)
     limits.check(path)
-    last = last_pass(steps_of(path), models[0].n_blocks)
+    outside = sources.outside_of(path)
+    last = pass_to(steps_of(path, outside, sources.models[outside.output].n_blocks))
     gives: dict[Pass, dict[int, Steps]] = {}
     for steps in states_needed(last, limits.crossing):
-        gives.setdefault(pass_to(steps), {})[steps[-1].block if steps else INPUT] = steps
+        gives.setdefault(pass_to(steps), {})[steps[-1].block] = steps
     with ExitStack() as stack:
-        by_strength = ModelsByStrength(models, stack)
+        by_strength = ModelsByStrength(sources.models, stack)
         links = []
         for run in [*gives, last]:
             stage = opened_stage(by_strength.of(run.at), n_ctx, min(n_ctx, N_BATCH))
@@ -109,7 +103,7 @@ def opened_chain(models: Sequence[Model], path: LayerPath, n_ctx: int) -> Iterat
 
 
 def generate(
-    models: Sequence[Model],
+    sources: Sources,
     path: LayerPath,
     tokens: Integers,
     n_tokens: int,
@@ -126,9 +120,9 @@ def generate(
         raise UsageError(f"{n_tokens} tokens to generate: expected at least one")
     if len(tokens) == 0:
         raise UsageError("the prompt has no tokens, and this model adds none: write something")
-    models[0].check_context(len(tokens) + n_tokens)
+    sources.check_context(len(tokens) + n_tokens)
     with (
-        opened_chain(models, path, len(tokens) + n_tokens) as chain,
+        opened_chain(sources, path, len(tokens) + n_tokens) as chain,
         opened_sampler(sampling or Sampling()) as sampler,
     ):
         progress.begin("prompt", len(tokens), "tokens")
@@ -136,7 +130,7 @@ def generate(
             chain.decode(tokens, progress)
             progress = NO_PROGRESS
             token = chain.sample(sampler)
-            if models[0].ends_generation(token):
+            if sources.tokenizer.ends_generation(token):
                 return
             yield token
             tokens = np.array([token], dtype=np.int32)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.application import ModelRules, can_be_mixed, has_crossing
@@ -18,9 +17,10 @@ class Limits:
     Metadata sets no limits: a block of a loaded model is what it is, wherever it runs.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = models
-        self._files = [model.file for model in models]
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._models = sources.models
+        self._files = [model.file for model in self._models]
         self._rules = ModelRules(self._files[0], find_blocks(self._files[0]))
         self.crossing = has_crossing(self._files[0])
         """Whether more than the residual stream may reach later blocks."""
@@ -39,16 +39,24 @@ class Limits:
                     f"{model.path}: in {model.architecture} more than the residual stream goes "
                     "from block to block: its blocks cannot be mixed with those of another model"
                 )
-            self._check_shapes(model)
+            self._check_width(model)
+        self._check_vocabularies(path)
 
-    def _check_shapes(self, model: Model) -> None:
+    def _check_width(self, model: Model) -> None:
         first = self._models[0]
-        for what, ours, theirs in (
-            ("the residual stream", first.n_embd, model.n_embd),
-            ("the vocabulary", first.n_vocab, model.n_vocab),
-        ):
-            if ours != theirs:
+        if model.n_embd != first.n_embd:
+            raise RefusedError(
+                f"the residual stream has {first.n_embd} dimensions in {first.path} and "
+                f"{model.n_embd} in {model.path}: their blocks cannot be mixed"
+            )
+
+    def _check_vocabularies(self, path: LayerPath) -> None:
+        """What is outside the blocks must know the same number of tokens; blocks know none."""
+        tokenizer, outside = self._sources.tokenizer, self._sources.outside_of(path)
+        for what, source in (("embeddings", outside.embeddings), ("output", outside.output)):
+            model = self._models[source]
+            if model.n_vocab != tokenizer.n_vocab:
                 raise RefusedError(
-                    f"{what} has {ours} dimensions in {first.path} and {theirs} in {model.path}: "
-                    "their blocks cannot be mixed"
+                    f"the {what} of {model.path} is of {model.n_vocab} tokens, and the tokenizer "
+                    f"of {tokenizer.path} has {tokenizer.n_vocab}: they cannot be one model"
                 )

@@ -1,8 +1,10 @@
 """A layer path as passes over models. Pure.
 
-The state after some steps of a path is the output of the last of them. A run of consecutive
-blocks of one strength is one pass: the state before it is put in place of what feeds its first
-block, and the state behind it is read from its last.
+What runs before the first block stands as the block INPUT in front of the steps, and what runs
+behind the last one as a block behind that of its model. The state after some steps of a path is
+the output of the last of them. A run of consecutive blocks of one strength is one pass: the state
+before it is put in place of what feeds its first block, and the state behind it is read from its
+last.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 
+INPUT = -1
+"""Stands for what feeds block 0, where block k stands for its own output."""
 Steps: TypeAlias = tuple[BlockRef, ...]
-"""The steps that have run; none of them stands for what feeds block 0 of the first model."""
+"""The steps that have run. The first of them is the INPUT of a model."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,13 @@ class Pass:
     """The state after `before` goes in front of block `at`, and the model runs on from there."""
 
     before: Steps
+    """Empty where the model runs from its own input."""
     at: BlockRef
 
     @property
     def n_before(self) -> int:
         """How many passes must have run."""
-        return 0 if self._is_from_input else 1 + sum(1 for _ in starts(self.before))
-
-    @property
-    def _is_from_input(self) -> bool:
-        """Whether a model runs on from its own input, of whatever strength its blocks are."""
-        return not self.before and (self.at.source, self.at.block) == (0, 0)
+        return sum(1 for _ in starts(self.before))
 
     def entries(self, crossing: bool) -> Iterator[tuple[int, Steps]]:
         """Blocks of this pass's model, and after which steps the state in front of them is.
@@ -42,12 +43,12 @@ class Pass:
         """
         if crossing:
             yield from self._as_last_run()
-        if not self._is_from_input:
+        if self.before:
             yield self.at.block, self.before
 
     def _as_last_run(self) -> Iterator[tuple[int, Steps]]:
         places = {step: place for place, step in enumerate(self.before)}
-        place_before = -1
+        place_before = places.get(BlockRef(self.at.source, INPUT), -2)
         for block in range(self.at.block):
             place = places.get(BlockRef(self.at.source, block))
             if place is not None and place != place_before + 1:
@@ -55,13 +56,21 @@ class Pass:
             place_before = -2 if place is None else place
 
 
-PLAIN = Pass((), BlockRef(0, 0))
-"""The first model from its own input: nothing is put anywhere."""
+def steps_of(path: LayerPath, outside: OutsideBlocks, n_blocks: int) -> Steps:
+    """The steps of a path that change anything, from the input to the output.
 
-
-def steps_of(path: LayerPath) -> Steps:
-    """The steps of a path that change anything: a block of strength 0 does not."""
-    return tuple(step for step in path.steps if step.strength)
+    A block of strength 0 changes nothing. `n_blocks` are in the model that the output is of. Where
+    the input or the output is that of a neighbouring block, it has this block's strength, since it
+    has none of its own: then it is part of the block's run.
+    """
+    steps = tuple(step for step in path.steps if step.strength)
+    first = BlockRef(outside.embeddings, INPUT, steps[0].strength)
+    last = BlockRef(outside.output, n_blocks, steps[-1].strength)
+    if first.next() != steps[0]:
+        first = BlockRef(outside.embeddings, INPUT)
+    if last != steps[-1].next():
+        last = BlockRef(outside.output, n_blocks)
+    return (first, *steps, last)
 
 
 def starts(steps: Steps) -> Iterator[tuple[BlockRef, Steps]]:
@@ -72,18 +81,9 @@ def starts(steps: Steps) -> Iterator[tuple[BlockRef, Steps]]:
 
 
 def pass_to(steps: Steps) -> Pass:
-    """The pass in which the state after `steps` can be read."""
-    if not steps:
-        return PLAIN
+    """The pass in which the state after `steps` can be read; after all steps, the logits."""
     step, before = list(starts(steps))[-1]
     return Pass(before, step)
-
-
-def last_pass(steps: Steps, n_blocks: int) -> Pass:
-    """The pass that gives the logits; `n_blocks` are in the first model, which has the head."""
-    if (steps[-1].source, steps[-1].block) == (0, n_blocks - 1):
-        return pass_to(steps)
-    return Pass(steps, BlockRef(0, n_blocks))
 
 
 def states_needed(last: Pass, crossing: bool) -> list[Steps]:

@@ -19,20 +19,14 @@ from ggufsurgeon.engine.context import (
     as_tokens,
 )
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import DEFAULT_LIMIT, ArrayStore
 from ggufsurgeon.routing.limits import Limits
-from ggufsurgeon.routing.passes import (
-    Pass,
-    Steps,
-    last_pass,
-    pass_to,
-    states_needed,
-    steps_of,
-)
-from ggufsurgeon.routing.stage import INPUT, N_BATCH, opened_stage
+from ggufsurgeon.routing.passes import Pass, Steps, pass_to, states_needed, steps_of
+from ggufsurgeon.routing.stage import N_BATCH, opened_stage
 from ggufsurgeon.routing.stages import Stages
 
 
@@ -75,18 +69,13 @@ class Router:
         store: ArrayStore[Steps],
     ) -> None:
         self._stages = stages
-        self._models = stages.loaded
-        self._limits = Limits(self._models)
+        self._sources = stages.sources
+        self._limits = Limits(self._sources)
         self._n_ctx = n_ctx
         self._n_chunk = n_chunk
         self._n_parallel = n_parallel
         self._store = store
         self._pieces: Sequence[Batch] = ()
-
-    @property
-    def n_blocks(self) -> int:
-        """Blocks of the first model, as the main graph runs them."""
-        return self._models[0].n_blocks
 
     def logits(
         self, tokens: Integers, paths: Iterable[LayerPath], wanted: Flags | None = None
@@ -105,7 +94,7 @@ class Router:
             self._limits.check(path)
         tokens = as_tokens(tokens)
         pieces = Batch.of(tokens, as_flags(wanted, len(tokens))).parts(self._n_chunk)
-        jobs = [_Job(last_pass(steps_of(path), self.n_blocks), {}) for path in paths]
+        jobs = [_Job(self._last_pass(path), {}) for path in paths]
         for n, together in enumerate(_grouped(jobs, self._n_parallel, _Job.is_of_model_of)):
             self._begin(pieces)  # another iteration may have come between
             runs = [job.run for job in (together if n else jobs)]
@@ -125,7 +114,7 @@ class Router:
         for path in paths:
             self._limits.check(path)
         self._begin(pieces)
-        last_passes = [last_pass(steps_of(path), self.n_blocks) for path in paths]
+        last_passes = [self._last_pass(path) for path in paths]
         for n, run in enumerate(last_passes):
             missing = self._missing([run])
             for needed, gives in self._missing(last_passes[n + 1 :]).items():
@@ -136,6 +125,11 @@ class Router:
             for piece, (rows,) in enumerate(self._run([job])):
                 yield Decoded(n, piece, rows)
 
+    def _last_pass(self, path: LayerPath) -> Pass:
+        """The pass that gives the logits."""
+        outside = self._sources.outside_of(path)
+        return pass_to(steps_of(path, outside, self._sources.models[outside.output].n_blocks))
+
     def _gives(self, run: Pass, others: Sequence[Pass]) -> dict[int, Steps]:
         """The states that a pass can give to others besides its logits, by block.
 
@@ -145,7 +139,7 @@ class Router:
         return {
             block: steps
             for block, steps in self._missing(others).get(run, {}).items()
-            if block < self._models[run.at.source].n_blocks - 1
+            if block < self._sources.models[run.at.source].n_blocks - 1
         }
 
     def _missing(self, runs: Sequence[Pass]) -> dict[Pass, dict[int, Steps]]:
@@ -154,8 +148,7 @@ class Router:
         missing: dict[Pass, dict[int, Steps]] = {}
         for steps in dict.fromkeys(needed):
             if steps not in self._store:
-                block = steps[-1].block if steps else INPUT
-                missing.setdefault(pass_to(steps), {})[block] = steps
+                missing.setdefault(pass_to(steps), {})[steps[-1].block] = steps
         return missing
 
     def _begin(self, pieces: Sequence[Batch]) -> None:
@@ -229,7 +222,7 @@ def _grouped(
 
 @contextmanager
 def opened_router(
-    models: Sequence[Model],
+    models: Sequence[Model] | Sources,
     n_ctx: int,
     n_parallel: int = 1,
     limit_n_bytes: int = DEFAULT_LIMIT,
@@ -238,22 +231,24 @@ def opened_router(
     keeps_all_windows: bool = True,
     sharing: bool = False,
 ) -> Iterator[Router]:
-    """Run layer paths over loaded models, of which the first has the embedding and the head.
+    """Run layer paths over loaded models.
 
+    What is outside the blocks is that of the models beside it, unless sources say otherwise.
     `n_ctx` tokens at most; `n_parallel` paths, or texts of a stream, share a batch as sequences
     of their own, which is faster for short texts and rounds differently from one alone. `n_batch`
     tokens at most are decoded at once; `keeps_all_windows` and `sharing` are of `opened_context`.
     States of more than `limit_n_bytes` go to a temporary file.
     """
-    if not models or n_ctx < 1 or not 1 <= n_parallel <= MAX_SEQUENCES:
+    sources = Sources.of(models)
+    if not sources.models or n_ctx < 1 or not 1 <= n_parallel <= MAX_SEQUENCES:
         raise UsageError(
-            f"a router takes models, here {len(models)}, a context of at least one token, here "
-            f"{n_ctx}, and 1 to {MAX_SEQUENCES} paths at once, here {n_parallel}"
+            f"a router takes models, here {len(sources.models)}, a context of at least one token, "
+            f"here {n_ctx}, and 1 to {MAX_SEQUENCES} paths at once, here {n_parallel}"
         )
     # The tokens of an encoder see each other, so they must run at once.
-    n_chunk = n_ctx if models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
+    n_chunk = n_ctx if sources.models[0].is_encoder else min(n_batch // n_parallel, n_ctx)
     n_most = n_ctx * n_parallel
-    n_batch = n_most if models[0].is_encoder else min(n_batch, n_most)
+    n_batch = n_most if sources.models[0].is_encoder else min(n_batch, n_most)
     open_stage = partial(
         opened_stage,
         n_ctx=n_most,
@@ -263,6 +258,6 @@ def opened_router(
         sharing=sharing,
     )
     with ExitStack() as stack:
-        stages = Stages(models, open_stage, stack)
+        stages = Stages(sources, open_stage, stack)
         store = stack.enter_context(ArrayStore[Steps](limit_n_bytes))
         yield Router(stages, n_ctx, n_chunk, n_parallel, store)

@@ -14,12 +14,11 @@ from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.routing.passes import INPUT
 from ggufsurgeon.routing.savings import Savings
 
 N_BATCH = 512
 """Tokens decoded at once, of all paths that share a batch."""
-INPUT = -1
-"""Stands for what feeds block 0, where block k stands for its own output."""
 
 
 class Stage:
@@ -56,6 +55,8 @@ class Stage:
             batch = batch._replace(wanted=np.ones_like(batch.wanted))
         elif not needs_results:  # some graphs abort where nothing is wanted
             batch = batch._replace(wanted=np.arange(len(batch.tokens)) == 0)
+        if entries:  # the input is overwritten, so other vocabularies do no harm
+            batch = batch._replace(tokens=np.minimum(batch.tokens, self.model.n_vocab - 1))
         overwrites = {self.node_name(at - 1, batch): rows for at, rows in entries.items()}
         overwrites |= self._kept(batch) if 0 in entries else {}
         names = {block: self.node_name(block, batch) for block in outputs}

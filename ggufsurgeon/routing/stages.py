@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.layer_path.path import BlockRef
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.routing.models_by_strength import ModelsByStrength
@@ -20,17 +21,18 @@ class Stages:
 
     def __init__(
         self,
-        models: Sequence[Model],
+        sources: Sources,
         open_stage: Callable[[Model], AbstractContextManager[Stage]],
         stack: ExitStack,
     ) -> None:
-        self.loaded = models
-        """The loaded models, by source."""
+        self.sources = sources
+        """The loaded models."""
         self._open_stage = open_stage
         self._stack = stack
-        self._models = ModelsByStrength(models, stack)
+        self._models = ModelsByStrength(sources.models, stack)
         self._stages = {
-            (n, FULL): stack.enter_context(open_stage(model)) for n, model in enumerate(models)
+            (n, FULL): stack.enter_context(open_stage(model))
+            for n, model in enumerate(sources.models)
         }
 
     def of(self, step: BlockRef) -> Stage:

@@ -71,10 +71,11 @@ def _check_formats(first: GgufFile, file: GgufFile) -> None:
                 f"the {what} is {quoted(ours)} in {first.path} and {quoted(theirs)} in "
                 f"{file.path}: their blocks cannot be mixed"
             )
-    ours, theirs = (each.header.get(QUANTIZATION_VERSION) for each in (first, file))
-    if ours is not None and theirs is not None and ours != theirs:
+    versions = [each.header.get(QUANTIZATION_VERSION) for each in (first, file)]
+    if None not in versions and versions[0] != versions[1]:
         raise RefusedError(
-            f"{QUANTIZATION_VERSION} is {quoted(ours)} in {first.path} and {quoted(theirs)} in "
+            f"{QUANTIZATION_VERSION} is {quoted(versions[0])} in {first.path} and "
+            f"{quoted(versions[1])} in "
             f"{file.path}: the same types mean other bytes"
         )
     for each in (first, file):

@@ -16,7 +16,7 @@ from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
-from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.application import check_count
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.rules.mixing import OF_TOKENIZER, check_agreement, context_edits
@@ -72,13 +72,6 @@ class SeveralModels:
     def notes(self) -> tuple[str, ...]:
         """Facts about the models that a user should know, as sentences."""
         return tuple(vocabulary_notes(self._files, self._outside.tokenizer))
-
-    def with_mtp(self, trunk: LayerPath) -> LayerPath:
-        """A path with the MTP blocks behind it: those of the model that the output comes from."""
-        source = self._outside.output
-        blocks = self._blocks[source]
-        tail = (BlockRef(source, n) for n in range(blocks.n_trunk, len(blocks)))
-        return LayerPath((*trunk.steps, *tail))
 
     @cached_property
     def _architecture(self) -> Architecture:

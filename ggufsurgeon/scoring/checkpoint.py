@@ -16,7 +16,12 @@ from ggufsurgeon.scoring.task import (
     ScoringTask,
 )
 from ggufsurgeon.statistics.scores import PairedScores, TokenScores
-from ggufsurgeon.store.fingerprint import ModelFingerprint, TextFingerprint, data_fingerprint
+from ggufsurgeon.store.fingerprint import (
+    ModelFingerprint,
+    TextFingerprint,
+    data_fingerprint,
+    fingerprint_of_others,
+)
 from ggufsurgeon.store.machine import this_machine
 from ggufsurgeon.store.measurement import Arrays, Measurement, MeasurementKey
 from ggufsurgeon.store.store import opened_store
@@ -73,6 +78,7 @@ def measurement_key(task: ScoringTask, runner: Runner) -> MeasurementKey:
     Raises UsageError or MalformedFileError when a model or a logits file cannot be read.
     """
     settings = {"is_routed": task.is_routed, "devices": task.devices.as_settings()}
+    settings |= fingerprint_of_others(task.models)
     return MeasurementKey(
         model=ModelFingerprint.of(task.model),
         text=TextFingerprint.of(task.text),

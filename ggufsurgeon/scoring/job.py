@@ -44,7 +44,7 @@ def score_job(
     reference = task.reference
     if not isinstance(reference, ModelReference):
         return _score_alone(session, task, n_done, reporter)
-    if fit_together([reference.model, task.model], task.devices):
+    if fit_together([reference.model, *task.models.all], task.devices):
         return score_in_step(session, task, reference, n_done, reporter)
     return score_in_rounds(session, task, reference, n_done, ROUND_N_BYTES, reporter)
 
@@ -60,7 +60,8 @@ def _score_alone(
     session: Session, task: ScoringTask, n_done: Sequence[int], reporter: Reporter
 ) -> UsedDevices:
     """Score with one model: by itself, beside another of its paths, or beside a logits file."""
-    model = session.model(task.model, task.devices)
+    sources = task.models.loaded(session, task.devices)
+    model = sources.tokenizer
     start = time.perf_counter()
     with ExitStack() as stack:
         file = stack.enter_context(_opened_file(task))
@@ -68,15 +69,15 @@ def _score_alone(
         n_common = None if file is None else common_tokens(model.n_vocab, file.shape.n_vocab)
         opened = opened_group_scorer(task, chunks, n_done, model.n_vocab, reporter, n_common)
         scorer = stack.enter_context(opened)
-        scorer.begin(model)
+        scorer.begin(sources.models[0])
         scorer.start_clock(start)
-        rows = stack.enter_context(opened_rows(model, chunks, is_routed=task.is_routed))
+        rows = stack.enter_context(opened_rows(sources, chunks, is_routed=task.is_routed))
         kept = stack.enter_context(_room_for_group(task, chunks, model))
         for group in scorer.groups():
             if kept is not None:
                 kept.begin(group)
-            scorer.score(group, model, rows, file or kept)
-        devices = model.devices()
+            scorer.score(group, sources.models[0], rows, file or kept)
+        devices = sources.devices_in_turn()
         n_bytes = model.n_bytes_of(chunks.targets)
     of_base = devices if kept is not None else ()
     return UsedDevices(len(chunks.tokens), devices, of_base, n_bytes, n_common)

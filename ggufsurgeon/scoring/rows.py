@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.router import opened_router
 from ggufsurgeon.scoring.chunks import N_UBATCH, Chunks, decodes, micro_batches
@@ -39,8 +40,8 @@ GroupRows: TypeAlias = Callable[[int, Sequence[LayerPath]], Iterator[Decoded]]
 
 
 @contextmanager
-def opened_rows(model: Model, chunks: Chunks, *, is_routed: bool) -> Iterator[GroupRows]:
-    """A context in which groups of chunks run: routed, or the model as it is.
+def opened_rows(models: Model | Sources, chunks: Chunks, *, is_routed: bool) -> Iterator[GroupRows]:
+    """A context in which groups of chunks run: routed, or the first model as it is.
 
     The model as it is and a routed path of all blocks give equal logits: batches are the same. The
     model as it is runs a group once, whatever the paths. Of routed paths put that of all blocks
@@ -48,7 +49,9 @@ def opened_rows(model: Model, chunks: Chunks, *, is_routed: bool) -> Iterator[Gr
     of one micro-batch: 512 rows of the vocabulary, or n_seq if there are more. Raises RefusedError
     for a path that cannot be routed, MalformedFileError when llama.cpp fails.
     """
-    opened = _opened_routed(model, chunks) if is_routed else _opened_plain(model, chunks)
+    sources = Sources.of(models)
+    plain = sources.models[0]
+    opened = _opened_routed(sources, chunks) if is_routed else _opened_plain(plain, chunks)
     with opened as rows:
         yield rows
 
@@ -72,11 +75,11 @@ def _opened_plain(model: Model, chunks: Chunks) -> Iterator[GroupRows]:
 
 
 @contextmanager
-def _opened_routed(model: Model, chunks: Chunks) -> Iterator[GroupRows]:
+def _opened_routed(sources: Sources, chunks: Chunks) -> Iterator[GroupRows]:
     n_ctx, wanted = chunks.tokens.shape[1], chunks.wanted
     n_batch = min(N_UBATCH, chunks.n_batch)
     with opened_router(
-        [model], n_ctx, chunks.n_seq, n_batch=n_batch, keeps_all_windows=False
+        sources, n_ctx, chunks.n_seq, n_batch=n_batch, keeps_all_windows=False
     ) as router:
 
         def rows(group: int, paths: Sequence[LayerPath]) -> Iterator[Decoded]:

@@ -10,10 +10,12 @@ from typing import TypeAlias
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.resolving import resolve_path
 from ggufsurgeon.rules.preconditions import check_is_language_model
 from ggufsurgeon.scoring.chunks import TextSettings
+from ggufsurgeon.workers.model_paths import ModelPaths
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ Reference: TypeAlias = "PathReference | ModelReference | LogitsFileReference"
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """Layer paths over one model, scored on a text in one stream."""
+    """Layer paths over one model, or over several, scored on a text in one stream."""
 
     model: Path
     layer_paths: tuple[LayerPath | None, ...]
@@ -89,6 +91,15 @@ class ScoringTask:
     reference: Reference | None = None
     save_logits: Path | None = None
     """Logits file to write, over what is there; for a single layer path."""
+    others: tuple[Path, ...] = ()
+    """Further models whose blocks the layer paths name."""
+    outside: OutsideBlocks | None = None
+    """The models of what is outside the blocks; None for those beside it on each path."""
+
+    @property
+    def models(self) -> ModelPaths:
+        """The model and the others."""
+        return ModelPaths(self.model, self.others, self.outside)
 
     @property
     def is_routed(self) -> bool:
@@ -99,10 +110,10 @@ class ScoringTask:
     def files(self) -> tuple[Path, ...]:
         """The files that are read, but for the text."""
         if isinstance(self.reference, ModelReference):
-            return self.model, self.reference.model
+            return *self.models.all, self.reference.model
         if isinstance(self.reference, LogitsFileReference):
-            return self.model, self.reference.file
-        return (self.model,)
+            return *self.models.all, self.reference.file
+        return self.models.all
 
     @property
     def reference_path(self) -> LayerPath | None:
@@ -112,21 +123,27 @@ class ScoringTask:
         return self.reference.layer_path
 
 
-def resolved_reference(model: Path, reference: Reference | None) -> Reference | None:
-    """The reference for `model`, its layer path checked; another name of `model` is the same model.
+def resolved_reference(models: ModelPaths, reference: Reference | None) -> Reference | None:
+    """The reference for a model, its layer path checked; another name of it is the same model.
 
     Raises UsageError for a path that is not one over the reference; and what `open_gguf` does.
     """
     if reference is None or isinstance(reference, LogitsFileReference):
         return reference
     path = reference.layer_path
-    base = model if isinstance(reference, PathReference) else open_gguf(reference.model).path
-    (path,) = resolved_paths(base, [path])
-    return PathReference(path) if base == model else ModelReference(base, path)
+    if isinstance(reference, PathReference):
+        return PathReference(*resolved_paths(models, [path]))
+    base = open_gguf(reference.model).path
+    if base == models.first:
+        return PathReference(*resolved_paths(models, [path]))
+    return ModelReference(base, *resolved_paths(ModelPaths(base), [path]))
 
 
-def resolved_paths(model: Path, paths: Sequence[AnyPath | None]) -> tuple[LayerPath | None, ...]:
-    """Paths over the blocks of a model; None stays None. Raises as `resolved_reference`."""
-    file = open_gguf(model)
-    check_is_language_model(file)
-    return tuple(None if path is None else resolve_path(file, path) for path in paths)
+def resolved_paths(
+    models: ModelPaths, paths: Sequence[AnyPath | None]
+) -> tuple[LayerPath | None, ...]:
+    """Paths over the blocks of models; None stays None. Raises as `resolved_reference`."""
+    file, *others = map(open_gguf, models.all)
+    for each in (file, *others):
+        check_is_language_model(each)
+    return tuple(None if path is None else resolve_path(file, path, others) for path in paths)

@@ -59,7 +59,7 @@ def read_by_both(task: ScoringTask, reference: ModelReference) -> SharedText:
 
     Raises UsageError when it is not the same tokens to both, or does not fit one of them.
     """
-    own, base = (_read(model, task) for model in (task.model, reference.model))
+    own, base = (_read(model, task) for model in (task.models.tokenizer, reference.model))
     both = f"{reference.model} and {task.model}"
     if not np.array_equal(own.chunks.tokens, base.chunks.tokens):
         difference = _first_difference(base.chunks, own.chunks)
@@ -91,8 +91,9 @@ def fit_together(models: Sequence[Path], devices: Devices) -> bool:
 
     Only what is free is counted, so that a model that would push others out does not fit.
     """
-    n_bytes = sum(open_gguf(path).n_bytes for path in models)
-    return n_bytes + len(models) * MARGIN <= free_memory(devices)
+    distinct = set(models)
+    n_bytes = sum(open_gguf(path).n_bytes for path in distinct)
+    return n_bytes + len(distinct) * MARGIN <= free_memory(devices)
 
 
 def score_in_step(
@@ -102,12 +103,13 @@ def score_in_step(
     text = read_by_both(task, reference)
     chunks, n_common = text.chunks, text.n_common_tokens
     base = session.model(reference.model, task.devices)
-    model = session.model(task.model, task.devices)
+    sources = task.models.loaded(session, task.devices)
+    model = sources.models[0]
     path = reference.layer_path or LayerPath.identity(base.n_blocks)
     with (
         opened_group_scorer(task, chunks, n_done, text.n_vocab, reporter, n_common) as scorer,
         opened_rows(base, chunks, is_routed=task.is_routed) as base_rows,
-        opened_rows(model, chunks, is_routed=task.is_routed) as rows,
+        opened_rows(sources, chunks, is_routed=task.is_routed) as rows,
         opened_kept_logits(chunks.n_seq, chunks.n_scored, text.base_n_vocab) as kept,
     ):
         scorer.begin(model)
@@ -115,7 +117,7 @@ def score_in_step(
             kept.begin(group)
             scorer.keep(group, base_rows, path, kept)
             scorer.score(group, model, rows, kept)
-        devices = model.devices(), base.devices()
+        devices = sources.devices_in_turn(), base.devices()
         return UsedDevices(len(chunks.tokens), *devices, text.n_bytes, n_common)
 
 
@@ -179,15 +181,17 @@ class _Round(NamedTuple):
         return devices
 
     def run_model(self, groups: Sequence[int]) -> tuple[DeviceUse, ...]:
-        """Score the same groups beside the logits that are kept; the model's devices."""
-        model = self.session.model(self.task.model, self.task.devices)
+        """Score the same groups beside the logits that are kept; the models' devices."""
+        sources = self.task.models.loaded(self.session, self.task.devices)
+        model = sources.models[0]
         self.scorer.begin(model, groups[0])
         self.scorer.start_clock()
-        with opened_rows(model, self.chunks, is_routed=self.task.is_routed) as rows:
+        with opened_rows(sources, self.chunks, is_routed=self.task.is_routed) as rows:
             for group in groups:
                 self.scorer.score(group, model, rows, self.kept)
-        devices = model.devices()
-        self.session.release(self.task.model)
+        devices = sources.devices_in_turn()
+        for path in self.task.models.all:
+            self.session.release(path)
         return devices
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class ClientGoneError(Exception):
 
 
 class Service:
-    """Layer paths over one loaded model, by name. Requests run one after the other.
+    """Layer paths over one loaded model or several, by name. Requests run one after the other.
 
     A request on which llama.cpp crashes fails alone: the next one loads the model again.
     """
@@ -37,9 +37,11 @@ class Service:
         paths: Mapping[str, AnyPath | None],
         settings: ContextSettings,
         devices: Devices,
+        others: Sequence[Path] = (),
     ) -> None:
         self.paths = paths
         self._path = path
+        self._others = others
         self._settings = settings
         self._devices = devices
         self._loaded: LoadedModel | None = None
@@ -125,5 +127,5 @@ class Service:
     def model(self) -> LoadedModel:
         """The loaded model; another one when the process of the last has ended."""
         if self._loaded is None or self._loaded.is_lost:
-            self._loaded = load(self._path, self._devices)
+            self._loaded = load(self._path, self._devices, others=self._others)
         return self._loaded

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.workers.model_paths import ModelPaths
 
 N_SAMPLES, SAMPLE_N_BYTES = 64, 4096
 """Of the data of a file: fine-tunes of one model can have the same header."""
@@ -37,6 +39,18 @@ class ModelFingerprint(NamedTuple):
         with opened_bytes(file) as data:
             sample = _sample(data.read, data.n_bytes, file.layout.data_start)
         return cls(file.header_sha256, sample, file.layout.n_bytes)
+
+
+def fingerprint_of_others(models: ModelPaths) -> dict[str, Any]:
+    """What figures depend on where blocks are of several models; nothing for one model.
+
+    Raises as `ModelFingerprint.of`.
+    """
+    if not models.others:
+        return {}
+    outside = None if models.outside is None else asdict(models.outside)
+    others = [ModelFingerprint.of(path)._asdict() for path in models.others]
+    return {"others": others, "outside": outside}
 
 
 class TextFingerprint(NamedTuple):

@@ -18,6 +18,7 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Batch, Flags, Integers, Results
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.softmax import log_softmax
 from ggufsurgeon.routing.router import opened_router
@@ -82,13 +83,15 @@ def draw_prompt(model: Model, text: bytes) -> Integers:
     return np.resize(model.tokenize(text), n_tokens)
 
 
-def take_sample(model: Model, path: LayerPath | None, prompt: Integers) -> Sample:
-    """The results of the last batch of tokens along a path (None: of the model as it is).
+def take_sample(models: Model | Sources, path: LayerPath | None, prompt: Integers) -> Sample:
+    """The results of the last batch of tokens along a path (None: of the first model as it is).
 
     Raises RefusedError when the path cannot be routed.
     """
+    sources = Sources.of(models)
+    model = sources.models[0]
     path = path or LayerPath.identity(model.n_blocks)
-    with opened_router([model], len(prompt)) as router:
+    with opened_router(sources, len(prompt)) as router:
         results = next(router.logits(prompt, [path], _last_batch(prompt)))
     return Sample(prompt, results, not model.is_encoder)
 
@@ -127,16 +130,20 @@ def _limit(most: float, noise: float | None, power: int) -> float:
     return most if noise is None else min(most, NOISE_FACTOR**power * noise)
 
 
-def take_control(model: Model, path: LayerPath, prompt: Integers) -> tuple[Sample, Noise]:
-    """The source by itself: as llama.cpp runs it, and how far from it with taps for `path`.
+def take_control(
+    models: Model | Sources, path: LayerPath, prompt: Integers
+) -> tuple[Sample, Noise]:
+    """The first source by itself: as llama.cpp runs it, and how far off with taps for `path`.
 
     Raises RefusedError when the path cannot be routed.
     """
+    sources = Sources.of(models)
+    model = sources.models[0]
     identity = LayerPath.identity(model.n_blocks)
     plain = take_sample(model, None, prompt)
     n_batch = len(prompt) if model.is_encoder else N_BATCH
     pieces = Batch.of(prompt, _last_batch(prompt)).parts(n_batch)
-    with opened_router([model], len(prompt)) as router:
+    with opened_router(sources, len(prompt)) as router:
         stream = router.stream(pieces, [identity, path])
         rows = [np.array(next(stream).logits) for _ in pieces]
     return plain, noise_between(plain, plain._replace(results=np.concatenate(rows)))

@@ -12,6 +12,7 @@ from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.errors import AliasingUnavailableError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import Progress
@@ -29,6 +30,7 @@ from ggufsurgeon.verification.equivalence import (
 )
 from ggufsurgeon.verification.generation import Generation, generate_greedily
 from ggufsurgeon.verification.tokens import Tokens, read_text
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Reporter, Session
 
 PROMPT = b"First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\n"
@@ -65,11 +67,13 @@ class SampledRun(NamedTuple):
     """Of the source as it is, for control, where other devices than CPUs compute."""
     noise: Noise | None = None
     """Between `plain` and the source with the taps that the layer path needs."""
+    uses: tuple[tuple[DeviceUse, ...], ...] = ()
+    """What each device holds of each source."""
 
 
 def run_model(
     session: Session,
-    path: Path,
+    models: ModelPaths,
     layer_path: LayerPath | None,
     scale_weights: bool,
     prompt: Integers | None,
@@ -77,28 +81,31 @@ def run_model(
     options: Devices,
     reporter: Reporter,
 ) -> SampledRun:
-    """Load a model once, and collect all that is compared or shown of it.
+    """Load models once, and collect all that is compared or shown of them.
 
     First its results for `prompt` (None: one that this model draws) along `layer_path` (None: as
     it is), or why they cannot be had; then the tokens of the text of this package, a greedy
-    continuation, and, with `settings`, the perplexity on that text. An encoder embeds the
-    beginning of the text instead.
+    continuation, and, with `settings`, the perplexity on that text, of the first model as it is. An
+    encoder embeds the beginning of the text instead.
     """
-    model = session.model(path, options)
-    prompt = draw_prompt(model, shakespeare()) if prompt is None else prompt
+    sources = models.loaded(session, options)
+    prompt = draw_prompt(sources.tokenizer, shakespeare()) if prompt is None else prompt
     try:
-        sample: Sample | str = take_sample(model, layer_path, prompt)
+        sample: Sample | str = take_sample(sources, layer_path, prompt)
     except RefusedError as error:
         sample = str(error)
     aliased = sample
     if layer_path is not None:
-        aliased = _aliased_sample(model, layer_path, scale_weights, prompt)
-    run = _run(model, settings, reporter)
-    tokens = read_text(model, shakespeare()) if model.has_tokenizer else None
-    run = replace(run, devices=model.devices(), tokens=tokens)
+        aliased = _aliased_sample(sources, layer_path, scale_weights, prompt)
+    run = _run(sources.models[0], settings, reporter)
+    reader = sources.tokenizer
+    tokens = read_text(reader, shakespeare()) if reader.has_tokenizer else None
+    run = replace(run, devices=sources.devices_in_turn(), tokens=tokens)
+    found = SampledRun(run, sample, aliased, uses=sources.devices())
     if layer_path is None or not on_other_devices(run.devices):
-        return SampledRun(run, sample, aliased)
-    return SampledRun(run, sample, aliased, *_control(model, layer_path, prompt))
+        return found
+    plain, noise = _control(sources, layer_path, prompt)
+    return found._replace(plain=plain, noise=noise)
 
 
 def plain_sample(
@@ -114,20 +121,20 @@ def on_other_devices(devices: Sequence[DeviceUse]) -> bool:
 
 
 def _control(
-    model: Model, layer_path: LayerPath, prompt: Integers
+    sources: Sources, layer_path: LayerPath, prompt: Integers
 ) -> tuple[Sample | None, Noise | None]:
     try:
-        return take_control(model, layer_path, prompt)
+        return take_control(sources, layer_path, prompt)
     except RefusedError:  # then only the aliased path is compared, and that takes no taps
-        plain = take_sample(model, None, prompt)
-        return plain, noise_between(plain, take_sample(model, None, prompt))
+        plain = take_sample(sources, None, prompt)
+        return plain, noise_between(plain, take_sample(sources, None, prompt))
 
 
 def _aliased_sample(
-    model: Model, layer_path: LayerPath, scale_weights: bool, prompt: Integers
+    sources: Sources, layer_path: LayerPath, scale_weights: bool, prompt: Integers
 ) -> Sample | str:
     try:
-        with alias(model, layer_path, scale_weights=scale_weights) as aliased:
+        with alias(sources, layer_path, scale_weights=scale_weights) as aliased:
             return take_sample(aliased, None, prompt)
     except (AliasingUnavailableError, RefusedError) as error:
         return str(error)

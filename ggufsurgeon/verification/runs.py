@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import EngineError, MalformedFileError, UsageError
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import is_scaled
 from ggufsurgeon.progress import Progress
@@ -29,6 +30,7 @@ from ggufsurgeon.verification.model_run import (
 )
 from ggufsurgeon.verification.tokens import check_tokens
 from ggufsurgeon.verification.yardstick import measure_noise
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.worker import Worker
 
 
@@ -55,33 +57,40 @@ _Ran: TypeAlias = "SampledRun | MalformedFileError | EngineError"
 
 
 def run_both(
-    source: GgufFile,
+    sources: Sequence[GgufFile],
     patched: GgufFile,
     path: LayerPath,
+    outside: OutsideBlocks | None,
     settings: TextSettings | None,
     options: Devices,
     progress: Progress,
 ) -> Runs:
-    """The source along its trunk's part of `path`, then the patched file as it is.
+    """The sources along their trunks' part of `path`, then the patched file as it is.
 
-    One model is in memory at a time. `settings` are of the perplexity; None leaves it out. Raises
-    MissingExtraError when there is no llama.cpp.
+    The sources are in memory together, and never beside the patched file. `outside` are the models
+    of what is outside the blocks, None for those beside it. `settings` are of the perplexity; None
+    leaves it out. Raises MissingExtraError when there is no llama.cpp.
     """
-    trunk = LayerPath(path.steps[: len(path) - find_blocks(source).n_mtp])
+    trunk = LayerPath(path.steps[: len(path) - find_blocks(sources[0]).n_mtp])
     scales = is_scaled(patched.header)
-    ran = _run(source.path, trunk, scales, None, settings, options, progress=progress)
+    paths = tuple(file.path for file in sources)
+    of_sources = ModelPaths(paths[0], paths[1:], outside)
+    outside = outside or OutsideBlocks.beside(trunk)
+    ran = _run(of_sources, trunk, scales, None, settings, options, progress=progress)
     prompt = _prompt_of(ran)
-    then = _run(patched.path, None, False, prompt, settings, options, progress=progress)
+    then = _run(ModelPaths(patched.path), None, False, prompt, settings, options, progress=progress)
     runs = [one.run if isinstance(one, SampledRun) else one for one in (ran, then)]
     checks = list(_run_checks(runs[0], runs[1], len(trunk)))
     found: list[Equivalence | None] = [None, None]
     if isinstance(ran, SampledRun) and isinstance(then, SampledRun):
-        on_cpu = partial(_run_on_cpu, source.path, prompt, options, progress)
-        noise = None if scales else measure_noise(ran, then, trunk.blocks, on_cpu)
+        on_cpu = partial(_run_on_cpu, paths[0], prompt, options, progress)
+        noise = None if scales else measure_noise(ran, then, trunk, outside.output, on_cpu)
         for n, (way, sample) in enumerate((("routed", ran.sample), ("aliased", ran.aliased))):
             check, found[n] = _check_equivalence(way, sample, then.sample, noise)
             checks.append(check)
-        checks += check_tokens(source, ran.run.tokens, then.run.tokens, shakespeare())
+        checks += check_tokens(
+            sources[outside.tokenizer], ran.run.tokens, then.run.tokens, shakespeare()
+        )
     hindrance = next((one for one in (ran, then) if isinstance(one, EngineError)), None)
     if hindrance is not None:
         checks += [Check(f"{way} = written", None, NOT_COMPARED) for way in ("routed", "aliased")]
@@ -96,11 +105,11 @@ def _prompt_of(ran: _Ran) -> Integers | None:
     return next((sample.prompt for sample in samples if isinstance(sample, Sample)), None)
 
 
-def _run(path: Path, *arguments: object, progress: Progress) -> _Ran:
-    """The results of a model, or the error that kept it from running."""
+def _run(models: ModelPaths, *arguments: object, progress: Progress) -> _Ran:
+    """The results of a model or several, or the error that kept it from running."""
     try:
         with Worker() as worker:
-            return worker.run(run_model, path, *arguments, progress=progress)
+            return worker.run(run_model, models, *arguments, progress=progress)
     except (MalformedFileError, EngineError) as error:
         return error
 

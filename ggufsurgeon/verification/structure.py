@@ -131,7 +131,7 @@ def check_tensors(
     n_bytes = sum(patched.layout.tensor_n_bytes[index] for index, _ in pairs)
     progress.begin("comparing", n_bytes, "bytes")
     with ExitStack() as stack:
-        new, old = (_descriptors(model, stack) for model in (patched, source))
+        new, old = (descriptors_of(model, stack) for model in (patched, source))
         files = OpenFiles(patched, new, source, old, progress)
         factors = _expected_factors(patched, source, path.blocks)
         products = {name: factor for name, (_, factor) in scales.items() if name not in added}
@@ -155,7 +155,7 @@ def check_tensors(
     return Check("tensors", True, detail, proven)
 
 
-def _descriptors(model: GgufFile, stack: ExitStack) -> list[int]:
+def descriptors_of(model: GgufFile, stack: ExitStack) -> list[int]:
     """A descriptor of each file of a model, open for as long as `stack`.
 
     Raises UsageError when one is gone, or the process may open no more.

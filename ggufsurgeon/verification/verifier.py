@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ggufsurgeon.errors import (
     VerificationError,
 )
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.other_sources import SeveralSources, read_several
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
@@ -32,6 +33,11 @@ from ggufsurgeon.verification.structure import (
     check_against_gguf_py,
     check_metadata,
     check_tensors,
+)
+from ggufsurgeon.verification.structure_of_several import (
+    Origins,
+    check_metadata_of_several,
+    check_tensors_of_several,
 )
 
 NATIVE_BYTE_ORDER = "<" if sys.byteorder == "little" else ">"
@@ -56,6 +62,8 @@ class Verification:
     layer_path: str
     checks: tuple[Check, ...]
     runs: Runs = NOT_RUN
+    others: tuple[Path, ...] = ()
+    """The models 1, 2, ... of the layer path, if it is over several."""
     hindrance: MissingExtraError | EngineError | None = None
     """What kept a model from being run through no fault of its file."""
 
@@ -102,36 +110,71 @@ class Verification:
 
 def verify_patched(
     patched: GgufFile,
-    source: GgufFile,
+    sources: Sequence[GgufFile],
     settings: TextSettings | None,
     options: Devices,
     progress: Progress = NO_PROGRESS,
 ) -> Verification:
-    """Prove that `patched` is what its layer path makes of `source`.
+    """Prove that `patched` is what its layer path makes of `sources`, model 0 and then others.
 
     `settings` are of the perplexity of both, which is measured only with them. Raises UsageError
-    when `patched` does not record its layer path, MalformedFileError when that path does not fit
-    `source`, RefusedError when one of the two is no language model.
+    when `patched` does not record its layer path, or was made from more or fewer models,
+    MalformedFileError when that path does not fit `sources`, RefusedError when one of them all is
+    no language model.
     """
-    for file in (patched, source):
+    for file in (patched, *sources):
         check_is_language_model(file)
+    source, *others = sources
     made_from, claimed = _claim(patched, source)
-    outcome = partial(Verification, patched.path, source.path, claimed)
-    if made_from not in (source.header_sha256, _sha256_before_it_was_split(source)):
-        detail = "the patched file was made from another file: the header's SHA-256 differs"
-        return outcome((Check("source", False, detail),))
-    path = _path_over(claimed, patched, source)
-    checks = list(_structure_checks(patched, source, path, made_from, progress))
+    several = read_several(patched.header) if made_from != patched.header_sha256 else None
+    _check_number(patched, several, len(sources))
+    paths = tuple(other.path for other in others)
+    outcome = partial(Verification, patched.path, source.path, claimed, others=paths)
+    wrong = _wrong_source(made_from, several, sources)
+    if wrong:
+        return outcome((Check("source", False, wrong),))
+    path, outside = _path_over(claimed, patched, sources), several and several.outside
+    if several is None:
+        checks = list(_structure_checks(patched, source, path, made_from, progress))
+    else:
+        used = {n: file for n, file in enumerate(sources) if n in (0, *several.others)}
+        origins = Origins(used, path, several.outside)
+        checks = list(_structure_checks_of_several(patched, origins, progress))
     if any(check.ok is False for check in checks):
         return outcome((*checks, Check("runs", None, "not tried: the structure is wrong")))
     if source.header.byte_order != NATIVE_BYTE_ORDER:
         detail = "not tried: llama.cpp reads files of this machine's byte order alone"
         return outcome((*checks, Check("runs", None, detail)))
     try:
-        runs = run_both(source, patched, path, settings, options, progress)
+        runs = run_both(sources, patched, path, outside, settings, options, progress)
     except MissingExtraError as error:
         return outcome((*checks, Check("runs", None, str(error))), hindrance=error)
-    return outcome((*checks, *runs.checks), runs, runs.hindrance)
+    return outcome((*checks, *runs.checks), runs, hindrance=runs.hindrance)
+
+
+def _check_number(patched: GgufFile, several: SeveralSources | None, n_given: int) -> None:
+    """Raise UsageError unless as many models are given as the file says."""
+    n_expected = 1 + max(several.others, default=0) if several else 1
+    if n_given != n_expected:
+        models = "one model" if n_expected == 1 else f"{n_expected} models"
+        raise UsageError(
+            f"{patched.path} was made from {models}, and {n_given} are given",
+            hint="Give the files that it was made from, in the order of its layer path.",
+        )
+
+
+def _wrong_source(
+    made_from: str, several: SeveralSources | None, sources: Sequence[GgufFile]
+) -> str:
+    """What tells that a file was made from others than these; empty if nothing does."""
+    expected = {0: made_from}
+    if several is not None:
+        expected |= {n: other.header_sha256 for n, other in several.others.items()}
+    for n, digest in expected.items():
+        if digest not in (sources[n].header_sha256, _sha256_before_it_was_split(sources[n])):
+            what = "another file" if len(sources) == 1 else f"another file than {sources[n].path}"
+            return f"the patched file was made from {what}: the header's SHA-256 differs"
+    return ""
 
 
 def _claim(patched: GgufFile, source: GgufFile) -> tuple[str, str]:
@@ -155,14 +198,24 @@ def _sha256_before_it_was_split(source: GgufFile) -> str:
     return hashlib.sha256(serialize_header(without_split_keys(source.header))).hexdigest()
 
 
-def _path_over(claimed: str, patched: GgufFile, source: GgufFile) -> LayerPath:
+def _path_over(claimed: str, patched: GgufFile, sources: Sequence[GgufFile]) -> LayerPath:
     try:
         path = LayerPath(claimed)
-        path.check_within(len(find_blocks(source)))
+        path.check_within(*(len(find_blocks(source)) for source in sources))
     except UsageError as error:
-        problem = f"its recorded layer path does not fit {source.path}: {error}"
+        problem = f"its recorded layer path does not fit {sources[0].path}: {error}"
         raise MalformedFileError(str(patched.path), problem) from None
     return path
+
+
+def _structure_checks_of_several(
+    patched: GgufFile, origins: Origins, progress: Progress
+) -> Iterator[Check]:
+    detail = "the headers of all models have the SHA-256 that the patched file names"
+    yield Check("source", True, detail)
+    yield check_metadata_of_several(patched, origins)
+    yield check_tensors_of_several(patched, origins, progress)
+    yield check_against_gguf_py(patched)
 
 
 def _structure_checks(

@@ -25,6 +25,7 @@ from ggufsurgeon.leaderboard.requests import (
     EvaluationRequest,
     GenerationRequest,
 )
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.worker import Worker
 
 
@@ -64,7 +65,8 @@ def evaluate_with_ggufsurgeon(
     work = (PathWork(path, tuple(range(len(requests)))),)
     devices = Devices(n_threads=n_threads)
     with Worker() as runner:
-        runner.run(answer_requests, gguf, devices, asked, work, settings, on_result=take)
+        models = ModelPaths(gguf)
+        runner.run(answer_requests, models, devices, asked, work, settings, on_result=take)
     return OwnRun(answers, score(tasks, answers, prompting))
 
 

@@ -11,6 +11,7 @@ from ggufsurgeon.aliasing.placement import Placement, split_beside
 from ggufsurgeon.engine.context import Batch, Results, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.workers.session import Reporter, Session
 from tests.aliasing.opening import alias_along
 
@@ -45,8 +46,8 @@ def run_beside_written(
 def gpus_beside(session: Session, file: Path, devices: Devices, _reporter: Reporter) -> list[str]:
     """Names of the GPUs that an aliased model is loaded on; a context is opened on each."""
     source = session.model(file, devices)
-    blocks = range(source.n_blocks)
-    return [gpu.name for gpu in split_beside(devices, blocks, source.devices()).gpus]
+    path = LayerPath.identity(source.n_blocks)
+    return [gpu.name for gpu in split_beside(devices, path, [source.devices()], 0).gpus]
 
 
 def answer(

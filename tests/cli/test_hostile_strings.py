@@ -39,6 +39,7 @@ DATA = "mirror"
 """`datasets` finds no file in a folder whose name has brackets: it takes them for a pattern."""
 CSV, HTML = (os.fsdecode(NAME_BYTES + end) for end in (b".csv", b".html"))
 WINDOW = ("--window", "1:3")
+MIXED = ("--layers", "0..1,1:1", "--with", PATCHED)
 DEVICE = ("--threads", "1")
 MOST_N_BYTES = 100_000
 """Printed for people, of strings of a megabyte; JSON has them whole."""
@@ -91,6 +92,8 @@ HEADER_COMMANDS = {
     "bad recipe": Command(("patch", MODEL, NEW, "--replace", "--recipe", TEXT), 2, False),
 }
 ENGINE_COMMANDS = {
+    "plan of two": Command(("plan", MODEL, *MIXED)),
+    "patch of two": Command(("patch", MODEL, NEW, "--replace", *MIXED)),
     "verify": Command(("verify", PATCHED, "--source", MODEL, *DEVICE)),
     "generate": Command(("generate", MODEL, *WINDOW, "-p", "Once", "-n", "24", *DEVICE)),
     "perplexity": Command(

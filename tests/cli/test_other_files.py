@@ -24,6 +24,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "patch": ("patch", "bad", "new.gguf", *WINDOW),
     "verify": ("verify", "bad", "--source", "good.gguf"),
     "verify_source": ("verify", "good.gguf", "--source", "bad"),
+    "plan_with": ("plan", "good.gguf", "--layers", "0,1:1", "--with", "bad"),
     "restore": ("restore", "bad", "new.gguf"),
     "recipe": ("recipe", "bad"),
     "patch_companion": ("patch-companion", "bad", "new.gguf", "--source", "good.gguf", *WINDOW),
@@ -47,9 +48,9 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
 OF_COMPANIONS = {"patch_companion", "patch_companion_source"}
-RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"} | OF_COMPANIONS
+RUN_NO_MODEL = {"plan", "plan_with", "patch", "restore", "recipe"} | OF_COMPANIONS
 TAKE_ANY_GGUF = {"inspect", "diff"}
-WRITE = {"plan", "patch", "scan", "restore", "recipe"} | OF_COMPANIONS
+WRITE = {"plan", "plan_with", "patch", "scan", "restore", "recipe"} | OF_COMPANIONS
 """Commands whose refusal says that nothing was written."""
 
 

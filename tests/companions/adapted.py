@@ -15,6 +15,7 @@ from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import Batch, Context, Integers, Results, opened_context
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
+from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.engine.taps import Taps
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import ArrayStore
@@ -86,6 +87,6 @@ def routed(file: Path, path: LayerPath, tokens: Integers, apply: Apply | None) -
     with _opened(file, taps, n, apply) as (model, context), ArrayStore[Steps](1 << 24) as store:
         stage = Stage(model, nodes, context, taps)
         with ExitStack() as stack:
-            stages = Stages([model], lambda _: nullcontext(stage), stack)
+            stages = Stages(Sources((model,)), lambda _: nullcontext(stage), stack)
             (found,) = Router(stages, n, n, 1, store).logits(tokens, [path])
         return np.array(found)

@@ -15,6 +15,7 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.inference.contexts import ContextKey, ContextSettings, context_named
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Session
 from tests.models.builders import with_text
 
@@ -41,11 +42,11 @@ def test_names_have_contexts_of_their_own(stories: Path) -> None:
 def test_a_name_that_is_asked_for_otherwise_gets_a_new_context(stories: Path) -> None:
     """The one before is freed: a conversation that changes its path many times stays small."""
     with Session() as session:
-        identity = LayerPath.identity(5)
+        models, identity = ModelPaths(stories), LayerPath.identity(5)
         keys = [
-            ContextKey(stories, identity, Devices(), SMALL),
-            ContextKey(stories, LayerPath("0..2,1..4"), Devices(), SMALL),
-            ContextKey(stories, LayerPath("0..2,1..4"), Devices(), ContextSettings(n_ctx=32)),
+            ContextKey(models, identity, Devices(), SMALL),
+            ContextKey(models, LayerPath("0..2,1..4"), Devices(), SMALL),
+            ContextKey(models, LayerPath("0..2,1..4"), Devices(), ContextSettings(n_ctx=32)),
         ]
         made = [context_named(session, "chat", key) for key in keys]
         assert context_named(session, "chat", keys[-1]) is made[-1]

@@ -22,6 +22,7 @@ from ggufsurgeon.leaderboard.requests import (
     LikelihoodAnswer,
     LikelihoodRequest,
 )
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.runner import InProcess
 from ggufsurgeon.workers.worker import Worker
 from tests.calls import patch
@@ -71,7 +72,7 @@ def answers(
             assert (str(one.layer_path), one.number) not in found
             found[str(one.layer_path), one.number] = one.answer
 
-    arguments = model, ONE_THREAD, requests, work, settings or AnswerSettings()
+    arguments = ModelPaths(model), ONE_THREAD, requests, work, settings or AnswerSettings()
     with runner() as running:
         running.run(answer_requests, *arguments, progress=steps, on_result=take)
     assert all(total == done for total, done in steps.steps)
@@ -82,7 +83,7 @@ def described(
     model: Path, requests: tuple[EvaluationRequest, ...], settings: AnswerSettings
 ) -> RequestTable:
     with InProcess() as running:
-        return running.run(describe_requests, model, ONE_THREAD, requests, settings)
+        return running.run(describe_requests, ModelPaths(model), ONE_THREAD, requests, settings)
 
 
 def test_every_missing_request_is_answered_along_every_path(stories: Path) -> None:

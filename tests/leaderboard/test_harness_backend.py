@@ -23,6 +23,7 @@ from ggufsurgeon.leaderboard.requests import (
     LikelihoodAnswer,
     LikelihoodRequest,
 )
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.worker import Worker
 
 ABSOLUTE, RELATIVE = 0.01, 1e-4
@@ -61,7 +62,7 @@ def answers(
     with Worker() as runner:
         runner.run(
             answer_requests,
-            stories,
+            ModelPaths(stories),
             DEVICES,
             requests,
             (PathWork(LayerPath("0..4"), tuple(range(len(requests)))),),
@@ -95,7 +96,7 @@ def test_prompts_are_cut_as_by_the_harness_backend(
 ) -> None:
     settings = AnswerSettings(n_ctx=recorded["n_ctx"])
     with Worker() as runner:
-        table = runner.run(describe_requests, stories, DEVICES, requests, settings)
+        table = runner.run(describe_requests, ModelPaths(stories), DEVICES, requests, settings)
     both = [*recorded["likelihoods"], *recorded["generations"]]
     assert list(table.n_tokens) == [one["n_inputs"] for one in both]
     n_likelihoods = len(recorded["likelihoods"])

@@ -60,7 +60,7 @@ def test_a_patch_of_shards_is_that_of_the_file(
     assert keys - {change.after.key for change in of_shards.changes} == RECORD
     # Aliased models share the same tensors.
     shared, shared_of_whole = (
-        [(tensor.name, tensor.shared_with) for tensor in planned_tensors(p.write_plan, p.source)]
+        [(tensor.name, tensor.shared_with) for tensor in planned_tensors(p.write_plan, [p.source])]
         for p in (of_shards, of_whole)
     )
     assert shared == shared_of_whole

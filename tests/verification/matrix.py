@@ -120,7 +120,7 @@ def judge_written(
         if difference != 0.0:
             return "wrong", f"greatest difference of the aliased model {difference}"
     try:
-        routed, plain = router.logits(tokens, [path, LayerPath.identity(router.n_blocks)])
+        routed, plain = router.logits(tokens, [path, LayerPath.identity(source.n_blocks)])
     except RefusedError as error:
         return "not compared", str(error)
     difference = float(np.abs(result - routed).max())

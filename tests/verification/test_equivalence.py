@@ -44,8 +44,8 @@ def sample(results: list[list[float]], are_logits: bool = True) -> Sample:
 
 
 def equivalence(source: Path, patched: Path) -> Equivalence:
-    files = open_gguf(source), open_gguf(patched)
-    runs = run_both(*files, PATH, TextSettings(32, 1), Devices(), NO_PROGRESS)
+    file, settings = open_gguf(patched), TextSettings(32, 1)
+    runs = run_both([open_gguf(source)], file, PATH, None, settings, Devices(), NO_PROGRESS)
     assert runs.equivalence is not None
     return runs.equivalence
 
@@ -147,8 +147,8 @@ def test_over_rpc_servers_on_cpus_files_are_equal_to_the_bit_or_wrong(
     patch(source, tmp_path / "ours.gguf", PATH)
     patch_naively(source, tmp_path / "naive.gguf", PATH)
     for name, ok in (("ours", True), ("naive", False)):
-        files = open_gguf(source), open_gguf(tmp_path / f"{name}.gguf")
-        runs = run_both(*files, PATH, None, devices, NO_PROGRESS)
+        file = open_gguf(tmp_path / f"{name}.gguf")
+        runs = run_both([open_gguf(source)], file, PATH, None, None, devices, NO_PROGRESS)
         for found in (runs.equivalence, runs.aliased_equivalence):
             assert found is not None and found.noise == NO_NOISE
             assert found.ok is ok and (found.max_abs_diff == 0.0) is ok

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.devices.device_use import DeviceUse
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.verification.equivalence import NO_NOISE, Noise, Sample
 from ggufsurgeon.verification.model_run import ModelRun, SampledRun
 from ggufsurgeon.verification.yardstick import measure_noise
 
-BLOCKS = (0, 1, 1, 2)
+PATH = LayerPath("0..1,1..2")
 NOISE = Noise(0.001, 1e-7)
 CPU = DeviceUse("CPU", "a CPU", (), False, 0, 0, 0, 0, 0)
 GPU = replace(CPU, device="CUDA0", description="a GPU")
@@ -26,7 +27,7 @@ def results(*logits: float) -> Sample:
 
 def ran(*devices: DeviceUse, noise: Noise | None = NOISE) -> SampledRun:
     plain = results(1, 2, 3)
-    return SampledRun(ModelRun(4, "", devices=devices), plain, plain, plain, noise)
+    return SampledRun(ModelRun(4, "", devices=devices), plain, plain, plain, noise, (devices,))
 
 
 def measured(
@@ -39,7 +40,7 @@ def measured(
         runs.append(1)
         return on_cpu
 
-    return measure_noise(source, patched, BLOCKS, run), len(runs)
+    return measure_noise(source, patched, PATH, 0, run), len(runs)
 
 
 def on(device: DeviceUse, *blocks: int, output: bool = False) -> DeviceUse:

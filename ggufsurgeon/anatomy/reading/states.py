@@ -8,7 +8,8 @@ import numpy.typing as npt
 from ggufsurgeon.engine.context import Batch, Integers
 from ggufsurgeon.engine.taps import Activation
 from ggufsurgeon.errors import NotFiniteError
-from ggufsurgeon.routing.stage import INPUT, Stage
+from ggufsurgeon.routing.passes import INPUT
+from ggufsurgeon.routing.stage import Stage
 
 Vectors = npt.NDArray[np.float64]
 

@@ -34,6 +34,10 @@ COMPANIONS = (
     "LoRA adapters, imatrices, control vectors and drafts of its source hit other blocks here, "
     "without a word from llama.cpp: patch-companion re-indexes them"
 )
+COMPANIONS_OF_SEVERAL = (
+    "LoRA adapters, imatrices and control vectors of its models hit other blocks here, without a "
+    "word from llama.cpp, and cannot be re-indexed"
+)
 MOST_NAMES = 8
 """Base models that are shown."""
 SHOWN_OF_DIGEST = 16
@@ -130,8 +134,12 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     if companion is not None:
         yield from _companion_rows(companion)
     elif facts["layer_path"]:
-        yield "layer path", f"{facts['layer_path']} of its source"
-        yield "companions", COMPANIONS
+        from ggufsurgeon.planning.other_sources import read_several
+
+        several = read_several(header)
+        of_what = f"{1 + len(several.others)} models" if several else "its source"
+        yield "layer path", f"{facts['layer_path']} of {of_what}"
+        yield "companions", COMPANIONS_OF_SEVERAL if several else COMPANIONS
     n_ctx = header.get(f"{header.architecture}.context_length")
     yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
     yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"

@@ -14,13 +14,13 @@ from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
+from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
     Drops,
     Json,
     Layers,
-    MtpFrom,
     PathOptions,
     Quiet,
     ScaleWeights,
@@ -29,8 +29,6 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     With,
-    WithoutMtp,
-    check_mtp_options,
     layer_path,
     other_models,
 )
@@ -159,7 +157,9 @@ def patch(
                 written = planned.paths_at(destination)
             else:
                 written = planned.write_shards(destination, max_n_bytes, progress=progress)
-        _tell(planned, written, [source, *others], mtp_from, json=json)
+        further = planned.planned.others if mtp_from is None else ()
+        used = [source, *(other.path for other in further)]
+        _tell(planned, written, used, mtp_from, json=json)
 
 
 def _tell(

@@ -19,6 +19,7 @@ from ggufsurgeon.cli.device_options import (
 from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
+from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     DEVICES,
     Damped,
@@ -26,7 +27,6 @@ from ggufsurgeon.cli.options import (
     GpuLayers,
     Json,
     Layers,
-    MtpFrom,
     ScaleWeights,
     Source,
     Strength,
@@ -34,9 +34,7 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     With,
-    WithoutMtp,
     check_context,
-    check_mtp_options,
     layer_path,
     other_models,
 )
@@ -141,7 +139,9 @@ def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction
         "n_bytes_shareable": plan.n_bytes_shareable,
         "memory": {
             **prediction_as_json(prediction),
-            "n_bytes_aliased_weights": n_bytes_made(planned.write_plan, planned.source),
+            "n_bytes_aliased_weights": n_bytes_made(
+                planned.write_plan, [planned.source, *planned.others]
+            ),
         },
     }
 
@@ -160,7 +160,7 @@ def _aliased_note(planned: PatchPlan) -> str:
     """The cost of the path without a file."""
     from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
 
-    n_bytes = n_bytes_made(planned.write_plan, planned.source)
+    n_bytes = n_bytes_made(planned.write_plan, [planned.source, *planned.others])
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
     return (
         "generate, chat and serve run this path over the source without a file: it then takes "

@@ -12,11 +12,13 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
+from ggufsurgeon.cli.mtp_options import MtpFrom
 from ggufsurgeon.cli.options import (
     Json,
-    MtpFrom,
     Patched,
     Quiet,
+    With,
+    other_models,
 )
 from ggufsurgeon.cli.serializers import (
     devices_as_json,
@@ -48,6 +50,7 @@ def verify(
             "--source", metavar="FILE", help="File that it was made from.", readable=False
         ),
     ],
+    with_: With = None,
     mtp_from: MtpFrom = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
@@ -80,6 +83,7 @@ def verify(
         outcome = gs.verify(
             patched,
             source,
+            others=[other.path for other in other_models(with_)],
             mtp_from=mtp_from,
             settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             devices=devices,
@@ -101,6 +105,7 @@ def _as_json(outcome: Verification) -> dict[str, Any]:
         "unproven": list(outcome.unproven),
         "patched": str(outcome.patched),
         "source": str(outcome.source),
+        "other_sources": [str(other) for other in outcome.others],
         "layer_path": outcome.layer_path,
         "checks": [
             {"name": check.name, "ok": check.ok, "detail": check.detail} for check in outcome.checks
@@ -128,8 +133,9 @@ def _run_as_json(run: ModelRun | None) -> dict[str, Any] | None:
 
 
 def _print(outcome: Verification) -> None:
+    sources = [str(path) for path in (outcome.source, *outcome.others)]
     print_table(
-        f"{outcome.patched}: blocks {outcome.layer_path} of {outcome.source}",
+        f"{outcome.patched}: blocks {outcome.layer_path} of {' and '.join(sources)}",
         ["check", "", "detail"],
         [(check.name, MARKS[check.ok], check.detail) for check in outcome.checks],
     )

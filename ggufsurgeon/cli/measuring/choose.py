@@ -26,7 +26,9 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
@@ -98,6 +100,7 @@ def choose(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     base: ChoiceBase = None,
     details: TaskDetails = False,
     *,
@@ -106,7 +109,8 @@ def choose(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
-    for path in filter(None, (model, base)):
+    others = [other.path for other in other_models(with_)]
+    for path in filter(None, (model, *others, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(
         model, base, optional_layer_path(window, times, drop, layers, strength, damped)
@@ -122,7 +126,8 @@ def choose(
     try:
         with watched() as progress:
             for evaluated, paths in evaluations:
-                evaluate(evaluated, paths, results, progress=progress)
+                more = others if evaluated == model else []
+                evaluate(evaluated, more, paths, results, progress=progress)
     except Interrupted:
         _show(tasks, json, details, results)
         raise
@@ -138,6 +143,7 @@ def _evaluations(model: Path, base: Path | None, path: AnyPath | None) -> list[E
 
 def _evaluate(
     model: Path,
+    others: list[Path],
     paths: list[AnyPath | None],
     results: list[NamedResult],
     *,
@@ -147,7 +153,7 @@ def _evaluate(
     """Append the results of a model; where it is interrupted, those of the tasks so far."""
     latest: deque[CompletedTasks] = deque(maxlen=1)
     try:
-        with gs.load(model, devices) as loaded:
+        with gs.load(model, devices, others=others) as loaded:
             if not results:
                 tell_devices(loaded, devices)
             found = loaded.choose(paths=paths, on_result=latest.append, **options)

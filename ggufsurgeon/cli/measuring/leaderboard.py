@@ -35,7 +35,9 @@ from ggufsurgeon.cli.options import (
     Source,
     Times,
     Windows,
+    With,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
 from ggufsurgeon.container.quoting import shortened
@@ -57,6 +59,7 @@ def leaderboard(
     drop: Drops = None,
     layers: Layers = None,
     models: NamedPaths = None,
+    with_: With = None,
     base: OtherBase = None,
     tasks: Benchmarks = None,
     limit: DocumentLimit = None,
@@ -82,7 +85,8 @@ def leaderboard(
 
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
-    with _telling_what_is_kept(store), gs.load(model, devices) as loaded:
+    others = [other.path for other in other_models(with_)]
+    with _telling_what_is_kept(store), gs.load(model, devices, others=others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:
             result = loaded.leaderboard(

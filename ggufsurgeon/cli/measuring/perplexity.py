@@ -39,8 +39,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
@@ -62,6 +64,7 @@ def perplexity(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     base: Base = None,
     base_layers: BaseLayers = None,
     base_logits: BaseLogits = None,
@@ -87,17 +90,18 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    others = [other.path for other in other_models(with_)]
     if plot is not None:
-        read = [path for path in (model, text, base, base_logits) if path is not None]
+        read = [path for path in (model, *others, text, base, base_logits) if path is not None]
         check_picture(plot, read, replace=replace)
-    for path in filter(None, (model, base)):
+    for path in filter(None, (model, *others, base)):
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = str(model), str(base or base_logits or model)
     show = partial(_show, names, text, json, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
     reference = _reference(layer_path, base, base_layers, base_logits)
-    with gs.load(model, devices) as loaded:
+    with gs.load(model, devices, others=others) as loaded:
         tell_devices(loaded, devices)
         score = partial(
             loaded.score,

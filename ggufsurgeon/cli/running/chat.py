@@ -23,8 +23,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.running.conversation import Conversation
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
@@ -43,6 +45,7 @@ def chat(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     system: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
         typer.Option(
@@ -87,10 +90,11 @@ def chat(
         "seed": seed,
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
-    with gs.load(model, devices) as loaded:
+    others = [other.path for other in other_models(with_)]
+    with gs.load(model, devices, others=others) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
-        talk = Conversation(file, loaded, path, settings, sampling, system)
+        talk = Conversation(loaded, path, settings, sampling, system)
         talk.start()
         _converse(talk)
 

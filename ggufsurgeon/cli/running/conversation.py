@@ -14,7 +14,6 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.files import ModelFile
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.inference.contexts import ContextSettings
 
@@ -33,7 +32,6 @@ LEAST_FOR_RATE = 8
 class Conversation:
     """Messages with a model that is loaded, whose layer path may change between them."""
 
-    file: ModelFile
     model: LoadedModel
     path: AnyPath | None
     settings: ContextSettings
@@ -64,7 +62,7 @@ class Conversation:
     @property
     def path_text(self) -> str:
         """The layer path in full; `plain` for the model as it is."""
-        return PLAIN if self.path is None else str(self.file.plan(self.path).layer_path)
+        return PLAIN if self.path is None else str(self.model.layer_path(self.path))
 
     def take(self, line: str) -> bool:
         """Answer a line, or do what it commands; False when it ends the conversation."""

@@ -21,8 +21,10 @@ from ggufsurgeon.cli.options import (
     Strength,
     Times,
     Windows,
+    With,
     check_context,
     optional_layer_path,
+    other_models,
 )
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
 from ggufsurgeon.cli.serializers import generated_text_as_json
@@ -45,11 +47,12 @@ def generate(
     damped: Damped = False,
     drop: Drops = None,
     layers: Layers = None,
+    with_: With = None,
     routed: Annotated[
         bool,
         typer.Option(
             "--routed",
-            help="Route the path through the unmodified model, pass by pass, as `verify` does "
+            help="Route the path through the unmodified models, pass by pass, as `verify` does "
             "(slower).",
             rich_help_panel=LAYER_PATH,
         ),
@@ -78,7 +81,8 @@ def generate(
     """Generate text with a model along a layer path, without writing a file."""
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
-    with gs.load(model, devices) as loaded, ExitStack() as bar:
+    others = [other.path for other in other_models(with_)]
+    with gs.load(model, devices, others=others) as loaded, ExitStack() as bar:
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())
 

@@ -16,7 +16,9 @@ from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
     Quiet,
     Source,
+    With,
     check_context,
+    other_models,
 )
 from ggufsurgeon.cli.terminal import print_note, print_warning
 from ggufsurgeon.container.quoting import printable
@@ -38,10 +40,11 @@ def serve(
         typer.Option(
             "--model",
             metavar="NAME=LAYERS",
-            help="Name for a layer path over the model. May be given several times.",
+            help="Name for a layer path over the models. May be given several times.",
             show_default="only the unmodified model",
         ),
     ] = None,
+    with_: With = None,
     alias: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -80,9 +83,10 @@ def serve(
     if ctx is not None:
         check_context(file, ctx)
     paths = _paths(alias or _name_of(file), models or [])
+    others = [other.path for other in other_models(with_)]
     for path in paths.values():
         if path is not None:
-            file.plan(path)  # what is refused is refused before the model is loaded
+            file.plan(path, others=others)  # what is refused is refused before the model is loaded
     _check_extra()
     from ggufsurgeon.inference.contexts import ContextSettings
     from ggufsurgeon.serving.http_server import listening, run
@@ -91,9 +95,9 @@ def serve(
     if api_key is None and not _is_loopback(host):
         print_warning(f"{host} can be reached from other machines, and no --api-key is given")
     listener = listening(host, port)
-    service = Service(model, paths, ContextSettings(ctx, chat_format), devices)
+    service = Service(model, paths, ContextSettings(ctx, chat_format), devices, others)
     tell_devices(service.model(), devices)
-    print_note(f"loading {model}")
+    print_note(f"loading {' and '.join(map(str, (model, *others)))}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
     print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")

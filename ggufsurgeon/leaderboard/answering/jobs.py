@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.engine.threads import n_threads_of
@@ -19,12 +18,13 @@ from ggufsurgeon.leaderboard.answering.work import (
     RequestTable,
 )
 from ggufsurgeon.leaderboard.requests import EvaluationRequest
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Reporter, Session
 
 
 def describe_requests(
     session: Session,
-    model: Path,
+    models: ModelPaths,
     devices: Devices,
     requests: tuple[EvaluationRequest, ...],
     settings: AnswerSettings,
@@ -34,8 +34,8 @@ def describe_requests(
 
     Raises UsageError for a model that cannot answer them, or a request that does not fit it.
     """
-    loaded = session.model(model, devices)
-    prepared = prepared_requests(session, loaded, requests, settings, reporter)
+    sources = models.loaded(session, devices)
+    prepared = prepared_requests(session, sources.tokenizer, requests, settings, reporter)
     encoded = prepared.encoded
     n_cut = {index: one.n_cut for index, one in encoded.likelihoods.items()}
     n_cut |= {index: one.n_cut for index, one in encoded.generations.items()}
@@ -50,7 +50,7 @@ def describe_requests(
 
 def answer_requests(
     session: Session,
-    model: Path,
+    models: ModelPaths,
     devices: Devices,
     requests: tuple[EvaluationRequest, ...],
     work: Sequence[PathWork],
@@ -65,12 +65,12 @@ def answer_requests(
     RefusedError for a path that cannot be run exactly, UsageError as `describe_requests`, and
     OutOfMemoryError where the contexts do not fit the devices.
     """
-    loaded = session.model(model, devices)
-    prepared = prepared_requests(session, loaded, requests, settings, reporter)
+    sources = models.loaded(session, devices)
+    prepared = prepared_requests(session, sources.tokenizer, requests, settings, reporter)
     for one in work:
         missing = frozenset(one.missing)
         with (
-            opened_execution(loaded, one.layer_path) as execution,
+            opened_execution(sources, one.layer_path) as execution,
             ThreadPoolExecutor(n_threads_of(devices)) as pool,
         ):
             run = PathRun(prepared, execution, missing, pool, reporter.advance)

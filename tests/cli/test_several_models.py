@@ -1,0 +1,95 @@
+"""The option that gives further models: patch, plan and verify, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ggufsurgeon.cli.options import NamedFile, other_models
+from ggufsurgeon.errors import UsageError
+from tests.conftest import Run
+from tests.models.builders import F32, llama_model, pair
+
+Write = Callable[..., Path]
+MIXED = ("--layers", "0..1,1:1..2", "--with", "b.gguf")
+
+
+@pytest.fixture
+def two(write: Write) -> None:
+    write(llama_model(3), "a.gguf")
+    write(llama_model(4), "b.gguf")
+
+
+@pytest.mark.usefixtures("two")
+def test_the_plan_and_the_patch_name_both_models(surgeon: Run) -> None:
+    planned = surgeon("plan", "a.gguf", *MIXED)
+    assert planned.returncode == 0, planned.stderr
+    assert "a.gguf and b.gguf" in planned.stdout
+    assert "0..1,1:1..2" in planned.stdout
+    assert "in place: refused: the path has blocks of several models" in planned.stdout
+    patched = surgeon("patch", "a.gguf", "new.gguf", *MIXED)
+    proof = "ggufsurgeon verify new.gguf --source a.gguf --with b.gguf"
+    assert f"wrote new.gguf; prove it: {proof}" in patched.stdout
+    inspected = surgeon("inspect", "new.gguf")
+    assert "0..1,1:1..2 of 2 models" in inspected.stdout
+    for command in (("restore", "new.gguf", "old.gguf"), ("recipe", "new.gguf")):
+        refused = surgeon(*command)
+        assert refused.returncode == 4
+        assert "made from several models" in refused.stderr
+
+
+@pytest.mark.usefixtures("two")
+def test_json_lists_the_further_models(surgeon: Run) -> None:
+    planned = json.loads(surgeon("plan", "a.gguf", *MIXED, "--json").stdout)
+    assert planned["other_sources"] == ["b.gguf"]
+    assert [each["path"] for each in planned["write_plan"]["sources"]] == ["a.gguf", "b.gguf"]
+
+
+def test_verify_takes_the_further_models(surgeon: Run, stories: Path) -> None:
+    surgeon("patch", stories, "b.gguf", "--layers", "4,2,3,0,1")
+    surgeon("patch", stories, "new.gguf", *MIXED)
+    proven = surgeon("verify", "new.gguf", "--source", stories, "--with", "b.gguf", "-t", "1")
+    assert proven.returncode == 0, proven.stderr
+    assert "routed logits of 128 tokens equal to the bit" in proven.stdout
+    alone = surgeon("verify", "new.gguf", "--source", stories, "-t", "1")
+    assert alone.returncode == 2
+    assert "was made from 2 models, and 1 are given" in alone.stderr
+
+
+BAD = {
+    "missing": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "none.gguf"), 2, "none.gguf"),
+    "beyond": (("plan", "a.gguf", "--layers", "0,2:1", "--with", "b.gguf"), 2, "no source 2"),
+    "block": (("plan", "a.gguf", "--layers", "0,1:4", "--with", "b.gguf"), 2, "no block 4"),
+    "in place": (("patch", "a.gguf", "--in-place", *MIXED), 2, "--with excludes it"),
+    "recipe": (("patch", "a.gguf", "n.gguf", "--recipe", "r", "--with", "b.gguf"), 2, "--with"),
+    "scaled": (("plan", "a.gguf", *MIXED, "--scale-weights"), 2, "one model alone"),
+    "folder": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "."), 2, "found a folder"),
+    "over source": (("patch", "a.gguf", "b.gguf", "--replace", *MIXED), 4, "source b.gguf itself"),
+    "disagree": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "c.gguf"), 4, "freq_base"),
+    "name": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "=b.gguf"), 2, "NAME=FILE"),
+}
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_is_told(case: str, surgeon: Run, write: Write, tmp_path: Path) -> None:
+    write(llama_model(4, pair("llama.rope.freq_base", F32, 5.0)), "c.gguf")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    arguments, code, problem = BAD[case]
+    done = surgeon(*arguments)
+    assert done.returncode == code, done.stderr
+    assert problem in done.stderr
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_names_of_further_models(tmp_path: Path) -> None:
+    with_equals = tmp_path / "a=b.gguf"
+    with_equals.touch()
+    found = other_models([str(with_equals), "chat=c.gguf", "d.gguf"])
+    expected = [("", with_equals), ("chat", Path("c.gguf")), ("", Path("d.gguf"))]
+    assert found == [NamedFile(*each) for each in expected]
+    with pytest.raises(UsageError, match="given twice"):
+        other_models(["chat=a.gguf", "chat=b.gguf"])
