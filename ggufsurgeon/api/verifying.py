@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
@@ -42,10 +43,15 @@ def verify(
     True
     """
     from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.verification.mtp_blocks import check_mtp_blocks
     from ggufsurgeon.verification.verifier import verify_patched
 
     made = open_gguf(patched)
     sources = [open_gguf(path) for path in (source, *others)]
     donor = None if mtp_from is None else open_gguf(mtp_from)
-    sources[0] = source_with_mtp(made, sources[0], donor) or sources[0]
-    return verify_patched(made, sources, settings, devices or Devices(), progress)
+    changed = source_with_mtp(made, sources[0], donor)
+    if changed is None:
+        return verify_patched(made, sources, settings, devices or Devices(), progress)
+    of_mtp = check_mtp_blocks(changed, sources[0], donor)
+    outcome = verify_patched(made, [changed], settings, devices or Devices(), progress)
+    return replace(outcome, checks=(of_mtp, *outcome.checks))

@@ -41,7 +41,12 @@ def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
     assert blocks_of(folder / "new.gguf") == [0, 1, 2, 1, 2, 3, 104, 105]
     checked = surgeon("verify", "new.gguf", "--source", "bare.gguf", *mtp_from, "--json")
     checks = {check["name"]: check["ok"] for check in json.loads(checked.stdout)["checks"]}
-    assert checks["metadata"] and checks["tensors"] and checks["gguf-py agrees"]
+    assert (
+        checks["MTP blocks"]
+        and checks["metadata"]
+        and checks["tensors"]
+        and checks["gguf-py agrees"]
+    )
     restored = surgeon("restore", "new.gguf", "back.gguf")
     assert restored.returncode == 0
     assert (folder / "back.gguf").read_bytes() == (folder / "bare.gguf").read_bytes()

@@ -69,7 +69,8 @@ def states_along(model: Path, path: LayerPath, tokens: Any) -> list[Any]:
     from ggufsurgeon.engine.context import Batch
     from ggufsurgeon.engine.model import Devices, loaded_model
     from ggufsurgeon.engine.taps import WHOLE, Rows
-    from ggufsurgeon.routing.stage import INPUT, opened_stage
+    from ggufsurgeon.routing.passes import INPUT
+    from ggufsurgeon.routing.stage import opened_stage
 
     with loaded_model(model, Devices(n_threads=1)) as loaded:
 

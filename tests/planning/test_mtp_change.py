@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 import ggufsurgeon as gs
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mtp_change.changing import change_mtp
+from ggufsurgeon.verification.mtp_blocks import check_mtp_blocks
 from tests.models.builders import (
     ARRAY,
     F32,
@@ -260,3 +263,18 @@ def test_a_file_that_is_edited_later_is_not_restored(tmp_path: Path) -> None:
     changed = with_text(patched.read_bytes(), "general.author", "somebody")
     with pytest.raises(RefusedError, match="lacks the recorded SHA-256"):
         gs.open(written(tmp_path / "changed.gguf", changed)).restore(tmp_path / "r.gguf")
+
+
+def test_the_check_of_verify_is_written_against_the_format(tmp_path: Path) -> None:
+    heads = (1, 2, 3, 4, 5)
+    source = open_gguf(written(tmp_path / "s.gguf", model(4, 1, heads=heads)))
+    donor = open_gguf(written(tmp_path / "d.gguf", model(4, 2, heads=(1, 2, 3, 4, 6, 7))))
+    without, given = change_mtp(source, None).readable, change_mtp(source, donor).readable
+    assert check_mtp_blocks(without, source, None).ok
+    assert check_mtp_blocks(given, source, donor).ok
+    for changed, of in ((without, donor), (given, None), (source, None), (source, donor)):
+        assert not check_mtp_blocks(changed, source, of).ok
+    other = open_gguf(written(tmp_path / "o.gguf", model(4, 2, heads=(1, 2, 3, 4, 8, 9))))
+    assert "head_count" in check_mtp_blocks(given, source, other).detail
+    others = open_gguf(written(tmp_path / "w.gguf", model(4, 1, heads=(9, 2, 3, 4, 5))))
+    assert "head_count" in check_mtp_blocks(without, others, None).detail
