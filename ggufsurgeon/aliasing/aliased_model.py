@@ -87,26 +87,15 @@ def alias(
     for model in sources.models:
         _check_is_source(model)
     files = [model.file for model in sources.models]
+    outside = sources.outside
     planned = plan_patch(
-        first.file,
-        path,
-        scale_weights=scale_weights,
-        others=files[1:],
-        outside=sources.outside,
+        files[0], path, others=files[1:], outside=outside, scale_weights=scale_weights
     )
     check_equal_data(planned.write_plan.sources, planned.equal_data)
     tensors = tuple(planned_tensors(planned.write_plan, files))
-    made = [tensor for tensor in tensors if tensor.shared_with is None]
     with joined([model.native.lock for model in sources.models]):
         first.on_trial()
-        split = split_beside(
-            first.options,
-            planned.path,
-            sources.devices(),
-            sources.outside_of(planned.path).output,
-        )
-        with opened_virtual_file(planned.write_plan, made) as file:
-            load = load_empty(file, first.path, [tensor.name for tensor in made], split)
+        load = _load(sources, planned, [each for each in tensors if each.shared_with is None])
         aliased = AliasedModel(sources, planned, load)
         aliased.on_suspect = first.on_suspect
         try:
@@ -118,6 +107,14 @@ def alias(
             aliased.free()
             raise
     return aliased
+
+
+def _load(sources: Sources, planned: PatchPlan, made: Sequence[PlannedTensor]) -> EmptyLoad:
+    """The planned model without weights, but for those that its plan makes."""
+    first, of_output = sources.models[0], sources.outside_of(planned.path).output
+    split = split_beside(first.options, planned.path, sources.devices(), of_output)
+    with opened_virtual_file(planned.write_plan, made) as file:
+        return load_empty(file, first.path, [tensor.name for tensor in made], split)
 
 
 def _check_is_source(model: Model) -> None:

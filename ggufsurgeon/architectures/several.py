@@ -109,8 +109,7 @@ class MixedModels:
         first, trait = self.models[0], rule.trait(self.models[source], block)
         if source == 0:
             return block
-        candidates = [block] if block < first.n_trunk else []
-        for candidate in (*candidates, *range(first.n_trunk)):
+        for candidate in sorted(range(first.n_trunk), key=lambda candidate: candidate != block):
             if rule.trait(first, candidate) == trait:
                 return candidate
         what = first.key(rule.key) if rule.key else type(rule).__name__

@@ -267,6 +267,8 @@ def _load(path: Path, options: Devices, offload: Offload, vocabulary_alone: bool
         handle = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not handle:
         check_stop()
+        if not path.exists():
+            raise UsageError(f"{path} is no longer there")
         if options.overrides and "expression" in last_errors():  # of a C++ library's own grammar
             raise UsageError(f"llama.cpp cannot read a tensor override: {last_errors()}")
         raise failure(path, "llama.cpp cannot load it")

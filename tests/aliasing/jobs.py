@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.aliasing.placement import Placement, split_beside
 from ggufsurgeon.engine.context import Batch, Results, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.routing.route import route
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.session import Reporter, Session
 from tests.aliasing.opening import alias_along
 
@@ -68,3 +71,17 @@ def decode_length(session: Session, file: Path, path: str, n: int, _reporter: Re
     source = session.model(file, Devices())
     with alias_along(source, path) as model, opened_context(model, n, n) as context:
         context.decode(Batch.of(np.zeros(n, dtype=np.int32)))
+
+
+def run_several_beside_written(
+    session: Session, models: ModelPaths, path: str, written: Path, devices: Devices, _: Reporter
+) -> tuple[Ran, bool]:
+    """Several models beside the written file, aliased; and whether they are equal to it routed."""
+    expected = logits_of(session.model(written, devices))
+    session.release(written)
+    sources = models.loaded(session, devices)
+    routed = route(sources, LayerPath(path)).logits(TOKENS)
+    with alias(sources, LayerPath(path)) as model:
+        is_equal = np.array_equal(logits_of(model), expected)
+        used = sources.devices_in_turn(), model.devices(), model.placements()
+    return Ran(is_equal, *used), np.array_equal(routed, expected)

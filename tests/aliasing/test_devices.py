@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
@@ -15,12 +16,14 @@ from tests.calls import patch
 from tests.engine.serving import rpc_server
 from tests.engine.test_devices import MIB_ROUNDING
 from tests.models.expanding import expand_named
+from tests.models.fine_tunes import fine_tune
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices
+from ggufsurgeon.workers.model_paths import ModelPaths
 from ggufsurgeon.workers.worker import Worker
-from tests.aliasing.jobs import gpus_beside, run_beside_written
+from tests.aliasing.jobs import gpus_beside, run_beside_written, run_several_beside_written
 
 pytestmark = pytest.mark.slow
 
@@ -103,3 +106,19 @@ def test_experts_on_the_cpu_stay_there(
         assert use.device == "CPU" or use.n_bytes_weights == pytest.approx(
             load.n_bytes_weights, abs=MIB_ROUNDING
         )
+
+
+@pytest.mark.parametrize("path", ["0..2,1:1..4", "1:0..4,0..4", "1:4,0,1:3,1,1:2"])
+def test_several_models_on_two_devices(
+    path: str, worker: Worker, servers: tuple[str, str], stories: Path, tmp_path: Path
+) -> None:
+    """The cache of a block is beside its weights, whichever model these are of."""
+    second, written = fine_tune(stories, tmp_path / "second.gguf"), tmp_path / "written.gguf"
+    gs.open(stories).plan(LayerPath(path), others=[second]).write(written)
+    devices = Devices(-1, (1.0, 1.0), n_threads=1, rpc=servers)
+    models = ModelPaths(stories, (second,))
+    ran, is_equal = worker.run(run_several_beside_written, models, path, written, devices)
+    assert ran.is_equal and is_equal
+    assert sum(use.n_bytes_weights for use in ran.aliased) == 0, "nothing was loaded"
+    assert {place.weights for place in ran.placements} == {"RPC0", "RPC1"}
+    assert not any(place.is_apart for place in ran.placements)

@@ -79,3 +79,67 @@ def test_freeing_waits_until_nothing_computes() -> None:
         assert freed == []
     thread.join()
     assert freed == ["grandchild"]
+
+
+def test_a_child_of_two_parents_is_freed_before_either_and_keeps_both() -> None:
+    freed: Freed = []
+    one, two = (NativeObject(name, freed.append, "it is closed") for name in ("one", "two"))
+    child = NativeObject("child", freed.append, "the child is closed", one, two)
+    del one
+    gc.collect()
+    assert freed == []
+    two.free()
+    assert freed == ["child", "one", "two"], "nobody else kept the first"
+    with pytest.raises(UsageError, match="the child is closed"):
+        _ = child.handle
+
+
+def test_families_that_are_joined_have_one_lock() -> None:
+    """Also those that were joined before, and what was made from any of them before."""
+    freed: Freed = []
+    roots = [NativeObject(str(n), freed.append, "it is closed") for n in range(4)]
+    before = NativeObject("before", freed.append, "it is closed", roots[3])
+    pairs = [NativeObject(str(n), freed.append, "", roots[n], roots[n + 1]) for n in (0, 2)]
+    everyone = [*roots, before, *pairs]
+    assert not _is_held_by_another(everyone[3], everyone[0])
+    NativeObject("all", freed.append, "", roots[3], roots[0])
+    for one in everyone:
+        assert all(_is_held_by_another(other, one) for other in everyone)
+
+
+def _is_held_by_another(one: NativeObject, other: NativeObject) -> bool:
+    """Whether a thread that wants the lock of one waits for who holds that of the other."""
+
+    def take() -> None:
+        with one.lock:
+            pass
+
+    thread = threading.Thread(target=take)
+    with other.lock:
+        thread.start()
+        thread.join(0.05)
+        waits = thread.is_alive()
+    thread.join()
+    return waits
+
+
+def test_a_thread_that_waits_while_families_are_joined_takes_the_lock_of_both() -> None:
+    freed: Freed = []
+    one, two = (NativeObject(name, freed.append, "it is closed") for name in ("one", "two"))
+    taken: list[str] = []
+
+    def take() -> None:
+        with two.lock:
+            taken.append("two")
+
+    with one.lock:
+        joining = threading.Thread(target=one.lock.join, args=(two.lock,))
+        joining.start()
+        joining.join(0.1)  # it waits for one
+        waiting = threading.Thread(target=take)
+        waiting.start()
+        waiting.join(0.1)
+    joining.join()
+    waiting.join()
+    assert taken == ["two"]
+    assert _is_held_by_another(two, one)

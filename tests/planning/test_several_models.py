@@ -24,6 +24,7 @@ from ggufsurgeon.planning.restoring import plan_restore
 from ggufsurgeon.write_plan import CopySpan, ValueSpan, ZeroSpan
 from tests.models.builders import (
     ARRAY,
+    BOOL,
     F32,
     I32,
     STRING,
@@ -410,3 +411,60 @@ def test_mtp_blocks_come_from_the_model_of_the_output() -> None:
         planned(data, LayerPath("0..1,1:3"))
     with pytest.raises(RefusedError, match="nextn_predict_layers"):
         planned([data[0], model(1, architecture="glm4moe")], LayerPath("0..1,1:2"))
+
+
+def test_kinds_of_blocks_are_told_by_the_model_that_they_come_from() -> None:
+    key = "deepseek.leading_dense_block_count"
+    data = [
+        model(n, 4, pair(key, U32, n_dense), architecture="deepseek")
+        for n, n_dense in enumerate((1, 2))
+    ]
+    assert header_of(planned(data, LayerPath("0,1:0..3,3"))).get(key) == 3
+    with pytest.raises(RefusedError, match="dense"):
+        planned(data, LayerPath("0..1,1:1..3"))
+    pattern, window = (
+        f"cohere2.attention.{end}" for end in ("sliding_window_pattern", "sliding_window")
+    )
+    data = [
+        model(
+            n,
+            4,
+            pair(window, U32, 32),
+            pair(pattern, ARRAY, (BOOL, flags)),
+            architecture="cohere2",
+        )
+        for n, flags in enumerate(([1, 1, 1, 0], [1, 0, 1, 0]))
+    ]
+    plan = planned(data, LayerPath("0..1,1:1..3"), OutsideBlocks())
+    assert header_of(plan).get(pattern) == [True, True, False, True, False]
+
+
+def test_a_kind_that_model_0_does_not_have_is_refused() -> None:
+    key = "deepseek.leading_dense_block_count"
+    data = [
+        model(n, 4, pair(key, U32, n_dense), architecture="deepseek")
+        for n, n_dense in enumerate((0, 1))
+    ]
+    with pytest.raises(RefusedError, match=r"block 0 of model-1 is of a kind, by deepseek.leading"):
+        planned(data, LayerPath("1:0,1..3"))
+    assert header_of(planned(data[::-1], LayerPath("0,1:1..3"))).get(key) == 1
+
+
+def test_blocks_that_borrow_from_block_0_are_not_mixed() -> None:
+    data = [model(n, architecture="t5encoder") for n in range(2)]
+    with pytest.raises(RefusedError, match="use block 0's"):
+        planned(data)
+
+
+@pytest.mark.parametrize("numbers", [(61, 62), (62, 61)])
+def test_numbers_of_blocks_that_select_other_maths_must_select_the_same(
+    numbers: tuple[int, int],
+) -> None:
+    sizes = [
+        pair("gemma3.embedding_length", U32, 16),
+        pair("gemma3.attention.head_count", U32, 4),
+        pair("gemma3.attention.key_length", U32, 8),
+    ]
+    data = [model(k, n, *sizes, architecture="gemma3") for k, n in enumerate(numbers)]
+    with pytest.raises(RefusedError, match="number of blocks means"):
+        planned(data, LayerPath("0..1,1:1..2"))

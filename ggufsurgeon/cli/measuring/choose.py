@@ -11,6 +11,7 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
@@ -110,6 +111,7 @@ def choose(
 ) -> None:
     """Evaluate multiple-choice tasks by log-likelihood: accuracy and margin, with errors."""
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     for path in filter(None, (model, *others, base)):
         gs.open(path)  # a file that cannot be read is reported before the first run
     evaluations = _evaluations(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.leaderboard_options import (
     AnswerContext,
@@ -86,6 +87,7 @@ def leaderboard(
     paths = _paths(models or [], optional_layer_path(window, times, drop, layers))
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     with _telling_what_is_kept(store), gs.load(model, devices, others=others) as loaded:
         tell_devices(loaded, devices)
         with watched() as progress:

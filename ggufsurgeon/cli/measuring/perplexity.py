@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.measuring_options import (
     Base,
@@ -91,6 +92,7 @@ def perplexity(
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     if plot is not None:
         read = [path for path in (model, *others, text, base, base_logits) if path is not None]
         check_picture(plot, read, replace=replace)

@@ -14,6 +14,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.options import (
     Damped,
     Drops,
@@ -91,6 +92,7 @@ def chat(
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it ends an answer, not the program
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     with gs.load(model, devices, others=others) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)

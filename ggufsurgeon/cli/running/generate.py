@@ -10,6 +10,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -82,6 +83,7 @@ def generate(
     file = gs.open(model)
     check_context(file, n_tokens, "--tokens")
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     with gs.load(model, devices, others=others) as loaded, ExitStack() as bar:
         tell_devices(loaded, devices)
         progress = bar.enter_context(watched())

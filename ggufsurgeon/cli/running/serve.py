@@ -11,6 +11,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.named_paths import add_named_paths
 from ggufsurgeon.cli.options import (
@@ -84,6 +85,7 @@ def serve(
         check_context(file, ctx)
     paths = _paths(alias or _name_of(file), models or [])
     others = [other.path for other in other_models(with_)]
+    tell_further_models(model, others, devices)
     for path in paths.values():
         if path is not None:
             file.plan(path, others=others)  # what is refused is refused before the model is loaded
