@@ -15,7 +15,7 @@ WithoutMtp: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--without-mtp",
-        help="Leave out the MTP (multi-token prediction) blocks, with which engines draft.",
+        help="Drop the MTP (multi-token prediction) blocks, with which engines draft.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
