@@ -16,6 +16,9 @@ BEHIND = (
 )
 """What is made of the output of the last block."""
 BEHIND_OF_ENCODERS = "enc.output_norm."
+MISNAMED_OUTPUT_NORM = frozenset({"lfm2", "lfm2moe"})
+"""Architectures whose output norm has the name of a norm of embeddings
+(`LLM_TENSOR_OUTPUT_NORM_LFM2`, src/llama-arch.cpp)."""
 ALWAYS_TIED = frozenset(
     {"bitnet", "cohere2", "command-r", "gemma", "gemma2", "openelm", "plm", "pockettts"}
 )
@@ -23,14 +26,19 @@ ALWAYS_TIED = frozenset(
 their loaders under src/models ask for no `output.weight`."""
 
 
-def is_before(name: str) -> bool:
+def is_before(name: str, architecture: str) -> bool:
     """Whether a tensor outside the blocks runs before the first block."""
-    return name.partition(".")[0] in BEFORE
+    return name.partition(".")[0] in BEFORE and not _is_misnamed(name, architecture)
 
 
-def is_behind(name: str) -> bool:
+def is_behind(name: str, architecture: str) -> bool:
     """Whether a tensor outside the blocks runs behind the last block."""
-    return name.partition(".")[0] in BEHIND or name.startswith(BEHIND_OF_ENCODERS)
+    is_named_so = name.partition(".")[0] in BEHIND or name.startswith(BEHIND_OF_ENCODERS)
+    return is_named_so or _is_misnamed(name, architecture)
+
+
+def _is_misnamed(name: str, architecture: str) -> bool:
+    return architecture in MISNAMED_OUTPUT_NORM and name == "token_embd_norm.weight"
 
 
 def needs_own_output(architecture: str) -> bool:

@@ -237,20 +237,16 @@ class NamedFile(NamedTuple):
 
 
 def other_models(texts: Sequence[str] | None) -> list[NamedFile]:
-    """The files that --with gives, in order. What is the name of a file as a whole has no NAME.
-
-    Raises UsageError for a name that is given twice, and for one without a file.
-    """
+    """The files that --with gives. What names a file as a whole has no NAME. Raises UsageError."""
     found: list[NamedFile] = []
     for text in texts or ():
         name, equals, path = text.partition("=")
         has_name = bool(equals) and not os.path.lexists(text)
-        each = NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text))
         if has_name and not (name and path):
             raise UsageError(f"--with {text}: expected a file, or NAME=FILE")
-        if name and has_name and any(other.name == name for other in found):
+        if has_name and any(other.name == name for other in found):
             raise UsageError(f"--with {text}: the name {name} is given twice")
-        found.append(each)
+        found.append(NamedFile(name, Path(path)) if has_name else NamedFile("", Path(text)))
     return found
 
 

@@ -87,16 +87,17 @@ def _outside(file: GgufFile) -> Iterator[tuple[int, TensorInfo]]:
 
 
 def _of_neither(file: GgufFile) -> Iterator[tuple[int, TensorInfo]]:
+    kind = file.header.architecture or ""
     for index, tensor in _outside(file):
-        if not is_before(tensor.name) and not is_behind(tensor.name):
+        if not any(is_of(tensor.name, kind) for is_of in (is_before, is_behind)):
             yield index, tensor
 
 
 def _side(
-    files: Sequence[GgufFile], source: int, is_of_side: Callable[[str], bool]
+    files: Sequence[GgufFile], source: int, is_of_side: Callable[[str, str], bool]
 ) -> Iterator[OutsideTensor]:
     for index, tensor in _outside(files[source]):
-        if is_of_side(tensor.name):
+        if is_of_side(tensor.name, files[source].header.architecture or ""):
             yield OutsideTensor(tensor.name, source, index)
 
 

@@ -44,7 +44,8 @@ def score_job(
     reference = task.reference
     if not isinstance(reference, ModelReference):
         return _score_alone(session, task, n_done, reporter)
-    if fit_together([reference.model, *task.models.all], task.devices):
+    files = dict.fromkeys((reference.model, *task.models.all))
+    if fit_together(list(files), task.devices):
         return score_in_step(session, task, reference, n_done, reporter)
     return score_in_rounds(session, task, reference, n_done, ROUND_N_BYTES, reporter)
 

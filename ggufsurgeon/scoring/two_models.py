@@ -91,9 +91,8 @@ def fit_together(models: Sequence[Path], devices: Devices) -> bool:
 
     Only what is free is counted, so that a model that would push others out does not fit.
     """
-    distinct = set(models)
-    n_bytes = sum(open_gguf(path).n_bytes for path in distinct)
-    return n_bytes + len(distinct) * MARGIN <= free_memory(devices)
+    n_bytes = sum(open_gguf(path).n_bytes for path in models)
+    return n_bytes + len(models) * MARGIN <= free_memory(devices)
 
 
 def score_in_step(

@@ -45,6 +45,19 @@ class Origins:
     """With MTP blocks."""
     outside: OutsideBlocks
 
+    @property
+    def architecture(self) -> str:
+        """That of all models."""
+        return self.sources[0].header.architecture or ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all models that are named are there, and a block of a trunk runs."""
+        sides = (self.outside.embeddings, self.outside.output, self.outside.tokenizer)
+        if not {*sides, *self.of_blocks} <= self.sources.keys():
+            return False
+        return len(self.path) > self.blocks[self.outside.output].n_mtp
+
     @cached_property
     def blocks(self) -> Mapping[int, Blocks]:
         """The blocks of each model."""
@@ -173,7 +186,7 @@ class _Comparisons:
 
     def in_all(self, index: int, name: str) -> bool:
         """Whether a tensor that all blocks read is the same in all models whose blocks run."""
-        if block_of(name) is not None or not _is_of_neither(name):
+        if block_of(name) is not None or not _is_of_neither(name, self._origins.architecture):
             return True
         return all(self(index, source, name) for source in self._origins.of_blocks)
 
@@ -185,14 +198,15 @@ def _expected_tensors(origins: Origins) -> Iterator[tuple[str, tuple[int, str]]]
         for index in origins.blocks[step.source].of_block[step.block]:
             name = sources[step.source].header.tensors[index].name
             yield renumber(name, position), (step.source, name)
-    before = [name for name in _outside(sources[outside.embeddings]) if is_before(name)]
-    behind = [name for name in _outside(sources[outside.output]) if is_behind(name)]
+    kind = origins.architecture
+    before = [name for name in _outside(sources[outside.embeddings]) if is_before(name, kind)]
+    behind = [name for name in _outside(sources[outside.output]) if is_behind(name, kind)]
     first = origins.of_blocks[0]
     yield from ((name, (outside.embeddings, name)) for name in before)
     yield from ((name, (outside.output, name)) for name in behind)
-    yield from ((n, (first, n)) for n in _outside(sources[first]) if _is_of_neither(n))
+    yield from ((n, (first, n)) for n in _outside(sources[first]) if _is_of_neither(n, kind))
     is_tied = OUTPUT not in behind and outside.embeddings != outside.output
-    if is_tied and needs_own_output(sources[0].header.architecture or ""):
+    if is_tied and needs_own_output(origins.architecture):
         yield OUTPUT, (outside.output, EMBEDDINGS)
 
 
@@ -200,5 +214,5 @@ def _outside(file: GgufFile) -> list[str]:
     return [tensor.name for tensor in file.header.tensors if block_of(tensor.name) is None]
 
 
-def _is_of_neither(name: str) -> bool:
-    return not is_before(name) and not is_behind(name)
+def _is_of_neither(name: str, architecture: str) -> bool:
+    return not is_before(name, architecture) and not is_behind(name, architecture)

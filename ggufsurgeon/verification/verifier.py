@@ -139,6 +139,10 @@ def verify_patched(
     else:
         used = {n: file for n, file in enumerate(sources) if n in (0, *several.others)}
         origins = Origins(used, path, several.outside)
+        if not origins.is_whole:
+            raise MalformedFileError(
+                str(patched.path), "its record names models that it does not identify"
+            )
         checks = list(_structure_checks_of_several(patched, origins, progress))
     if any(check.ok is False for check in checks):
         return outcome((*checks, Check("runs", None, "not tried: the structure is wrong")))

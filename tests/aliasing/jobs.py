@@ -12,6 +12,8 @@ from ggufsurgeon.aliasing.placement import Placement, split_beside
 from ggufsurgeon.engine.context import Batch, Results, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.engine.model import Devices, Model
+from ggufsurgeon.engine.tensor import is_in_host_memory
+from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route
 from ggufsurgeon.workers.model_paths import ModelPaths
@@ -75,8 +77,9 @@ def decode_length(session: Session, file: Path, path: str, n: int, _reporter: Re
 
 def run_several_beside_written(
     session: Session, models: ModelPaths, path: str, written: Path, devices: Devices, _: Reporter
-) -> tuple[Ran, bool]:
-    """Several models beside the written file, aliased; and whether they are equal to it routed."""
+) -> tuple[Ran, bool, bool]:
+    """Several models beside the written file, aliased; whether they are equal to it routed; and
+    whether the output matrix is on a device."""
     expected = logits_of(session.model(written, devices))
     session.release(written)
     sources = models.loaded(session, devices)
@@ -84,4 +87,6 @@ def run_several_beside_written(
     with alias(sources, LayerPath(path)) as model:
         is_equal = np.array_equal(logits_of(model), expected)
         used = sources.devices_in_turn(), model.devices(), model.placements()
-    return Ran(is_equal, *used), np.array_equal(routed, expected)
+        last = [address for name, address in weights_of(model.handle) if name == "output.weight"]
+        is_apart = not any(map(is_in_host_memory, last))
+    return Ran(is_equal, *used), np.array_equal(routed, expected), is_apart

@@ -16,7 +16,7 @@ from tests.calls import patch
 from tests.engine.serving import rpc_server
 from tests.engine.test_devices import MIB_ROUNDING
 from tests.models.expanding import expand_named
-from tests.models.fine_tunes import fine_tune
+from tests.models.fine_tunes import requantize
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
@@ -108,17 +108,35 @@ def test_experts_on_the_cpu_stay_there(
         )
 
 
-@pytest.mark.parametrize("path", ["0..2,1:1..4", "1:0..4,0..4", "1:4,0,1:3,1,1:2"])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("stories", "0..2,1:1..4"),
+        ("stories", "1:0..4,0..4"),
+        ("stories", "1:4,0,1:3,1,1:2"),
+        ("smollm2", "0..14,1:10..29"),
+    ],
+)
 def test_several_models_on_two_devices(
-    path: str, worker: Worker, servers: tuple[str, str], stories: Path, tmp_path: Path
+    name: str,
+    path: str,
+    worker: Worker,
+    servers: tuple[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
-    """The cache of a block is beside its weights, whichever model these are of."""
-    second, written = fine_tune(stories, tmp_path / "second.gguf"), tmp_path / "written.gguf"
-    gs.open(stories).plan(LayerPath(path), others=[second]).write(written)
+    """The cache of a block is beside its weights, whichever model these are of.
+
+    The output of SmolLM2 is its embeddings, of which a device has a copy.
+    """
+    first, written = request.getfixturevalue(name), tmp_path / "written.gguf"
+    second = requantize(first, tmp_path / "second.gguf", "Q8_0")
+    gs.open(first).plan(LayerPath(path), others=[second]).write(written)
     devices = Devices(-1, (1.0, 1.0), n_threads=1, rpc=servers)
-    models = ModelPaths(stories, (second,))
-    ran, is_equal = worker.run(run_several_beside_written, models, path, written, devices)
+    arguments = ModelPaths(first, (second,)), path, written, devices
+    ran, is_equal, is_apart = worker.run(run_several_beside_written, *arguments)
     assert ran.is_equal and is_equal
+    assert is_apart, "the output is where its model has it"
     assert sum(use.n_bytes_weights for use in ran.aliased) == 0, "nothing was loaded"
     assert {place.weights for place in ran.placements} == {"RPC0", "RPC1"}
     assert not any(place.is_apart for place in ran.placements)

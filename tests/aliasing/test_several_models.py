@@ -37,8 +37,10 @@ ARCHITECTURES = (
     "mamba2-dense",
     "gpt2-dense",
     "phi3-dense",
+    "lfm2-dense",
 )
-"""Sliding windows, experts, recurrence, learned positions, tied and untied outputs."""
+"""Sliding windows, experts, recurrence, learned positions, tied and untied outputs, an
+output norm that is called one of embeddings."""
 SIDES = (None, OutsideBlocks(1, 0, 0), OutsideBlocks(0, 0, 1))
 
 

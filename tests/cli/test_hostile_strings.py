@@ -96,6 +96,7 @@ ENGINE_COMMANDS = {
     "patch of two": Command(("patch", MODEL, NEW, "--replace", *MIXED)),
     "verify": Command(("verify", PATCHED, "--source", MODEL, *DEVICE)),
     "generate": Command(("generate", MODEL, *WINDOW, "-p", "Once", "-n", "24", *DEVICE)),
+    "generate of two": Command(("generate", MODEL, *MIXED, "-p", "Once", "-n", "8", *DEVICE)),
     "perplexity": Command(
         ("perplexity", MODEL, "-f", TEXT, "--ctx", "64", "--chunks", "2", *DEVICE)
     ),

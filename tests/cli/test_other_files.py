@@ -18,13 +18,15 @@ from tests.models.builders import llama_model
 
 Write = Callable[..., Path]
 WINDOW = ("--window", "1:2")
+MIXED = ("--layers", "0,1:1", "--with", "bad")
 TEXT = ("--text", "prose.txt", "--ctx", "16", "--chunks", "1")
 COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "plan": ("plan", "bad", *WINDOW),
     "patch": ("patch", "bad", "new.gguf", *WINDOW),
     "verify": ("verify", "bad", "--source", "good.gguf"),
     "verify_source": ("verify", "good.gguf", "--source", "bad"),
-    "plan_with": ("plan", "good.gguf", "--layers", "0,1:1", "--with", "bad"),
+    "plan_with": ("plan", "good.gguf", *MIXED),
+    "generate_with": ("generate", "good.gguf", *MIXED, "-p", "Once"),
     "restore": ("restore", "bad", "new.gguf"),
     "recipe": ("recipe", "bad"),
     "patch_companion": ("patch-companion", "bad", "new.gguf", "--source", "good.gguf", *WINDOW),

@@ -124,22 +124,25 @@ def _is_held_by_another(one: NativeObject, other: NativeObject) -> bool:
 
 
 def test_a_thread_that_waits_while_families_are_joined_takes_the_lock_of_both() -> None:
+    """The lock that it waits for is no longer that of its family when it gets it."""
     freed: Freed = []
-    one, two = (NativeObject(name, freed.append, "it is closed") for name in ("one", "two"))
+    pair = (NativeObject(name, freed.append, "it is closed") for name in ("one", "two"))
+    one, two = sorted(pair, key=lambda native: id(native.lock))  # the first is taken first
     taken: list[str] = []
 
     def take() -> None:
-        with two.lock:
-            taken.append("two")
+        with one.lock:
+            taken.append("one")
 
-    with one.lock:
-        joining = threading.Thread(target=one.lock.join, args=(two.lock,))
-        joining.start()
-        joining.join(0.1)  # it waits for one
-        waiting = threading.Thread(target=take)
-        waiting.start()
-        waiting.join(0.1)
-    joining.join()
-    waiting.join()
-    assert taken == ["two"]
-    assert _is_held_by_another(two, one)
+    threads = [
+        threading.Thread(target=two.lock.join, args=(one.lock,)),
+        threading.Thread(target=take),
+    ]
+    with two.lock:
+        for thread in threads:  # the first holds one and waits for two, the second waits for one
+            thread.start()
+            thread.join(0.1)
+    for thread in threads:
+        thread.join()
+    assert taken == ["one"]
+    assert _is_held_by_another(one, two) and _is_held_by_another(two, one)

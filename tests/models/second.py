@@ -29,10 +29,11 @@ def expand_two(name: str, folder: Path) -> tuple[Path, Path]:
 def share_what_all_blocks_read(first: Path, second: Path) -> None:
     """Give the second of two models of one layout the tensors of the first that no side has."""
     file, data = open_gguf(first), first.read_bytes()
+    kind = file.header.architecture or ""
     with second.open("r+b") as out:
         for index, tensor in enumerate(file.header.tensors):
             is_shared = block_of(tensor.name) is None
-            if is_shared and not is_before(tensor.name) and not is_behind(tensor.name):
+            if is_shared and not any(is_of(tensor.name, kind) for is_of in (is_before, is_behind)):
                 at, n_bytes = file.offset_in_file(index), file.layout.tensor_n_bytes[index]
                 out.seek(at)
                 out.write(data[at : at + n_bytes])

@@ -14,6 +14,7 @@ from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import LayerPath
 from tests.calls import patch, score
 from tests.engine.made_groups import memory_limits, real_group, run_in
+from tests.models.fine_tunes import fine_tune
 from tests.writing.plans import sparse_model
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
@@ -124,6 +125,23 @@ def test_rounds_give_what_two_models_in_step_give(
             assert found.base is not None and found.base.tokens_per_second > 0
             assert n_blocks_on_devices(found.perplexity) == 5
             assert n_blocks_on_devices(found.base) == 7
+
+
+def test_rounds_and_steps_over_several_models(stories: Path, longer: Path, tmp_path: Path) -> None:
+    """Also where the base is one of them: it is loaded again for the paths."""
+    second = fine_tune(stories, tmp_path / "second.gguf")
+    paths = (LayerPath("0..2,1:3..4"), LayerPath("1:0..4"))
+    for base in (longer, second):
+        reference = ModelReference(base)
+        task = ScoringTask(stories, paths, TEXT, SETTINGS, ONE_THREAD, reference, others=(second,))
+        in_step, _ = scored(score_in_step, task)
+        in_rounds, _ = scored(score_in_rounds, task, 3 * N_CHUNK_BYTES)
+        for one, other in zip(in_step, in_rounds, strict=True):
+            assert one.comparison == other.comparison is not None
+            assert figures(one.perplexity) == figures(other.perplexity)
+        assert figures(in_step[0].perplexity) != figures(in_step[1].perplexity)
+    assert in_step[1].comparison is not None
+    assert in_step[1].comparison.kl.mean.value < 1e-9, "the second model is its own path"
 
 
 def test_each_row_tells_its_own_time(stories: Path, longer: Path) -> None:

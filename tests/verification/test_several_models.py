@@ -130,6 +130,19 @@ def test_a_record_of_a_path_beyond_the_models_is_malformed(
         gs.verify(patched, stories, others=[second], devices=ONE_THREAD)
 
 
+@pytest.mark.parametrize("key", ["outside", "other_sources"])
+def test_a_record_of_models_that_are_not_identified_is_malformed(
+    key: str, stories: Path, second: Path, tmp_path: Path
+) -> None:
+    patched = write(stories, second, PATH, tmp_path / "patched.gguf")
+    data, pair = patched.read_bytes(), gs.open(patched).file.header.pair_of[f"layer_path.{key}"]
+    at = data.index(pair.raw) + pair.value_at + 8
+    damaged = {"outside": b"0,9,0", "other_sources": b"x"}[key]
+    patched.write_bytes(data[:at] + damaged + data[at + len(damaged) :])
+    with pytest.raises((MalformedFileError, UsageError)):
+        gs.verify(patched, stories, others=[second], devices=ONE_THREAD)
+
+
 def test_other_frequencies_of_rope_are_refused(tmp_path: Path) -> None:
     first, second = expand_two("llama-dense", tmp_path)
     path = LayerPath("0..3,1:4..7")
@@ -160,6 +173,7 @@ def test_two_quantizations_of_a_model_interleave_exactly(smollm2: Path, tmp_path
     assert outcome.ok, outcome.checks
 
 
+PROGRAM = "tests.verification.mixing"
 MODELS = (
     *("llama-dense", "qwen3moe-moe", "gemma3-dense", "gemma2-dense", "smollm3-dense"),
     *("openelm-dense", "deci-dense@narrow=heads", "mimo2-moe", "qwen35-dense", "gpt2-dense"),
@@ -170,7 +184,7 @@ MODELS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_each_way_to_run_two_models_gives_the_same(name: str) -> None:
-    lines = run_matrix([name], n_processes=1, program="tests.verification.mixing")
+    lines = run_matrix([name], "--paths", "1", n_processes=1, program=PROGRAM)
     bad = [line for line in lines if line["status"] not in ("exact", "refused")]
     assert bad == []
     assert any(line["status"] == "exact" for line in lines)
