@@ -7,7 +7,7 @@
     │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
     │   ├── LostError         4  a patched file lacks what its source had
-    │   ├── OtherBaseError    4  an adapter names another base model than the one it is to follow
+    │   ├── OtherBaseError    4  a companion names another base model than the one it is to follow
     │   └── InterruptedEditError   4  an edit in place is unfinished: run `recover`
     ├── WriteFailedError      5  the system could not write; `state` describes the destination
     ├── VerificationError     7  a file does not hold what it claims
@@ -98,7 +98,7 @@ class LostError(RefusedError):
 
 
 class OtherBaseError(RefusedError):
-    """The metadata of an adapter name another base model than the one that was given."""
+    """The metadata of a companion name another base model than the one that was given."""
 
 
 class InterruptedEditError(RefusedError):

@@ -13,6 +13,7 @@ from ggufsurgeon.diffing.model_diff import ModelDiff, diff_contents, differing_k
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.hashing.tensor_hashes import hash_tensors
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_left_out
@@ -58,8 +59,10 @@ def _first_scales(file: GgufFile) -> dict[int, float]:
 def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
     """Keys and tensors of B that `patch` would make otherwise of A along the path."""
     a, b = found.a.file, found.b.file
-    n_mtp = find_blocks(a).n_mtp
-    planned = plan_patch(a, LayerPath(path.steps[: len(path) - n_mtp]))
+    n_trunk, n_blocks = find_blocks(a).n_trunk, len(find_blocks(a))
+    trunk = LayerPath(step for step in path.steps if step.block < n_trunk)
+    is_without_mtp = len(trunk) == len(path) and n_trunk < n_blocks
+    planned = plan_with_mtp(a, trunk, None) if is_without_mtp else plan_patch(a, trunk)
     made = file_of_plan(a, planned.write_plan)
     for differing in differing_keys(made.header, b.header):
         if differing.key not in DESCRIPTIVE and not is_left_out(differing.key):

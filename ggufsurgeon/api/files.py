@@ -139,14 +139,17 @@ class ModelFile:
         others: Sequence[ModelFile | PathLike] = (),
         outside: OutsideBlocks | None = None,
         scale_weights: bool = False,
+        without_mtp: bool = False,
+        mtp_from: ModelFile | PathLike | None = None,
     ) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.
 
         `others` are the models 1, 2, ... of a path over several, such as "0..2,1:2..4", and
         `outside` says which model embeddings, output and tokenizer come from: without it, the model
         of the first block, that of the last block, and this one. `scale_weights` allows files that
-        are equal within rounding alone. Raises RefusedError when no exact file exists, UsageError
-        when the path does not fit the models.
+        are equal within rounding alone. `without_mtp` leaves MTP blocks out, and `mtp_from` is a
+        file of the same model to take them from; without these they stay as they are. Raises
+        RefusedError when no exact file exists, UsageError when the path does not fit the models.
 
         >>> import ggufsurgeon as gs
         >>> model = gs.open("fixtures/stories260K.gguf")
@@ -156,6 +159,11 @@ class ModelFile:
         """
         from ggufsurgeon.api.sources import plan_over
 
+        if without_mtp or mtp_from is not None:
+            from ggufsurgeon.api.mtp import plan_mtp
+
+            given = (without_mtp, mtp_from, bool(others) or outside is not None)
+            return Plan(plan_mtp(self.file, path, *given, scale_weights=scale_weights))
         files = [(o if isinstance(o, ModelFile) else ModelFile(o)).file for o in others]
         return Plan(plan_over(self.file, path, files, outside, scale_weights=scale_weights))
 
@@ -167,10 +175,10 @@ class ModelFile:
         patched: PathLike | None = None,
         other_base: bool = False,
     ) -> Companion:
-        """Plan a LoRA adapter, an imatrix or control vectors of this model for a patched one.
+        """Plan a LoRA adapter, imatrix, control vectors or draft of this model for a patched one.
 
         That is the one that `path` makes of this model, or the file `patched`, whose record has
-        the path. `other_base` takes an adapter whose metadata name another base model. Raises
+        the path. `other_base` takes one whose metadata name another base model. Raises
         RefusedError when the companion does not belong to this model, or has no meaning on the
         path, and UsageError unless one of `path` and `patched` is given.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.locating.locate import local_file
+from ggufsurgeon.planning.mtp_change.planning import source_with_mtp
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:  # numpy and llama_cpp cost time: only what runs a model imports them
@@ -24,6 +25,7 @@ def verify(
     *,
     others: Sequence[PathLike] = (),
     recipe: Plan | None = None,
+    mtp_from: PathLike | None = None,
     settings: TextSettings | None = None,
     devices: Devices | None = None,
     progress: Progress = NO_PROGRESS,
@@ -31,10 +33,11 @@ def verify(
     """Prove that `patched` is exactly what its layer path makes of `source`.
 
     `others` are the models 1, 2, ... of a path over several. `recipe` is the plan of a recipe over
-    the same files, which `patched` must also be the file of (`ModelFile.plan_recipe`). With
-    `settings` the perplexity of the source and the patched file is measured as well, which takes
-    far longer than all else. The outcome lists each check; its `raise_if_failed` raises
-    VerificationError.
+    the same files, which `patched` must also be the file of (`ModelFile.plan_recipe`). `mtp_from`
+    is the file that its MTP blocks were taken from, if they were; that they were left out, its
+    record says. With `settings` the perplexity of the source and the patched file is measured as
+    well, which takes far longer than all else. The outcome lists each check; its `raise_if_failed`
+    raises VerificationError.
 
     >>> import tempfile
     >>> import ggufsurgeon as gs
@@ -45,12 +48,18 @@ def verify(
     True
     """
     from ggufsurgeon.engine.model import Devices
+    from ggufsurgeon.verification.mtp_blocks import check_mtp_blocks
     from ggufsurgeon.verification.plan_check import check_plan
     from ggufsurgeon.verification.verifier import verify_patched
 
-    file, *sources = [open_gguf(local_file(path, progress)) for path in (patched, source, *others)]
-    outcome = verify_patched(file, sources, settings, devices or Devices(), progress)
-    if recipe is None:
-        return outcome
-    check = check_plan(file, recipe.planned, "recipe")
-    return replace(outcome, checks=(*outcome.checks, check))
+    made, *sources = [open_gguf(local_file(path, progress)) for path in (patched, source, *others)]
+    donor = None if mtp_from is None else open_gguf(local_file(mtp_from, progress))
+    before, after = [], []
+    changed = source_with_mtp(made, sources[0], donor)
+    if changed is not None:
+        before = [check_mtp_blocks(changed, sources[0], donor)]
+        sources = [changed]
+    if recipe is not None:
+        after = [check_plan(made, recipe.planned, "recipe")]
+    outcome = verify_patched(made, sources, settings, devices or Devices(), progress)
+    return replace(outcome, checks=(*before, *outcome.checks, *after))

@@ -13,6 +13,8 @@ from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.file_kinds import other_kind
 
 Dims: TypeAlias = "tuple[int, ...]"
+DRAFTS = ("eagle3", "dflash", "gemma4-assistant")
+"""Architectures of speculative drafts that read states of their target."""
 
 
 class CompanionKind(Enum):
@@ -21,13 +23,14 @@ class CompanionKind(Enum):
     LORA = "a LoRA adapter"
     IMATRIX = "an importance matrix (imatrix)"
     CONTROL_VECTOR = "a set of control vectors"
+    DRAFT = "a speculative draft"
 
 
 def companion_kind(header: Header) -> CompanionKind | None:
     """The kind of a companion; None for a file that is none, or that cannot follow a path.
 
     By `general.type` (gguf-py/gguf/constants.py:489-493) and `general.architecture`
-    (tools/cvector-generator/cvector-generator.cpp, export_gguf).
+    (tools/cvector-generator/cvector-generator.cpp, export_gguf; drafts have their own).
     """
     if header.architecture == "controlvector":
         return CompanionKind.CONTROL_VECTOR
@@ -35,7 +38,9 @@ def companion_kind(header: Header) -> CompanionKind | None:
     if kind == "imatrix":
         return CompanionKind.IMATRIX
     is_adapter = kind == "adapter" or (kind is None and "adapter.type" in header.pair_of)
-    return CompanionKind.LORA if is_adapter else None
+    if is_adapter:
+        return CompanionKind.LORA
+    return CompanionKind.DRAFT if header.architecture in DRAFTS else None
 
 
 def find_kind(companion: GgufFile) -> CompanionKind:
@@ -46,7 +51,8 @@ def find_kind(companion: GgufFile) -> CompanionKind:
         what = other.what if other else "no companion of a model"
         raise RefusedError(
             f"{companion.path} is {what}: what follows a layer path is a LoRA adapter, an "
-            "importance matrix (imatrix) or a set of control vectors, as a GGUF"
+            "importance matrix (imatrix), a set of control vectors or a draft "
+            f"({', '.join(DRAFTS)}), as a GGUF"
         )
     return kind
 

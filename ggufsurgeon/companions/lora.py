@@ -8,14 +8,12 @@ other of the same shapes without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.companions.base_names import check_base_name
 from ggufsurgeon.companions.kinds import BaseModel, Dims, padded
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.errors import MalformedFileError, OtherBaseError, RefusedError
+from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.rules.block_names import block_of
@@ -43,7 +41,7 @@ def check_lora(adapter: GgufFile, base: BaseModel, *, other_base: bool) -> None:
             f"{base.file.path} is of {quoted(base.architecture)}"
         )
     if not other_base:
-        _check_base_name(adapter, base)
+        check_base_name(adapter, base.file)
     for name, (a, b) in lora_pairs(adapter).items():
         _check_tensor(adapter, base, name, a, b)
 
@@ -111,38 +109,3 @@ def _check_tensor(adapter: GgufFile, base: BaseModel, name: str, a: Dims, b: Dim
             f"{adapter.path} changes {quoted(name)} by factors of {shapes}, and that weight of "
             f"{base.file.path} is {'x'.join(map(str, weight[:3]))}: it was made for another model"
         )
-
-
-def _check_base_name(adapter: GgufFile, base: BaseModel) -> None:
-    """Raise RefusedError where both files say which model they are of, and nothing agrees."""
-    asked, found = list(base_names(adapter.header)), list(_own_names(base.file.header))
-    if not asked or not found:
-        return
-    if any(_agree(one, other) for one in asked for other in found):
-        return
-    raise OtherBaseError(
-        f"{adapter.path} was made for {quoted(asked[0])} by its metadata, and {base.file.path} is "
-        f"{quoted(found[0])}"
-    )
-
-
-def base_names(header: Header) -> Iterator[str]:
-    """The base models that a file names (gguf-py/gguf/constants.py, Keys.General.BASE_MODEL_*)."""
-    for pair in header.pairs:
-        is_name = pair.key.startswith("general.base_model.") and pair.key.endswith(".name")
-        if is_name and isinstance(pair.value, str) and pair.value:
-            yield pair.value
-
-
-def _own_names(header: Header) -> Iterator[str]:
-    for key in ("general.name", "general.basename"):
-        value = header.get(key)
-        if isinstance(value, str) and value:
-            yield value
-    yield from base_names(header)
-
-
-def _agree(one: str, other: str) -> bool:
-    """Whether one name is within the other, letters and digits alone: quantizers add words."""
-    first, second = ("".join(c for c in name.casefold() if c.isalnum()) for name in (one, other))
-    return bool(first and second) and (first in second or second in first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.companions.control_vectors import (
@@ -11,6 +11,8 @@ from ggufsurgeon.companions.control_vectors import (
     choose_vectors,
     count_pair,
 )
+from ggufsurgeon.companions.drafts import NOTE as NOTE_ON_DRAFTS
+from ggufsurgeon.companions.drafts import check_draft, follow_target
 from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
 from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
 from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
@@ -22,7 +24,9 @@ from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import joined_plan, plan_patch, source_files
+from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
+from ggufsurgeon.planning.planner import joined_plan, plan_patch
 from ggufsurgeon.planning.provenance import is_left_out, is_scaled, read_provenance
 from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
@@ -81,15 +85,19 @@ def plan_companion_of(
     record = read_provenance(patched.header)
     if record is None:
         raise no_record(patched)
-    if record.source_header_sha256 != source.header_sha256:
+    change = recorded_mtp(patched)
+    made_from = record.source_header_sha256 if change is None else change[1].source_header_sha256
+    if made_from != source.header_sha256:
         raise RefusedError(f"{patched.path} was not made from {source.path}, by its record")
     if is_scaled(patched.header):
         raise RefusedError(
             f"weights of {patched.path} were multiplied by a factor: what was made for the "
             "original does not fit them"
         )
-    path = recorded_path(record)
-    if max(path.blocks) >= len(BaseModel(source).blocks):
+    path, blocks = recorded_path(record), BaseModel(source).blocks
+    if change is not None:  # what was made for the original's MTP blocks does not fit others
+        path = LayerPath(step for step in path.steps if step.block < blocks.n_trunk)
+    if not path.steps or max(path.blocks) >= len(blocks):
         raise damaged("blocks")
     return _plan(companion, source, _Target(path, patched.header_sha256), other_base)
 
@@ -109,8 +117,7 @@ def _plan(
             companion, kind, target.path, len(companion.header.tensors), notes, plan
         )
     chosen = _choose(kind, companion, base, target.path.blocks)
-    is_vectors = kind is CompanionKind.CONTROL_VECTOR
-    changed = list(count_pair(companion, len(chosen))) if is_vectors else []
+    changed = list(_changed_pairs(kind, companion, base, target.path.blocks, len(chosen)))
     changed += record_pairs(companion, source, target.path, target.header_sha256)
     tensors = place_tensors(companion, chosen)
     header = serialize_header(_new_header(companion.header, changed, tensors))
@@ -120,11 +127,25 @@ def _plan(
     return CompanionPlan(companion, kind, target.path, len(chosen), notes, plan)
 
 
+def _changed_pairs(
+    kind: CompanionKind, companion: GgufFile, base: BaseModel, path: Sequence[int], n_tensors: int
+) -> Iterator[KeyValue]:
+    """The pairs of the new companion that differ, besides the record."""
+    if kind is CompanionKind.CONTROL_VECTOR:
+        yield from count_pair(companion, n_tensors)
+    if kind is CompanionKind.DRAFT:
+        n_trunk = base.blocks.n_trunk
+        trunk = [block for block in path if block < n_trunk]
+        yield from follow_target(companion, trunk, n_trunk)
+
+
 def _check(kind: CompanionKind, companion: GgufFile, base: BaseModel, other_base: bool) -> None:
     if kind is CompanionKind.LORA:
         check_lora(companion, base, other_base=other_base)
     elif kind is CompanionKind.IMATRIX:
         check_imatrix(companion, base)
+    elif kind is CompanionKind.DRAFT:
+        check_draft(companion, base, other_base=other_base)
     else:
         check_control_vectors(companion, base)
 
@@ -132,7 +153,13 @@ def _check(kind: CompanionKind, companion: GgufFile, base: BaseModel, other_base
 def _choose(
     kind: CompanionKind, companion: GgufFile, base: BaseModel, path: Sequence[int]
 ) -> list[OutputTensor]:
-    """The tensors of the new companion. Raises RefusedError when none of them is of a block."""
+    """The tensors of the new companion. Raises RefusedError when none of them is of a block.
+
+    Those of a draft are its own blocks, which stay.
+    """
+    if kind is CompanionKind.DRAFT:
+        tensors = companion.header.tensors
+        return [OutputTensor(tensor.name, index) for index, tensor in enumerate(tensors)]
     if kind is CompanionKind.CONTROL_VECTOR:
         chosen = choose_vectors(companion, path)
         n_of_blocks = len(chosen)
@@ -170,7 +197,8 @@ def _new_header(
 
 
 def _notes(kind: CompanionKind, companion: GgufFile, source: GgufFile) -> list[str]:
-    notes = [NOTE] if kind is CompanionKind.IMATRIX else []
+    of_kind = {CompanionKind.IMATRIX: NOTE, CompanionKind.DRAFT: NOTE_ON_DRAFTS}
+    notes = [of_kind[kind]] if kind in of_kind else []
     if read_provenance(source.header) is not None and read_record(companion.header) is None:
         notes.append(FOR_A_PATCHED_MODEL)
     return notes

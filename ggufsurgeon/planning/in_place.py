@@ -40,6 +40,7 @@ def check_in_place(planned: PatchPlan) -> None:
         )
     if any(isinstance(span, ScaleSpan) for span in planned.write_plan.spans):
         raise RefusedError(
-            "weights are multiplied by a factor and rounded: the original could not be restored",
+            "weights or scales are multiplied by a factor and rounded: the original could not be "
+            "restored",
             hint=f"{NEW_FILE}.",
         )

@@ -9,24 +9,16 @@ from typing import NamedTuple
 from ggufsurgeon.architectures.model import Edit
 from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.assembly import assemble, new_header, source_files, with_filler
 from ggufsurgeon.planning.mixture import Mixed, mix
 from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.other_sources import record_of_several
-from ggufsurgeon.planning.provenance import (
-    filler_pair,
-    is_left_out,
-    name_pairs,
-    provenance_pairs,
-    shortest_filler,
-    this_tool,
-)
+from ggufsurgeon.planning.provenance import name_pairs, provenance_pairs, this_tool
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.planning.scaling import scale, scaling_notes
 from ggufsurgeon.planning.slices import reslice
@@ -45,7 +37,7 @@ from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
 from ggufsurgeon.rules.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
-from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
+from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan, coalesce
 
 UNFINISHED = (
     "the source's data end in zeros, as those of an unfinished download do: compare its SHA-256 "
@@ -144,8 +136,8 @@ def plan_patch(
     record = provenance_pairs(
         source, whole, new_pairs, factors, kept, tool, of_shards, scales.added, name
     )
-    changes = _fill(source, _changes(source, (*new_pairs, *record)), tensors)
-    write_plan = _write_plan(source, _new_header(source.header, changes, tensors), chosen, kept)
+    pairs = with_filler(source, (*new_pairs, *record), tensors)
+    write_plan = assemble(source, new_header(source.header, pairs, tensors), chosen, kept)
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *scaling_notes(factors),
@@ -153,6 +145,7 @@ def plan_patch(
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
     )
     of_source = _source_notes(source, shards)
+    changes = _changes(source, pairs)
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
@@ -175,9 +168,9 @@ def _plan_several(
     tool = origin.tool if origin else this_tool()
     record = record_of_several(mixed.used, mixed.whole, mixed.outside, tool, scales.added)
     record += name_pairs(name, source.header.byte_order)
-    changes = _fill(joined.file, _changes(joined.file, (*new_pairs, *record)), tensors)
-    head = _new_header(joined.file.header, changes, tensors)
-    write_plan = _write_plan(joined.file, head, chosen, ())
+    pairs = with_filler(joined.file, (*new_pairs, *record), tensors)
+    head = new_header(joined.file.header, pairs, tensors)
+    write_plan = assemble(joined.file, head, chosen, ())
     notes = (
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *strength_notes(joined.path, scales),
@@ -229,43 +222,6 @@ def _changes(source: GgufFile, pairs: Sequence[KeyValue]) -> tuple[Change, ...]:
     return tuple(Change(before.get(pair.key), pair) for pair in pairs)
 
 
-def _fill(
-    source: GgufFile, changes: tuple[Change, ...], tensors: tuple[TensorInfo, ...]
-) -> tuple[Change, ...]:
-    """The changes, and the filler that they require."""
-    order, data_start = source.header.byte_order, source.layout.data_start
-    shortest = _changes(source, [shortest_filler(order)])
-    n_bytes = len(serialize_header(_new_header(source.header, (*changes, *shortest), tensors)))
-    return (*changes, *_changes(source, [filler_pair(n_bytes, data_start, order)]))
-
-
-def _new_header(
-    header: Header, changes: Sequence[Change], tensors: tuple[TensorInfo, ...]
-) -> Header:
-    """The header with changed pairs in their place and new ones last.
-
-    Keys that record an earlier patch, and split keys, are left out.
-    """
-    after = {change.after.key: change.after for change in changes}
-    kept = [
-        after.pop(pair.key, pair)
-        for pair in header.pairs
-        if pair.key in after or not is_left_out(pair.key)
-    ]
-    return Header(header.version, header.byte_order, (*kept, *after.values()), tensors)
-
-
-def _write_plan(
-    source: GgufFile, head: Header, chosen: Sequence[OutputTensor], kept: Sequence[PaddingRange]
-) -> WritePlan:
-    """The plan of a file with this header, these tensors, and what is kept of the source."""
-    header = serialize_header(head)
-    padding = ZeroSpan(pad(len(header), source.header.alignment) - len(header))
-    copied = (CopySpan(0, *found) for found in kept)
-    spans = coalesce((padding, *data_spans(source, chosen), *copied))
-    return WritePlan(source_files(source), header, spans)
-
-
 def _source_notes(source: GgufFile, shards: SourceShards | None) -> tuple[str, ...]:
     return (
         *(UNFINISHED for _ in range(source.ends_in_zeros)),
@@ -285,11 +241,3 @@ def joined_plan(source: GgufFile) -> WritePlan:
     padding = ZeroSpan(source.layout.data_start - len(header))
     spans = coalesce((padding, *data_spans(source, tensors)))
     return WritePlan(source_files(source), header, spans)
-
-
-def source_files(model: GgufFile) -> tuple[SourceFile, ...]:
-    """The file of a model, or its shards, as the sources of a write plan."""
-    return tuple(
-        SourceFile(str(file.path), file.layout.n_bytes, file.header_n_bytes, file.header_sha256)
-        for file in model.files
-    )

@@ -24,6 +24,7 @@
     layer_path.scaled_tensors         string[] tensors of every block that were multiplied, by
                                               their names within it, if there are any
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
+    layer_path.mtp                    of other MTP blocks: see `planning/mtp_change/changing.py`
     layer_path.other_sources*, layer_path.outside
                                       of several models: see `planning/other_sources.py`
 
@@ -63,6 +64,7 @@ FILE_SYSTEM_BLOCK_N_BYTES = 4096
 
 ADDED_TENSORS = "added_tensors"
 GIVEN_NAME = "name"
+MTP = "mtp"
 OTHER_SOURCES = "other_sources"
 SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 
@@ -101,7 +103,7 @@ def provenance_pairs(
     factors: Mapping[str, float],
     kept: Sequence[PaddingRange],
     tool: str,
-    shards: Sequence[KeyValue] = (),
+    more: Sequence[KeyValue] = (),
     added_tensors: Sequence[str] = (),
     name: str | None = None,
 ) -> list[KeyValue]:
@@ -109,9 +111,9 @@ def provenance_pairs(
 
     `new_pairs` replace pairs of the source or are added, `factors` are those of scaled tensors,
     `kept` is the padding of the source that is at the end of the file, `tool` is the program
-    with its version, `shards` are the pairs that record the source's shards, `added_tensors` are
-    the names of tensors that the source lacks, and `name` is one that was given. The filler, whose
-    size depends on all other pairs, is not among them.
+    with its version, `more` are the pairs that record the source's shards and its other MTP blocks,
+    `added_tensors` are the names of tensors that the source lacks, and `name` is one that was
+    given. The filler, whose size depends on all other pairs, is not among them.
     """
     order, header = source.header.byte_order, source.header
     size = encode_value(ValueType.UINT64, source.layout.n_bytes, order)
@@ -126,7 +128,7 @@ def provenance_pairs(
         text_pair("kept_padding", padding, order),
     ]
     at_times = [
-        *shards,
+        *more,
         *(names_pair("added_keys", added, order) for _ in added[:1]),  # gguf-py: no empty arrays
         *(names_pair(ADDED_TENSORS, added_tensors, order) for _ in added_tensors[:1]),
         *scaling_pairs(factors, order),

@@ -16,6 +16,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, joined_plan, plan_patch
 from ggufsurgeon.planning.provenance import (
     GIVEN_NAME,
+    MTP,
     PREFIX,
     Provenance,
     is_scaled,
@@ -145,6 +146,11 @@ def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -
     name = header.get(PREFIX + GIVEN_NAME)
     if not (name is None or (isinstance(name, str) and MODEL_NAME.fullmatch(name))):
         raise damaged(GIVEN_NAME)
+    if PREFIX + MTP in header.pair_of:
+        raise RefusedError(
+            "the file has other MTP blocks than its original, or none: a recipe does not tell "
+            "where they come from"
+        )
     n_tensors = shards.n_tensors if shards else ()
     return Patch(recorded_path(record), record.tool, is_scaled(header), name, n_tensors)
 

@@ -21,9 +21,10 @@ from ggufsurgeon.container.padding import PaddingRange, all_padding
 from ggufsurgeon.errors import LostError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
-from ggufsurgeon.planning.planner import source_files
+from ggufsurgeon.planning.assembly import source_files
 from ggufsurgeon.planning.provenance import (
     ADDED_TENSORS,
+    MTP,
     PREFIX,
     is_scaled,
     read_provenance,
@@ -136,7 +137,8 @@ def _undo(patched: GgufFile) -> _Undone:
     )
     positions = _positions(path, n_blocks if isinstance(n_blocks, int) else 0)
     blocks = find_blocks(patched)
-    if len(blocks) != len(path):
+    has_own_mtp = PREFIX + MTP not in patched.header.pair_of
+    if len(path) != (len(blocks) if has_own_mtp else blocks.n_trunk):
         raise damaged("blocks")
     tensors = list(_without_added(patched, choose_tensors(patched, blocks, positions)))
     _check_scales(patched, path, tensors)

@@ -20,7 +20,7 @@ def reslice(
 
     `path` covers all blocks of the new model; MTP blocks have no slices.
     """
-    trunk = path[: len(path) - blocks.n_mtp]
+    trunk = [block for block in path if block < blocks.n_trunk]
     dims = find_architecture(file.header.architecture).sliced_dims
     return [
         _resliced(file, tensor, dims[tensor.name], blocks.n_trunk, trunk)

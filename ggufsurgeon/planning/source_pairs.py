@@ -18,6 +18,8 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out, recorded_names
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
+COMPANION = f"{PREFIX}companion_header_sha256"
+"""A key of companions that were re-indexed (`companions/record.py`)."""
 MOST_GROUPS = 1000
 """Largest number of groups of numbers in a string of a record; real patches record only a few."""
 
@@ -125,6 +127,12 @@ def _is_number(text: str) -> bool:
 
 def no_record(file: GgufFile) -> RefusedError:
     """The error for a file without a record. Raises that for a file that is no whole model."""
+    if COMPANION in file.header.pair_of:
+        return RefusedError(
+            f"{file.path} was re-indexed for a patched model, and records the SHA-256 of the "
+            "header of its original alone, not what restores it",
+            hint="Use the companion that was made for the original model.",
+        )
     check_is_whole_model(file)
     return RefusedError(
         f"{file.path} records no patch: ggufsurgeon did not write it, or it is an original"

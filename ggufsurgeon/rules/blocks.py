@@ -41,11 +41,7 @@ def find_blocks(file: GgufFile) -> Blocks:
     """
     check_is_whole_model(file)
     n_blocks = _block_count(file)
-    found: dict[int, list[int]] = {}
-    for index, tensor in enumerate(file.header.tensors):
-        block = block_of(tensor.name)
-        if block is not None:
-            found.setdefault(block, []).append(index)
+    found = _by_block(file)
     n_mtp = _n_mtp(file, n_blocks)
     if found and min(found) >= n_blocks - n_mtp:
         raise RefusedError(
@@ -56,6 +52,35 @@ def find_blocks(file: GgufFile) -> Blocks:
     lacks_mtp = max(found, default=0) == n_blocks - n_mtp - 1 and _loads_without_mtp(file, n_mtp)
     _check_complete(file, found, n_blocks, n_mtp, lacks_mtp)
     return Blocks(tuple(tuple(found.get(n, ())) for n in range(n_blocks)), n_mtp)
+
+
+def find_mtp_blocks(file: GgufFile) -> Blocks:
+    """The MTP blocks of a file, which may hold no others: those of the trunk may be empty.
+
+    Raises RefusedError when it has no MTP blocks, and as `find_blocks`.
+    """
+    check_is_whole_model(file)
+    n_blocks = _block_count(file)
+    n_mtp = _n_mtp(file, n_blocks)
+    found = _by_block(file)
+    if not n_mtp or n_blocks > MAX_BLOCKS or max(found, default=0) >= n_blocks:
+        raise RefusedError(f"{file.path} has no MTP (multi-token prediction) blocks")
+    missing = next((n for n in range(n_blocks - n_mtp, n_blocks) if n not in found), None)
+    if missing is not None:
+        raise RefusedError(
+            f"{file.path} counts block {missing} as an MTP (multi-token prediction) block, and has "
+            "no tensors of it"
+        )
+    return Blocks(tuple(tuple(found.get(n, ())) for n in range(n_blocks)), n_mtp)
+
+
+def _by_block(file: GgufFile) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for index, tensor in enumerate(file.header.tensors):
+        block = block_of(tensor.name)
+        if block is not None:
+            found.setdefault(block, []).append(index)
+    return found
 
 
 def _check_complete(

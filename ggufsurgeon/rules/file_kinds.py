@@ -30,7 +30,7 @@ PROJECTOR = FileKind(
 DRAFT = FileKind(
     "a draft of another model, some of whose blocks it reads by their numbers",
     OWN_PATH,
-    "Patch that model alone, and run it without the draft.",
+    "Patch that model, and take the draft along with patch-companion.",
 )
 OF_TYPE = {
     "adapter": FileKind(

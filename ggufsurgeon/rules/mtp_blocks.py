@@ -11,8 +11,8 @@ from ggufsurgeon.errors import MalformedFileError, UsageError
 
 MTP = "MTP (multi-token prediction)"
 QWEN35 = (
-    "has an MTP block, as its source has: llama.cpp before b9180 (May 2026), koboldcpp 1.113 and "
-    "Ollama 0.24.0 are known to load no such file of this architecture"
+    "has an MTP block: llama.cpp before b9180 (May 2026), koboldcpp 1.113 and Ollama 0.24.0 are "
+    "known to load no such file of this architecture"
 )
 """OpenWhispr/openwhispr#939, lmstudio-bug-tracker#1924, koboldcpp#2211, ollama#16282."""
 LACKING_GLM4MOE = (
@@ -22,6 +22,11 @@ LACKING_GLM4MOE = (
 """axolotl-ai-cloud/axolotl#3559."""
 WITH_TENSORS = {"qwen35": QWEN35, "qwen35moe": QWEN35}
 WITHOUT_TENSORS = {"glm4": LACKING_GLM4MOE, "glm4moe": LACKING_GLM4MOE}
+
+
+def mtp_count_key(header: Header) -> str:
+    """The key that holds the number of MTP blocks."""
+    return f"{header.architecture}.nextn_predict_layers"
 
 
 def mtp_notes(header: Header, n_mtp: int, has_tensors: bool) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.planning.planner import PatchPlan
+from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.tensor_overrides import TensorOverride
 from ggufsurgeon.sizing.footprint import (
@@ -90,7 +91,8 @@ def predict_patch(planned: PatchPlan, settings: DeviceSettings) -> Prediction:
     """The memory that a model takes before and after a patch."""
     header, layout = planned.write_plan.parsed
     before = footprint_of(planned.source, settings.overrides)
-    patched = footprint(header, layout, len(planned.path), before.n_mtp, settings.overrides)
+    n_mtp = find_blocks(file_of_plan(planned.source, planned.write_plan)).n_mtp
+    patched = footprint(header, layout, len(planned.path), n_mtp, settings.overrides)
     return Prediction(
         settings,
         before=predict(before, settings),

@@ -53,6 +53,8 @@ def check_metadata(patched: GgufFile, source: GgufFile, path: LayerPath) -> Chec
 
 
 def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterator[str]:
+    if patched.header_sha256 == source.header_sha256:
+        return
     blocks = find_blocks(source)
     trunk = path.blocks[: len(path) - blocks.n_mtp]
     try:
@@ -66,7 +68,8 @@ def _wrong_pairs(patched: GgufFile, source: GgufFile, path: LayerPath) -> Iterat
     yield from _wrong_strengths(patched, source, path)
     expected = {**source.header.pair_of, **{edit.pair.key: edit.pair for edit in edits}}
     for key in expected.keys() - after.keys() - SPLIT_KEYS.keys():
-        yield f"{key} is missing"
+        if not key.startswith(PREFIX):  # the record of an earlier patch
+            yield f"{key} is missing"
     for key, pair in after.items():
         if key.startswith(PREFIX) or key in MAY_CHANGE or key in SPLIT_KEYS:
             continue
@@ -145,7 +148,8 @@ def check_tensors(
         detail = f"differ from the strength of their block: {', '.join(wrong_scales[:5])}"
         return Check("tensors", False, detail)
     times = "".join(f", {name} times {factor:.6g}" for name, factor in factors.items())
-    of_strength = f", and {len(scales)} scales of strengths" if scales else ""
+    plural = "scale" if len(scales) == 1 else "scales"
+    of_strength = f", and {len(scales)} {plural} of strengths" if scales else ""
     proven = f"{len(pairs)} tensors ({n_bytes:,} bytes){of_strength}"
     detail = f"{len(pairs)} tensors, {n_bytes:,} bytes identical{times}{of_strength}"
     return Check("tensors", True, detail, proven)

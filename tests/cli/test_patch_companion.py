@@ -305,3 +305,13 @@ def test_inspect_warns_of_the_companions_of_a_patched_model(
     assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
     assert "hit other blocks here" in surgeon("inspect", "patched.gguf").stdout
     assert "hit other blocks" not in surgeon("inspect", "model.gguf").stdout
+
+
+def test_a_companion_is_not_restored(surgeon: Run, tmp_path: Path, stories: Path) -> None:
+    (tmp_path / "lora.gguf").write_bytes(lora(stories))
+    gs.open(stories).plan_companion(tmp_path / "lora.gguf", gs.repeat("1:3")).write(
+        tmp_path / "moved.gguf"
+    )
+    done = surgeon("restore", "moved.gguf", "new.gguf")
+    assert_told(done, 4, "moved.gguf was re-indexed for a patched model, and records the SHA-256")
+    assert not (tmp_path / "new.gguf").exists()

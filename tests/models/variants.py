@@ -115,7 +115,8 @@ def _with_mtp_tensors(header: Header, n_mtp: int) -> Header:
     n_trunk = header.get(f"{header.architecture}.block_count")
     (n_embd,) = next(t.dims for t in header.tensors if t.name == "output_norm.weight")
     assert isinstance(n_trunk, int)
-    attention = next(block_of(t.name) for t in header.tensors if ".attn_q.weight" in t.name)
+    queries = (".attn_q.weight", ".attn_q_a.weight", ".attn_qkv.weight")
+    attention = [block_of(t.name) for t in header.tensors if t.name.endswith(queries)][-1]
     alike = [
         tensor
         for tensor in header.tensors
@@ -129,9 +130,32 @@ def _with_mtp_tensors(header: Header, n_mtp: int) -> Header:
             TensorInfo(f"blk.{block}.nextn.{name}.weight", dims, 0, 0)
             for name, dims in joint.items()
         ]
+    header = _longer_arrays(header, n_trunk, n_mtp)
     header = _with_number(header, "block_count", n_trunk + n_mtp)
     header = _with_number(header, "nextn_predict_layers", n_mtp)
     return _placed(replace(header, tensors=tuple(tensors)))
+
+
+def _longer_arrays(header: Header, n_trunk: int, n_mtp: int) -> Header:
+    """Arrays with an element for each block, with the last one of them for further blocks too.
+
+    But those with elements for the trunk alone, and with no recurrent block among the others.
+    """
+    pairs = []
+    for pair in header.pairs:
+        is_long = isinstance(pair.value, list) and len(pair.value) == n_trunk
+        is_of_blocks = pair.key.startswith(f"{header.architecture}.")
+        of_trunk = ("glm-dsa.attention.indexer.types", "rope.dimension_sections")
+        if is_long and is_of_blocks and not pair.key.endswith(of_trunk):
+            indices = [*range(n_trunk), *[n_trunk - 1] * n_mtp]
+            raw = take_elements(pair.raw, pair.value_at, "<", indices)
+            if pair.key.endswith("recurrent_layers"):
+                width = (len(raw) - 12) // (n_trunk + n_mtp)
+                raw = raw[: -n_mtp * width] + bytes(n_mtp * width)
+            pairs.append(make_pair(pair.key, ValueType.ARRAY, raw, "<"))
+        else:
+            pairs.append(pair)
+    return replace(header, pairs=tuple(pairs))
 
 
 def _with_tensor_extra(header: Header) -> Header:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ggufsurgeon.hashing.whole_file import FileHashes
 
 COMPANIONS = (
-    "LoRA adapters, imatrices and control vectors of its source hit other blocks here, without a "
-    "word from llama.cpp: patch-companion re-indexes them"
+    "LoRA adapters, imatrices, control vectors and drafts of its source hit other blocks here, "
+    "without a word from llama.cpp: patch-companion re-indexes them"
 )
 COMPANIONS_OF_SEVERAL = (
     "LoRA adapters, imatrices and control vectors of its models hit other blocks here, without a "

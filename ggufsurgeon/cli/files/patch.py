@@ -17,6 +17,7 @@ from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_faile
 from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.models import as_argument
+from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
     Damped,
@@ -101,6 +102,8 @@ def patch(
         ),
     ] = None,
     recipe: RecipeFile = None,
+    without_mtp: WithoutMtp = False,
+    mtp_from: MtpFrom = None,
     scale_weights: ScaleWeights = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
@@ -133,13 +136,14 @@ def patch(
         raise UsageError("--in-place edits a single model: --with excludes it")
     if verify and in_place:
         raise UsageError("--verify compares with MODEL, which --in-place replaces")
+    check_mtp_options(others, without_mtp, mtp_from, in_place=in_place)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
         models = [gs.open(path) for path in (source, *(other.path for other in others))]
         if recipe is not None:
-            check_alone(*options, from_scan, probe, rank, scale_weights)
+            check_alone(*options, without_mtp, mtp_from, from_scan, probe, rank, scale_weights)
             models = [_downloaded(model, destination, replace, progress) for model in models]
             named = dict(zip(by_name(others), models[1:], strict=True))
             with told_how_to_name():
@@ -149,11 +153,24 @@ def patch(
                 check_can_be_verified(planned)
             return planned
         request = _request(source, options, from_scan, probe, rank)
-        plan = models[0].plan(request, others=models[1:], scale_weights=scale_weights)
-        if not any(model.is_remote for model in models):
+        donors = [] if mtp_from is None else [gs.open(mtp_from)]
+
+        def planned() -> gs.Plan:
+            first, *further = models
+            return first.plan(
+                request,
+                others=further,
+                scale_weights=scale_weights,
+                without_mtp=without_mtp,
+                mtp_from=donors[0] if donors else None,
+            )
+
+        plan = planned()
+        if not any(model.is_remote for model in (*models, *donors)):
             return plan  # what is refused is refused before a download
-        first, *rest = [_downloaded(model, destination, replace, progress) for model in models]
-        return first.plan(request, others=rest, scale_weights=scale_weights)
+        models = [_downloaded(model, destination, replace, progress) for model in models]
+        donors = [_downloaded(model, destination, replace, progress) for model in donors]
+        return planned()
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -166,8 +183,10 @@ def patch(
             written = planned.paths_at(destination)
         else:
             written = planned.write_shards(destination, max_n_bytes, progress=progress)
-    outcome = verified(planned, written[0]) if verify else None
-    _tell(planned, written, [source, *(other.path for other in others)], outcome, json=json)
+    further = planned.planned.others if mtp_from is None else ()
+    used = [source, *(other.path for other in further)]
+    outcome = verified(used, mtp_from, written[0]) if verify else None
+    _tell(planned, written, used, mtp_from, outcome, json=json)
     raise_if_failed(outcome)
 
 
@@ -189,6 +208,7 @@ def _tell(
     planned: gs.Plan,
     written: Sequence[Path],
     sources: Sequence[Path],
+    mtp_from: Path | None,
     outcome: Verification | None,
     *,
     json: bool,
@@ -216,6 +236,7 @@ def _tell(
     else:
         first, *others = map(as_argument, sources)
         further = [word for other in others for word in ("--with", other)]
+        further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
         command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
     if outcome is not None:

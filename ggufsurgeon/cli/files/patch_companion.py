@@ -40,7 +40,7 @@ def patch_companion(
         Path,
         typer.Argument(
             metavar="COMPANION",
-            help="GGUF file of a LoRA adapter, an imatrix or control vectors.",
+            help="GGUF file of a LoRA adapter, an imatrix, control vectors or a draft.",
             show_default=False,
             readable=False,
         ),
@@ -80,7 +80,7 @@ def patch_companion(
         bool,
         typer.Option(
             "--other-base",
-            help="Also take an adapter whose metadata name another base model than MODEL.",
+            help="Also take an adapter or a draft whose metadata name another base model.",
         ),
     ] = False,
     replace: Annotated[
@@ -89,7 +89,7 @@ def patch_companion(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a LoRA adapter, imatrix or control vectors of a model for its patched model.
+    """Write a LoRA adapter, imatrix, control vectors or draft of a model for its patched model.
 
     llama.cpp loads the original's on a patched model without a word, and on the wrong blocks.
     """

@@ -20,6 +20,7 @@ from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.models import fetched_as_json, fetched_text
+from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     DEVICES,
     Damped,
@@ -57,6 +58,8 @@ def plan(
     layers: Layers = None,
     with_: With = None,
     recipe: RecipeFile = None,
+    without_mtp: WithoutMtp = False,
+    mtp_from: MtpFrom = None,
     scale_weights: ScaleWeights = False,
     n_gpu_layers: GpuLayers = None,
     tensor_split: TensorSplit = None,
@@ -96,11 +99,17 @@ def plan(
     model = gs.open(source)
     options = (window, times, drop, layers, strength, damped)
     others = other_models(with_)
+    check_mtp_options(others, without_mtp, mtp_from)
     if recipe is None:
-        files = [other.path for other in others]
-        plan = model.plan(layer_path(*options), others=files, scale_weights=scale_weights)
+        plan = model.plan(
+            layer_path(*options),
+            others=[other.path for other in others],
+            scale_weights=scale_weights,
+            without_mtp=without_mtp,
+            mtp_from=mtp_from,
+        )
     else:
-        check_alone(*options, scale_weights)
+        check_alone(*options, without_mtp, mtp_from, scale_weights)
         with told_how_to_name():
             plan = model.plan_recipe(recipe, others=by_name(others))
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
@@ -121,7 +130,8 @@ def plan(
         print_plan(planned)
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
-        print_prediction(prediction, _aliased_note(planned), *_moe_notes(n_cpu_moe))
+        aliased = [] if mtp_from else [_aliased_note(planned)]
+        print_prediction(prediction, *aliased, *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
         if model.fetched is not None:
             print_text(f"read {fetched_text(model)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,11 @@ def check_can_be_verified(planned: gs.Plan) -> None:
         )
 
 
-def verified(planned: gs.Plan, written: Path) -> Verification:
-    """What verify finds of a file, which was written by a plan."""
-    sources = [file.path for file in (planned.planned.source, *planned.planned.others)]
+def verified(sources: Sequence[Path], mtp_from: Path | None, written: Path) -> Verification:
+    """What verify finds of a file that was written from some sources."""
+    first, *others = sources
     with watched() as progress:
-        return gs.verify(written, sources[0], others=sources[1:], progress=progress)
+        return gs.verify(written, first, others=others, mtp_from=mtp_from, progress=progress)
 
 
 def raise_if_failed(outcome: Verification | None) -> None:

@@ -14,6 +14,7 @@ from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.memory import split_advice
 from ggufsurgeon.cli.models import all_on_disk, on_disk
+from ggufsurgeon.cli.mtp_options import MtpFrom
 from ggufsurgeon.cli.options import (
     Json,
     Patched,
@@ -55,6 +56,7 @@ def verify(
     ],
     recipe: RecipeFile = None,
     with_: With = None,
+    mtp_from: MtpFrom = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the perplexity of both models too.")
     ] = False,
@@ -95,6 +97,7 @@ def verify(
             source,
             others=files,
             recipe=planned,
+            mtp_from=mtp_from,
             settings=gs.TextSettings(n_ctx=ctx, n_chunks=chunks) if thorough else None,
             devices=devices,
             progress=progress,

@@ -1,0 +1,88 @@
+"""Patches of models whose MTP blocks are left out, or are those of another file."""
+
+from __future__ import annotations
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.errors import UsageError, VerificationError
+from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
+from ggufsurgeon.planning.planner import PatchPlan, changes_of, plan_patch
+from ggufsurgeon.planning.provenance import MTP, PREFIX, Provenance, read_provenance
+from ggufsurgeon.planning.source_pairs import source_pairs
+from ggufsurgeon.planning.span_ranges import compose
+from ggufsurgeon.rules.blocks import find_blocks
+
+LEFT_OUT = (
+    "has no MTP blocks, and its source has: no engine can draft with them any more, and they "
+    "cannot be restored from this file"
+)
+REPLACED = (
+    "has MTP blocks of another file in place of its source's own, which cannot be restored from "
+    "this file"
+)
+
+
+def plan_with_mtp(
+    source: GgufFile, path: AnyPath, donor: GgufFile | None, *, scale_weights: bool = False
+) -> PatchPlan:
+    """Plan the file in which the blocks of `path` run, without MTP blocks, or with those of
+    `donor`. Raises as `plan_patch`, and as `change_mtp`."""
+    changed = change_mtp(source, donor)
+    step = plan_patch(changed.planned, path, scale_weights=scale_weights)
+    plan = compose(changed.plan, step.write_plan)
+    had = find_blocks(source)
+    notes = [REPLACED if donor else LEFT_OUT] * bool(had.of_block[-1] and had.n_mtp)
+    return PatchPlan(
+        source,
+        step.path,
+        len(had),
+        (*notes, *step.notes),
+        changes_of(source.header, plan.parsed[0]),
+        plan,
+        step.source_notes,
+        () if donor is None else (donor,),
+    )
+
+
+def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
+    """Where a file has its MTP blocks from, by its record, and the record of that change.
+
+    None where they are those of its source. The first is NO_MTP where they were left out, or the
+    SHA-256 of the header of the file that they were taken from.
+    """
+    headers = [patched.header]
+    if read_provenance(patched.header) is not None:
+        version, order = patched.header.version, patched.header.byte_order
+        pairs = source_pairs(patched.header, str(patched.path))
+        headers.append(Header(version, order, pairs, ()))
+    for header in headers:
+        found, record = header.get(PREFIX + MTP), read_provenance(header)
+        if isinstance(found, str) and record is not None:
+            return found, record
+    return None
+
+
+def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None) -> GgufFile | None:
+    """What `patched` was made from: `source` with the MTP blocks that the record of it names.
+
+    None where that is the source as it is, or another file. Raises UsageError where the donor is
+    missing, VerificationError where it is another file, and as `change_mtp`.
+    """
+    found = recorded_mtp(patched)
+    if found is None or found[1].source_header_sha256 != source.header_sha256:
+        return None
+    mtp, record = found
+    if mtp == NO_MTP:
+        return change_mtp(source, None, record.tool).readable
+    if donor is None:
+        raise UsageError(
+            f"the MTP blocks of {patched.path} were taken from another file, whose header has a "
+            f"SHA-256 that begins with {mtp[:16]}: that file is needed too"
+        )
+    if donor.header_sha256 != mtp:
+        raise VerificationError(
+            f"the MTP blocks of {patched.path} were not taken from {donor.path}, so nothing is "
+            "proven of them"
+        )
+    return change_mtp(source, donor, record.tool).readable

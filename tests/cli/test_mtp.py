@@ -1,0 +1,86 @@
+"""Options of MTP blocks, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.failing import assert_told
+from tests.conftest import Run
+from tests.planning.test_mtp_change import blocks_of, model
+
+WINDOW = ("--window", "1:3")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "whole.gguf").write_bytes(model(4, 1))
+    (tmp_path / "bare.gguf").write_bytes(model(4, 0))
+    (tmp_path / "donor.gguf").write_bytes(model(4, 2, fill=100))
+    return tmp_path
+
+
+def test_left_out(surgeon: Run, folder: Path) -> None:
+    planned = surgeon("plan", "whole.gguf", *WINDOW, "--without-mtp", "--json")
+    assert json.loads(planned.stdout)["n_blocks"] == {"before": 5, "after": 6}
+    done = surgeon("patch", "whole.gguf", "new.gguf", *WINDOW, "--without-mtp")
+    assert done.returncode == 0 and "has no MTP blocks, and its source has" in done.stdout
+    assert blocks_of(folder / "new.gguf") == [0, 1, 2, 1, 2, 3]
+    different = surgeon("diff", "whole.gguf", "new.gguf", "--json")
+    assert json.loads(different.stdout)["unexplained"] == []
+
+
+def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
+    mtp_from = ("--mtp-from", "donor.gguf")
+    planned = surgeon("plan", "bare.gguf", *WINDOW, *mtp_from)
+    assert planned.returncode == 0 and "0..2,1..5" in planned.stdout
+    done = surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, *mtp_from)
+    assert "verify new.gguf --source bare.gguf --mtp-from donor.gguf" in done.stdout
+    assert blocks_of(folder / "new.gguf") == [0, 1, 2, 1, 2, 3, 104, 105]
+    checked = surgeon("verify", "new.gguf", "--source", "bare.gguf", *mtp_from, "--json")
+    checks = {check["name"]: check["ok"] for check in json.loads(checked.stdout)["checks"]}
+    assert (
+        checks["MTP blocks"]
+        and checks["metadata"]
+        and checks["tensors"]
+        and checks["gguf-py agrees"]
+    )
+    restored = surgeon("restore", "new.gguf", "back.gguf")
+    assert restored.returncode == 0
+    assert (folder / "back.gguf").read_bytes() == (folder / "bare.gguf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("--without-mtp", "--mtp-from", "donor.gguf"), 2, "exclude each other"),
+        (("--without-mtp", "--with", "bare.gguf"), 2, "--without-mtp is for paths over one model"),
+        (("--mtp-from", "absent.gguf"), 2, "absent.gguf: cannot be opened"),
+        (("--mtp-from", "bare.gguf"), 4, "bare.gguf has no MTP (multi-token prediction) blocks"),
+    ],
+)
+def test_requests_that_are_refused(
+    arguments: tuple[str, ...], code: int, told: str, surgeon: Run, folder: Path
+) -> None:
+    done = surgeon("patch", "whole.gguf", "new.gguf", *WINDOW, *arguments)
+    assert_told(done, code, told)
+    assert not (folder / "new.gguf").exists()
+
+
+def test_in_place(surgeon: Run, folder: Path) -> None:
+    before = (folder / "whole.gguf").read_bytes()
+    for option in (("--without-mtp",), ("--mtp-from", "donor.gguf")):
+        done = surgeon("patch", "whole.gguf", "--in-place", *WINDOW, *option)
+        assert_told(done, 2, "--in-place keeps the MTP blocks as they are")
+    assert (folder / "whole.gguf").read_bytes() == before
+
+
+def test_verify_without_the_donor_or_with_another(surgeon: Run, folder: Path) -> None:
+    surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--mtp-from", "donor.gguf")
+    done = surgeon("verify", "new.gguf", "--source", "bare.gguf")
+    assert_told(done, 2, "the MTP blocks of new.gguf were taken from another file, whose header")
+    for donor in ("whole.gguf", "bare.gguf"):
+        done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", donor)
+        assert_told(done, 7, f"the MTP blocks of new.gguf were not taken from {donor}")
