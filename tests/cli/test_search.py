@@ -44,8 +44,14 @@ def test_a_search_and_its_report(scanned: Run, stories: Path, tmp_path: Path) ->
     found = json.loads(scanned("search", stories, *SEARCH, "--json").stdout)
     assert found["best"] == model["searches"][0]["best"]
     best = max(found["best"], key=lambda one: one["score"])
-    plan = scanned("plan", stories, "--layers", best["layer_path"])
-    assert plan.returncode == 0
+    patch = ("patch", stories, "best.gguf", "--from-scan", "scan.db", "--probe")
+    assert_told(scanned(*patch, "arithmetic-search"), 4, "Noise: the best path of the search")
+    done = scanned(*patch, "arithmetic-search", "--rank", "1", "--json")
+    assert json.loads(done.stdout)["layer_path"] == best["layer_path"]
+    done = scanned(*patch, "arithmetic-search", "--rank", "11", "--replace")
+    assert_told(done, 2, "there is no rank 11 among 10 paths")
+    done = scanned(*patch, "none-search", "--rank", "1", "--replace")
+    assert_told(done, 2, "it has no scan of")
 
 
 def test_a_scan_with_strengths(surgeon: Run, stories: Path) -> None:
