@@ -1,11 +1,12 @@
 """How far a search gets by luck alone: the whole of it, again, on differences of random signs.
 
 A search chooses what it runs next by the scores so far, so that the best of its paths is selected
-from many more than it ran. A replay goes through all of it: the items get random signs, the best
-windows of the scan are chosen anew, and the beam extends what is best now. Paths that nobody ran
-are taken to differ by the sum of what their edits differ by, an edit of another strength or number
-of times in proportion. That is an assumption, so that this is a yardstick for scores on the search
-items; the verdict of a search is by its held-out items, which needs none.
+from many more than it ran. A replay goes through all of it: the differences, less their means, get
+random signs item by item, the best windows of the scan are chosen anew, and the beam extends what
+is best now. Paths that nobody ran are taken to differ by the sum of what their edits differ by, an
+edit of another strength or number of times in proportion. That is an assumption, so that this is a
+yardstick for scores on the search items; the verdict of a search is by its held-out items, which
+needs none.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def search_luck(
 ) -> SearchLuck:
     """What replays reach; `known` has the differences of compositions that were run, [n_items]."""
     generator = np.random.default_rng([seed, 2])
-    sums = _Sums(singles, known)
+    singles = Singles(singles.edits, _without_effect(singles.differences))
+    sums = _Sums(singles, {one: _without_effect(values) for one, values in known.items()})
     n_items = singles.differences.shape[1]
     reached = []
     for _ in range(n_replays):
@@ -47,6 +49,17 @@ def search_luck(
         float(np.quantile(reached, 1 - LEVEL)),
         (1 + n_as_good) / (1 + n_replays),
     )
+
+
+def _without_effect(differences: Values) -> Values:
+    """Differences [..., n_items] less their means, with the variance that they had about these.
+
+    Scores are not in standard errors: with their means, the windows that break a model, which have
+    by far the greatest differences, would alone decide what random signs reach.
+    """
+    n_items = differences.shape[-1]
+    centred = differences - differences.mean(axis=-1, keepdims=True)
+    return np.asarray(centred * np.sqrt(n_items / (n_items - 1)))
 
 
 def _replay(singles: Singles, sums: _Sums, limits: SearchLimits, signs: Values) -> float:
