@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
+from ggufsurgeon.api.search_reports import searched_path
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import locate
@@ -57,7 +58,8 @@ def scanned_path(
 ) -> LayerPath:
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
-    `probe` names the probe, or is `joint` for all together; it may be left out where there is one
+    `probe` names the probe, a search by its name such as `text-search`, or is `joint` for all
+    scans together; it may be left out where there is one
     alone, those of parsed answers aside. Raises RefusedError when the verdict on the best is noise
     and no rank is given, UsageError where the store has no such scan or rank, and as
     `scan_findings`.
@@ -65,6 +67,10 @@ def scanned_path(
     file = locate(model).file
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
     probes = [one for found in known for one in found.probes if _is_wanted(one, probe)]
+    if not probes and probe is not None:
+        path = searched_path(store, file.header_sha256, probe, rank)
+        if path is not None:
+            return path
     if len(probes) != 1:
         names = ", ".join(dict.fromkeys(one.probe for one in probes))
         wanted = "" if probe is None else f" by the probe {probe}"
@@ -96,6 +102,7 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
     from ggufsurgeon.scanning.racing.judging import judge_race
     from ggufsurgeon.scanning.racing.race import Race
+    from ggufsurgeon.scanning.search.limits import SearchItems
 
     model = scans.models()[number]
     paths = scans.paths(number)
@@ -104,6 +111,8 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     joined: list[ProbeFindings] = []
     counts: Counter[str] = Counter()
     for probe in scans.probes(number):
+        if SearchItems.of_settings(probe.settings) is not None:
+            continue  # its paths were chosen by their scores
         counts[probe.name] += 1
         nth = counts[probe.name]
         name = probe.name if nth == 1 else f"{probe.name} {nth}"

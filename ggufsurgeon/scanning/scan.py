@@ -123,7 +123,7 @@ def scan(
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
-        with _telling_what_is_kept(store):
+        with telling_what_is_kept(store):
             _run(task, runner, kept, plan, BestSoFar(base), progress, on_result)
 
 
@@ -237,7 +237,7 @@ def _run(
 
 
 @contextmanager
-def _telling_what_is_kept(store: Path) -> Iterator[None]:
+def telling_what_is_kept(store: Path) -> Iterator[None]:
     """Let errors that end a scan say what becomes of the scores so far."""
     try:
         yield

@@ -72,6 +72,11 @@ class ProbeScores:
         self._number = number
 
     @property
+    def number(self) -> int:
+        """The number of the probe in the store."""
+        return self._number
+
+    @property
     def name(self) -> str:
         """The name of the probe."""
         return str(self._one("SELECT name FROM probe WHERE id = ?"))
