@@ -174,6 +174,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "recipe",
         "diff",
         "patch-companion",
+        "card",
         "chat",
         "serve",
         "perplexity",

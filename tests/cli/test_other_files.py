@@ -26,6 +26,8 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "verify_source": ("verify", "good.gguf", "--source", "bad"),
     "restore": ("restore", "bad", "new.gguf"),
     "recipe": ("recipe", "bad"),
+    "card": ("card", "bad"),
+    "modelfile": ("card", "bad", "--modelfile"),
     "patch_companion": ("patch-companion", "bad", "new.gguf", "--source", "good.gguf", *WINDOW),
     "patch_companion_source": (
         *("patch-companion", "good.gguf", "new.gguf", "--source", "bad", *WINDOW),
@@ -47,9 +49,9 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
 OF_COMPANIONS = {"patch_companion", "patch_companion_source"}
-RUN_NO_MODEL = {"plan", "patch", "restore", "recipe"} | OF_COMPANIONS
+RUN_NO_MODEL = {"plan", "patch", "restore", "recipe", "card", "modelfile"} | OF_COMPANIONS
 TAKE_ANY_GGUF = {"inspect", "diff"}
-WRITE = {"plan", "patch", "scan", "restore", "recipe"} | OF_COMPANIONS
+WRITE = {"plan", "patch", "scan", "restore", "recipe", "card", "modelfile"} | OF_COMPANIONS
 """Commands whose refusal says that nothing was written."""
 
 

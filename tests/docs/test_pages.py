@@ -30,6 +30,7 @@ COMMANDS = (
     "recipe",
     "diff",
     "patch-companion",
+    "card",
     "perplexity",
     "generate",
     "chat",

@@ -155,9 +155,12 @@ def _tell(planned: gs.Plan, written: Sequence[Path], source: Path, *, json: bool
     if planned.recipe is not None:
         proven = "their SHA-256 are those" if more else "its SHA-256 is that"
         print_text(f"wrote {written[0]}{more}: {proven} of the recipe")
-        return
-    proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
-    print_text(f"wrote {written[0]}{more}; prove it: {proof}")
+    else:
+        proof = shell_command("ggufsurgeon", "verify", written[0], "--source", source)
+        print_text(f"wrote {written[0]}{more}; prove it: {proof}")
+    if planned.planned.changes:
+        card = shell_command("ggufsurgeon", "card", written[0])
+        print_text(f"lines to run it in other programs, and a model card: {card}")
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:

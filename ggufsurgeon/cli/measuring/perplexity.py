@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
@@ -27,7 +27,12 @@ from ggufsurgeon.cli.measuring.measuring_options import (
     Stride,
     Text,
 )
-from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
+from ggufsurgeon.cli.measuring.perplexity_results import (
+    along,
+    identities_as_json,
+    measured_as_json,
+    print_measured,
+)
 from ggufsurgeon.cli.measuring.text_notes import noted_text
 from ggufsurgeon.cli.options import (
     Damped,
@@ -94,7 +99,8 @@ def perplexity(
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = str(model), str(base or base_logits or model)
-    show = partial(_show, names, text, json, details, plot, replace)
+    what = identities_as_json(text, content, model, None if base_logits else base or model)
+    show = partial(_show, names, text, what if json else None, details, plot, replace)
     layer_path = optional_layer_path(window, times, drop, layers, strength, damped)
     reference = _reference(layer_path, base, base_layers, base_logits)
     with gs.load(model, devices) as loaded:
@@ -158,7 +164,7 @@ def _run(
 def _show(
     names: tuple[str, str],
     text: Path,
-    as_json: bool,
+    identities: dict[str, Any] | None,
     details: bool,
     plot: Path | None,
     replace: bool,
@@ -166,8 +172,8 @@ def _show(
 ) -> None:
     model, base = along(names, measured)
     try:
-        if as_json:
-            print_json(measured_as_json(measured, details))
+        if identities is not None:
+            print_json(measured_as_json(measured, details, identities))
         else:
             print_measured(measured, model, base)
     finally:  # also where nobody reads on
