@@ -175,6 +175,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "diff",
         "patch-companion",
         "card",
+        "selftest",
         "chat",
         "serve",
         "perplexity",

@@ -31,6 +31,7 @@ COMMANDS = (
     "diff",
     "patch-companion",
     "card",
+    "selftest",
     "perplexity",
     "generate",
     "chat",
