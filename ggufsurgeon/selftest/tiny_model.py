@@ -1,7 +1,8 @@
 """A tiny `llama` model with pseudorandom Q8_0 weights, which llama.cpp loads and runs.
 
 Its vocabulary is the bytes and the printed characters of ASCII, as SentencePiece has them, so that
-any text can be tokenized; characters of their own are tokenized faster than bytes. Tensors those of src/models/llama.cpp, keys those of src/llama-model.cpp in llama.cpp of 2026-10-01.
+any text can be tokenized; characters of their own are tokenized faster than bytes. Tensors are
+those of src/models/llama.cpp, keys those of src/llama-model.cpp in llama.cpp of 2026-10-01.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`selftest`: it holds here, says what it could not check, and fails where the program is broken."""
+"""`selftest` holds here, says what it could not check, and fails in a broken program."""
 
 from __future__ import annotations
 
