@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ def selftest(*, devices: Devices, json: Json = False, quiet: Quiet = False) -> N
     """
     from ggufsurgeon.selftest.checks import run_selftest
 
+    if devices.n_threads is None:  # a tiny model is computed fastest by one thread
+        devices = replace(devices, n_threads=1)
     with TemporaryDirectory(prefix="ggufsurgeon-selftest-") as folder, watched() as progress:
         outcomes = tuple(run_selftest(Path(folder), devices, progress))
     if json:
