@@ -24,6 +24,10 @@ SCALED = (
 UNMEASURED = (
     "Nothing was measured: whether this model is better or worse than its original is not known."
 )
+STRENGTHS = (
+    "The strengths of blocks are in tensors whose names end in `.scale`: programs with a llama.cpp "
+    "from before March 2026 refuse the file, and engines other than llama.cpp may ignore them."
+)
 PATH_NOTE = (
     "The layer path lists which block of the original runs at each position: inclusive ranges of "
     "blocks, numbered from 0."
@@ -122,6 +126,9 @@ def _row(name: str, figure: Figure, n_digits: int, factor: int = 1) -> tuple[str
 
 def _running(content: CardContent) -> Iterator[str]:
     yield "## How to run it"
+    if content.layer_path.has_strengths:
+        yield ""
+        yield STRENGTHS
     for way in ways_to_run(content.patched):
         yield ""
         yield f"{way.program}:"

@@ -16,5 +16,5 @@ model = GPT4All(
     n_threads=1,
     n_ctx=256,
 )
-text = model.generate(prompt, max_tokens=int(n_tokens), temp=0)
+text = model.generate(prompt, max_tokens=int(n_tokens), temp=0, repeat_penalty=1.0)
 print("RESULT", json.dumps({"version": version("gpt4all"), "text": text}))

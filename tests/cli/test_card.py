@@ -104,6 +104,13 @@ def test_hostile_strings_change_nothing_but_the_text(
     assert not any(c for c in evil if not c.isprintable() and c != "\n")
 
 
+def test_a_card_says_what_strengths_need(surgeon: Run, stories: Path) -> None:
+    surgeon("patch", stories, "half.gguf", *WINDOW, "--strength", "0.5")
+    assert "from before March 2026 refuse the file" in surgeon("card", "half.gguf").stdout
+    surgeon("patch", stories, "whole.gguf", *WINDOW)
+    assert "March 2026" not in surgeon("card", "whole.gguf").stdout
+
+
 def test_a_modelfile_is_for_this_file(surgeon: Run, stories: Path, tmp_path: Path) -> None:
     surgeon("patch", stories, "rys.gguf", *WINDOW)
     done = surgeon("card", "rys.gguf", "--modelfile")

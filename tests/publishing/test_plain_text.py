@@ -18,7 +18,7 @@ ANY = st.lists(st.sampled_from((*CODES, *MARKUP)) | st.text(max_size=9), max_siz
 
 
 def rendered(markdown: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
 
 
 @given(ANY)
