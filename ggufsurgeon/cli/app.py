@@ -25,7 +25,7 @@ HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = (
     *("files.inspect", "files.plan", "files.patch", "files.verify"),
     *("files.restore", "files.recover", "files.recipe", "files.diff"),
-    "files.patch_companion",
+    *("files.patch_companion", "files.card", "files.selftest"),
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.search"),
     *("scanning.report", "scanning.anatomy"),

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "restore": ("restore", "patched.gguf", "restored.gguf"),
     "recover": ("recover", "patched.gguf"),
     "recipe": ("recipe", "patched.gguf"),
+    "card": ("card", "patched.gguf", "--base-model", "org/name"),
     "diff": ("diff", "model.gguf", "patched.gguf"),
     "patch_companion": (
         "patch-companion",

@@ -175,6 +175,8 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "recipe",
         "diff",
         "patch-companion",
+        "card",
+        "selftest",
         "chat",
         "serve",
         "perplexity",

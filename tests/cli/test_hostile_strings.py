@@ -80,6 +80,7 @@ HEADER_COMMANDS = {
     "patch": Command(("patch", MODEL, NEW, "--replace", *WINDOW)),
     "restore": Command(("restore", PATCHED, NEW, "--replace")),
     "recipe": Command(("recipe", PATCHED)),
+    "card": Command(("card", PATCHED)),
     "diff": Command(("diff", MODEL, PATCHED), 7),
     "patch-companion": Command(
         ("patch-companion", LORA, NEW, "--replace", "--source", MODEL, *WINDOW, "--other-base")

@@ -29,6 +29,8 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "generate_with": ("generate", "good.gguf", *MIXED, "-p", "Once"),
     "restore": ("restore", "bad", "new.gguf"),
     "recipe": ("recipe", "bad"),
+    "card": ("card", "bad"),
+    "modelfile": ("card", "bad", "--modelfile"),
     "patch_companion": ("patch-companion", "bad", "new.gguf", "--source", "good.gguf", *WINDOW),
     "patch_companion_source": (
         *("patch-companion", "good.gguf", "new.gguf", "--source", "bad", *WINDOW),
@@ -51,9 +53,17 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")
 """Commands for a file that no command gets past opening."""
 OF_COMPANIONS = {"patch_companion", "patch_companion_source"}
-RUN_NO_MODEL = {"plan", "plan_with", "patch", "restore", "recipe"} | OF_COMPANIONS
+RUN_NO_MODEL = {
+    "plan",
+    "plan_with",
+    "patch",
+    "restore",
+    "recipe",
+    "card",
+    "modelfile",
+} | OF_COMPANIONS
 TAKE_ANY_GGUF = {"inspect", "diff"}
-WRITE = {"plan", "plan_with", "patch", "scan", "restore", "recipe"} | OF_COMPANIONS
+WRITE = {*RUN_NO_MODEL, "scan"}
 """Commands whose refusal says that nothing was written."""
 
 
@@ -76,7 +86,7 @@ OLLAMA = Foreign(foreign.OLLAMA, 4, "as Ollama's own conversions are: llama.cpp 
 
 def test_every_command_that_opens_a_model_is_tried() -> None:
     tried = {arguments[0] for arguments in COMMAND_LINES.values()}
-    assert tried == set(COMMANDS) - TAKE_ANY_GGUF - {"report", "recover"}
+    assert tried == set(COMMANDS) - TAKE_ANY_GGUF - {"report", "recover", "selftest"}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_recipe_rebuilds_what_two_patches_made(
         assert ("\nsource-sha256: " in text) == knows_source
         rebuilt = surgeon("patch", stories, "again.gguf", "--recipe", "recipe.txt", "--replace")
         assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
-        assert rebuilt.stdout.endswith("wrote again.gguf: its SHA-256 is that of the recipe\n")
+        assert "\nwrote again.gguf: its SHA-256 is that of the recipe\n" in rebuilt.stdout
         assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "twice.gguf").read_bytes()
 
 

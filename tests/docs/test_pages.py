@@ -30,6 +30,8 @@ COMMANDS = (
     "recipe",
     "diff",
     "patch-companion",
+    "card",
+    "selftest",
     "perplexity",
     "generate",
     "chat",

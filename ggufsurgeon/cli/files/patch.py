@@ -239,6 +239,9 @@ def _tell(
         further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
         command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
+    if planned.planned.changes:
+        card = shell_command("ggufsurgeon", "card", written[0])
+        print_text(f"lines to run it in other programs, and a model card: {card}")
     if outcome is not None:
         print_text("")
         print_verification(outcome)

@@ -37,8 +37,6 @@ def recipe(
     patched: Patched, other_tool: As = None, json: Json = False, quiet: Quiet = False
 ) -> None:
     """Print a recipe with which patch --recipe rebuilds a patched file from its original."""
-    from ggufsurgeon.planning.recipe_text import recipe_text
-
     patched = on_disk(patched)
     if other_tool is not None:
         print_for_tool(other_tool, gs.open(patched).original_path(), as_json=json)
@@ -48,10 +46,17 @@ def recipe(
     if json:
         print_json(recipe_as_json(found))
     else:
-        count = len(found.source.shards)
-        original = Shard(0, count).name("ORIGINAL") if count else "ORIGINAL.gguf"
-        for line in (FOR_PEOPLE.format(original=original) + recipe_text(found)).splitlines():
+        for line in recipe_lines(found):
             print_text(line)
+
+
+def recipe_lines(recipe: Recipe) -> list[str]:
+    """The lines of a recipe, after comments that say what to do with it."""
+    from ggufsurgeon.planning.recipe_text import recipe_text
+
+    count = len(recipe.source.shards)
+    original = Shard(0, count).name("ORIGINAL") if count else "ORIGINAL.gguf"
+    return (FOR_PEOPLE.format(original=original) + recipe_text(recipe)).splitlines()
 
 
 def recipe_as_json(recipe: Recipe) -> dict[str, Any]:

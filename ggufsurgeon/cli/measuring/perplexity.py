@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.api.pictures import check_picture, draw_losses
@@ -28,7 +28,12 @@ from ggufsurgeon.cli.measuring.measuring_options import (
     Stride,
     Text,
 )
-from ggufsurgeon.cli.measuring.perplexity_results import along, measured_as_json, print_measured
+from ggufsurgeon.cli.measuring.perplexity_results import (
+    along,
+    identities_as_json,
+    measured_as_json,
+    print_measured,
+)
 from ggufsurgeon.cli.measuring.text_notes import noted_text
 from ggufsurgeon.cli.models import all_on_disk, on_disk
 from ggufsurgeon.cli.options import (
@@ -105,7 +110,8 @@ def perplexity(
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = shown_name(model), shown_name(base or base_logits or model)
-    show = partial(_show, names, text, json, details, plot, replace)
+    what = identities_as_json(text, content, model, None if base_logits else base or model)
+    show = partial(_show, names, text, what if json else None, details, plot, replace)
     reference = _reference(asked.path, base, base_layers, base_logits)
     with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
@@ -168,7 +174,7 @@ def _run(
 def _show(
     names: tuple[str, str],
     text: Path,
-    as_json: bool,
+    identities: dict[str, Any] | None,
     details: bool,
     plot: Path | None,
     replace: bool,
@@ -176,8 +182,8 @@ def _show(
 ) -> None:
     model, base = along(names, measured)
     try:
-        if as_json:
-            print_json(measured_as_json(measured, details))
+        if identities is not None:
+            print_json(measured_as_json(measured, details, identities))
         else:
             print_measured(measured, model, base)
     finally:  # also where nobody reads on

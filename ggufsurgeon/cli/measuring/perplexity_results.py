@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+import ggufsurgeon as gs
 from ggufsurgeon.cli.devices import print_devices
 from ggufsurgeon.cli.serializers import comparison_as_json, perplexity_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ggufsurgeon.scoring.results import PathResult
+    from ggufsurgeon.scoring.texts import Text
     from ggufsurgeon.statistics.divergence import Comparison, Spread
     from ggufsurgeon.statistics.estimate import Estimate
     from ggufsurgeon.statistics.perplexity import Perplexity
 
 
-def measured_as_json(measured: PathResult, details: bool) -> dict[str, Any]:
+def identities_as_json(
+    text: Path, content: Text, model: Path, base: Path | None
+) -> dict[str, dict[str, Any]]:
+    """What identifies the text, and the headers of the model and its base.
+
+    `base` is None where only its logits are known.
+    """
+    sha256 = hashlib.sha256(content.content).hexdigest()
+    return {
+        "text": {"name": text.name, "n_bytes": len(content.content), "sha256": sha256},
+        "model": {"name": model.name, "header_sha256": gs.open(model).file.header_sha256},
+        "base": {"header_sha256": base and gs.open(base).file.header_sha256},
+    }
+
+
+def measured_as_json(
+    measured: PathResult, details: bool, identities: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """The perplexity of the model; its base and the divergence where there are any."""
     told = _perplexity_as_json(measured.perplexity, details)
+    from ggufsurgeon.planning.provenance import this_tool
+
+    told |= {"tool": this_tool(), "text": identities["text"], "model": identities["model"]}
     if measured.layer_path:
         told["layer_path"] = measured.layer_path
     if measured.base is not None:
-        told["base"] = _perplexity_as_json(measured.base, details)
+        told["base"] = {**_perplexity_as_json(measured.base, details), **identities["base"]}
     if measured.base_layer_path:
         told["base"]["layer_path"] = measured.base_layer_path
     if measured.comparison is not None:

@@ -1,0 +1,67 @@
+"""What the model card of a patched file tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ggufsurgeon.api.paths import PathLike
+from ggufsurgeon.api.recipes import make_recipe
+from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.hashing.whole_file import unreadable
+from ggufsurgeon.planning.original_path import find_original_path
+from ggufsurgeon.progress import NO_PROGRESS, Progress
+from ggufsurgeon.publishing.card import CardContent
+from ggufsurgeon.publishing.hub_metadata import is_repository
+from ggufsurgeon.publishing.measurement import Measurement, check_belongs, read_measurement
+from ggufsurgeon.publishing.modelfile import modelfile
+from ggufsurgeon.rules.blocks import find_blocks
+
+LONGEST = 1 << 26
+"""Bytes of a result that is read: one with the losses of a million chunks is smaller."""
+
+
+def card_content(
+    patched: PathLike,
+    measured: Sequence[PathLike] = (),
+    base_models: Sequence[str] = (),
+    progress: Progress = NO_PROGRESS,
+) -> CardContent:
+    """What the card of a patched file tells; the file is hashed, and its original as restored.
+
+    `measured` are files with results of `ggufsurgeon perplexity` as JSON, `base_models` ids of the
+    original on the hub. Raises RefusedError for a file that records no patch and for figures of
+    other models, and UsageError for what is no result and no id.
+    """
+    for name in base_models:
+        if not is_repository(name):
+            raise UsageError(f"{quoted(name)} is no id of the hub: expected ORGANIZATION/NAME")
+    file = open_gguf(patched)
+    layer_path = find_original_path(file).layer_path
+    results = [(str(path), _read(Path(path))) for path in measured]
+    recipe = make_recipe(file, progress)
+    headers = recipe.result.header_sha256, recipe.source.header_sha256
+    for where, measurement in results:
+        check_belongs(measurement, where, *headers, layer_path)
+    figures = tuple(measurement for _, measurement in results)
+    return CardContent(file, recipe, layer_path, figures, tuple(base_models))
+
+
+def modelfile_of(path: PathLike) -> str:
+    """The Modelfile for a language model. Raises RefusedError where Ollama cannot take the file."""
+    file = open_gguf(path)
+    find_blocks(file)
+    return modelfile(file)
+
+
+def _read(path: Path) -> Measurement:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if len(content) > LONGEST:
+        raise UsageError(f"{path}: more than {LONGEST:,} bytes: no result is so long")
+    return read_measurement(content, str(path))

@@ -1,0 +1,111 @@
+"""`ggufsurgeon card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from ggufsurgeon.cli.files.recipe import recipe_lines
+from ggufsurgeon.cli.models import on_disk
+from ggufsurgeon.cli.options import Json, Patched, Quiet
+from ggufsurgeon.cli.terminal import print_json, print_note, print_text, watched
+from ggufsurgeon.container.shell_words import shell_command
+from ggufsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.publishing.card import CardContent
+
+
+def card(
+    patched: Patched,
+    measured: Annotated[
+        Optional[list[Path]],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
+        typer.Option(
+            "--measured",
+            metavar="FILE",
+            help="File with the JSON of perplexity for PATCHED against its original. May be "
+            "given several times, for several texts.",
+            show_default=False,
+            readable=False,
+        ),
+    ] = None,
+    base_model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--base-model",
+            metavar="ORG/NAME",
+            help="Name of the original on the Hugging Face hub. May be given several times.",
+            show_default="the repository in the metadata",
+        ),
+    ] = None,
+    modelfile: Annotated[
+        bool, typer.Option("--modelfile", help="Print a Modelfile for Ollama instead.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print a model card of a patched file: its layer path, figures, recipe, and how to run it.
+
+    The card is the README.md of a repository on the Hugging Face hub.
+    """
+    patched = on_disk(patched)
+    if modelfile:
+        if measured or base_model:
+            raise UsageError("a Modelfile takes neither --measured nor --base-model")
+        _print_modelfile(patched, as_json=json)
+        return
+    from ggufsurgeon.api.cards import card_content
+    from ggufsurgeon.publishing.card import model_card
+
+    with watched() as progress:
+        content = card_content(patched, measured or (), base_model or (), progress)
+    text = model_card(content, recipe_lines(content.recipe))
+    if json:
+        print_json(_as_json(content, text))
+        return
+    _tell_what_is_missing(content)
+    for line in text.splitlines():
+        print_text(line)
+
+
+def _print_modelfile(patched: Path, *, as_json: bool) -> None:
+    from ggufsurgeon.api.cards import modelfile_of
+
+    text = modelfile_of(patched)
+    if as_json:
+        print_json({"modelfile": text})
+    else:
+        print_text(text, end="")
+
+
+def _as_json(content: CardContent, text: str) -> dict[str, Any]:
+    from ggufsurgeon.publishing.hub_metadata import hub_metadata
+    from ggufsurgeon.publishing.ways_to_run import ways_to_run
+
+    ways = ways_to_run(content.patched)
+    return {
+        "card": text,
+        "metadata": hub_metadata(content.patched.header, content.base_models),
+        "layer_path": str(content.layer_path),
+        "ways_to_run": [
+            {"program": way.program, "language": way.language, "lines": list(way.lines)}
+            for way in ways
+        ],
+    }
+
+
+def _tell_what_is_missing(content: CardContent) -> None:
+    """Print notes on what the card lacks, and where it comes from."""
+    from ggufsurgeon.publishing.hub_metadata import hub_metadata
+
+    patched = content.patched.path
+    if not content.measurements:
+        command = shell_command(
+            *("ggufsurgeon", "perplexity", patched, "--base", "ORIGINAL.gguf"),
+            *("-f", "TEXT", "--json"),
+        )
+        print_note(f"note: no figures; to measure: {command} > measured.json, for --measured")
+    if "base_model" not in hub_metadata(content.patched.header, content.base_models):
+        print_note("note: the file does not name its repository on the hub: give --base-model")

@@ -1,0 +1,155 @@
+"""The model card of a patched file: a README.md with YAML front matter, as the hub displays it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.recipes import FileIdentity, Recipe
+from ggufsurgeon.publishing.hub_metadata import hub_metadata
+from ggufsurgeon.publishing.measurement import Figure, Measurement
+from ggufsurgeon.publishing.plain_text import markdown_text, yaml_mapping
+from ggufsurgeon.publishing.ways_to_run import ways_to_run
+
+EXACT = (
+    "No weight was trained or quantized again: each tensor has the bytes of the block of the "
+    "original that it comes from."
+)
+SCALED = (
+    "Some weights were multiplied by a factor, so that the result equals the layer path within "
+    "rounding."
+)
+UNMEASURED = (
+    "Nothing was measured: whether this model is better or worse than its original is not known."
+)
+STRENGTHS = (
+    "The strengths of blocks are in tensors whose names end in `.scale`: programs with a llama.cpp "
+    "from before March 2026 refuse the file, and engines other than llama.cpp may ignore them."
+)
+PATH_NOTE = (
+    "The layer path lists which block of the original runs at each position: inclusive ranges of "
+    "blocks, numbered from 0."
+)
+
+
+@dataclass(frozen=True)
+class CardContent:
+    """Facts about a patched file that its card tells."""
+
+    patched: GgufFile
+    recipe: Recipe
+    layer_path: LayerPath
+    """Over the original, without MTP blocks."""
+    measurements: tuple[Measurement, ...] = ()
+    base_models: tuple[str, ...] = ()
+    """Ids of the original on the hub."""
+
+
+def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
+    """The text of the card; the same content gives the same text.
+
+    `recipe_lines` are those of the recipe, with what the user is to do with them.
+    """
+    metadata = yaml_mapping(hub_metadata(content.patched.header, content.base_models))
+    parts = (_what(content), _measured(content), _running(content), _rebuilding(recipe_lines))
+    body = "\n\n".join("\n".join(part) for part in parts)
+    return f"---\n{metadata}\n---\n\n{body}\n"
+
+
+def _what(content: CardContent) -> Iterator[str]:
+    patched, recipe = content.patched, content.recipe
+    name = patched.header.get("general.name")
+    yield f"# {markdown_text(name if isinstance(name, str) else patched.path.stem)}"
+    yield ""
+    yield (
+        "A GGUF whose blocks were rearranged by ggufsurgeon. "
+        f"{SCALED if any(patch.scales_weights for patch in recipe.patches) else EXACT}"
+    )
+    yield ""
+    yield from _table("", "", rows=list(_facts(content)))
+    yield ""
+    yield PATH_NOTE
+
+
+def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
+    patched, recipe = content.patched, content.recipe
+    yield "layer path", f"`{content.layer_path}`"
+    yield "blocks", str(len(content.layer_path))
+    yield "architecture", markdown_text(patched.header.architecture or "")
+    yield "this file", f"{markdown_text(patched.path.name)}, {_identity(recipe.result)}"
+    yield "its original", _identity(recipe.source)
+    license_text = patched.header.get("general.license")
+    if isinstance(license_text, str) and license_text.strip():
+        yield "licence of the original", markdown_text(license_text)
+
+
+def _identity(identity: FileIdentity) -> str:
+    text = f"{identity.n_bytes:,} bytes"
+    if identity.shards:
+        return f"{text}, in {len(identity.shards)} shards"
+    return f"{text}, SHA-256 `{identity.sha256}`" if identity.sha256 else text
+
+
+def _measured(content: CardContent) -> Iterator[str]:
+    yield "## Measurements"
+    for measurement in content.measurements:
+        yield ""
+        yield (
+            f"On the text {markdown_text(measurement.text_name)} "
+            f"({measurement.text_n_bytes:,} bytes, SHA-256 `{measurement.text_sha256}`), in "
+            f"{measurement.n_chunks:,} chunks of {measurement.n_ctx:,} tokens, of which "
+            f"{measurement.n_scored:,} tokens were scored, by {measurement.tool}:"
+        )
+        yield ""
+        yield from _table("", "value", "standard error", rows=list(_figures(measurement)))
+    if not content.measurements:
+        yield ""
+        yield UNMEASURED
+
+
+def _figures(measurement: Measurement) -> Iterator[tuple[str, str, str]]:
+    yield _row("perplexity of this model", measurement.perplexity, 4)
+    if measurement.base_perplexity is not None:
+        yield _row("perplexity of its original", measurement.base_perplexity, 4)
+    if measurement.kl is not None:
+        yield _row("KL divergence from its original, nats per token", measurement.kl, 5)
+    if measurement.same_top is not None:
+        yield _row("same most probable token as its original, %", measurement.same_top, 2, 100)
+
+
+def _row(name: str, figure: Figure, n_digits: int, factor: int = 1) -> tuple[str, str, str]:
+    error = "-" if figure.error is None else f"{factor * figure.error:.{n_digits}f}"
+    return name, f"{factor * figure.value:.{n_digits}f}", error
+
+
+def _running(content: CardContent) -> Iterator[str]:
+    yield "## How to run it"
+    if content.layer_path.has_strengths:
+        yield ""
+        yield STRENGTHS
+    for way in ways_to_run(content.patched):
+        yield ""
+        yield f"{way.program}:"
+        yield ""
+        yield from _fenced(way.language, way.lines)
+
+
+def _rebuilding(lines: Sequence[str]) -> Iterator[str]:
+    yield "## How to rebuild it"
+    yield ""
+    yield from _fenced("text", lines)
+
+
+def _fenced(language: str, lines: Sequence[str]) -> Iterator[str]:
+    """A code block. No line of a command begins with a string of the file, so none can end it."""
+    yield f"```{language}"
+    yield from lines
+    yield "```"
+
+
+def _table(*head: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)

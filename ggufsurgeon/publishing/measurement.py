@@ -1,0 +1,150 @@
+"""Measured figures of a patched model, from the JSON that `ggufsurgeon perplexity` prints.
+
+Whose figures they are is told by the digests of headers that the JSON has: those of the patched
+file, or those of its original along the same layer path, which computes the same to the bit. A
+header's digest does not cover the weights: two fine-tunes of one model may share it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
+
+TOOL = re.compile(r"ggufsurgeon [0-9A-Za-z][0-9A-Za-z.+]{0,30}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+AGAIN = "Measure it again: the result must be that of a text, printed as JSON."
+
+
+class Figure(NamedTuple):
+    """A value with its standard error, in the same unit; None where there is one value alone."""
+
+    value: float
+    error: float | None
+
+
+class MeasuredModel(NamedTuple):
+    """A model that was run: the digest of its header, and its layer path (empty: as it is)."""
+
+    header_sha256: str | None
+    layer_path: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The perplexity of a model on a text, and its divergence from a base where there is one."""
+
+    tool: str
+    text_name: str
+    text_n_bytes: int
+    text_sha256: str
+    n_chunks: int
+    n_ctx: int
+    n_scored: int
+    model: MeasuredModel
+    perplexity: Figure
+    base: MeasuredModel | None = None
+    base_perplexity: Figure | None = None
+    kl: Figure | None = None
+    """Kullback-Leibler divergence from the base, nats a token."""
+    same_top: Figure | None = None
+    """Share of tokens with the same most probable token, from 0 to 1."""
+
+
+def read_measurement(content: bytes, where: str) -> Measurement:
+    """The figures in a result; `where` names its file in messages.
+
+    Raises UsageError when it is no such result, or one of an interrupted run.
+    """
+    try:
+        found = json.loads(content)
+        measurement = _measurement(found)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = f"{where} is no whole result of ggufsurgeon perplexity as JSON"
+        raise UsageError(f"{problem}: {quoted(str(error))}", hint=AGAIN) from None
+    if found.get("is_partial"):
+        raise UsageError(f"{where}: the measurement was interrupted", hint=AGAIN)
+    return measurement
+
+
+def _measurement(found: dict[str, Any]) -> Measurement:
+    text, base, divergence = found["text"], found.get("base"), found.get("divergence")
+    return Measurement(
+        tool=_matching(TOOL, found["tool"]),
+        text_name=_string(text["name"]),
+        text_n_bytes=_count(text["n_bytes"]),
+        text_sha256=_matching(SHA256, text["sha256"]),
+        n_chunks=_count(found["n_chunks"]),
+        n_ctx=_count(found["n_ctx"]),
+        n_scored=_count(found["n_scored"]),
+        model=_model(found["model"]["header_sha256"], found),
+        perplexity=_perplexity(found),
+        base=None if base is None else _model(base["header_sha256"], base),
+        base_perplexity=None if base is None else _perplexity(base),
+        kl=None if divergence is None else _figure(divergence["kl"]["mean"]),
+        same_top=None if divergence is None else _figure(divergence["same_top"]),
+    )
+
+
+def _model(digest: Any, found: dict[str, Any]) -> MeasuredModel:
+    known = None if digest is None else _matching(SHA256, digest)
+    return MeasuredModel(known, _string(found.get("layer_path", "")))
+
+
+def _perplexity(found: dict[str, Any]) -> Figure:
+    return Figure(_number(found["perplexity"]), _number(found["perplexity_error"]))
+
+
+def _figure(found: dict[str, Any]) -> Figure:
+    error = found["error"]
+    return Figure(_number(found["value"]), None if error is None else _number(error))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, found {value!r}")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a number of things, found {value!r}")
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, found {value!r}")
+    return value
+
+
+def _matching(form: re.Pattern[str], value: Any) -> str:
+    if form.fullmatch(_string(value)) is None:
+        raise ValueError(f"unexpected string {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def check_belongs(
+    measurement: Measurement, where: str, patched: str, original: str, path: LayerPath
+) -> None:
+    """Raise RefusedError unless the figures are those of a patched model, against its original.
+
+    `patched` and `original` are digests of headers, `path` is the layer path from one to the other.
+    """
+    as_file, routed = MeasuredModel(patched, ""), MeasuredModel(original, str(path))
+    if measurement.model not in (as_file, routed):
+        raise RefusedError(
+            f"{where} has the figures of another model or layer path",
+            hint="Measure the patched file, with its original as the base.",
+        )
+    if measurement.base not in (None, MeasuredModel(original, "")):
+        raise RefusedError(
+            f"{where} compares with another base than the original of the patched file",
+            hint="Measure the patched file again, with its original as the base.",
+        )

@@ -1,0 +1,136 @@
+"""`card`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from ggufsurgeon.verification.model_run import shakespeare
+from tests.cli.failing import Unchanged, assert_told
+from tests.conftest import Run
+from tests.models.hostile import hostile_model
+from tests.publishing.ollama import parse_modelfile
+
+WINDOW = ("--window", "1:3")
+SHORT = ("--ctx", "64", "--chunks", "4", "--threads", "1", "--json")
+
+
+def outline(card: str) -> list[str]:
+    """The structure of a card's Markdown, behind its front matter: the kinds of its parts."""
+    body = card.split("\n---\n", 1)[1]
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(body)
+    within = [child for token in tokens for child in token.children or ()]
+    return [token.type for token in tokens] + [
+        token.type for token in within if not token.type.startswith("text")
+    ]
+
+
+def test_patch_names_the_command_and_the_card_rebuilds_the_file(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    patched = surgeon("patch", stories, "rys.gguf", *WINDOW)
+    assert patched.stdout.splitlines()[-1].endswith(" and a model card: ggufsurgeon card rys.gguf")
+    done = surgeon("card", "rys.gguf")
+    assert done.returncode == 0 and "Nothing was measured" in done.stdout
+    assert "ggufsurgeon perplexity rys.gguf --base ORIGINAL.gguf" in done.stderr
+    assert surgeon("card", "rys.gguf", "--quiet").stderr == ""
+    (recipe,) = re.findall(r"^```text\n(.*?)^```", done.stdout, re.MULTILINE | re.DOTALL)
+    assert recipe == surgeon("recipe", "rys.gguf").stdout
+    rebuilt = surgeon("patch", stories, "again.gguf", "--recipe", "-", input=recipe)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "rys.gguf").read_bytes()
+    joined = surgeon("patch", stories, "same.gguf", "--layers", "0..4")
+    assert "model card" not in joined.stdout
+    assert_told(surgeon("card", "same.gguf"), 4, "records no patch")
+
+
+@pytest.mark.slow
+def test_figures_are_the_measured_ones(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    (tmp_path / "prose.txt").write_bytes(shakespeare())
+    surgeon("patch", stories, "rys.gguf", *WINDOW)
+    measure = ("perplexity", "rys.gguf", "-f", "prose.txt", *SHORT)
+    along = ("perplexity", stories, "-f", "prose.txt", *SHORT, *WINDOW)
+    for name, command in {"file.json": (*measure, "--base", stories), "path.json": along}.items():
+        (tmp_path / name).write_text(surgeon(*command).stdout)
+    found = json.loads((tmp_path / "file.json").read_text())
+    kl = found["divergence"]["kl"]["mean"]
+    cards = [surgeon("card", "rys.gguf", "--measured", name) for name in ("file.json", "path.json")]
+    assert cards[0].stdout == cards[1].stdout, "a routed path computes what the file does"
+    value, error = found["perplexity"], found["perplexity_error"]
+    for row in (
+        f"| perplexity of this model | {value:.4f} | {error:.4f} |",
+        f"| perplexity of its original | {found['base']['perplexity']:.4f} |",
+        f"nats per token | {kl['value']:.5f} | {kl['error']:.5f} |",
+        "On the text prose.txt ",
+    ):
+        assert row in cards[0].stdout
+    both = surgeon("card", "rys.gguf", "--measured", "file.json", "--measured", "path.json")
+    assert both.stdout.count("| perplexity of this model |") == 2
+    other = surgeon(*measure[:1], stories, *measure[2:], "--drop", "1:2")
+    (tmp_path / "other.json").write_text(other.stdout)
+    with Unchanged(tmp_path):
+        assert_told(surgeon("card", "rys.gguf", "--measured", "other.json"), 4, "another model")
+
+
+def test_what_is_wrong_is_told(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    surgeon("patch", stories, "rys.gguf", *WINDOW)
+    (tmp_path / "plan.json").write_text(surgeon("plan", stories, *WINDOW, "--json").stdout)
+    card = ("card", "rys.gguf")
+    with Unchanged(tmp_path):
+        assert_told(surgeon(*card, "--measured", "plan.json"), 2, "plan.json is no whole result")
+        assert_told(surgeon(*card, "--measured", "missing.json"), 2, "missing.json")
+        assert_told(surgeon(*card, "--measured", "rys.gguf"), 2, "is no whole result")
+        assert_told(surgeon(*card, "--base-model", "Qwen2"), 2, "expected ORGANIZATION/NAME")
+        assert_told(surgeon(*card, "--modelfile", "--base-model", "a/b"), 2, "takes neither")
+        assert_told(surgeon("card", stories), 4, "records no patch")
+
+
+def test_hostile_strings_change_nothing_but_the_text(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hostile.gguf").write_bytes(hostile_model(stories))
+    assert surgeon("patch", "hostile.gguf", "evil.gguf", *WINDOW).returncode == 0
+    surgeon("patch", stories, "good.gguf", *WINDOW)
+    evil, good = (surgeon("card", name).stdout for name in ("evil.gguf", "good.gguf"))
+    plain = good.replace("llama-completion -m good.gguf -p 'Once upon a time'\n", "")
+    assert outline(evil) == outline(plain)
+    assert evil.split("\n---\n")[0] == good.split("\n---\n")[0]
+    assert not any(c for c in evil if not c.isprintable() and c != "\n")
+
+
+def test_a_card_says_what_strengths_need(surgeon: Run, stories: Path) -> None:
+    surgeon("patch", stories, "half.gguf", *WINDOW, "--strength", "0.5")
+    assert "from before March 2026 refuse the file" in surgeon("card", "half.gguf").stdout
+    surgeon("patch", stories, "whole.gguf", *WINDOW)
+    assert "March 2026" not in surgeon("card", "whole.gguf").stdout
+
+
+def test_a_modelfile_is_for_this_file(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    surgeon("patch", stories, "rys.gguf", *WINDOW)
+    done = surgeon("card", "rys.gguf", "--modelfile")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert parse_modelfile(done.stdout) == [("from", "./rys.gguf")]
+    (tmp_path / "rys.gguf").rename(tmp_path / "a\nSYSTEM evil.gguf")
+    assert_told(surgeon("card", "a\nSYSTEM evil.gguf", "--modelfile"), 4, "no Modelfile can")
+    surgeon("patch", stories, "shard.gguf", *WINDOW, "--split-max-size", "1M")
+    shard = "shard-00001-of-00002.gguf"
+    assert_told(surgeon("card", shard, "--modelfile"), 4, "Ollama imports single files")
+    card = surgeon("card", shard).stdout
+    assert "Ollama" not in card and "bytes, in 2 shards |" in card
+
+
+def test_json_has_the_card_and_its_parts(surgeon: Run, stories: Path) -> None:
+    surgeon("patch", stories, "rys.gguf", *WINDOW)
+    found = json.loads(surgeon("card", "rys.gguf", "--json", "--base-model", "a/b").stdout)
+    assert found["metadata"]["base_model"] == ["a/b"]
+    assert found["card"] == surgeon("card", "rys.gguf", "--base-model", "a/b").stdout
+    programs = [way["program"] for way in found["ways_to_run"]]
+    assert programs == ["llama.cpp", "llama-cpp-python", "Ollama", "LM Studio"]
+    made = json.loads(surgeon("card", "rys.gguf", "--modelfile", "--json").stdout)
+    assert made["modelfile"] == f"FROM ./rys.gguf{os.linesep}"
