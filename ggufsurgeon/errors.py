@@ -2,6 +2,7 @@
 
     GgufSurgeonError          1  a bug, if it reaches the user as such
     ├── UsageError            2  the request itself is wrong
+    │   └── UnfitWorkerError  2  a worker of an executor lacks what others may have
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
     │   └── NotFiniteError    3  what a model computes is not finite numbers
     ├── RefusedError          4  no exact file exists, or a file would be overwritten
@@ -60,6 +61,10 @@ class UsageError(GgufSurgeonError):
     """The request is wrong: an unreadable source, a window outside the model."""
 
     exit_code = 2
+
+
+class UnfitWorkerError(UsageError):
+    """A worker of an executor cannot do what another may: it has another file, version or CPU."""
 
 
 class MalformedFileError(GgufSurgeonError):

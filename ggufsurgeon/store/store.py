@@ -82,6 +82,19 @@ class Store:
             )
         return ProbeScores(self._path, self._database, number)
 
+    def n_scores(self, key: ProbeKey) -> int:
+        """How many scores there are of a probe, which is not made. Raises as `measurement`."""
+        query = """SELECT count(*) FROM item_score
+            JOIN probe ON probe.id = item_score.probe
+            JOIN model ON model.id = probe.model JOIN machine ON machine.id = probe.machine
+            WHERE header_sha256 = ? AND data_fingerprint = ? AND n_bytes = ?
+            AND engine = ? AND cpu = ? AND gpus = ?
+            AND name = ? AND settings = ? AND items_sha256 = ?"""
+        of_probe = (key.name, settings_text(key.settings), key.items_sha256)
+        with database_errors(self._path):
+            found = self._database.execute(query, (*key.model, *key.machine, *of_probe))
+            return int(found.fetchone()[0])
+
     def answers(self, key: EvaluationKey) -> KeptAnswers:
         """The answers of an evaluation, found or made. Raises as `measurement`."""
         with database_errors(self._path), transaction(self._database):
