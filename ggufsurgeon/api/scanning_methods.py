@@ -117,8 +117,8 @@ class ScanningMethods(ModelOverRunner):
 
         needed = NeededModel.of(self.path, content_sha256)
         with ExitStack() as stack:
-            if scheduler is not None:
-                executor = stack.enter_context(DaskExecutor(scheduler, on_worker))
+            if executor is None:
+                executor = stack.enter_context(DaskExecutor(scheduler or "", on_worker))
             yield stack.enter_context(ExecutorRunner(executor, [needed]))
 
 

@@ -27,7 +27,6 @@ N_QUEUED = 2
 """Requests for workers that will be free next."""
 _ALONE = object()
 """The part of a job that has no parts."""
-_END = object()
 
 
 @runtime_checkable
@@ -105,11 +104,11 @@ class ExecutorRunner:
         Raises what the job raises, UsageError where no worker fits or the executor has ended, and
         EngineError where processes die of it.
         """
-        replies: list[Reply] = []
+        ended: list[tuple[object, Reply]] = []
         sending = Sending(self._executor, self._form, job, arguments, self._paths)
         parts = iter([_ALONE])
-        self._run_all(sending, parts, lambda _: (), lambda _, reply: replies.append(reply))
-        (reply,) = replies
+        self._run_all(sending, parts, lambda _: (), ended.extend)
+        ((_, reply),) = ended
         for result in reply.results:
             if on_result is not None:
                 on_result(result)
@@ -121,20 +120,19 @@ class ExecutorRunner:
         job: Callable[..., object],
         shared: Sequence[Any],
         parts: Iterator[P | None],
-        on_result: Callable[[Any], object],
-        on_end: Callable[[P], object],
+        on_results: Callable[[list[Any]], object],
+        on_end: Callable[[list[P]], object],
     ) -> None:
         """Run `job(session, *shared, [part], reporter)` for each part, on many workers at a time.
 
-        `parts` gives None when it has no part at the moment: it is asked again soon. `on_result` is
-        called here, in this thread, with each result of a part that has ended, then `on_end` with
-        the part. Raises as `run`.
+        `parts` gives None when it has no part at the moment: it is asked again soon. `on_results`
+        is called here, in this thread, with the results of the parts that have ended since, then
+        `on_end` with these parts. Raises as `run`.
         """
 
-        def take(part: P, reply: Reply) -> None:
-            for result in reply.results:
-                on_result(result)
-            on_end(part)
+        def take(ended: list[tuple[P, Reply]]) -> None:
+            on_results([result for _, reply in ended for result in reply.results])
+            on_end([part for part, _ in ended])
 
         sending = Sending(self._executor, self._form, job, shared, self._paths)
         self._run_all(sending, parts, lambda part: ([part],), take)
@@ -144,20 +142,18 @@ class ExecutorRunner:
         sending: Sending,
         parts: Iterator[P | None],
         own: Callable[[P], tuple[Any, ...]],
-        take: Callable[[P, Reply], object],
+        take: Callable[[list[tuple[P, Reply]]], object],
     ) -> None:
         is_more = True
         try:
-            while is_more or sending.n_out:
-                while is_more and sending.n_out < self._n_at_once():
-                    part = next(parts, _END)
-                    is_more = part is not _END
-                    if part is None or not is_more:
-                        break
-                    sending.send(part, own(part))
-                found = sending.next_reply(POLL_S)
-                if found is not None:
-                    take(*found)
+            while is_more or sending.is_awaited:
+                try:
+                    while sending.n_out < self._n_at_once() and (part := next(parts)) is not None:
+                        sending.send(part, own(part))
+                except StopIteration:
+                    is_more = False
+                if (is_more or sending.is_awaited) and (ended := sending.replies(POLL_S)):
+                    take(ended)
         finally:
             sending.cancel()
 

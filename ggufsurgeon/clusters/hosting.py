@@ -148,7 +148,7 @@ def run_request(program: str, content: bytes) -> bytes:
     with _host.hosted(request.owner) as one:
         _check_machine(one, request.machine)
         results: list[Any] = []
-        value = one.worker.run(_decoded, shared, request.own, paths, on_result=results.append)
+        value = one.worker.run(requested_job, shared, request.own, paths, on_result=results.append)
     return pickle.dumps(Reply(tuple(results), value), pickle.HIGHEST_PROTOCOL)
 
 
@@ -169,7 +169,7 @@ def _check_machine(one: _Hosted, expected: Machine | None) -> None:
             )
 
 
-def _decoded(
+def requested_job(
     session: Session, shared: bytes, own: bytes, paths: Sequence[Path], reporter: Reporter
 ) -> Any:
     """The job of a request, in the process that has the models."""

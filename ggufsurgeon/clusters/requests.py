@@ -70,7 +70,7 @@ class _ModelUnpickler(pickle.Unpickler):
         super().__init__(file)
         self._paths = paths
 
-    def persistent_load(self, number: Any) -> Path:
+    def persistent_load(self, number: int) -> Path:
         return self._paths[number]
 
 

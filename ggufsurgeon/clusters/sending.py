@@ -6,6 +6,7 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ from ggufsurgeon.clusters.hosting import SEND_SHARED, run_request
 from ggufsurgeon.clusters.requests import Reply, Request, packed, packed_job
 from ggufsurgeon.errors import EngineError, UnfitWorkerError, UsageError
 
-N_ATTEMPTS = 3
+N_ATTEMPTS = 5
 """How often a request is sent at most, where a process dies of it."""
 N_UNFIT = 100
 """Answers in a row by workers that do not fit after which none is taken to fit."""
@@ -58,42 +59,61 @@ class Sending:
         self._ended: SimpleQueue[tuple[Sent, Future[bytes]]] = SimpleQueue()
         self._out: set[Future[bytes]] = set()
         self._n_unfit = 0
+        self._error: Exception | None = None
+        """Why the job ends, for the next call of `replies`."""
 
     @property
     def n_out(self) -> int:
         """Requests that have not been answered."""
         return len(self._out)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether `replies` has more to give or to raise."""
+        return bool(self._out) or self._error is not None
+
     def send(self, part: Any, own: tuple[Any, ...]) -> None:
         """Send a part with its own arguments. Raises UsageError where the executor is closed."""
         is_small = len(self._shared) <= SMALL_N_BYTES
         self._submit(Sent(part, packed(own, self._paths)), with_shared=is_small)
 
-    def next_reply(self, timeout_s: float) -> tuple[Any, Reply] | None:
-        """A part that has ended; None where none has in this time, or one was sent again.
+    def replies(self, timeout_s: float) -> list[tuple[Any, Reply]]:
+        """The parts that have ended, after this time at the latest, with their replies.
 
-        Raises what the job raised, and the errors of the executor.
+        Raises what a job raised, and the errors of the executor, once all replies that came before
+        have been given.
         """
-        try:
+        if self._error is not None:
+            raise self._error
+        found = []
+        with suppress(Empty):
             sent, future = self._ended.get(timeout=timeout_s)
-        except Empty:
-            return None
+            while self._error is None:
+                reply = self._reply(sent, future)
+                if reply is not None:
+                    found.append((sent.part, reply))
+                sent, future = self._ended.get_nowait()
+        return found
+
+    def _reply(self, sent: Sent, future: Future[bytes]) -> Reply | None:
+        """The reply to a request; None for one that is sent again, or has failed for good."""
         self._out.discard(future)
         try:
             answer = future.result()
-        except (CancelledError, BrokenExecutor) as error:
-            raise _ended_executor(error) from None
+            if answer != SEND_SHARED:
+                self._n_unfit = 0
+                reply: Reply = pickle.loads(answer)
+                return reply
+            self._submit(sent, with_shared=True)
         except UnfitWorkerError as error:
             self._send_elsewhere(sent, error)
-            return None
         except EngineError as error:
             self._send_once_more(sent, error)
-            return None
-        if answer == SEND_SHARED:
-            self._submit(sent, with_shared=True)
-            return None
-        self._n_unfit = 0
-        return sent.part, pickle.loads(answer)
+        except (CancelledError, BrokenExecutor) as error:
+            self._error = _ended_executor(error)
+        except Exception as error:
+            self._error = error
+        return None
 
     def cancel(self) -> None:
         """Take back what no worker has begun."""
@@ -113,15 +133,18 @@ class Sending:
     def _send_elsewhere(self, sent: Sent, error: UnfitWorkerError) -> None:
         self._n_unfit += 1
         if self._n_unfit >= N_UNFIT:
-            raise UsageError(f"no worker of the executor can run this: {error}", hint=error.hint)
+            told = f"no worker of the executor can run this: {error}"
+            self._error = UsageError(told, hint=error.hint)
+            return
         time.sleep(UNFIT_PAUSE_S)
         self._submit(sent, with_shared=True)
 
     def _send_once_more(self, sent: Sent, error: EngineError) -> None:
         sent.n_deaths += 1
         if sent.n_deaths >= N_ATTEMPTS:
-            raise error
-        self._submit(sent, with_shared=True)
+            self._error = error
+        else:
+            self._submit(sent, with_shared=True)
 
 
 def _ended_executor(error: BaseException) -> UsageError:

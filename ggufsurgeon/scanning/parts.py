@@ -40,13 +40,13 @@ def run_parts(
     job: Callable[..., None],
     shared: Sequence[Any],
     parts: Iterator[Work | None],
-    take: Callable[[Scored], object],
-    end: Callable[[Work], object],
+    take: Callable[[Sequence[Scored]], object],
+    end: Callable[[Sequence[Work]], object],
 ) -> None:
     """Run `job(session, *shared, [part], reporter)` for each part.
 
-    `parts` gives None while other processes have all that is left. `take` is called with what the
-    job emits, `end` with each part that has ended.
+    `parts` gives None while other processes have all that is left. `take` is called with what jobs
+    have emitted, `end` with the parts that have ended.
     """
     if isinstance(runner, ExecutorRunner):
         runner.run_each(job, shared, parts, take, end)
@@ -55,5 +55,5 @@ def run_parts(
         if part is None:
             time.sleep(POLL_S)
         else:
-            runner.run(job, *shared, [part], on_result=take)
-            end(part)
+            runner.run(job, *shared, [part], on_result=lambda scored: take([scored]))
+            end([part])

@@ -241,12 +241,13 @@ def _run(
     progress: Progress,
     on_result: Callable[[Scored], object] | None,
 ) -> None:
-    def take(scored: Scored) -> None:
-        kept.add(scored)
-        best.add(scored)
-        progress.advance(1, best.note)
-        if on_result is not None:
-            on_result(scored)
+    def take(found: Sequence[Scored]) -> None:
+        kept.add(found)
+        for scored in found:
+            best.add(scored)
+            progress.advance(1, best.note)
+            if on_result is not None:
+                on_result(scored)
 
     over: tuple[Any, ...] = (task.model, task.devices, task.probe)
     if isinstance(task.probe, AnswerProbe):

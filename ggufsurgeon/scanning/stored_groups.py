@@ -94,13 +94,11 @@ class StoredGroups:
                 yield None
         finally:
             with suppress(StoreWriteError):  # a full disk is told already, and our end frees them
-                for work in list(self._out):
-                    self.end(work)
+                self.end(list(self._out))
 
-    def end(self, work: Work) -> None:
-        """Give back the lease of a part that has been worked on."""
-        part = self._out.pop(work)
-        self._scores.release(*part, self._owner)  # if another process has it, it keeps it
+    def end(self, done: Sequence[Work]) -> None:
+        """Give back the leases of parts that have been worked on, unless others have them."""
+        self._scores.release([self._out.pop(work) for work in done], self._owner)
 
     def _missing(self, group: int, names: Set[str]) -> Set[str]:
         """Which of the paths have no score of a group."""
@@ -140,7 +138,7 @@ class StoredGroups:
                 self._out[work] = part
                 yield work
             elif is_ours:
-                self._scores.release(*part, self._owner)
+                self._scores.release([part], self._owner)
         return n_parts
 
     def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -171,6 +169,6 @@ class WholeScan:
         """What is missing, as `StoredGroups.work` gives it."""
         return self._groups.work(self._numbers, self._paths)
 
-    def end(self, work: Work) -> None:
-        """Take a part for done."""
-        self._groups.end(work)
+    def end(self, done: Sequence[Work]) -> None:
+        """Take parts for done."""
+        self._groups.end(done)

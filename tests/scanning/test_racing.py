@@ -74,7 +74,7 @@ def do_work(
             items = groups[one.group]
             for path in one.paths:
                 scores.add(str(path), items.start, [EVERY[str(path)][item] for item in items])
-            raced.end(one)
+            raced.end([one])
 
 
 def scores_of(store: Path) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -168,15 +169,17 @@ class Workers:
 
     async def _ask(self, address: str, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         """What a function gives on a worker. Raises EngineError when that is gone before."""
+        content = pickle.dumps(_Deferred(function, arguments), pickle.HIGHEST_PROTOCOL)
         sent = self._client.submit(
-            function, *arguments, workers=[address], pure=False, allow_other_workers=False
+            pickle.loads, content, workers=[address], pure=False, allow_other_workers=False
         )
         answer, gone = asyncio.ensure_future(_answer(sent)), self._gone[address].wait()
         leaving = asyncio.ensure_future(gone)
         try:
             await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
-                return answer.result()
+                value: T = answer.result()
+                return value
             raise _gone(address)
         finally:
             answer.cancel()
@@ -204,6 +207,20 @@ class Workers:
             f"the Dask scheduler at {self._scheduler} is lost{told}",
             hint="Start it again, with its workers, and run the same command again.",
         )
+
+
+class _Deferred:
+    """A call that is made where its pickle is read.
+
+    The scheduler reads what it passes on (distributed/scheduler.py, `update_graph`): it finds
+    nothing in it that it would have to import, so that only workers need this program.
+    """
+
+    def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        return self._call
 
 
 async def _answer(sent: Any) -> Any:

@@ -46,9 +46,9 @@ class RacedScan:
             groups = self._groups.within(now.items)
             yield from self._groups.work(groups, self._paths(now), patience_s)
 
-    def end(self, work: Work) -> None:
-        """Take a part for done."""
-        self._groups.end(work)
+    def end(self, done: Sequence[Work]) -> None:
+        """Take parts for done."""
+        self._groups.end(done)
 
     def _round(self) -> Round:
         return current_round(
