@@ -96,6 +96,7 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
     from ggufsurgeon.scanning.racing.judging import judge_race
     from ggufsurgeon.scanning.racing.race import Race
+    from ggufsurgeon.scanning.search.limits import SearchItems
 
     model = scans.models()[number]
     paths = scans.paths(number)
@@ -104,6 +105,8 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
     joined: list[ProbeFindings] = []
     counts: Counter[str] = Counter()
     for probe in scans.probes(number):
+        if SearchItems.of_settings(probe.settings) is not None:
+            continue  # its paths were chosen by their scores
         counts[probe.name] += 1
         nth = counts[probe.name]
         name = probe.name if nth == 1 else f"{probe.name} {nth}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ggufsurgeon.scanning.probes.answers import AnyProbe
     from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
+    from ggufsurgeon.scanning.search.findings import SearchFindings
+    from ggufsurgeon.scanning.search.search import SearchStep
     from ggufsurgeon.workers.runner import Runner
 
 
@@ -120,6 +122,67 @@ class ScanningMethods(ModelOverRunner):
             if executor is None:
                 executor = stack.enter_context(DaskExecutor(scheduler or "", on_worker))
             yield stack.enter_context(ExecutorRunner(executor, [needed]))
+
+    def search(
+        self,
+        store: PathLike,
+        probe: AnyProbe,
+        *,
+        max_blocks: int = 8,
+        beam: int = 8,
+        max_paths: int = 256,
+        strengths: Sequence[float] = (0.5,),
+        held_out: float = 0.5,
+        seed: int = 0,
+        executor: Executor | None = None,
+        scheduler: str | None = None,
+        on_worker: Callable[[str], object] | None = None,
+        progress: Progress = NO_PROGRESS,
+        on_step: Callable[[SearchStep], object] | None = None,
+        on_wait: Callable[[str], object] | None = None,
+    ) -> SearchFindings:
+        """Compose the windows of a scan in the store, and measure what becomes of the best.
+
+        The windows that gain most on the search items are run, the `beam` best of all paths so far
+        are extended by one more window, and their repeats are tried at the `strengths`, damped, and
+        once more; and so on, until the best have all been extended or `max_paths` paths have been
+        run. No path has more than `max_blocks` blocks more than the model, and of each an exact
+        file can be written. A share `held_out` of the items, drawn by `seed`, is run only along the
+        best path of each length in the end, and judges these. What the store has already is not run
+        again. `executor`, `scheduler` and `on_worker` are those of `scan`. `on_step` is called
+        before each step, `on_wait` as by `scan`. Raises UsageError for
+        items that do not fit, for limits that allow nothing, and where the store has no scan of the
+        same items, RefusedError where none of its windows can be composed, and as `scan`.
+
+        >>> import tempfile
+        >>> import ggufsurgeon as gs
+        >>> from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
+        >>> probe, windows = ArithmeticProbe(12), [gs.repeat("1:3"), gs.repeat("3:4")]
+        >>> with (
+        ...     tempfile.TemporaryDirectory() as folder,
+        ...     gs.load("fixtures/stories260K.gguf") as model,
+        ... ):
+        ...     model.scan(f"{folder}/scan.db", probe, windows)
+        ...     found = model.search(f"{folder}/scan.db", probe, max_blocks=3, strengths=())
+        >>> [(best.path.cost.n_blocks, best.path.layer_path) for best in found.best]
+        [(1, '0..3,3..4'), (2, '0..2,1..4'), (3, '0..2,1..3,3..4')]
+        """
+        from ggufsurgeon.api.search_reports import search_findings
+        from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits
+        from ggufsurgeon.scanning.search.opening import SearchTask
+        from ggufsurgeon.scanning.search.search import search
+
+        _check_arguments(probe, ())
+        if not 0 < held_out < 1:
+            raise UsageError(f"a share of {held_out} held-out items: expected one between 0 and 1")
+        limits = SearchLimits(max_blocks, beam, max_paths, tuple(strengths))
+        items = SearchItems(held_out, seed)
+        task = SearchTask(self.path, self._devices, probe, limits, items)
+        with self._scanning_runner(None, executor, scheduler, on_worker) as runner:
+            number = search(
+                task, Path(store), runner, progress=progress, on_step=on_step, on_wait=on_wait
+            )
+        return search_findings(store, number=number)[0]
 
 
 def _check_arguments(probe: object, paths: object) -> None:

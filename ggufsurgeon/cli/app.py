@@ -27,8 +27,8 @@ COMMANDS = (
     *("files.restore", "files.recover", "files.recipe", "files.diff"),
     "files.patch_companion",
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
-    *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.report"),
-    "scanning.anatomy",
+    *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.search"),
+    *("scanning.report", "scanning.anatomy"),
 )
 """Modules of the commands. Each has a function with the name of its module."""
 EXIT_CODES = (

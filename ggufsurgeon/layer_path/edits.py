@@ -59,7 +59,10 @@ class Drop:
         return drop_windows(n_blocks, self.windows)
 
 
-AnyPath: TypeAlias = LayerPath | Repeat | DampedRepeat | Drop
+WindowEdit: TypeAlias = Repeat | DampedRepeat | Drop
+"""What is done to windows of a model."""
+
+AnyPath: TypeAlias = LayerPath | WindowEdit
 """Whatever has `over(n_blocks)`, which gives a LayerPath."""
 
 

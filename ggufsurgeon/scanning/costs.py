@@ -9,7 +9,7 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.sizing.footprint import cache_n_bytes, footprint
+from ggufsurgeon.sizing.footprint import OUTPUT, TIED, cache_n_bytes, footprint
 from ggufsurgeon.store.scan_scores import ScannedPath
 
 N_CTX = 4096
@@ -24,6 +24,13 @@ class PathCosts:
         self._rules = ModelRules(file, blocks)
         self._n_blocks = blocks.n_trunk
         self._footprint = footprint(file.header, file.layout, len(blocks), blocks.n_mtp)
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Weights of the unmodified model that each token is multiplied by: of all blocks, and of
+        the output. All experts of a mixture count, of which a token takes some."""
+        of_output = sum(self._footprint.n_bytes(part) for part in (OUTPUT, TIED))
+        return self._weights(range(self._n_blocks)) + of_output
 
     def of(self, path: LayerPath) -> ScannedPath:
         """What is known of a path."""

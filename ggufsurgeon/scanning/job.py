@@ -26,7 +26,7 @@ from ggufsurgeon.scanning.probes.probe import (
     kept_score,
     probe_errors,
 )
-from ggufsurgeon.scanning.racing.race import Race
+from ggufsurgeon.scanning.racing.race import Order
 from ggufsurgeon.scoring.chunks import N_UBATCH
 from ggufsurgeon.scoring.row_targets import score_targets
 from ggufsurgeon.workers.session import Reporter, Session
@@ -64,7 +64,7 @@ class Work(NamedTuple):
 
 
 class _Arranged(NamedTuple):
-    """The items of a scan in its order, which is that of a race if there is one."""
+    """The items of a scan in its order, which is that of a race or of a search if there is one."""
 
     items: Sequence[Item]
     numbers: Sequence[int]
@@ -73,13 +73,13 @@ class _Arranged(NamedTuple):
 
 
 def list_items(
-    session: Session, model: Path, devices: Devices, probe: Probe, race: Race | None, _: Reporter
+    session: Session, model: Path, devices: Devices, probe: Probe, order: Order | None, _: Reporter
 ) -> ItemTable:
-    """The items of a probe in the tokens of a model, in the order of a race if there is one.
+    """The items of a probe in the tokens of a model, in an order of their own if there is one.
 
     Raises UsageError where they do not fit.
     """
-    items, _numbers, made = _arranged(session.model(model, devices), probe, race)
+    items, _numbers, made = _arranged(session.model(model, devices), probe, order)
     groups = tuple(range(one.first, one.first + one.n_items) for one in made)
     return ItemTable(
         tuple(item.label for item in items),
@@ -94,7 +94,7 @@ def scan_job(
     model: Path,
     devices: Devices,
     probe: Probe,
-    race: Race | None,
+    order: Order | None,
     work: Sequence[Work],
     reporter: Reporter,
 ) -> None:
@@ -104,7 +104,7 @@ def scan_job(
     windows. Raises RefusedError for a path that cannot be routed.
     """
     loaded = session.model(model, devices)
-    arranged = _arranged(loaded, probe, race)
+    arranged = _arranged(loaded, probe, order)
     chosen = [arranged.groups[one.group] for one in work]
     identity = LayerPath.identity(loaded.n_blocks)
     threads = n_threads_of(devices)
@@ -131,12 +131,12 @@ def _opened_router(model: Model, groups: Sequence[Group]) -> AbstractContextMana
     )
 
 
-def _arranged(model: Model, probe: Probe, race: Race | None) -> _Arranged:
+def _arranged(model: Model, probe: Probe, order: Order | None) -> _Arranged:
     items = _items(model, probe)
     may_share = not model.has_state  # a recurrent state is that of one sequence
-    if race is None:
+    if order is None:
         return _Arranged(items, range(len(items)), make_groups(items, may_share=may_share))
-    course = race.course(len(items))
+    course = order.course(len(items))
     ordered = [items[number] for number in course.numbers]
     begins = {one.start for one in course.rounds}
     return _Arranged(ordered, course.numbers, make_groups(ordered, begins, may_share=may_share))

@@ -10,6 +10,8 @@ from ggufsurgeon.clusters.executor_runner import ExecutorRunner
 from ggufsurgeon.scanning.job import Scored, Work
 from ggufsurgeon.scanning.stored_groups import N_LEASED
 from ggufsurgeon.store.machine import Machine, this_machine
+from ggufsurgeon.store.scan_scores import ProbeKey
+from ggufsurgeon.store.store import Store
 from ggufsurgeon.workers.runner import Runner
 
 N_PATHS_OF_MANY = 16
@@ -24,15 +26,22 @@ def n_paths_of_part(runner: Runner) -> int:
     return N_PATHS_OF_MANY if isinstance(runner, ExecutorRunner) else N_LEASED
 
 
-def machines_of(runner: Runner) -> Sequence[Machine]:
-    """The kinds of machines that a runner can run on, the most frequent first."""
-    return runner.machines() if isinstance(runner, ExecutorRunner) else [this_machine(runner)]
+def settled_key(store: Store, runner: Runner, keys: Callable[[Machine], ProbeKey]) -> ProbeKey:
+    """The key of a probe on the kind of machine that is to run it; the runner stays with that.
 
+    Scores of two kinds do not compare. Where a runner has several, it is the kind that the store
+    has most scores of; for a new probe, the most frequent one.
+    """
+    if not isinstance(runner, ExecutorRunner):
+        return keys(this_machine(runner))
 
-def stay_with(runner: Runner, machine: Machine) -> None:
-    """Let a runner run on this kind of machine alone."""
-    if isinstance(runner, ExecutorRunner):
-        runner.only(machine)
+    def n_scores(key: ProbeKey) -> int:
+        known = store.known_probe_scores(key)
+        return 0 if known is None else known.n_scores()
+
+    chosen = max(map(keys, runner.machines()), key=n_scores)
+    runner.only(chosen.machine)
+    return chosen
 
 
 def run_parts(

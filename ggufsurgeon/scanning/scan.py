@@ -20,7 +20,7 @@ from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, list_items, scan_job
 from ggufsurgeon.scanning.joint import JOINT
 from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
-from ggufsurgeon.scanning.parts import machines_of, n_paths_of_part, run_parts, stay_with
+from ggufsurgeon.scanning.parts import n_paths_of_part, run_parts, settled_key
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.racing.race import Race
@@ -29,6 +29,7 @@ from ggufsurgeon.scanning.selection import LeftOut, Selection, select_paths
 from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.database import StoreWriteError
 from ggufsurgeon.store.fingerprint import ModelFingerprint
+from ggufsurgeon.store.machine import Machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
     ScannedItem,
@@ -117,7 +118,7 @@ def scan(
     )
     items = _items(task, runner)
     with opened_store(store) as opened:
-        key = _key(task, items, opened, runner)
+        key = settled_key(opened, runner, lambda machine: _key(task, items, machine))
         kept = _prepared(opened, task, file, selection.known, items, key)
         groups = StoredGroups(kept.scores, items.groups, on_wait, n_paths_of_part(runner))
         plan = _plan(task, groups, items, selection.runnable, base)
@@ -125,7 +126,7 @@ def scan(
         if on_size is not None:
             on_size(size)
         progress.begin(f"scan by {task.probe.name}", size.n_passes, "paths")
-        with _telling_what_is_kept(store):
+        with telling_what_is_kept(store):
             _run(task, runner, kept, plan, BestSoFar(base), progress, on_result)
 
 
@@ -155,12 +156,8 @@ def _plan(
     return RacedScan(groups, items, paths, base, task.race)
 
 
-def _key(task: ScanTask, items: ItemTable, store: Store, runner: Runner) -> ProbeKey:
-    """What the store knows the scan by.
-
-    Of several kinds of machines, those run it that the store has most scores of, since scores of
-    two kinds do not compare; of a new scan, the most frequent ones.
-    """
+def _key(task: ScanTask, items: ItemTable, machine: Machine) -> ProbeKey:
+    """What the store knows the scan by."""
     with probe_errors(task.probe.name):
         settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
     name = task.probe.name
@@ -168,14 +165,7 @@ def _key(task: ScanTask, items: ItemTable, store: Store, runner: Runner) -> Prob
         settings |= task.race.settings()
         name = f"{name}-race"
     model = ModelFingerprint.of(task.model)
-    machines = machines_of(runner)
-    keys = [
-        ProbeKey(model, machine, name, items.sha256, task.probe.unit, settings)
-        for machine in machines
-    ]
-    chosen = max(keys, key=store.n_scores)
-    stay_with(runner, chosen.machine)
-    return chosen
+    return ProbeKey(model, machine, name, items.sha256, task.probe.unit, settings)
 
 
 def _prepared(
@@ -259,7 +249,7 @@ def _run(
 
 
 @contextmanager
-def _telling_what_is_kept(store: Path) -> Iterator[None]:
+def telling_what_is_kept(store: Path) -> Iterator[None]:
     """Let errors that end a scan say what becomes of the scores so far."""
     try:
         yield

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.notations import DEFAULT_TIMES, Window, drop_windows, repeat_windows
+from ggufsurgeon.layer_path.edits import DampedRepeat, Drop, Repeat, WindowEdit, repeat
+from ggufsurgeon.layer_path.notations import DEFAULT_TIMES, MAX_TIMES, Window
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.strengths import FULL
 
 WINDOW, DROP, PATH = "window", "drop", "path"
 """The kinds of paths."""
@@ -24,6 +26,8 @@ class ScanPath:
     """`window` for a window that is repeated, `drop` for one that is left out, else `path`."""
     window: Window | None = None
     """Its first block and the block behind its last; None for a path that is no window."""
+    edit: WindowEdit | None = None
+    """What is done to the window; None for a path that is no window."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,24 @@ def parse_window_range(text: str) -> WindowRange:
     return WindowRange(first or 0, last, size, most, stride or 1)
 
 
-def repeats(n_blocks: int, within: WindowRange, times: int = DEFAULT_TIMES) -> list[ScanPath]:
-    """The paths that run each window `times` times in all. Raises as `WindowRange.windows`."""
-    return [
-        ScanPath(repeat_windows(n_blocks, [window], times), WINDOW, window)
+def repeats(
+    n_blocks: int,
+    within: WindowRange,
+    times: int = DEFAULT_TIMES,
+    strength: float = FULL,
+    *,
+    damped: bool = False,
+) -> list[ScanPath]:
+    """The paths that run each window `times` times in all.
+
+    All passes but the first have the strength; with `damped` every pass has 1 / `times`. Raises as
+    `WindowRange.windows` and `repeat`.
+    """
+    edits = (
+        repeat(window, times=times, strength=strength, damped=damped)
         for window in within.windows(n_blocks)
-    ]
+    )
+    return [_of_edit(edit, WINDOW, n_blocks) for edit in edits]
 
 
 def drops(n_blocks: int, within: WindowRange) -> list[ScanPath]:
@@ -92,25 +108,31 @@ def drops(n_blocks: int, within: WindowRange) -> list[ScanPath]:
     Raises as `WindowRange.windows`.
     """
     return [
-        ScanPath(drop_windows(n_blocks, [window]), DROP, window)
+        _of_edit(Drop((window,)), DROP, n_blocks)
         for window in within.windows(n_blocks)
         if window != (0, n_blocks)
     ]
 
 
+def _of_edit(edit: WindowEdit, kind: str, n_blocks: int) -> ScanPath:
+    return ScanPath(edit.over(n_blocks), kind, edit.windows[0], edit)
+
+
 def scan_path(path: LayerPath, n_blocks: int) -> ScanPath:
-    """A path with its kind, as it is recognised by its blocks; with strengths it is no window."""
-    if path.has_strengths:
-        return ScanPath(path, PATH)
-    blocks = list(path.blocks)
-    runs = [(first.block, last.block + 1) for first, last in path.runs()]
-    if len(runs) > 1 and runs[-1][0] < runs[0][1]:
-        window = runs[-1][0], runs[0][1]
-        if blocks == list(repeat_windows(n_blocks, [window], len(runs)).blocks):
-            return ScanPath(path, WINDOW, window)
-    gone = sorted(set(range(n_blocks)) - set(blocks))
-    if gone and len(gone) < n_blocks:
-        window = gone[0], gone[-1] + 1
-        if blocks == list(drop_windows(n_blocks, [window]).blocks):
-            return ScanPath(path, DROP, window)
+    """A path with its kind, as it is recognised by its blocks and their strengths."""
+    for edit, kind in _possible_edits(path, n_blocks):
+        if edit.over(n_blocks) == path:
+            return ScanPath(path, kind, edit.windows[0], edit)
     return ScanPath(path, PATH)
+
+
+def _possible_edits(path: LayerPath, n_blocks: int) -> Iterator[tuple[WindowEdit, str]]:
+    """What a path may be, if it is one window that is repeated or dropped."""
+    runs = [(first.block, last.block + 1) for first, last in LayerPath.of(path.blocks).runs()]
+    if 1 < len(runs) <= MAX_TIMES and runs[-1][0] < runs[0][1] <= n_blocks:
+        window, times = (runs[-1][0], runs[0][1]), len(runs)
+        yield Repeat((window,), times, path.strengths[window[1]]), WINDOW
+        yield DampedRepeat((window,), times), WINDOW
+    gone = sorted(set(range(n_blocks)) - set(path.blocks))
+    if gone and len(gone) < n_blocks:
+        yield Drop(((gone[0], gone[-1] + 1),)), DROP

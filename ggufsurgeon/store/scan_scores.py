@@ -72,6 +72,11 @@ class ProbeScores:
         self._number = number
 
     @property
+    def number(self) -> int:
+        """The number of the probe in the store."""
+        return self._number
+
+    @property
     def name(self) -> str:
         """The name of the probe."""
         return str(self._one("SELECT name FROM probe WHERE id = ?"))
@@ -125,6 +130,10 @@ class ProbeScores:
                 raise damaged(self._path, f"{where} is {score!r}, which no scan gives")
             found.setdefault(layer_path, {})[item] = score
         return found
+
+    def n_scores(self) -> int:
+        """How many scores there are."""
+        return int(self._one("SELECT count(*) FROM item_score WHERE probe = ?"))
 
     def scored_paths(self, item: int) -> set[str]:
         """The layer paths that have a score of an item."""

@@ -7,7 +7,7 @@ from contextlib import closing
 
 APPLICATION_ID = 0x67677375
 """`ggsu`, in the header of the file (PRAGMA application_id, sqlite.org/fileformat2.html)."""
-VERSION = 4
+VERSION = 5
 """PRAGMA user_version. It grows whenever an older program could misread the tables. Stores of
 earlier versions have fewer tables; the others are added to them."""
 
@@ -122,8 +122,17 @@ TABLES = (
                               -- tokens cut; or text, tokens, whether at the limit, tokens cut
     PRIMARY KEY (evaluation, layer_path, request)
 ) WITHOUT ROWID""",
+    """CREATE TABLE search (
+    id INTEGER PRIMARY KEY,
+    probe INTEGER NOT NULL REFERENCES probe (id), -- of the search, with the items in its order
+    scan INTEGER NOT NULL REFERENCES probe (id),  -- of the scan whose windows it composes
+    settings TEXT NOT NULL,    -- JSON: its limits, and the layer paths of these windows
+    n_bytes_read INTEGER NOT NULL, -- weights of the model that each token is multiplied by
+    program TEXT NOT NULL,     -- version of ggufsurgeon
+    UNIQUE (probe, scan, settings)
+)""",
 )
-N_TABLES = {1: 5, 2: 11, 3: 13, VERSION: len(TABLES)}
+N_TABLES = {1: 5, 2: 11, 3: 13, 4: 15, VERSION: len(TABLES)}
 """How many of the tables a store of each version has."""
 
 

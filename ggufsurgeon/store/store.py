@@ -27,9 +27,16 @@ from ggufsurgeon.store.database import (
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.measurement import Measurement, MeasurementKey
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScanTable, settings_text
+from ggufsurgeon.store.searches import SearchTable
 
 BUSY_SECONDS = 30.0
 """How long a write waits for other processes that write to the same file."""
+
+_KNOWN_PROBE = """SELECT probe.id FROM probe
+    JOIN model ON model.id = probe.model JOIN machine ON machine.id = probe.machine
+    WHERE name = ? AND items_sha256 = ? AND unit = ? AND settings = ?
+    AND header_sha256 = ? AND data_fingerprint = ? AND n_bytes = ?
+    AND engine = ? AND cpu = ? AND gpus = ?"""
 
 READ_ANOTHER = "It was only read. Name the store that a scan or a measurement wrote."
 
@@ -82,18 +89,20 @@ class Store:
             )
         return ProbeScores(self._path, self._database, number)
 
-    def n_scores(self, key: ProbeKey) -> int:
-        """How many scores there are of a probe, which is not made. Raises as `measurement`."""
-        query = """SELECT count(*) FROM item_score
-            JOIN probe ON probe.id = item_score.probe
-            JOIN model ON model.id = probe.model JOIN machine ON machine.id = probe.machine
-            WHERE header_sha256 = ? AND data_fingerprint = ? AND n_bytes = ?
-            AND engine = ? AND cpu = ? AND gpus = ?
-            AND name = ? AND settings = ? AND items_sha256 = ?"""
-        of_probe = (key.name, settings_text(key.settings), key.items_sha256)
+    def known_probe_scores(self, key: ProbeKey) -> ProbeScores | None:
+        """The scores of a probe, where there are any."""
+        values = (
+            *(key.name, key.items_sha256, key.unit, settings_text(key.settings)),
+            *(*key.model, *key.machine),
+        )
         with database_errors(self._path):
-            found = self._database.execute(query, (*key.model, *key.machine, *of_probe))
-            return int(found.fetchone()[0])
+            found = self._database.execute(_KNOWN_PROBE, values).fetchone()
+        return None if found is None else ProbeScores(self._path, self._database, found[0])
+
+    @property
+    def searches(self) -> SearchTable:
+        """The searches that have begun."""
+        return SearchTable(self._path, self._database)
 
     def answers(self, key: EvaluationKey) -> KeptAnswers:
         """The answers of an evaluation, found or made. Raises as `measurement`."""

@@ -11,8 +11,10 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.options import (
+    Damped,
     Quiet,
     Source,
+    Strength,
     Times,
     check_context,
 )
@@ -39,7 +41,13 @@ from ggufsurgeon.cli.scanning.scan_options import (
     Scheduler,
     WithHash,
 )
-from ggufsurgeon.cli.scanning.scan_probes import answer_probes, installed_probes, likelihood_probes
+from ggufsurgeon.cli.scanning.scan_probes import (
+    DEFAULT_N_CTX,
+    answer_probes,
+    check_used,
+    installed_probes,
+    likelihood_probes,
+)
 from ggufsurgeon.cli.terminal import SCHEMA, print_json_line, print_note, watched
 from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
@@ -53,7 +61,6 @@ if TYPE_CHECKING:
     from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize
 
-DEFAULT_N_CTX = 512
 PROBE_OPTIONS = "--text, --choices, --arithmetic, --answers, --rys-math, --rys-eq or --probe"
 
 
@@ -73,6 +80,8 @@ def scan(
     seed: ProblemSeed = None,
     windows: ScanWindows = None,
     times: Times = None,
+    strength: Strength = None,
+    damped: Damped = False,
     drop: DropsWindows = False,
     layers: ManyLayers = None,
     writable: OnlyWritable = False,
@@ -91,7 +100,7 @@ def scan(
     The scores go to a store, item by item; `report` says what they are worth.
     """
     file = gs.open(model)
-    _check_used(text, ctx, chunks, arithmetic, answers, seed)
+    check_used(text, ctx, chunks, seed, {"--arithmetic": arithmetic, "--answers": answers})
     n_ctx = DEFAULT_N_CTX if ctx is None else ctx
     if text is not None:
         check_context(file, n_ctx, is_limit=True)
@@ -102,7 +111,7 @@ def scan(
     ]
     if not probes:
         raise UsageError(f"expected a probe: {PROBE_OPTIONS}")
-    paths = _paths(file.n_blocks, windows, times, drop, layers)
+    paths = _paths(file.n_blocks, windows, times, strength, damped, drop, layers)
     raced = _race(race, held_out, race_seed)
     try:
         with gs.load(model, devices) as loaded:
@@ -117,45 +126,42 @@ def scan(
     print_note(f"ggufsurgeon report {shell_word(str(store))} shows what the scan found")
 
 
-def _check_used(
-    text: Path | None,
-    ctx: int | None,
-    chunks: int | None,
-    arithmetic: int | None,
-    answers: int | None,
-    seed: int | None,
-) -> None:
-    """Raise UsageError for options of probes that are not asked for."""
-    for name, value in {"--ctx": ctx, "--chunks": chunks}.items():
-        if value is not None and text is None:
-            raise UsageError(f"{name} requires --text")
-    if seed is not None and arithmetic is None and answers is None:
-        raise UsageError("--seed requires --arithmetic or --answers")
-
-
 def _paths(
     n_blocks: int,
     windows: Optional[str],  # noqa: UP045
     times: int | None,
+    strength: float | None,
+    damped: bool,
     drop: bool,
     layers: list[str] | None,
 ) -> list[LayerPath]:
     """The layer paths that the options ask for."""
     from ggufsurgeon.layer_path.notations import DEFAULT_TIMES
+    from ggufsurgeon.layer_path.strengths import FULL
     from ggufsurgeon.scanning.windows import WindowRange, drops, parse_window_range, repeats
 
-    if drop and times is not None:
-        raise UsageError("--times applies to repeated windows: --drop excludes it")
+    of_repeats = {"--times": times, "--strength": strength, "--damped": damped or None}
+    given = [name for name, value in of_repeats.items() if value is not None]
+    if drop and given:
+        raise UsageError(f"{given[0]} applies to repeated windows: --drop excludes it")
+    if damped and strength is not None:
+        raise UsageError("--strength and --damped exclude each other")
     named = [gs.LayerPath(path) for path in layers or ()]
     if named and windows is None and not drop:
-        if times is not None:
-            raise UsageError("--times applies to windows: with --layers, it requires --windows")
+        if given:
+            raise UsageError(f"{given[0]} applies to windows: with --layers, it requires --windows")
         return named
     within = WindowRange() if windows is None else parse_window_range(windows)
     if drop:
         made = drops(n_blocks, within)
     else:
-        made = repeats(n_blocks, within, DEFAULT_TIMES if times is None else times)
+        made = repeats(
+            n_blocks,
+            within,
+            DEFAULT_TIMES if times is None else times,
+            FULL if strength is None else strength,
+            damped=damped,
+        )
     return [*(one.path for one in made), *named]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,24 @@ from ggufsurgeon.errors import UsageError
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe
     from ggufsurgeon.scanning.probes.probe import Probe
+
+DEFAULT_N_CTX = 512
+
+
+def check_used(
+    text: Path | None,
+    ctx: int | None,
+    chunks: int | None,
+    seed: int | None,
+    seeded: Mapping[str, int | None],
+) -> None:
+    """Raise UsageError for options of probes that are not asked for; `seeded` are those that have
+    a seed, by option."""
+    for name, value in {"--ctx": ctx, "--chunks": chunks}.items():
+        if value is not None and text is None:
+            raise UsageError(f"{name} requires --text")
+    if seed is not None and all(value is None for value in seeded.values()):
+        raise UsageError(f"--seed requires {' or '.join(seeded)}")
 
 
 def likelihood_probes(

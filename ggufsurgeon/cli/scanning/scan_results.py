@@ -73,16 +73,17 @@ def _row(path: PathFinding) -> tuple[str, ...]:
     cost = path.cost
     return (
         f"{path.layer_path} *" if path.not_writable else path.layer_path,
-        _text(path.search),
-        _text(path.held_out),
+        difference_text(path.search),
+        difference_text(path.held_out),
         "-" if path.z is None else z_text(path.z).replace(MINUS, "-"),
         "-" if path.p_value is None else f"{path.p_value:.2g}",
-        "-" if cost is None else _bytes(cost.n_bytes_weights),
-        "-" if cost is None or cost.n_bytes_kv is None else _bytes(cost.n_bytes_kv),
+        "-" if cost is None else bytes_text(cost.n_bytes_weights),
+        "-" if cost is None or cost.n_bytes_kv is None else bytes_text(cost.n_bytes_kv),
     )
 
 
-def _text(estimate: Estimate | None) -> str:
+def difference_text(estimate: Estimate | None) -> str:
+    """A difference with its sign and its standard error, to two digits of that."""
     if estimate is None:
         return "-"
     if not estimate.error:
@@ -91,7 +92,8 @@ def _text(estimate: Estimate | None) -> str:
     return f"{estimate.value:+.{digits}f} ± {estimate.error:.{digits}f}"
 
 
-def _bytes(n_bytes: int) -> str:
+def bytes_text(n_bytes: int) -> str:
+    """Bytes more or less, with their sign."""
     return ("-" if n_bytes < 0 else "+") + n_bytes_text(abs(n_bytes))
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -114,6 +114,13 @@ class Course:
         """Passes of an item along a path in the whole race, those of the unmodified model too."""
         pairs = zip(self.rounds, self.n_paths_in_rounds(n_paths), strict=True)
         return sum(len(items) * (n + 1) for items, n in pairs)
+
+
+class Order(Protocol):
+    """What decides in which order items are run, and which of them run together."""
+
+    def course(self, n_items: int) -> Course:
+        """The order of as many items."""
 
 
 class Round(NamedTuple):

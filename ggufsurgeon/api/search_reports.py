@@ -1,0 +1,57 @@
+"""What the searches in a store found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ggufsurgeon.api.paths import PathLike
+from ggufsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufsurgeon.scanning.search.findings import SearchFindings
+    from ggufsurgeon.store.scan_scores import ScanTable
+    from ggufsurgeon.store.searches import KeptSearch
+
+
+def search_findings(
+    store: PathLike, *, header_sha256: str | None = None, number: int | None = None
+) -> tuple[SearchFindings, ...]:
+    """The findings of the searches in a store, in the order in which they began.
+
+    `header_sha256` names the model whose searches are wanted, `number` a search. Raises UsageError
+    for a file that is not there, RefusedError for one that is no store.
+    """
+    from ggufsurgeon.store.store import readable_store
+
+    path = Path(store)
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such store")
+    with readable_store(path) as opened:
+        return tuple(
+            _findings(opened.scans, kept)
+            for kept in opened.searches.all()
+            if number in (None, kept.number)
+            and header_sha256 in (None, opened.scans.fingerprint(kept.model).header_sha256)
+        )
+
+
+def _findings(scans: ScanTable, kept: KeptSearch) -> SearchFindings:
+    from ggufsurgeon.scanning.search.judging import SearchData, judge_search
+    from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits
+
+    items = SearchItems.of_settings(kept.scores.settings) or SearchItems()
+    data = SearchData(
+        name=kept.scores.name,
+        unit=kept.scores.unit,
+        n_items=len(kept.scores.items()),
+        n_blocks=scans.models()[kept.model].n_blocks,
+        scores=kept.scores.scores(),
+        scan_scores=kept.scan.scores(),
+        paths={path.layer_path: path for path in scans.paths(kept.model)},
+        limits=SearchLimits.of_settings(kept.settings),
+        items=items,
+        singles=kept.settings["singles"],
+        n_bytes_read=kept.n_bytes_read,
+    )
+    return judge_search(data)
