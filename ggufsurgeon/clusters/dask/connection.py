@@ -21,7 +21,7 @@ CLOSE_S = 5.0
 """Seconds that taking leave of a scheduler may take."""
 LOGGERS = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
 """What would print on standard error what errors of ours say (distributed/config.py)."""
-_START = "Start one with: dask scheduler; the documentation page on many machines says more."
+_START = "Start one with: dask scheduler"
 
 
 def check_package() -> None:
