@@ -18,7 +18,13 @@ from tests.engine.serving import free_port
 
 START_SECONDS = 120
 QUIET = ("--no-dashboard", "--host", "127.0.0.1")
-SCHEDULER = ("-m", "distributed.cli.dask_scheduler")
+WITHOUT_US = """
+import sys
+sys.modules["ggufsurgeon"] = None
+from distributed.cli.dask_{} import main
+main()
+"""
+"""A program of Dask that cannot import ggufsurgeon, whose scheduler need not."""
 WORKER = ("-m", "distributed.cli.dask_worker")
 
 
@@ -31,18 +37,24 @@ class Cluster:
         self._n_workers = 0
         self.address = f"tcp://127.0.0.1:{free_port()}"
         port = self.address.rpartition(":")[2]
-        self.scheduler = self._start("scheduler", [*SCHEDULER, *QUIET, "--port", port])
+        self.scheduler = self._start(
+            "scheduler", ["-c", WITHOUT_US.format("scheduler"), *QUIET, "--port", port]
+        )
         self._wait(lambda: "Scheduler at" in self.log("scheduler"))
 
     def add_worker(
-        self, *, unshared: str = "", environment: dict[str, str] | None = None
+        self,
+        *,
+        program: Sequence[str] = WORKER,
+        unshared: str = "",
+        environment: dict[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a worker of one thread; `unshared` are commands that alter the files it sees."""
         self._n_workers += 1
         name = f"worker{self._n_workers}"
         process = self._start(
             name,
-            [*WORKER, self.address, *QUIET, "--nthreads", "1", "--no-nanny"],
+            [*program, self.address, *QUIET, "--nthreads", "1", "--no-nanny"],
             unshared,
             environment,
         )

@@ -18,7 +18,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 pytest.importorskip("distributed", reason="needs the dask extra")
 
 from tests.cli.failing import assert_told
-from tests.clusters.cluster import Cluster, cluster, need_namespaces
+from tests.clusters.cluster import WITHOUT_US, Cluster, cluster, need_namespaces
 from tests.conftest import ROOT, Run
 from tests.engine.serving import free_port
 from tests.interrupts import children, started
@@ -61,6 +61,11 @@ def n_scores(store: Path) -> int:
     return len(scores_in(store)) if store.exists() and store.stat().st_size > 4096 else 0
 
 
+def wait_for_a_line(scan: subprocess.Popen[bytes]) -> None:
+    """Wait until a scan has printed another result."""
+    assert scan.stdout is not None and scan.stdout.readline()
+
+
 @pytest.mark.slow
 def test_whatever_dies_or_joins_the_store_is_that_of_one_process(
     dask: Cluster, stories: Path, many: Path, tmp_path: Path
@@ -71,7 +76,7 @@ def test_whatever_dies_or_joins_the_store_is_that_of_one_process(
     command = scan_command(stories, store, *MANY, "--scheduler", dask.address, "--json")
     with started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scan:
         for _ in range(12):
-            assert scan.stdout.readline()
+            wait_for_a_line(scan)
         (hosted,) = children(killed.pid)
         os.kill(hosted, signal.SIGSTOP)  # so that it has a part that it cannot end
         time.sleep(1)
@@ -100,7 +105,7 @@ def test_a_scheduler_that_vanishes_ends_a_scan_that_goes_on_later(
     dask.add_worker()
     command = scan_command(stories, store, *MANY, "--scheduler", dask.address, "--json", "--quiet")
     with started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scan:
-        assert scan.stdout.readline()
+        wait_for_a_line(scan)
         dask.scheduler.kill()
         told = scan.communicate(timeout=90)[1].decode()
     assert scan.returncode == 2, told
@@ -119,7 +124,7 @@ def test_an_interrupted_scan_frees_its_workers_and_goes_on(
     worker = dask.add_worker()
     command = scan_command(stories, store, *MANY, "--scheduler", dask.address, "--json")
     with started(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scan:
-        assert scan.stdout.readline()
+        wait_for_a_line(scan)
         scan.send_signal(signal.SIGINT)
         told = scan.communicate(timeout=60)[1].decode()
     assert scan.returncode == 128 + signal.SIGINT, told
@@ -136,6 +141,7 @@ def test_a_scan_waits_for_its_first_worker(
     store = tmp_path / "scan.db"
     command = scan_command(stories, store, *FEW, "--scheduler", dask.address)
     with started(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as scan:
+        assert scan.stderr is not None
         told = scan.stderr.readline()
         assert told == f"no worker has joined {dask.address} yet: waiting for one\n"
         dask.add_worker()
@@ -184,13 +190,25 @@ def test_without_the_package_the_install_command_is_named(
     hidden.write_text("raise ImportError('no such package')")
     environment = os.environ | {"PYTHONPATH": f"{hidden.parent}{os.pathsep}{ROOT}"}
     options = ("--store", "scan.db", *FEW, "--scheduler", "tcp://127.0.0.1:1")
-    done = surgeon("scan", stories, *options, env=environment, cwd=tmp_path, capture_output=True)
-    assert done.returncode == 8
-    assert b"pip install 'ggufsurgeon[dask]'" in done.stderr
+    done = surgeon("scan", stories, *options, env=environment)
+    assert_told(done, 8, "pip install 'ggufsurgeon[dask]'")
 
 
 class TestWorkersThatDoNotFit:
-    """They see other files than the scan, by mounts of their own."""
+    """They see other files than the scan, by mounts of their own, or lack the program."""
+
+    def test_without_the_program(
+        self, dask: Cluster, model: Path, few: Path, surgeon: Run, tmp_path: Path
+    ) -> None:
+        """Also when they join before all others."""
+        dask.add_worker(program=("-c", WITHOUT_US.format("worker")))
+        options = ("--store", "scan.db", *FEW, "--scheduler", dask.address)
+        done = surgeon("scan", model, *options, "--quiet")
+        assert_told(done, 2, f"no worker of {dask.address} can run this: it cannot import")
+        dask.add_worker()
+        done = surgeon("scan", model, *options)
+        assert done.returncode == 0 and "is left out: it cannot import" in done.stderr
+        assert scores_in(tmp_path / "scan.db") == scores_in(few)
 
     def test_without_the_model(self, dask: Cluster, model: Path, surgeon: Run) -> None:
         need_namespaces()

@@ -17,9 +17,10 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
 from ggufsurgeon.clusters.executor_runner import ExecutorRunner
+from ggufsurgeon.clusters.hosting import run_request
 from ggufsurgeon.clusters.requests import NeededModel, packed, unpacked
 from ggufsurgeon.clusters.sending import N_ATTEMPTS, SMALL_N_BYTES
-from ggufsurgeon.errors import EngineError, UsageError
+from ggufsurgeon.errors import EngineError, UnfitWorkerError, UsageError
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe
 from ggufsurgeon.scanning.probes.text import TextProbe
@@ -140,6 +141,11 @@ class TestRequests:
                 own = set(children(os.getpid())) - before
                 assert own
             assert comes_true(lambda: not own & set(children(os.getpid())), 10)
+
+
+def test_another_version_of_the_program_does_not_fit() -> None:
+    with pytest.raises(UnfitWorkerError, match=r"it has ggufsurgeon .*, and the caller 0\.0\.1"):
+        run_request("0.0.1", b"")
 
 
 def test_models_are_found_wherever_they_are_in_arguments(tmp_path: Path) -> None:

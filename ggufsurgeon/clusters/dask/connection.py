@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
@@ -43,18 +42,30 @@ async def connected(scheduler: str) -> AsyncIterator[Client]:
     """
     from distributed import Client
 
+    try:
+        found = await asyncio.wait_for(_versions(scheduler), 2 * CONNECT_S)
+    except Exception as error:
+        raise _unreachable(scheduler, error) from None
+    _check_version(scheduler, found)
     client = Client(scheduler, asynchronous=True, timeout=CONNECT_S, set_as_default=False)
     try:
         try:
             await asyncio.wait_for(client, 2 * CONNECT_S)
-            found = await asyncio.wait_for(client.scheduler.versions(), CONNECT_S)
         except Exception as error:
             raise _unreachable(scheduler, error) from None
-        _check_version(scheduler, found)
         yield client
     finally:
         with suppress(Exception):
             await asyncio.wait_for(client._close(fast=True), CLOSE_S)
+
+
+async def _versions(scheduler: str) -> Any:
+    """What a scheduler says of itself: also to clients of other versions, which it cannot have."""
+    from distributed import Security, rpc
+
+    arguments = Security().get_connection_args("client")
+    async with rpc(scheduler, timeout=CONNECT_S, connection_args=arguments) as asked:
+        return await asked.versions()
 
 
 @contextmanager
@@ -65,9 +76,7 @@ def silent_logs() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

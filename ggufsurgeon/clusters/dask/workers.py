@@ -43,11 +43,8 @@ class Workers:
         self._is_any = asyncio.Event()
         self._is_told_of_none = False
         self._asking: set[asyncio.Task[None]] = set()
-
-    @property
-    def n_fit(self) -> int:
+        self.n_fit = 0
         """How many workers take calls."""
-        return len(self._serving.keys() - self._left_out.keys())
 
     def add(self, call: Call[Any]) -> None:
         """Have a worker run a call."""
@@ -86,7 +83,7 @@ class Workers:
 
         async def ask() -> list[T]:
             await self._is_any.wait()
-            asked = [self._ask(one, function, arguments) for one in self._serving]
+            asked = [self._ask(one, gone, function, arguments) for one, gone in self._gone.items()]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             good = [one for one in answers if not isinstance(one, BaseException)]
             errors = [one for one in answers if isinstance(one, BaseException)]
@@ -123,12 +120,13 @@ class Workers:
         """Take notice of the workers that have joined or gone."""
         joined, lost = now - self._serving.keys(), self._serving.keys() - now
         for address in joined:
-            self._gone[address] = asyncio.Event()
-            self._serving[address] = asyncio.ensure_future(self._serve(address))
+            gone = self._gone[address] = asyncio.Event()
+            self._serving[address] = asyncio.ensure_future(self._serve(address, gone))
         for address in lost:
             self._gone.pop(address).set()
             del self._serving[address]
             self._left_out.pop(address, None)
+        self._count()
         self._tell(joined, "has joined", "have joined")
         self._tell(lost, "is gone", "are gone")
         if now:
@@ -145,14 +143,16 @@ class Workers:
             for address in sorted(addresses):
                 self._on_worker(f"worker {address} {one}")
 
-    async def _serve(self, address: str) -> None:
+    async def _serve(self, address: str, gone: asyncio.Event) -> None:
         """Give one call after the other to a worker, until it is gone or left out."""
         n_deaths = 0
-        while not self._gone[address].is_set() and address not in self._left_out:
-            call = await self._queue.get()
+        while not gone.is_set() and address not in self._left_out:
+            call = await _unless(gone, self._queue.get())
+            if call is None:
+                return
             self._running.add(call)
             try:
-                call.give(await self._ask(address, call.function, call.arguments))
+                call.give(await self._ask(address, gone, call.function, call.arguments))
                 n_deaths = 0
             except UnfitWorkerError as error:
                 self._queue.put_back(call)
@@ -167,29 +167,39 @@ class Workers:
             finally:
                 self._running.discard(call)
 
-    async def _ask(self, address: str, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    async def _ask(
+        self,
+        address: str,
+        gone: asyncio.Event,
+        function: Callable[..., T],
+        arguments: tuple[Any, ...],
+    ) -> T:
         """What a function gives on a worker. Raises EngineError when that is gone before."""
         content = pickle.dumps(_Deferred(function, arguments), pickle.HIGHEST_PROTOCOL)
         sent = self._client.submit(
             pickle.loads, content, workers=[address], pure=False, allow_other_workers=False
         )
-        answer, gone = asyncio.ensure_future(_answer(sent)), self._gone[address].wait()
-        leaving = asyncio.ensure_future(gone)
         try:
-            await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                value: T = answer.result()
-                return value
-            raise _gone(address)
+            answer = await _unless(gone, _answer(sent))
         finally:
-            answer.cancel()
-            leaving.cancel()
             sent.release()
+        if answer is None:
+            raise EngineError(
+                f"worker {address} was lost while it ran this",
+                hint="Look at the log of that worker: memory may have run out.",
+            )
+        value: T = answer
+        return value
 
     def _leave_out(self, address: str, error: GgufSurgeonError) -> None:
         self._left_out[address] = error
+        self._count()
         self._on_worker(f"worker {address} is left out: {error}")
         self._fail_where_nobody_fits()
+
+    def _count(self) -> None:
+        """Other threads read a number rather than the workers."""
+        self.n_fit = len(self._serving) - len(self._left_out)
 
     def _fail_where_nobody_fits(self) -> None:
         """End the calls that wait, where workers are there and none of them fits."""
@@ -238,8 +248,12 @@ async def _answer(sent: Any) -> Any:
         ) from None
 
 
-def _gone(address: str) -> EngineError:
-    return EngineError(
-        f"worker {address} was lost while it ran this",
-        hint="Look at the log of that worker: memory may have run out.",
-    )
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What a coroutine gives; None where the event comes before."""
+    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        doing.cancel()
+        waiting.cancel()
