@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
+from ggufsurgeon.clusters import hosting
 from ggufsurgeon.clusters.executor_runner import ExecutorRunner
 from ggufsurgeon.clusters.hosting import run_request
 from ggufsurgeon.clusters.requests import NeededModel, packed, unpacked
@@ -59,6 +60,18 @@ def test_scores_are_those_of_one_process(executor: Executor, stories: Path, tmp_
     with closing(sqlite3.connect(tmp_path / "there.db")) as database:
         assert database.execute("SELECT count(*) FROM lease").fetchone() == (0,)
         assert database.execute("SELECT count(*) FROM machine").fetchone() == (1,)
+
+
+def test_a_search_finds_the_same(executor: Executor, stories: Path, tmp_path: Path) -> None:
+    probe, windows = ArithmeticProbe(24), [gs.repeat("1:3"), gs.repeat("3:4"), gs.drop("2:3")]
+    found = {}
+    with gs.load(stories, ONE_THREAD) as model:
+        for name, where in {"here": None, "there": executor}.items():
+            store = tmp_path / f"{name}.db"
+            model.scan(store, probe, windows, executor=where)
+            found[name] = model.search(store, probe, max_blocks=3, executor=where)
+    assert found["here"] == found["there"]
+    assert scores_in(tmp_path / "here.db") == scores_in(tmp_path / "there.db")
 
 
 def test_what_is_known_is_not_run_again(stories: Path, tmp_path: Path) -> None:
@@ -137,10 +150,22 @@ class TestRequests:
         with ThreadPoolExecutor(2) as executor:
             with ExecutorRunner(executor, []) as runner:
                 before = set(children(os.getpid()))
-                runner.run(add, 1, 2)
+                for _ in range(3):
+                    runner.run(add, 1, 2)
                 own = set(children(os.getpid())) - before
-                assert own
+                assert len(own) == 1, "the same process runs one job after the other"
             assert comes_true(lambda: not own & set(children(os.getpid())), 10)
+
+
+def test_a_process_that_nobody_asks_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runner may have been killed with its machine."""
+    monkeypatch.setattr(hosting, "IDLE_S", 0.5)
+    with ThreadPoolExecutor(1) as executor, ExecutorRunner(executor, []) as runner:
+        before = set(children(os.getpid()))
+        runner.run(add, 1, 2)
+        own = set(children(os.getpid())) - before
+        assert comes_true(lambda: not own & set(children(os.getpid())), 20)
+        assert runner.run(add, 1, 3) == 4
 
 
 def test_another_version_of_the_program_does_not_fit() -> None:

@@ -75,10 +75,10 @@ class DaskExecutor(Executor):
         return found.result()
 
     def tell_each(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function on each worker at once, whatever they compute."""
+        """Call a function on each worker at once, whatever they compute, if they can be reached."""
         done: Future[None] = Future()
-        self._do(lambda workers: workers.tell_each(function, arguments, done))
-        with suppress(TimeoutError, GgufSurgeonError):
+        with suppress(TimeoutError, RuntimeError, GgufSurgeonError):  # where it is lost, nobody is
+            self._do(lambda workers: workers.tell_each(function, arguments, done))
             done.result(CLOSE_S)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
