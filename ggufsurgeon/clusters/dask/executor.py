@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, TimeoutError
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -38,10 +38,13 @@ class DaskExecutor(Executor):
         self._on_worker = on_worker or (lambda _told: None)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda _loop, _context: None)  # errors come by the calls
-        self._end: asyncio.Event | None = None
+        self._end = asyncio.Event()
         self._workers: Workers | None = None
         self._error: BaseException | None = None
         self._is_ready = threading.Event()
+        self._lock = threading.Lock()
+        """Held while a step is handed to the loop, and while that ends."""
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         try:
@@ -83,19 +86,17 @@ class DaskExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take leave of the scheduler. Its workers go on with what they compute."""
-        end = self._end
-        if end is not None:
-            with suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(end.set)
+        with suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._end.set)
         if wait:
             self._thread.join(2 * CLOSE_S)
 
     def _do(self, step: Callable[[Workers], None]) -> None:
         """Do something in the thread of the loop."""
-        workers = self._workers
-        if workers is None or not self._thread.is_alive():
-            raise self._error or RuntimeError("cannot schedule new futures after shutdown")
-        self._loop.call_soon_threadsafe(step, workers)
+        with self._lock:
+            if self._workers is None or self._has_ended:
+                raise self._error or RuntimeError("cannot schedule new futures after shutdown")
+            self._loop.call_soon_threadsafe(step, self._workers)
 
     def _run(self) -> None:
         try:
@@ -104,13 +105,15 @@ class DaskExecutor(Executor):
         except BaseException as error:
             self._error = error
         finally:
+            with self._lock:
+                self._has_ended = True
+            self._loop.run_until_complete(asyncio.sleep(0))  # the steps that came before
             if self._workers is not None:
                 self._workers.fail_all(self._error or RuntimeError("the executor was shut down"))
             self._is_ready.set()
             self._loop.close()
 
     async def _main(self) -> None:
-        self._end = asyncio.Event()
         async with connected(self._scheduler) as client:
             self._workers = Workers(client, self._scheduler, self._on_worker)
             self._is_ready.set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufsurgeon.clusters.dask.calls import Call, CallQueue
@@ -43,6 +44,7 @@ class Workers:
         self._is_any = asyncio.Event()
         self._is_told_of_none = False
         self._asking: set[asyncio.Task[None]] = set()
+        self._asked: set[Future[Any]] = set()
         self.n_fit = 0
         """How many workers take calls."""
 
@@ -52,9 +54,12 @@ class Workers:
         self._fail_where_nobody_fits()
 
     def fail_all(self, error: BaseException) -> None:
-        """End all calls."""
+        """End all calls, and what else is waited for."""
         for call in (*self._queue.take_all(), *self._running):
             call.fail(error)
+        for found in self._asked:
+            with suppress(InvalidStateError):
+                found.set_exception(error)
 
     async def watch(self) -> None:
         """Look who is there, as long as the scheduler is. Raises UsageError when it is lost."""
@@ -107,13 +112,13 @@ class Workers:
         async def ask() -> None:
             try:
                 found.set_result(await asking)
-            except asyncio.CancelledError:
-                found.set_exception(RuntimeError("the executor was shut down"))
-            except BaseException as error:
+            except Exception as error:
                 found.set_exception(error)
+            self._asked.discard(found)
 
         task = asyncio.ensure_future(ask())
         self._asking.add(task)
+        self._asked.add(found)
         task.add_done_callback(self._asking.discard)
 
     def _greet(self, now: set[str]) -> None:
@@ -158,6 +163,9 @@ class Workers:
                 self._queue.put_back(call)
                 self._leave_out(address, error)
             except EngineError as error:
+                if self._client.status != "running":
+                    self._queue.put_back(call)  # `watch` will say that the scheduler is lost
+                    return
                 call.fail(error)
                 n_deaths += 1
                 if n_deaths >= N_DEATHS:
