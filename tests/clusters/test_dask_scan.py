@@ -26,7 +26,7 @@ from tests.scanning.test_scan import scores_in
 from tests.workers.jobs import comes_true
 
 FEW = ("--arithmetic", "24", "--windows", "0..4:1", "--threads", "1")
-MANY = ("--arithmetic", "960", "--windows", "0..4:1", "--threads", "1")
+MANY = ("--arithmetic", "480", "--windows", "0..4:1", "--threads", "1")
 
 
 @pytest.fixture
