@@ -131,7 +131,8 @@ def _possible_edits(path: LayerPath, n_blocks: int) -> Iterator[tuple[WindowEdit
     runs = [(first.block, last.block + 1) for first, last in LayerPath.of(path.blocks).runs()]
     if 1 < len(runs) <= MAX_TIMES and runs[-1][0] < runs[0][1] <= n_blocks:
         window, times = (runs[-1][0], runs[0][1]), len(runs)
-        yield Repeat((window,), times, path.strengths[window[1]]), WINDOW
+        strength_behind = path.strengths[min(window[1], len(path) - 1)]
+        yield Repeat((window,), times, strength_behind), WINDOW
         yield DampedRepeat((window,), times), WINDOW
     gone = sorted(set(range(n_blocks)) - set(path.blocks))
     if gone and len(gone) < n_blocks:

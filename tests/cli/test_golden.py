@@ -29,6 +29,7 @@ SHORT = ("--ctx", "16", "--chunks", "2")
 TASKS = ("--tasks", "choices.jsonl", "--limit", "2")
 BENCHMARKS = ("--tasks", "musr,mmlu-pro", "--data", "mirror", "--limit", "2")
 SCAN = ("--arithmetic", "12", "--layers", "0..2")
+SEARCH = ("--arithmetic", "12", "--max-paths", "4", "--strengths", "1")
 CASES: dict[str, tuple[str, ...]] = {
     "inspect": ("inspect", "tiny.gguf"),
     "inspect_hash": ("inspect", "tiny.gguf", "--hash"),
@@ -56,12 +57,14 @@ CASES: dict[str, tuple[str, ...]] = {
     "leaderboard": ("leaderboard", "model.gguf", *WINDOW, *BENCHMARKS, "--details", "--quiet"),
     "anatomy": ("anatomy", "model.gguf", "--contents", "5"),
     "scan": ("scan", "model.gguf", *SCAN, "--store", "new.db", "--quiet"),
+    "search": ("search", "model.gguf", *SEARCH, "--store", "scan.db", "--quiet"),
     "report": ("report", "scan.db"),
 }
 EXIT_CODES = {"diff": 7}
 """Where it is not 0: the files differ."""
 NEEDS_LLAMA = {
-    *("verify", "generate", "perplexity", "choose", "leaderboard", "anatomy", "scan", "report"),
+    *("verify", "generate", "perplexity", "choose", "leaderboard", "anatomy", "scan"),
+    *("search", "report"),
 }
 VARYING = {
     *("seconds", "seconds_to_first", "tokens_per_second"),
@@ -124,7 +127,7 @@ def test_json(
     (tmp_path / "prose.txt").write_bytes(shakespeare() + b"\n")
     if "patched.gguf" in CASES[case]:
         assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
-    if command == "report":
+    if command in ("report", "search"):
         assert surgeon("scan", "model.gguf", *SCAN, "--store", "scan.db").returncode == 0
     done = surgeon(*CASES[case], "--json")
     assert (done.returncode, done.stderr) == (EXIT_CODES.get(case, 0), "")

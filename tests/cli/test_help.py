@@ -127,7 +127,7 @@ FIRST_WORDS = {
         "Variables",
     ),
     *("CSV", "HTML", "JSON", "JSONL", "PNG", "Probe", "Rank", "Share", "Store", "Windows"),
-    *("SQLite", "Strided", "System", "Tensors", "Text", "Total"),
+    *("SQLite", "Strengths", "Strided", "System", "Tensors", "Text", "Total"),
 }
 """Verbs, and nouns with what stands in front of them."""
 
@@ -181,6 +181,7 @@ def test_there_are_the_commands_that_are_promised() -> None:
         "choose",
         "leaderboard",
         "scan",
+        "search",
         "report",
         "anatomy",
     }

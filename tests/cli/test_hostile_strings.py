@@ -111,6 +111,9 @@ ENGINE_COMMANDS = {
     "scan": Command(
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
     ),
+    "search": Command(
+        ("search", MODEL, "--choices", TASKS, "--store", STORE, "--max-paths", "6", *DEVICE)
+    ),
     "report": Command(("report", STORE, "--html", HTML, "--csv", CSV, "--replace")),
     "anatomy": Command(
         (
@@ -151,7 +154,7 @@ def engine_folder(folder: Path) -> Path:
     (folder / MODEL).write_bytes(hostile_model(stories, EVIL.encode()))
     assert run("patch", MODEL, PATCHED, "--replace", *WINDOW, folder=folder).returncode == 0
     task = {"question": EVIL, "choices": [f"{EVIL}a", "b"], "answer": 0}
-    tasks = [json.dumps({"id": f"={EVIL}{n}", **task}) for n in range(4)]
+    tasks = [json.dumps({"id": f"={EVIL}{n}", **task}) for n in range(10)]
     (folder / TASKS).write_text("\n".join(tasks), encoding="ascii")
     splits = {("default", name): rows for name, rows in musr().items()}
     write_benchmark(folder / DATA / "musr", splits)
@@ -224,9 +227,9 @@ def test_no_spreadsheet_computes_a_name(engine_folder: Path) -> None:
     assert run("report", STORE, *files, folder=engine_folder).returncode == 0
     with (engine_folder / f"2{CSV}").open(newline="", encoding="utf-8") as file:
         labels = {row["label"] for row in csv.DictReader(file)}
-    assert labels == {f"'={EVIL}{n}" for n in range(4)}
+    assert labels == {f"'={EVIL}{n}" for n in range(10)}
     lines = (engine_folder / f"2{TASKS}").read_text(encoding="ascii").splitlines()
-    assert {json.loads(line)["label"] for line in lines} == {f"={EVIL}{n}" for n in range(4)}
+    assert {json.loads(line)["label"] for line in lines} == {f"={EVIL}{n}" for n in range(10)}
 
 
 @pytest.mark.parametrize("name", ["inspect", "plan"])

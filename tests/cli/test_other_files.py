@@ -42,6 +42,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
         *("leaderboard", "good.gguf", "--tasks", "musr", "--data", "nowhere", "--base", "bad"),
     ),
     "scan": ("scan", "bad", "--arithmetic", "12", "--store", "new.db"),
+    "search": ("search", "bad", "--arithmetic", "12", "--store", "new.db"),
     "anatomy": ("anatomy", "bad"),
 }
 SOME = ("plan", "verify_source", "perplexity_base", "chat", "scan")

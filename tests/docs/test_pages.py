@@ -37,6 +37,7 @@ COMMANDS = (
     "choose",
     "leaderboard",
     "scan",
+    "search",
     "report",
     "anatomy",
 )

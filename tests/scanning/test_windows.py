@@ -43,6 +43,25 @@ def test_a_window_is_recognised_by_its_blocks(n_blocks: int, kind: str, times: i
         assert scan_path(one.path, n_blocks) == one
 
 
+@given(st.integers(1, 20), st.integers(2, 4), st.sampled_from([0.0, 0.5, 2.0, "damped"]))
+def test_a_window_with_strengths_is_recognised(
+    n_blocks: int, times: int, strength: float | str
+) -> None:
+    damped = strength == "damped"
+    value = 1.0 if isinstance(strength, str) else strength
+    for one in repeats(n_blocks, WindowRange(), times, value, damped=damped):
+        found = scan_path(one.path, n_blocks)
+        assert (found.kind, found.window, found.path) == (WINDOW, one.window, one.path)
+        assert found.edit == one.edit
+
+
+@pytest.mark.parametrize(
+    "text", ["0..2,1..2*0.5,1..2*0.25,3..5", "0..2*0.5,3..5", "0..1,2*0.5,2..5"]
+)
+def test_other_strengths_are_no_window(text: str) -> None:
+    assert scan_path(LayerPath(text), 6).kind == PATH
+
+
 @pytest.mark.parametrize("text", ["0..5", "0..2,1..2,0..5", "5,4,3,2,1,0", "0..2,4..5,4..5"])
 def test_other_paths_are_paths(text: str) -> None:
     assert scan_path(LayerPath(text), 6).kind == PATH

@@ -18,7 +18,7 @@ from ggufsurgeon.scanning.search.composition_paths import CompositionPaths
 from ggufsurgeon.scanning.search.findings import BestOfLength, SearchFindings, SearchLuck, TriedPath
 from ggufsurgeon.scanning.search.front import best_of_lengths, is_on_front
 from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits
-from ggufsurgeon.scanning.search.luck import search_luck
+from ggufsurgeon.scanning.search.luck import N_REPLAYS, search_luck
 from ggufsurgeon.scanning.search.measured import Measured
 from ggufsurgeon.scanning.search.singles import Scores, Singles, scanned_singles
 from ggufsurgeon.scanning.search.verdict import search_verdict
@@ -62,8 +62,8 @@ class _UnfinishedError(Exception):
     """A step of the search has not been run."""
 
 
-def judge_search(data: SearchData) -> SearchFindings:
-    """The findings of a search, finished or not."""
+def judge_search(data: SearchData, n_replays: int = N_REPLAYS) -> SearchFindings:
+    """The findings of a search, finished or not; luck is of so many replays."""
     measured = Measured(data.scores, data.items, data.n_items, data.n_blocks)
     tried = _tried(data, measured)
     singles = scanned_singles(data.scan_scores, data.n_blocks, measured.numbers(measured.search))
@@ -86,7 +86,7 @@ def judge_search(data: SearchData) -> SearchFindings:
         n_singles=len(data.singles),
         tried=tuple(sorted(rows.values(), key=lambda row: -row.score)),
         best=best,
-        luck=_luck(data, measured, tried, singles) if held_out is not None else None,
+        luck=_luck(data, measured, tried, singles, n_replays) if held_out is not None else None,
         held_out_luck_z=math.nan if held_out is None else held_out.luck_z,
         is_better=is_better,
         verdict=verdict,
@@ -185,7 +185,7 @@ def _verdict(
 
 
 def _luck(
-    data: SearchData, measured: Measured, tried: _Tried, singles: Singles
+    data: SearchData, measured: Measured, tried: _Tried, singles: Singles, n_replays: int
 ) -> SearchLuck | None:
     """What replays reach; None where the scan has no window that was run on all search items."""
     if not singles.edits:
@@ -195,4 +195,5 @@ def _luck(
         for one, score in tried.scores.items()
         if score > -math.inf
     }
-    return search_luck(singles, known, max(tried.scores.values()), data.limits, data.items.seed)
+    best_score = max(tried.scores.values())
+    return search_luck(singles, known, best_score, data.limits, data.items.seed, n_replays)

@@ -31,7 +31,7 @@ def search_luck(
     best_score: float,
     limits: SearchLimits,
     seed: int,
-    n_replays: int = N_REPLAYS,
+    n_replays: int,
 ) -> SearchLuck:
     """What replays reach; `known` has the differences of compositions that were run, [n_items]."""
     generator = np.random.default_rng([seed, 2])
