@@ -172,7 +172,8 @@ def test_a_server_that_says_nothing(stories: Path, surgeon: Run) -> None:
 
 def test_a_scheduler_of_another_version(stories: Path, surgeon: Run, tmp_path: Path) -> None:
     """It says that it is of another release; Dask itself would go on."""
-    program = "import distributed; distributed.__version__ = '2020.1.0'\n"
+    program = "from distributed import versions\n"
+    program += "versions.get_package_info = lambda _packages: {'distributed': '2020.1.0'}\n"
     program += "from distributed.cli.dask_scheduler import main; main()"
     port = free_port()
     command = [sys.executable, "-c", program, "--port", str(port), "--no-dashboard"]
