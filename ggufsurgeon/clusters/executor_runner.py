@@ -73,6 +73,11 @@ class ExecutorRunner:
             self._executor.tell_each(release, self._form.owner)
         release(self._form.owner)
 
+    @property
+    def n_workers(self) -> int:
+        """How many workers there are now; 1 where the executor does not say it."""
+        return self._executor.n_workers if isinstance(self._executor, ManyWorkers) else 1
+
     def machines(self) -> list[Machine]:
         """The kinds of machines that workers are of, the most frequent first.
 

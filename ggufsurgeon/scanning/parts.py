@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,16 +15,25 @@ from ggufsurgeon.store.scan_scores import ProbeKey
 from ggufsurgeon.store.store import Store
 from ggufsurgeon.workers.runner import Runner
 
-N_PATHS_OF_MANY = 16
-"""Layer paths of a part where many workers share a scan: what a death loses is small, and no worker
-is busy for long when the others have ended."""
+MOST_OF_MANY, LEAST_OF_MANY = 16, 4
+"""Layer paths of a part where many workers share a scan: with few, what a death loses is small, and
+no worker is busy for long when the others have ended; but each part costs a pass of its own."""
+PARTS_OF_EACH = 4
+"""Parts that each worker gets at least, where that leaves enough paths for a part."""
 POLL_S = 0.5
 """Seconds between two looks at what other processes do."""
 
 
-def n_paths_of_part(runner: Runner) -> int:
-    """The most layer paths of a part."""
-    return N_PATHS_OF_MANY if isinstance(runner, ExecutorRunner) else N_LEASED
+def part_size(runner: Runner) -> Callable[[int], int]:
+    """The most layer paths of a part, by the passes that are to be run in all."""
+
+    def of_many(n_passes: int, runner: ExecutorRunner) -> int:
+        share = math.ceil(n_passes / (PARTS_OF_EACH * max(1, runner.n_workers)))
+        return min(max(share, LEAST_OF_MANY), MOST_OF_MANY)
+
+    if isinstance(runner, ExecutorRunner):
+        return lambda n_passes: of_many(n_passes, runner)
+    return lambda _n_passes: N_LEASED
 
 
 def settled_key(store: Store, runner: Runner, keys: Callable[[Machine], ProbeKey]) -> ProbeKey:

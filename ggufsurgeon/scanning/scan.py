@@ -20,7 +20,7 @@ from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import ItemTable, Scored, list_items, scan_job
 from ggufsurgeon.scanning.joint import JOINT
 from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
-from ggufsurgeon.scanning.parts import n_paths_of_part, run_parts, settled_key
+from ggufsurgeon.scanning.parts import part_size, run_parts, settled_key
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.racing.race import Race
@@ -120,7 +120,7 @@ def scan(
     with opened_store(store) as opened:
         key = settled_key(opened, runner, lambda machine: _key(task, items, machine))
         kept = _prepared(opened, task, file, selection.known, items, key)
-        groups = StoredGroups(kept.scores, items.groups, on_wait, n_paths_of_part(runner))
+        groups = StoredGroups(kept.scores, items.groups, on_wait, part_size(runner))
         plan = _plan(task, groups, items, selection.runnable, base)
         size = _size(task, selection, items, plan, _n_others(opened, kept))
         if on_size is not None:

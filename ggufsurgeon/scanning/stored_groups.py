@@ -38,15 +38,15 @@ class StoredGroups:
         scores: ProbeScores,
         groups: Sequence[range],
         on_wait: Callable[[str], object] | None = None,
-        n_paths: int = N_LEASED,
+        part_size: Callable[[int], int] = lambda _n_missing: N_LEASED,
     ) -> None:
         self._scores = scores
         self._groups = groups
         self._owner = this_owner()
         self._on_wait = on_wait
         """Called once with a name of the process that is waited for."""
-        self._n_paths = n_paths
-        """The most layer paths of a part."""
+        self._part_size = part_size
+        """The most layer paths of a part, by the passes that are missing when work begins."""
         self._out: dict[Work, _Part] = {}
         """What this process works on."""
 
@@ -76,21 +76,25 @@ class StoredGroups:
         in other processes: ask again soon.
         """
         named = {str(path): path for path in paths}
-        n_before, since, idle_since = -1, 0.0, math.inf
+        n_before, since, idle_since, size = -1, 0.0, math.inf, 0
         try:
             while missing := self._missing_of(groups, named.keys()):
                 groups, n_missing = list(missing), sum(map(len, missing.values()))
+                size = size or self._part_size(n_missing)
+                parts = list(_parts(list(named), size))
                 if n_missing != n_before:
                     n_before, since = n_missing, time.monotonic()
                 is_shared, n_parts = time.monotonic() - since < patience_s, 0
                 for group in groups:
-                    n_parts += yield from self._of_group(group, missing[group], named, is_shared)
+                    n_parts += yield from self._of_group(
+                        group, missing[group], parts, named, is_shared
+                    )
                 if n_parts:
                     idle_since = math.inf
                     continue
                 idle_since = min(idle_since, time.monotonic())
                 if time.monotonic() - idle_since >= QUIET_S and not self._out:
-                    self._tell_of_wait(missing, list(named))
+                    self._tell_of_wait(missing, parts)
                 yield None
         finally:
             with suppress(StoreWriteError):  # a full disk is told already, and our end frees them
@@ -109,24 +113,31 @@ class StoredGroups:
         found = {group: self._missing(group, names) for group in groups}
         return {group: missing for group, missing in found.items() if missing}
 
-    def _tell_of_wait(self, missing: Mapping[int, Set[str]], names: Sequence[str]) -> None:
+    def _tell_of_wait(
+        self, missing: Mapping[int, Set[str]], parts: Sequence[Sequence[str]]
+    ) -> None:
         """Name the process that has the first of what is missing, unless one was named before."""
         if self._on_wait is None:
             return
         group, lacking = next(iter(missing.items()))
-        first = next(part for part in self._parts(names) if not lacking.isdisjoint(part))
+        first = next(part for part in parts if not lacking.isdisjoint(part))
         owner = self._scores.lease_owner(self._groups[group].start, first[0])
         if owner is not None:
             on_wait, self._on_wait = self._on_wait, None
             on_wait(describe(owner))
 
     def _of_group(
-        self, group: int, missing: Set[str], named: Mapping[str, LayerPath], is_shared: bool
+        self,
+        group: int,
+        missing: Set[str],
+        parts: Sequence[Sequence[str]],
+        named: Mapping[str, LayerPath],
+        is_shared: bool,
     ) -> Generator[Work, None, int]:
         """What is missing of a group and nobody works on; returns how many parts that were."""
         n_parts, first_item = 0, self._groups[group].start
         out = {part for part in self._out.values() if part.first_item == first_item}
-        for names in self._parts(list(named)):
+        for names in parts:
             part = _Part(first_item, names[0])
             if part in out or missing.isdisjoint(names):
                 continue
@@ -141,10 +152,11 @@ class StoredGroups:
                 self._scores.release([part], self._owner)
         return n_parts
 
-    def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
-        """What is leased together."""
-        for start in range(0, len(names), self._n_paths):
-            yield names[start : start + self._n_paths]
+
+def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """What is leased together."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
 
 
 class WholeScan:

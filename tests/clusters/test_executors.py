@@ -7,9 +7,10 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,18 @@ def test_an_executor_that_was_shut_down(stories: Path, tmp_path: Path) -> None:
         model.scan(tmp_path / "scan.db", ArithmeticProbe(4), PATHS, executor=executor)
 
 
+class AtOnce(Executor):
+    """Runs a call when it is submitted."""
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class TestRequests:
     """Of jobs that do what models make llama.cpp do."""
 
@@ -133,9 +146,10 @@ class TestRequests:
             runner.run(stumble)
 
     def test_parts_that_ended_before_a_failure_are_given(self) -> None:
+        """Also where they come at the same time as the failure."""
         ended: list[int] = []
         with (
-            ThreadPoolExecutor(1) as executor,
+            AtOnce() as executor,
             ExecutorRunner(executor, []) as runner,
             pytest.raises(UsageError, match="number 3"),
         ):

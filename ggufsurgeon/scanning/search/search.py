@@ -16,7 +16,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import Scored, scan_job
-from ggufsurgeon.scanning.parts import n_paths_of_part, run_parts
+from ggufsurgeon.scanning.parts import part_size, run_parts
 from ggufsurgeon.scanning.scan import telling_what_is_kept
 from ggufsurgeon.scanning.search.beam import Space, beam_search
 from ggufsurgeon.scanning.search.candidates import Composition
@@ -67,9 +67,7 @@ def search(
         found = open_search(opened, task, file, runner)
         running = _Running(task, file, opened, found, runner)
         running.progress, running.on_step = progress, on_step
-        running.groups = StoredGroups(
-            found.scores, found.items.groups, on_wait, n_paths_of_part(runner)
-        )
+        running.groups = StoredGroups(found.scores, found.items.groups, on_wait, part_size(runner))
         return running.run()
 
 
