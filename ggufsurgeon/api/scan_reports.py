@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
+from ggufsurgeon.api.search_reports import searched_path
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
@@ -57,7 +58,8 @@ def scanned_path(
 ) -> LayerPath:
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
-    `probe` names the probe, or is `joint` for all together; it may be left out where there is one
+    `probe` names the probe, a search by its name such as `text-search`, or is `joint` for all
+    scans together; it may be left out where there is one
     alone, those of parsed answers aside. Raises RefusedError when the verdict on the best is noise
     and no rank is given, UsageError where the store has no such scan or rank, and as
     `scan_findings`.
@@ -65,6 +67,10 @@ def scanned_path(
     file = open_gguf(model)
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]
     probes = [one for found in known for one in found.probes if _is_wanted(one, probe)]
+    if not probes and probe is not None:
+        path = searched_path(store, file.header_sha256, probe, rank)
+        if path is not None:
+            return path
     if len(probes) != 1:
         names = ", ".join(dict.fromkeys(one.probe for one in probes))
         wanted = "" if probe is None else f" by the probe {probe}"

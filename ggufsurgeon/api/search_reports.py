@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.errors import UsageError
+from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.search.findings import SearchFindings
@@ -34,6 +35,37 @@ def search_findings(
             if number in (None, kept.number)
             and header_sha256 in (None, opened.scans.fingerprint(kept.model).header_sha256)
         )
+
+
+def searched_path(
+    store: PathLike, header_sha256: str, probe: str, rank: int | None
+) -> LayerPath | None:
+    """The path that a search found better, or that of a rank by score; None without such a search.
+
+    Raises RefusedError when the verdict is noise and no rank is given, UsageError where there are
+    several searches by the probe or no such rank.
+    """
+    found = [
+        one for one in search_findings(store, header_sha256=header_sha256) if one.probe == probe
+    ]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise UsageError(
+            f"{store}: it has {len(found)} searches by the probe {probe}",
+            hint="Name the layer path itself, as the report prints it.",
+        )
+    from ggufsurgeon.scanning.search.verdict import is_better
+
+    (one,) = found
+    if rank is None:
+        if not one.is_better:
+            raise RefusedError(f"{store}: {one.verdict}", hint="Name a rank to take a path anyway.")
+        better = [best.path for best in one.best if is_better(best)]
+        return LayerPath(max(better, key=lambda path: path.score).layer_path)
+    if not 0 < rank <= len(one.tried):
+        raise UsageError(f"{store}: there is no rank {rank} among {len(one.tried)} paths")
+    return LayerPath(one.tried[rank - 1].layer_path)
 
 
 def _findings(scans: ScanTable, kept: KeptSearch) -> SearchFindings:

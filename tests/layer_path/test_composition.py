@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.composition import can_compose, compose
+from ggufsurgeon.layer_path.composition import can_compose, compose, in_order
 from ggufsurgeon.layer_path.edits import DampedRepeat, Drop, Repeat, WindowEdit, repeat
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.search.candidates import in_order, n_added
+from ggufsurgeon.scanning.search.candidates import n_added
 
 N_BLOCKS = 12
 

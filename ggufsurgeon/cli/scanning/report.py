@@ -19,6 +19,7 @@ from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import ScanFindings
+    from ggufsurgeon.scanning.search.findings import SearchFindings
 
 
 def report(
@@ -116,30 +117,61 @@ def report(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank the layer paths of the scans in a store, and test whether the best beats the model."""
+    """Rank the layer paths of the scans in a store, and test whether the best beats the model.
+
+    Searches from these scans follow them.
+    """
     from ggufsurgeon.cli.scanning.scan_results import (
         as_csv,
         as_json_lines,
         findings_as_json,
         print_findings,
     )
+    from ggufsurgeon.cli.scanning.search_results import print_search, search_as_json
 
     outputs = {"--html": html, "--png": png, "--csv": csv, "--jsonl": jsonl}
     _check_outputs(outputs, store, replace)
-    found = _chosen(gs.scan_findings(store, held_out=held_out, seed=seed), store, model, probe)
+    searches = _Searches(store, probe)
+    every = gs.scan_findings(store, held_out=held_out, seed=seed)
+    found = _chosen(every, searches, store, model, probe)
     command = _command(store, held_out, seed, model, probe, html)
     contents: dict[Path | None, Callable[[], bytes]] = {
         csv: lambda: as_csv(found).encode(),
         jsonl: lambda: as_json_lines(found).encode(),
-        html: lambda: _page(found, command),
+        html: lambda: _page(found, searches, command),
         png: lambda: _picture(found, png or Path()),
     }
     _write({path: make() for path, make in contents.items() if path is not None}, replace)
     if json:
-        print_json({"models": [findings_as_json(one) for one in found]})
+        of_models = [
+            {**findings_as_json(one), "searches": list(map(search_as_json, searches.of(one)))}
+            for one in found
+        ]
+        print_json({"models": of_models})
         return
     for one in found:
         print_findings(one, top)
+        for each in searches.of(one):
+            print_search(each, one.model)
+
+
+class _Searches:
+    """The searches in a store, by the probe that is asked for."""
+
+    def __init__(self, store: Path, probe: str | None) -> None:
+        self._store, self._probe = store, probe
+        self._known: dict[str, tuple[SearchFindings, ...]] = {}
+
+    def of(self, model: ScanFindings) -> tuple[SearchFindings, ...]:
+        """Those over a model."""
+        from ggufsurgeon.api.search_reports import search_findings
+
+        sha256 = model.header_sha256
+        if sha256 not in self._known:
+            found = search_findings(self._store, header_sha256=sha256)
+            wanted = tuple(one for one in found if self._probe in (None, one.probe))
+            self._known[sha256] = wanted
+        return self._known[sha256]
 
 
 def _check_outputs(outputs: dict[str, Path | None], store: Path, replace: bool) -> None:
@@ -169,13 +201,17 @@ def _write(contents: dict[Path, bytes], replace: bool) -> None:
 
 
 def _chosen(
-    found: Sequence[ScanFindings], store: Path, model: str | None, probe: str | None
+    found: Sequence[ScanFindings],
+    searches: _Searches,
+    store: Path,
+    model: str | None,
+    probe: str | None,
 ) -> tuple[ScanFindings, ...]:
     """The models that have been scanned, with the probe that is asked for."""
     kept = []
     for one in found:
         probes = tuple(each for each in one.probes if probe in (None, each.probe))
-        if probes and model in (None, one.model):
+        if model in (None, one.model) and (probes or searches.of(one)):
             kept.append(dataclasses.replace(one, probes=probes))
     if not kept:
         names = [printable(f"{one.model} by {p.probe}") for one in found for p in one.probes]
@@ -215,10 +251,11 @@ def _command(
     return shell_command(*parts)
 
 
-def _page(found: Sequence[ScanFindings], command: str) -> bytes:
+def _page(found: Sequence[ScanFindings], searches: _Searches, command: str) -> bytes:
     from ggufsurgeon.reporting.scan_page.page import scan_page
 
-    return scan_page(_only(found, "a page"), command).encode()
+    one = _only(found, "a page")
+    return scan_page(one, command, searches.of(one)).encode()
 
 
 def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
@@ -227,7 +264,7 @@ def _picture(found: Sequence[ScanFindings], path: Path) -> bytes:
 
     one = _only(found, "a picture")
     if len(one.probes) != 1:
-        names = ", ".join(probe.probe for probe in one.probes)
+        names = ", ".join(probe.probe for probe in one.probes) or "searches alone"
         raise UsageError(
             f"a picture shows one probe, and the store has {names}: name one by --probe"
         )

@@ -22,7 +22,7 @@ def print_search(found: SearchFindings, model: str) -> None:
     """The best path of each length, what luck reaches, and the verdict."""
     limits = found.limits
     title = (
-        f"{model}, search by {found.probe}: {len(found.tried)} paths of at most "
+        f"{model}, {found.probe}: {len(found.tried)} paths run, of at most "
         f"{limits.max_blocks} blocks more, composed of {found.n_singles} of {found.n_scanned} "
         f"windows; {found.n_search} search and {found.n_held_out} held-out items; differences "
         f"from the unmodified model in {found.unit}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ggufsurgeon.reporting.lettering import counted
 from ggufsurgeon.reporting.scan_page.document import document
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.section import COPY, section, section_id
+from ggufsurgeon.reporting.search_section.section import search_section
 from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.search.findings import SearchFindings
 
 HOW_TO_READ = (
     "A difference is the mean over items of the score along the path less that of the unmodified "
@@ -20,24 +24,30 @@ HOW_TO_READ = (
 )
 
 
-def scan_page(findings: ScanFindings, command: str) -> str:
+def scan_page(findings: ScanFindings, command: str, searches: Sequence[SearchFindings] = ()) -> str:
     """One HTML file that loads nothing from anywhere; `command` is how the page is made.
+
+    `searches` are those from the scans.
 
     The same text for the same arguments. It can be encoded in UTF-8, whatever the names hold.
     """
     sections = [section(findings, k) for k in range(len(findings.probes))]
+    sections += [search_section(found, k) for k, found in enumerate(searches)]
     return document(
         f"Scan of {findings.model}",
-        _header(findings) + element("main", *sections) + _footer(command),
+        _header(findings, searches) + element("main", *sections) + _footer(command),
         findings,
     )
 
 
-def _header(findings: ScanFindings) -> str:
+def _header(findings: ScanFindings, searches: Sequence[SearchFindings]) -> str:
     facts = f"{findings.architecture}, {counted(findings.n_blocks, 'block')}"
     links = [
         element("a", escape(probe.probe), href=f"#{section_id(k)}")
         for k, probe in enumerate(findings.probes)
+    ]
+    links += [
+        element("a", escape(found.probe), href=f"#search-{k}") for k, found in enumerate(searches)
     ]
     parts = [element("h1", "Scan of ", element("span", escape(findings.model), class_="model"))]
     parts.append(element("p", escape(facts), class_="facts"))

@@ -50,6 +50,5 @@ class Measured:
 
     def search_scores(self, paths: Sequence[LayerPath | str]) -> list[float]:
         """What a search compares of paths, one or more. Raises KeyError."""
-        return lower_bounds(
-            np.stack([self.differences(path, self.search) for path in paths])
-        ).tolist()
+        found = np.stack([self.differences(path, self.search) for path in paths])
+        return list(map(float, lower_bounds(found)))

@@ -63,12 +63,13 @@ def search(
     file = open_gguf(task.model)
     if not store.exists():
         raise UsageError(f"{store}: there is no such store")
-    with opened_store(store) as opened, telling_what_is_kept(store):
+    with opened_store(store) as opened:
         found = open_search(opened, task, file, runner)
         running = _Running(task, file, opened, found, runner)
         running.progress, running.on_step = progress, on_step
         running.groups = StoredGroups(found.scores, found.items.groups, on_wait, part_size(runner))
-        return running.run()
+        with telling_what_is_kept(store):
+            return running.run()
 
 
 class _Running:
@@ -91,6 +92,7 @@ class _Running:
         self._base = LayerPath.identity(self._n_blocks)
         self._costs = PathCosts(file)
         self._looked_up: dict[LayerPath, ScannedPath] = {}
+        self._kept = {one.layer_path for one in store.scans.paths(opened.model)}
         self._paths = CompositionPaths(self._n_blocks, self._can_be_used)
         self._n_steps = 0
         self._best = (-math.inf, "")
@@ -180,9 +182,10 @@ class _Running:
         return not (known.refusal or known.not_writable)
 
     def _keep_looked_up(self) -> None:
-        """Keep what is known of paths, of those that cannot be used too."""
-        known, model = list(self._looked_up.values()), self._opened.scanned_model
-        self._store.scans.add_model(self._opened.model, model, known)
+        """Keep what is known of new paths, of those that cannot be used too."""
+        known = [one for one in self._looked_up.values() if one.layer_path not in self._kept]
+        self._store.scans.add_model(self._opened.model, self._opened.scanned_model, known)
+        self._kept |= {one.layer_path for one in known}
 
     def _nothing_to_compose(self, n_scanned: int) -> RefusedError:
         reasons = [known.refusal or known.not_writable for known in self._looked_up.values()]

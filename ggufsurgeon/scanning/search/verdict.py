@@ -8,13 +8,18 @@ from ggufsurgeon.scanning.search.findings import BestOfLength
 from ggufsurgeon.statistics.maximum import LEVEL
 
 
+def is_better(best: BestOfLength) -> bool:
+    """Whether a path is shown to be better than the unmodified model."""
+    return best.p_value is not None and best.p_value <= LEVEL
+
+
 def search_verdict(best: Sequence[BestOfLength], n_held_out: int) -> tuple[bool, str]:
     """Whether one of the best paths is better, and why, by the held-out items alone.
 
     It is wrong in at most 5 % of searches without effects, whatever they tried: these items had no
     part in it. `best` has all of its p-values.
     """
-    surpassing = [one for one in best if one.p_value is not None and one.p_value <= LEVEL]
+    surpassing = [one for one in best if is_better(one)]
     chosen = max(surpassing or best, key=lambda one: one.path.score)
     among = f"one of {len(best)}" if len(best) > 1 else "the only one"
     figures = (
