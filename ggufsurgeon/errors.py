@@ -2,6 +2,7 @@
 
     GgufSurgeonError          1  a bug, if it reaches the user as such
     ├── UsageError            2  the request itself is wrong
+    │   ├── UnfitWorkerError  2  a worker of an executor lacks what others may have
     │   └── UnmatchedModelsError   2  a recipe names models that no files are given for
     ├── MalformedFileError    3  a file is not what the GGUF format or llama.cpp asks for
     │   └── NotFiniteError    3  what a model computes is not finite numbers
@@ -61,6 +62,10 @@ class UsageError(GgufSurgeonError):
     """The request is wrong: an unreadable source, a window outside the model."""
 
     exit_code = 2
+
+
+class UnfitWorkerError(UsageError):
+    """A worker of an executor cannot do what another may: it has another file, version or CPU."""
 
 
 class UnmatchedModelsError(UsageError):

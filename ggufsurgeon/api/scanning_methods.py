@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.scanning.scan import ScanSize
     from ggufsurgeon.scanning.search.findings import SearchFindings
     from ggufsurgeon.scanning.search.search import SearchStep
+    from ggufsurgeon.workers.runner import Runner
 
 
 class ScanningMethods(ModelOverRunner):
@@ -33,6 +36,9 @@ class ScanningMethods(ModelOverRunner):
         only_writable: bool = False,
         race: Race | None = None,
         with_hash: bool = False,
+        executor: Executor | None = None,
+        scheduler: str | None = None,
+        on_worker: Callable[[str], object] | None = None,
         progress: Progress = NO_PROGRESS,
         on_size: Callable[[ScanSize], object] | None = None,
         on_result: Callable[[Scored], object] | None = None,
@@ -48,11 +54,18 @@ class ScanningMethods(ModelOverRunner):
         paths are scored on a few items and the better ones on more; its winner is judged by items
         that are no part of it. `with_hash` compares the SHA-256 of the whole model file with that
         in the store, besides the hash of its header, its size and a sample of its weights.
+        With an `executor` of the standard library's kind, its workers run the scan, each with a
+        process of its own that loads the model from the same path, or from a folder of the
+        environment variable GGUFSURGEON_MODELS; with the address of a Dask `scheduler`, such as
+        tcp://host:8786, the workers of its cluster do. `on_worker` is then called, from another
+        thread, with a sentence about workers that join, go or do not fit.
         `on_size` is called before the work, `on_result` with each group of scores once it is kept,
         `on_wait` once with the name of another process if its part of the work is waited for.
         Raises UsageError for items that do not fit the model and for a probe that fails,
         RefusedError for a file that is no store or has scores of another model file, and where none
-        of the paths can be run, WriteFailedError where the store cannot grow.
+        of the paths can be run, WriteFailedError where the store cannot grow; with a `scheduler`,
+        MissingExtraError without the package `distributed`, and UsageError where no scheduler
+        answers, where it is lost, and where no worker fits.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs
@@ -76,15 +89,40 @@ class ScanningMethods(ModelOverRunner):
         chosen = tuple(dict.fromkeys(self._over(path) for path in paths))
         sha256 = content_sha256(self.path, progress) if with_hash else None
         task = ScanTask(self.path, self._devices, probe, chosen, only_writable, race, sha256)
-        scan(
-            task,
-            Path(store),
-            self._runner,
-            progress=progress,
-            on_size=on_size,
-            on_result=on_result,
-            on_wait=on_wait,
-        )
+        with self._scanning_runner(sha256, executor, scheduler, on_worker) as runner:
+            scan(
+                task,
+                Path(store),
+                runner,
+                progress=progress,
+                on_size=on_size,
+                on_result=on_result,
+                on_wait=on_wait,
+            )
+
+    @contextmanager
+    def _scanning_runner(
+        self,
+        content_sha256: str | None,
+        executor: Executor | None,
+        scheduler: str | None,
+        on_worker: Callable[[str], object] | None,
+    ) -> Iterator[Runner]:
+        """The runner of this model, or one over other workers that have the same model."""
+        if executor is None and scheduler is None:
+            yield self._runner
+            return
+        if executor is not None and scheduler is not None:
+            raise UsageError("an executor and a scheduler exclude each other")
+        from ggufsurgeon.clusters.dask.executor import DaskExecutor
+        from ggufsurgeon.clusters.executor_runner import ExecutorRunner
+        from ggufsurgeon.clusters.requests import NeededModel
+
+        needed = NeededModel.of(self.path, content_sha256)
+        with ExitStack() as stack:
+            if executor is None:
+                executor = stack.enter_context(DaskExecutor(scheduler or "", on_worker))
+            yield stack.enter_context(ExecutorRunner(executor, [needed]))
 
     def search(
         self,
@@ -97,6 +135,9 @@ class ScanningMethods(ModelOverRunner):
         strengths: Sequence[float] = (0.5,),
         held_out: float = 0.5,
         seed: int = 0,
+        executor: Executor | None = None,
+        scheduler: str | None = None,
+        on_worker: Callable[[str], object] | None = None,
         progress: Progress = NO_PROGRESS,
         on_step: Callable[[SearchStep], object] | None = None,
         on_wait: Callable[[str], object] | None = None,
@@ -109,7 +150,8 @@ class ScanningMethods(ModelOverRunner):
         run. No path has more than `max_blocks` blocks more than the model, and of each an exact
         file can be written. A share `held_out` of the items, drawn by `seed`, is run only along the
         best path of each length in the end, and judges these. What the store has already is not run
-        again. `on_step` is called before each step, `on_wait` as by `scan`. Raises UsageError for
+        again. `executor`, `scheduler` and `on_worker` are those of `scan`. `on_step` is called
+        before each step, `on_wait` as by `scan`. Raises UsageError for
         items that do not fit, for limits that allow nothing, and where the store has no scan of the
         same items, RefusedError where none of its windows can be composed, and as `scan`.
 
@@ -137,9 +179,10 @@ class ScanningMethods(ModelOverRunner):
         limits = SearchLimits(max_blocks, beam, max_paths, tuple(strengths))
         items = SearchItems(held_out, seed)
         task = SearchTask(self.path, self._devices, probe, limits, items)
-        number = search(
-            task, Path(store), self._runner, progress=progress, on_step=on_step, on_wait=on_wait
-        )
+        with self._scanning_runner(None, executor, scheduler, on_worker) as runner:
+            number = search(
+                task, Path(store), runner, progress=progress, on_step=on_step, on_wait=on_wait
+            )
         return search_findings(store, number=number)[0]
 
 

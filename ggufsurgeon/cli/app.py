@@ -132,6 +132,7 @@ def main() -> NoReturn:
             signal.signal(number, _interrupt)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", PermissionsWarning)
+    warnings.filterwarnings("ignore", module="distributed")  # errors of ours say it
     try:
         program(prog_name="ggufsurgeon")
     except GgufSurgeonError as error:

@@ -33,12 +33,11 @@ class KeptScores:
             if one is not None:
                 one.ask(paths, version("ggufsurgeon"))
 
-    def add(self, scored: Scored) -> None:
+    def add(self, found: Sequence[Scored]) -> None:
         """Commit what a job has emitted. Scores come last: a group that has them has all."""
-        path, first = str(scored.path), scored.items.start
         if self.parsed is not None:
-            self.parsed.add(path, first, scored.parsed)
-        self.scores.add(path, first, scored.scores)
+            self.parsed.add_all([(str(one.path), one.items.start, one.parsed) for one in found])
+        self.scores.add_all([(str(one.path), one.items.start, one.scores) for one in found])
 
 
 def kept_scores(store: Store, model: int, key: ProbeKey, *, has_parsed: bool) -> KeptScores:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.engine.model import Devices
@@ -16,9 +17,10 @@ from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scanning.answers_job import answers_job, list_questions
 from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
-from ggufsurgeon.scanning.job import ItemTable, Scored, Work, list_items, scan_job
+from ggufsurgeon.scanning.job import ItemTable, Scored, list_items, scan_job
 from ggufsurgeon.scanning.joint import JOINT
 from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
+from ggufsurgeon.scanning.parts import part_size, run_parts, settled_key
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.racing.race import Race
@@ -27,7 +29,7 @@ from ggufsurgeon.scanning.selection import LeftOut, Selection, select_paths
 from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.store.database import StoreWriteError
 from ggufsurgeon.store.fingerprint import ModelFingerprint
-from ggufsurgeon.store.machine import Machine, this_machine
+from ggufsurgeon.store.machine import Machine
 from ggufsurgeon.store.scan_scores import (
     ProbeKey,
     ScannedItem,
@@ -116,8 +118,9 @@ def scan(
     )
     items = _items(task, runner)
     with opened_store(store) as opened:
-        kept = _prepared(opened, task, file, selection.known, items, this_machine(runner))
-        groups = StoredGroups(kept.scores, items.groups, on_wait)
+        key = settled_key(opened, runner, lambda machine: _key(task, items, machine))
+        kept = _prepared(opened, task, file, selection.known, items, key)
+        groups = StoredGroups(kept.scores, items.groups, on_wait, part_size(runner))
         plan = _plan(task, groups, items, selection.runnable, base)
         size = _size(task, selection, items, plan, _n_others(opened, kept))
         if on_size is not None:
@@ -153,28 +156,32 @@ def _plan(
     return RacedScan(groups, items, paths, base, task.race)
 
 
+def _key(task: ScanTask, items: ItemTable, machine: Machine) -> ProbeKey:
+    """What the store knows the scan by."""
+    with probe_errors(task.probe.name):
+        settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
+    name = task.probe.name
+    if task.race is not None:
+        settings |= task.race.settings()
+        name = f"{name}-race"
+    model = ModelFingerprint.of(task.model)
+    return ProbeKey(model, machine, name, items.sha256, task.probe.unit, settings)
+
+
 def _prepared(
     store: Store,
     task: ScanTask,
     file: GgufFile,
     known: Sequence[ScannedPath],
     items: ItemTable,
-    machine: Machine,
+    key: ProbeKey,
 ) -> KeptScores:
     """The scores of the probe in the store, which then knows the model, the paths and the items."""
-    fingerprint = ModelFingerprint.of(task.model)
-    with probe_errors(task.probe.name):
-        settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
     model = ScannedModel(task.model.name, str(file.header.architecture), find_blocks(file).n_trunk)
-    number = store.model_number(fingerprint)
+    number = store.model_number(key.model)
     if task.content_sha256 is not None:
         store.scans.set_content(number, task.content_sha256)
     store.scans.add_model(number, model, known)
-    name = task.probe.name
-    if task.race is not None:
-        settings |= task.race.settings()
-        name = f"{name}-race"
-    key = ProbeKey(fingerprint, machine, name, items.sha256, task.probe.unit, settings)
     has_parsed = isinstance(task.probe, AnswerProbe)
     kept = kept_scores(store, number, key, has_parsed=has_parsed)
     rows = zip(items.labels, items.n_tokens, strict=True)
@@ -224,16 +231,21 @@ def _run(
     progress: Progress,
     on_result: Callable[[Scored], object] | None,
 ) -> None:
-    def take(scored: Scored) -> None:
-        kept.add(scored)
-        best.add(scored)
-        progress.advance(1, best.note)
-        if on_result is not None:
-            on_result(scored)
+    def take(found: Sequence[Scored]) -> None:
+        kept.add(found)
+        for scored in found:
+            best.add(scored)
+            progress.advance(1, best.note)
+            if on_result is not None:
+                on_result(scored)
 
-    with closing(plan.work()) as parts:  # an error gives the lease back at once
-        for work in parts:
-            _run_job(task, runner, work, take)
+    over: tuple[Any, ...] = (task.model, task.devices, task.probe)
+    if isinstance(task.probe, AnswerProbe):
+        job: Callable[..., None] = answers_job
+    else:
+        job, over = scan_job, (*over, task.race)
+    with closing(plan.work()) as parts:  # an error gives the leases back at once
+        run_parts(runner, job, over, parts, take, plan.end)
 
 
 @contextmanager
@@ -246,11 +258,3 @@ def telling_what_is_kept(store: Path) -> Iterator[None]:
     except GgufSurgeonError as error:
         error.state = f"{store} keeps all scores so far."
         raise
-
-
-def _run_job(task: ScanTask, runner: Runner, work: Work, take: Callable[[Scored], object]) -> None:
-    over = task.model, task.devices, task.probe
-    if isinstance(task.probe, AnswerProbe):
-        runner.run(answers_job, *over, [work], on_result=take)
-    else:
-        runner.run(scan_job, *over, task.race, [work], on_result=take)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from typing import NamedTuple
 
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.job import ItemTable, Work
@@ -15,13 +16,18 @@ from ggufsurgeon.store.scan_scores import ProbeScores
 
 N_LEASED = 48
 """Layer paths that a process takes at a time: each time costs it a pass along all blocks."""
-POLL_S = 0.5
-"""Seconds between two looks at what other processes do."""
 QUIET_S = 3.0
 """Seconds of waiting for others after which that is told."""
 PATIENCE_S = 300.0
 """Seconds without a score after which work is done twice rather than waited for: of a process on
 another host nobody knows whether it lives."""
+
+
+class _Part(NamedTuple):
+    """Layer paths of a group that are leased together, by the first of its items and paths."""
+
+    first_item: int
+    first_path: str
 
 
 class StoredGroups:
@@ -32,12 +38,17 @@ class StoredGroups:
         scores: ProbeScores,
         groups: Sequence[range],
         on_wait: Callable[[str], object] | None = None,
+        part_size: Callable[[int], int] = lambda _n_missing: N_LEASED,
     ) -> None:
         self._scores = scores
         self._groups = groups
         self._owner = this_owner()
         self._on_wait = on_wait
         """Called once with a name of the process that is waited for."""
+        self._part_size = part_size
+        """The most layer paths of a part, by the passes that are missing when work begins."""
+        self._out: dict[Work, _Part] = {}
+        """What this process works on."""
 
     def within(self, items: range) -> list[int]:
         """The groups whose items are among these."""
@@ -47,88 +58,105 @@ class StoredGroups:
         """All scores so far, by layer path and item."""
         return self._scores.scores()
 
-    def missing(self, group: int, paths: Iterable[LayerPath]) -> list[LayerPath]:
-        """Which of the paths have no score of a group."""
-        known = self._scores.scored_paths(self._groups[group].start)
-        return [path for path in paths if str(path) not in known]
-
-    def n_missing(self, groups: Iterable[int], paths: Sequence[LayerPath]) -> int:
+    def n_missing(self, groups: Iterable[int], paths: Iterable[LayerPath]) -> int:
         """Passes of these groups along these paths that the store has no scores of."""
-        return sum(len(self.missing(group, paths)) for group in groups)
+        missing = self._missing_of(groups, set(map(str, paths)))
+        return sum(map(len, missing.values()))
 
     def work(
         self,
         groups: Sequence[int],
         paths: Sequence[LayerPath],
         patience_s: float = PATIENCE_S,
-    ) -> Generator[Work, None, None]:
-        """What is missing of these groups, until nothing is; each part is leased while it is out.
+    ) -> Generator[Work | None, None, None]:
+        """What is missing of these groups, until nothing is.
 
-        Parts that other processes work on are waited for.
+        Several parts may be out at a time; each is leased until `end` is called with it, or the
+        generator is closed. None stands for a moment in which all that is missing is out, here or
+        in other processes: ask again soon.
         """
-        n_before, since, idle_since = -1, 0.0, math.inf
-        while n_missing := self.n_missing(groups, paths):
-            if n_missing != n_before:
-                n_before, since = n_missing, time.monotonic()
-            is_shared, n_parts = time.monotonic() - since < patience_s, 0
-            for group in groups:
-                n_parts += yield from self._of_group(group, paths, is_shared)
-            if n_parts:
-                idle_since = math.inf
-                continue
-            idle_since = min(idle_since, time.monotonic())
-            if time.monotonic() - idle_since >= QUIET_S:
-                self._tell_of_wait(groups, paths)
-            time.sleep(POLL_S)
+        named = {str(path): path for path in paths}
+        n_before, since, idle_since, size = -1, 0.0, math.inf, 0
+        try:
+            while missing := self._missing_of(groups, named.keys()):
+                groups, n_missing = list(missing), sum(map(len, missing.values()))
+                size = size or self._part_size(n_missing)
+                parts = list(_parts(list(named), size))
+                if n_missing != n_before:
+                    n_before, since = n_missing, time.monotonic()
+                is_shared, n_parts = time.monotonic() - since < patience_s, 0
+                for group in groups:
+                    n_parts += yield from self._of_group(
+                        group, missing[group], parts, named, is_shared
+                    )
+                if n_parts:
+                    idle_since = math.inf
+                    continue
+                idle_since = min(idle_since, time.monotonic())
+                if time.monotonic() - idle_since >= QUIET_S and not self._out:
+                    self._tell_of_wait(missing, parts)
+                yield None
+        finally:
+            with suppress(StoreWriteError):  # a full disk is told already, and our end frees them
+                self.end(list(self._out))
 
-    def _tell_of_wait(self, groups: Sequence[int], paths: Sequence[LayerPath]) -> None:
+    def end(self, done: Sequence[Work]) -> None:
+        """Give back the leases of parts that have been worked on, unless others have them."""
+        self._scores.release([self._out.pop(work) for work in done], self._owner)
+
+    def _missing(self, group: int, names: Set[str]) -> Set[str]:
+        """Which of the paths have no score of a group."""
+        return names - self._scores.scored_paths(self._groups[group].start)
+
+    def _missing_of(self, groups: Iterable[int], names: Set[str]) -> dict[int, Set[str]]:
+        """The same of several groups, of those that lack any."""
+        found = {group: self._missing(group, names) for group in groups}
+        return {group: missing for group, missing in found.items() if missing}
+
+    def _tell_of_wait(
+        self, missing: Mapping[int, Set[str]], parts: Sequence[Sequence[str]]
+    ) -> None:
         """Name the process that has the first of what is missing, unless one was named before."""
-        on_wait = self._on_wait
-        missing = (
-            (self._groups[group].start, str(part[0]))
-            for group in groups
-            for part in _parts(paths)
-            if self.missing(group, part)
-        )
-        first = None if on_wait is None else next(missing, None)
-        owner = None if first is None else self._scores.lease_owner(*first)
-        if on_wait is not None and owner is not None:
-            self._on_wait = None
+        if self._on_wait is None:
+            return
+        group, lacking = next(iter(missing.items()))
+        first = next(part for part in parts if not lacking.isdisjoint(part))
+        owner = self._scores.lease_owner(self._groups[group].start, first[0])
+        if owner is not None:
+            on_wait, self._on_wait = self._on_wait, None
             on_wait(describe(owner))
 
     def _of_group(
-        self, group: int, paths: Sequence[LayerPath], is_shared: bool
+        self,
+        group: int,
+        missing: Set[str],
+        parts: Sequence[Sequence[str]],
+        named: Mapping[str, LayerPath],
+        is_shared: bool,
     ) -> Generator[Work, None, int]:
         """What is missing of a group and nobody works on; returns how many parts that were."""
-        n_parts = 0
-        for part in _parts(paths):
-            if self.missing(group, part):
-                with self._leased(self._groups[group].start, str(part[0])) as is_ours:
-                    missing = self.missing(group, part)  # again: others may have added some
-                    if missing and (is_ours or not is_shared):
-                        n_parts += 1
-                        yield Work(group, tuple(missing))
+        n_parts, first_item = 0, self._groups[group].start
+        out = {part for part in self._out.values() if part.first_item == first_item}
+        for names in parts:
+            part = _Part(first_item, names[0])
+            if part in out or missing.isdisjoint(names):
+                continue
+            is_ours = self._scores.claim(*part, self._owner)
+            left = self._missing(group, set(names))  # again: others may have added some
+            if left and (is_ours or not is_shared):
+                n_parts += 1
+                work = Work(group, tuple(named[name] for name in names if name in left))
+                self._out[work] = part
+                yield work
+            elif is_ours:
+                self._scores.release([part], self._owner)
         return n_parts
 
-    @contextmanager
-    def _leased(self, first_item: int, first_path: str) -> Iterator[bool]:
-        is_ours = self._scores.claim(first_item, first_path, self._owner)
-        if not is_ours:
-            yield False
-            return
-        try:
-            yield True
-        except BaseException:
-            with suppress(StoreWriteError):  # a full disk is told already, and our end frees it
-                self._scores.release(first_item, first_path, self._owner)
-            raise
-        self._scores.release(first_item, first_path, self._owner)
 
-
-def _parts(paths: Sequence[LayerPath]) -> Iterator[Sequence[LayerPath]]:
+def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """What is leased together."""
-    for start in range(0, len(paths), N_LEASED):
-        yield paths[start : start + N_LEASED]
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
 
 
 class WholeScan:
@@ -149,6 +177,10 @@ class WholeScan:
         """Those that are still to be run."""
         return self._groups.n_missing(self._numbers, self._paths)
 
-    def work(self) -> Generator[Work, None, None]:
-        """What is missing."""
+    def work(self) -> Generator[Work | None, None, None]:
+        """What is missing, as `StoredGroups.work` gives it."""
         return self._groups.work(self._numbers, self._paths)
+
+    def end(self, done: Sequence[Work]) -> None:
+        """Take parts for done."""
+        self._groups.end(done)

@@ -97,6 +97,20 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
+def passing_transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """As `transaction`, for what need not outlive a power cut: the disk is not waited for.
+
+    A process that is killed loses nothing by it (sqlite.org/pragma.html, synchronous).
+    """
+    database.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with transaction(database):
+            yield
+    finally:
+        database.execute("PRAGMA synchronous = FULL")
+
+
+@contextmanager
 def database_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into StoreWriteError, and those of damage into RefusedError."""
     try:

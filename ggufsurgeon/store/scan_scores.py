@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ggufsurgeon.errors import RefusedError, UsageError
-from ggufsurgeon.store.database import damaged, database_errors, transaction
+from ggufsurgeon.store.database import damaged, database_errors, passing_transaction, transaction
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.lease_owner import is_alive
 from ggufsurgeon.store.machine import Machine
@@ -131,19 +131,29 @@ class ProbeScores:
             found.setdefault(layer_path, {})[item] = score
         return found
 
+    def n_scores(self) -> int:
+        """How many scores there are."""
+        return int(self._one("SELECT count(*) FROM item_score WHERE probe = ?"))
+
     def scored_paths(self, item: int) -> set[str]:
         """The layer paths that have a score of an item."""
         query = "SELECT layer_path FROM item_score WHERE probe = ? AND item = ?"
         return {path for (path,) in self._all(query, item)}
 
     def add(self, layer_path: str, first_item: int, scores: Sequence[float]) -> None:
-        """Commit the scores of consecutive items along a layer path, all or none.
+        """Commit the scores of consecutive items along a layer path, as `add_all`."""
+        self.add_all([(layer_path, first_item, scores)])
+
+    def add_all(self, found: Sequence[tuple[str, int, Sequence[float]]]) -> None:
+        """Commit layer paths, the first of consecutive items, and their scores, all or none.
 
         NaN stands for a score that is no finite number. Scores that another process has added stay:
         they are the same. Raises StoreWriteError when the file takes no more.
         """
         rows = [  # SQLite keeps NaN as null
-            (self._number, layer_path, first_item + n, score) for n, score in enumerate(scores)
+            (self._number, layer_path, first_item + n, score)
+            for layer_path, first_item, scores in found
+            for n, score in enumerate(scores)
         ]
         with database_errors(self._path), transaction(self._database):
             self._database.executemany("INSERT OR IGNORE INTO item_score VALUES (?,?,?,?)", rows)
@@ -151,7 +161,7 @@ class ProbeScores:
     def claim(self, first_item: int, first_path: str, owner: str) -> bool:
         """Take the lease of a group of items and some paths, unless a process that lives has it."""
         key = (self._number, first_item, first_path)
-        with database_errors(self._path), transaction(self._database):
+        with database_errors(self._path), passing_transaction(self._database):
             found = self._database.execute(
                 f"SELECT owner FROM lease WHERE {_LEASE}", key
             ).fetchone()
@@ -168,11 +178,12 @@ class ProbeScores:
             found = self._database.execute(query, key).fetchone()
         return None if found is None else str(found[0])
 
-    def release(self, first_item: int, first_path: str, owner: str) -> None:
-        """Give a lease back."""
+    def release(self, parts: Iterable[tuple[int, str]], owner: str) -> None:
+        """Give leases back, each by its first item and first layer path."""
         query = f"DELETE FROM lease WHERE {_LEASE} AND owner = ?"
-        with database_errors(self._path), transaction(self._database):
-            self._database.execute(query, (self._number, first_item, first_path, owner))
+        rows = [(self._number, *part, owner) for part in parts]
+        with database_errors(self._path), passing_transaction(self._database):
+            self._database.executemany(query, rows)
 
     def _one(self, query: str) -> Any:
         return self._all(query)[0][0]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.engine.serving import has_rpc
@@ -67,6 +68,12 @@ def with_rpc(_: Path) -> Circumstance:
     return Circumstance()
 
 
+def with_dask(_: Path) -> Circumstance:
+    if find_spec("distributed") is None:
+        raise NotToBeHadError("distributed is not installed")
+    return Circumstance()
+
+
 def without_gpu(_: Path) -> Circumstance:
     from ggufsurgeon.engine.devices.registry import gpu_descriptions
 
@@ -90,6 +97,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[Path], Circumstance]] = {
     "": normal,
     "llama-cpp-python is not installed": without("llama_cpp"),
     "llama.cpp has its RPC backend": with_rpc,
+    "distributed is installed": with_dask,
     "llama.cpp finds no GPU": without_gpu,
     "matplotlib is not installed": without("matplotlib"),
     "the system kills the worker": instead("llama_cpp", "import os; os.kill(os.getpid(), 9)"),

@@ -16,7 +16,7 @@ import pytest
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.groups import make_groups
-from ggufsurgeon.scanning.job import ItemTable
+from ggufsurgeon.scanning.job import ItemTable, Work
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.racing.work import RacedScan
 from ggufsurgeon.scanning.stored_groups import N_LEASED, StoredGroups
@@ -29,6 +29,7 @@ from tests.store.adding import KEY
 
 N_BLOCKS, N_ITEMS = 6, 40
 PROBE = ProbeKey(KEY.model, KEY.machine, "text-race", "sha", "nats", Race().settings())
+NO_MORE = Work(-1, ())
 EVERY = overlapping(N_BLOCKS, N_ITEMS, 0.5, 2)
 BASE = LayerPath.identity(N_BLOCKS)
 PATHS = [LayerPath(path) for path in EVERY if path != str(BASE)]
@@ -55,12 +56,25 @@ def opened(store: Path) -> Iterator[ProbeScores]:
 
 def run(store: Path, patience_s: float = 300, n_groups: int = 10_000) -> None:
     """Do the work of a race, or of its first groups."""
+    with opened(store) as scores:
+        raced = raced_scan(scores)
+        with closing(raced.work(patience_s)) as work:
+            do_work(scores, raced, work, n_groups)
+
+
+def do_work(
+    scores: ProbeScores, raced: RacedScan, work: Iterator[Work | None], n_groups: int
+) -> None:
     groups = item_table().groups
-    with opened(store) as scores, closing(raced_scan(scores).work(patience_s)) as work:
-        for _, one in zip(range(n_groups), work, strict=False):
+    while n_groups and (one := next(work, NO_MORE)) != NO_MORE:
+        if one is None:
+            time.sleep(0.1)
+        else:
+            n_groups -= 1
             items = groups[one.group]
             for path in one.paths:
                 scores.add(str(path), items.start, [EVERY[str(path)][item] for item in items])
+            raced.end([one])
 
 
 def scores_of(store: Path) -> Scores:

@@ -106,8 +106,8 @@ def test_a_lease_is_of_one_process_until_it_dies(tmp_path: Path) -> None:
         sleeper.kill()
         sleeper.communicate()
         assert claims(probe, this_owner())
-        probe.release(0, "0..4", other)  # not its own any more
-        probe.release(0, "0..4", this_owner())
+        probe.release([(0, "0..4")], other)  # not its own any more
+        probe.release([(0, "0..4")], this_owner())
         assert claims(probe, this_owner())
 
 

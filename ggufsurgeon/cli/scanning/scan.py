@@ -39,6 +39,7 @@ from ggufsurgeon.cli.scanning.scan_options import (
     ScanStore,
     ScanText,
     ScanWindows,
+    Scheduler,
     WithHash,
 )
 from ggufsurgeon.cli.scanning.scan_probes import (
@@ -89,6 +90,7 @@ def scan(
     held_out: HeldOut = None,
     race_seed: RaceSeed = None,
     hash: WithHash = False,
+    scheduler: Scheduler = None,
     *,
     devices: Devices,
     json: ScanJson = False,
@@ -114,10 +116,11 @@ def scan(
     raced = _race(race, held_out, race_seed)
     try:
         with gs.load(on_disk(model), devices) as loaded:
-            tell_devices(loaded, devices)
+            if scheduler is None:
+                tell_devices(loaded, devices)
             for one in probes:
                 with_hash = hash and one is probes[0]
-                _scan(loaded, store, one, paths, writable, raced, with_hash, json)
+                _scan(loaded, store, one, paths, writable, raced, with_hash, scheduler, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
@@ -184,6 +187,7 @@ def _scan(
     writable: bool,
     race: Race | None,
     with_hash: bool,
+    scheduler: str | None,
     json: bool,
 ) -> None:
     def show(scored: Scored) -> None:
@@ -197,6 +201,8 @@ def _scan(
             only_writable=writable,
             race=race,
             with_hash=with_hash,
+            scheduler=scheduler,
+            on_worker=print_note,
             progress=progress,
             on_size=_size_printer(probe.name),
             on_result=show if json else None,

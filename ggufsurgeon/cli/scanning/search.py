@@ -16,6 +16,7 @@ from ggufsurgeon.cli.scanning.scan_options import (
     ScanChunks,
     ScanChunkSize,
     ScanText,
+    Scheduler,
 )
 from ggufsurgeon.cli.scanning.scan_probes import (
     DEFAULT_N_CTX,
@@ -60,6 +61,7 @@ def search(
     strengths: Strengths = None,
     held_out: SearchHeldOut = 0.5,
     search_seed: SearchSeed = 0,
+    scheduler: Scheduler = None,
     *,
     devices: Devices,
     json: Json = False,
@@ -83,7 +85,8 @@ def search(
     )
     try:
         with gs.load(model, devices) as loaded, watched() as progress:
-            tell_devices(loaded, devices)
+            if scheduler is None:
+                tell_devices(loaded, devices)
             found = loaded.search(
                 store,
                 chosen,
@@ -93,6 +96,8 @@ def search(
                 strengths=strengths_of(strengths),
                 held_out=held_out,
                 seed=search_seed,
+                scheduler=scheduler,
+                on_worker=print_note,
                 progress=progress,
                 on_step=_print_step,
                 on_wait=lambda process: print_note(f"waiting for {process}, which searches too"),

@@ -40,11 +40,15 @@ class RacedScan:
         of_later = sum(self._passes_of_rounds()[now.number + 1 :])
         return of_later + self._groups.n_missing(self._groups.within(now.items), self._paths(now))
 
-    def work(self, patience_s: float = PATIENCE_S) -> Generator[Work, None, None]:
-        """The groups of each round; it waits for those that other processes work on."""
+    def work(self, patience_s: float = PATIENCE_S) -> Generator[Work | None, None, None]:
+        """The groups of each round, as `StoredGroups.work` gives them: None while others end it."""
         while (now := self._round()).items:
             groups = self._groups.within(now.items)
             yield from self._groups.work(groups, self._paths(now), patience_s)
+
+    def end(self, done: Sequence[Work]) -> None:
+        """Take parts for done."""
+        self._groups.end(done)
 
     def _round(self) -> Round:
         return current_round(

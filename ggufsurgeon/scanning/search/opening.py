@@ -13,11 +13,12 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scanning.job import ItemTable, list_items
+from ggufsurgeon.scanning.parts import settled_key
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits
 from ggufsurgeon.store.fingerprint import ModelFingerprint
-from ggufsurgeon.store.machine import this_machine
+from ggufsurgeon.store.machine import Machine
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScannedItem, ScannedModel
 from ggufsurgeon.store.store import Store
 from ggufsurgeon.workers.runner import Runner
@@ -63,7 +64,7 @@ def open_search(store: Store, task: SearchTask, file: GgufFile, runner: Runner) 
     over = task.model, task.devices, task.probe
     plain = runner.run(list_items, *over, None)
     task.items.check(plain.labels)
-    scan_key = _key(task, plain, runner)
+    scan_key = settled_key(store, runner, lambda machine: _key(task, plain, machine))
     scan = store.known_probe_scores(scan_key)
     if scan is None:
         raise _no_scan(task)
@@ -83,13 +84,13 @@ def open_search(store: Store, task: SearchTask, file: GgufFile, runner: Runner) 
     return OpenedSearch(store.model_number(scan_key.model), model, scan, scores, items)
 
 
-def _key(task: SearchTask, items: ItemTable, runner: Runner) -> ProbeKey:
+def _key(task: SearchTask, items: ItemTable, machine: Machine) -> ProbeKey:
     """The key of the scan."""
     with probe_errors(task.probe.name):
         settings = {**task.probe.settings(), "devices": task.devices.as_settings()}
     return ProbeKey(
         ModelFingerprint.of(task.model),
-        this_machine(runner),
+        machine,
         task.probe.name,
         items.sha256,
         task.probe.unit,

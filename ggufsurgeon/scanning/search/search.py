@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import Scored, scan_job
+from ggufsurgeon.scanning.parts import part_size, run_parts
 from ggufsurgeon.scanning.scan import telling_what_is_kept
 from ggufsurgeon.scanning.search.beam import Space, beam_search
 from ggufsurgeon.scanning.search.candidates import Composition
@@ -65,7 +67,7 @@ def search(
         found = open_search(opened, task, file, runner)
         running = _Running(task, file, opened, found, runner)
         running.progress, running.on_step = progress, on_step
-        running.groups = StoredGroups(found.scores, found.items.groups, on_wait)
+        running.groups = StoredGroups(found.scores, found.items.groups, on_wait, part_size(runner))
         with telling_what_is_kept(store):
             return running.run()
 
@@ -164,13 +166,14 @@ class _Running:
         name = "held-out items" if is_held_out else f"step {self._n_steps}"
         self.progress.begin(f"search by {self._task.probe.name}, {name}", n_missing, "paths")
         over = self._task.model, self._task.devices, self._task.probe, self._task.items
-        for work in self.groups.work(groups, wanted):
-            self._runner.run(scan_job, *over, [work], on_result=self._take)
+        with closing(self.groups.work(groups, wanted)) as parts:
+            run_parts(self._runner, scan_job, over, parts, self._take, self.groups.end)
 
-    def _take(self, scored: Scored) -> None:
-        self._opened.scores.add(str(scored.path), scored.items.start, scored.scores)
+    def _take(self, found: Sequence[Scored]) -> None:
+        rows = [(str(scored.path), scored.items.start, scored.scores) for scored in found]
+        self._opened.scores.add_all(rows)
         score, path = self._best
-        self.progress.advance(1, f"best {path}: {score:+.3g}" if path else "")
+        self.progress.advance(len(found), f"best {path}: {score:+.3g}" if path else "")
 
     def _can_be_used(self, path: LayerPath) -> bool:
         if path not in self._looked_up:
