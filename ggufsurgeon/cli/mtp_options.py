@@ -33,7 +33,7 @@ MtpFrom: TypeAlias = Annotated[
 
 
 def check_mtp_options(
-    others: Sequence[Path], without_mtp: bool, mtp_from: Path | None, *, in_place: bool = False
+    others: Sequence[object], without_mtp: bool, mtp_from: Path | None, *, in_place: bool = False
 ) -> None:
     """Raise UsageError for options of MTP blocks that exclude each other, or others."""
     if without_mtp and mtp_from is not None:

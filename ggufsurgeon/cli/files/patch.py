@@ -155,7 +155,7 @@ def patch(
         request = _request(source, options, from_scan, probe, rank)
         donors = [] if mtp_from is None else [gs.open(mtp_from)]
 
-        def planned() -> gs.Plan:
+        def of_request() -> gs.Plan:
             first, *further = models
             return first.plan(
                 request,
@@ -165,12 +165,12 @@ def patch(
                 mtp_from=donors[0] if donors else None,
             )
 
-        plan = planned()
+        plan = of_request()
         if not any(model.is_remote for model in (*models, *donors)):
             return plan  # what is refused is refused before a download
         models = [_downloaded(model, destination, replace, progress) for model in models]
         donors = [_downloaded(model, destination, replace, progress) for model in donors]
-        return planned()
+        return of_request()
 
     if destination is None:
         patch_in_place(planned_over, json=json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import Json, Quiet, Source, check_context
 from ggufsurgeon.cli.scanning.scan_options import (
     Arithmetic,
@@ -84,7 +85,7 @@ def search(
         ]
     )
     try:
-        with gs.load(model, devices) as loaded, watched() as progress:
+        with gs.load(on_disk(model), devices) as loaded, watched() as progress:
             if scheduler is None:
                 tell_devices(loaded, devices)
             found = loaded.search(
