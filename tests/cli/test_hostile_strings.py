@@ -122,9 +122,7 @@ ENGINE_COMMANDS = {
     "scan": Command(
         ("scan", MODEL, "--choices", TASKS, "--layers", "0..2", "--store", f"2{STORE}")
     ),
-    "search": Command(
-        ("search", MODEL, "--choices", TASKS, "--store", STORE, "--max-paths", "6", *DEVICE)
-    ),
+    "search": Command(("search", MODEL, "--choices", TASKS, "--store", STORE, "--max-paths", "6")),
     "report": Command(("report", STORE, "--html", HTML, "--csv", CSV, "--replace")),
     "anatomy": Command(
         (
