@@ -38,6 +38,8 @@ def started(
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in told.stdout.split()]
+    """The processes that a process has started and that still run, without the one that looks."""
+    command = ["ps", "-o", "pid=", "--ppid", str(pid)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as looking:
+        told, _ = looking.communicate()
+    return [found for found in map(int, told.split()) if found != looking.pid]
