@@ -89,9 +89,8 @@ def test_both_formats_give_the_file_of_the_layer_path(surgeon: Run, pair: Path) 
         assert done.returncode == 0, done.stderr
         assert (pair / "d.gguf").read_bytes() == (pair / "c.gguf").read_bytes()
         assert ("dtype: bfloat16 does not apply" in done.stdout) == (recipe == "mergekit.yaml")
-        assert done.stdout.endswith(
-            "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
-        )
+        prove = "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
+        assert prove in done.stdout
     planned = json.loads(
         surgeon("plan", "a.gguf", "--recipe", "own.yaml", *WITH_B, "--json").stdout
     )
@@ -129,12 +128,15 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
     (pair / "slerp.yaml").write_text(mixing)
     text = (pair / "own.yaml").read_text()
     (pair / "far.yaml").write_text(text.replace("2..5", "2..6"))
+    (pair / "alone.yaml").write_text("layers: 0..5,5\n")
     write = ("patch", "a.gguf", "new.gguf", "--recipe")
     with Unchanged(pair):
         assert_told(surgeon(*write, "slerp.yaml"), 4, "'slerp' mixes weights")
         assert_told(surgeon(*write, "own.yaml"), 2, "--with NAME=FILE")
         assert_told(surgeon(*write, "own.yaml", "--with", "b.gguf"), 2, "NAME=b.gguf, with the")
         assert_told(surgeon(*write, "own.yaml", "--with", "b=b.gguf"), 2, "names no model 'b'")
+        alone = surgeon(*write, "alone.yaml", *WITH_B)
+        assert_told(alone, 2, "alone.yaml is for one model, which is the source: it names none")
         assert_told(surgeon(*write, "far.yaml", *WITH_B), 2, "line 4: layers: blocks 2 to 6 of")
         missing = ("--with", "org/b=none.gguf")
         assert_told(surgeon(*write, "own.yaml", *missing), 2, "none.gguf: cannot be opened")
@@ -160,6 +162,7 @@ def test_a_file_of_another_recipe_is_told(surgeon: Run, pair: Path) -> None:
         check = json.loads(found.stdout)["checks"][-1]
         assert (check["name"], check["ok"]) == ("recipe", not says)
         assert says in check["detail"]
+        assert ("c.gguf is not the file of the recipe" in found.stderr) == bool(says)
 
 
 def test_the_name_of_a_recipe_is_that_of_the_model_and_is_rebuilt(
