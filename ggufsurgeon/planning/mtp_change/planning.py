@@ -9,7 +9,7 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
 from ggufsurgeon.planning.planner import PatchPlan, changes_of, plan_patch
 from ggufsurgeon.planning.provenance import MTP, PREFIX, Provenance, read_provenance
-from ggufsurgeon.planning.source_pairs import recorded_pairs
+from ggufsurgeon.planning.source_pairs import source_pairs
 from ggufsurgeon.planning.span_ranges import compose
 from ggufsurgeon.rules.blocks import find_blocks
 
@@ -52,10 +52,11 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     SHA-256 of the header of the file that they were taken from.
     """
     headers = [patched.header]
-    if f"{PREFIX}replaced_pairs" in patched.header.pair_of:  # not in files of several models
+    record = read_provenance(patched.header)
+    if record is not None and not record.is_of_several:  # of several, MTP blocks stay as they are
         version, order = patched.header.version, patched.header.byte_order
-        pairs = recorded_pairs(patched.header, "replaced_pairs", str(patched.path))
-        headers.append(Header(version, order, tuple(pairs), ()))
+        pairs = source_pairs(patched.header, str(patched.path))
+        headers.append(Header(version, order, pairs, ()))
     for header in headers:
         found, record = header.get(PREFIX + MTP), read_provenance(header)
         if isinstance(found, str) and record is not None:
