@@ -109,4 +109,4 @@ def mix(
             f"from: {len(given)} are given, counted from 0"
         )
     used = sorted({0, *sides, *(step.source for step in trunk.steps)})
-    return Mixed(given, {n: blocks[n] for n in used}, trunk, outside)
+    return Mixed(given[: used[-1] + 1], {n: blocks[n] for n in used}, trunk, outside)

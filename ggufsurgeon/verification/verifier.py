@@ -90,14 +90,24 @@ class Verification:
         """Raise VerificationError where a check failed, else what kept a model from being run."""
         failed = [check.name for check in self.checks if check.ok is False]
         if "source" in failed:
+            sources = [*map(str, (self.source, *self.others))]
+            hint = "Name the file that it was made from as the source."
+            if self.others:
+                hint = "Name the files that it was made from, in the order of its layer path."
             raise VerificationError(
-                f"{self.patched} was not made from {self.source}, so nothing is proven of it",
-                hint="Name the file that it was made from as the source.",
+                f"{self.patched} was not made from {' and '.join(sources)}, so nothing is proven "
+                "of it",
+                hint=hint,
             )
         if "source runs" in failed:
             raise VerificationError(
                 f"{self.source} does not run in llama.cpp, so nothing is proven about running",
                 hint="The structure holds: the file is what its layer path makes of the source.",
+            )
+        if failed == ["recipe"]:
+            raise VerificationError(
+                f"{self.patched} is not the file of the recipe",
+                hint="It is what the layer path in its own record makes of the source.",
             )
         if failed:
             raise VerificationError(
@@ -161,8 +171,9 @@ def _check_number(patched: GgufFile, several: SeveralSources | None, n_given: in
     n_expected = 1 + max(several.others, default=0) if several else 1
     if n_given != n_expected:
         models = "one model" if n_expected == 1 else f"{n_expected} models"
+        verb = "is" if n_given == 1 else "are"
         raise UsageError(
-            f"{patched.path} was made from {models}, and {n_given} are given",
+            f"{patched.path} was made from {models}, and {n_given} {verb} given",
             hint="Give the files that it was made from, in the order of its layer path.",
         )
 

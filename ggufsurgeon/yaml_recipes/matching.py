@@ -11,7 +11,7 @@ from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.yaml_recipes.recipe import Slice, YamlRecipe, listed
+from ggufsurgeon.yaml_recipes.recipe import UNNAMED, Slice, YamlRecipe, listed
 from ggufsurgeon.yaml_recipes.scales import strength_of_block
 
 TOKENS = "tokenizer.ggml.tokens"
@@ -69,6 +69,8 @@ def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
     names = [model.name for model in recipe.models]
     models = listed(names)
     for name in others:
+        if names == [UNNAMED]:
+            raise UsageError(f"{recipe.file} is for one model, which is the source: it names none")
         if name not in names:
             raise UsageError(f"{recipe.file} names no model {quoted(name)}; its models: {models}")
     left = [n for n, name in enumerate(names) if name not in others]

@@ -20,11 +20,9 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.yaml_recipes.fields import Field
-from ggufsurgeon.yaml_recipes.recipe import NamedModel, Slice, YamlRecipe, listed
+from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
 
 KEYS = ("name", "sources", "layers", "embeddings", "output", "tokenizer")
-UNNAMED = "SOURCE"
-"""The name of the only model where a recipe names none."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 

@@ -14,6 +14,10 @@ MOST_LISTED = 8
 """Names that a message lists; a hostile recipe can have thousands."""
 
 
+UNNAMED = "the source"
+"""Stands for the name of the only model where a recipe names none; no recipe can have it."""
+
+
 @dataclass(frozen=True)
 class NamedModel:
     """A model that a recipe names."""

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.cli.files.interruption import telling_of
+from ggufsurgeon.cli.files.verified import telling_that_it_is_written
 from ggufsurgeon.cli.interrupted import Interrupted
+
+
+def test_a_file_whose_proof_is_interrupted_is_written() -> None:
+    with pytest.raises(Interrupted) as found, telling_that_it_is_written(Path("new.gguf")):
+        raise Interrupted(signal.SIGINT)
+    assert found.value.state == "new.gguf was written, and not proven."
 
 
 @pytest.mark.parametrize("name", ["new.gguf", "new-00001-of-00002.gguf"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,15 +31,30 @@ def test_the_plan_and_the_patch_name_both_models(surgeon: Run) -> None:
     assert "a.gguf and b.gguf" in planned.stdout
     assert "0..1,1:1..2" in planned.stdout
     assert "in place: refused: the path has blocks of several models" in planned.stdout
+    assert "no weights beside those of all models" in " ".join(planned.stdout.split())
     patched = surgeon("patch", "a.gguf", "new.gguf", *MIXED)
     proof = "ggufsurgeon verify new.gguf --source a.gguf --with b.gguf"
     assert f"wrote new.gguf; prove it: {proof}" in patched.stdout
+    assert "model card" not in patched.stdout
+    assert surgeon("card", "new.gguf").returncode == 4
     inspected = surgeon("inspect", "new.gguf")
     assert "0..1,1:1..2 of 2 models" in inspected.stdout
     for command in (("restore", "new.gguf", "old.gguf"), ("recipe", "new.gguf")):
         refused = surgeon(*command)
         assert refused.returncode == 4
         assert "made from several models" in refused.stderr
+
+
+def test_the_proof_that_patch_names_is_one(surgeon: Run, stories: Path) -> None:
+    """Also where models are given that the path does not use, or one of them twice."""
+    surgeon("patch", stories, "b.gguf", "--layers", "4,2,3,0,1")
+    for layers in ("0..1,2:1,1:2", "0..1,1:1..2", "2:0,0..1,1:1"):
+        copied = ("--with", "b.gguf", "--with", "b.gguf")
+        done = surgeon("patch", stories, "c.gguf", "--replace", "--layers", layers, *copied)
+        assert done.returncode == 0, done.stderr
+        command = shlex.split(done.stdout.split("prove it: ggufsurgeon ")[1].splitlines()[0])
+        proven = surgeon(*command, "-t", "1")
+        assert proven.returncode == 0, proven.stderr
 
 
 @pytest.mark.usefixtures("two")
@@ -54,9 +70,12 @@ def test_verify_takes_the_further_models(surgeon: Run, stories: Path) -> None:
     proven = surgeon("verify", "new.gguf", "--source", stories, "--with", "b.gguf", "-t", "1")
     assert proven.returncode == 0, proven.stderr
     assert "routed logits of 128 tokens equal to the bit" in proven.stdout
+    swapped = surgeon("verify", "new.gguf", "--source", stories, "--with", stories, "-t", "1")
+    assert swapped.returncode == 7
+    assert f"new.gguf was not made from {stories} and {stories}" in swapped.stderr
     alone = surgeon("verify", "new.gguf", "--source", stories, "-t", "1")
     assert alone.returncode == 2
-    assert "was made from 2 models, and 1 are given" in alone.stderr
+    assert "was made from 2 models, and 1 is given" in alone.stderr
 
 
 BAD = {

@@ -128,12 +128,15 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
     (pair / "slerp.yaml").write_text(mixing)
     text = (pair / "own.yaml").read_text()
     (pair / "far.yaml").write_text(text.replace("2..5", "2..6"))
+    (pair / "alone.yaml").write_text("layers: 0..5,5\n")
     write = ("patch", "a.gguf", "new.gguf", "--recipe")
     with Unchanged(pair):
         assert_told(surgeon(*write, "slerp.yaml"), 4, "'slerp' mixes weights")
         assert_told(surgeon(*write, "own.yaml"), 2, "--with NAME=FILE")
         assert_told(surgeon(*write, "own.yaml", "--with", "b.gguf"), 2, "NAME=b.gguf, with the")
         assert_told(surgeon(*write, "own.yaml", "--with", "b=b.gguf"), 2, "names no model 'b'")
+        alone = surgeon(*write, "alone.yaml", *WITH_B)
+        assert_told(alone, 2, "alone.yaml is for one model, which is the source: it names none")
         assert_told(surgeon(*write, "far.yaml", *WITH_B), 2, "line 4: layers: blocks 2 to 6 of")
         missing = ("--with", "org/b=none.gguf")
         assert_told(surgeon(*write, "own.yaml", *missing), 2, "none.gguf: cannot be opened")
@@ -159,6 +162,7 @@ def test_a_file_of_another_recipe_is_told(surgeon: Run, pair: Path) -> None:
         check = json.loads(found.stdout)["checks"][-1]
         assert (check["name"], check["ok"]) == ("recipe", not says)
         assert says in check["detail"]
+        assert ("c.gguf is not the file of the recipe" in found.stderr) == bool(says)
 
 
 def test_the_name_of_a_recipe_is_that_of_the_model_and_is_rebuilt(

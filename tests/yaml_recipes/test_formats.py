@@ -173,7 +173,7 @@ WRONG = {
         SLICES.replace("0, 4", "5, 9"),
         "layer_range: blocks 5 to 8 of 'm', and memory has 8 blocks, 0 to 7",
     ),
-    "beyond in ours": ("layers: 0..8\n", "layers: blocks 0 to 8 of 'SOURCE', and memory has 8"),
+    "beyond in ours": ("layers: 0..8\n", "layers: blocks 0 to 8 of 'the source', and memory has 8"),
     "negative strength": (
         f"{HEAD}models: [{{model: m, parameters: {{scale: [{{filter: o_proj, value: -1}}, "
         "{filter: down_proj, value: -1}]}}]\n",

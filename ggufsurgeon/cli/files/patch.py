@@ -170,7 +170,8 @@ def patch(
     further = planned.planned.others if mtp_from is None else ()
     used = [source, *(other.path for other in further)]
     outcome = verified(used, mtp_from, written[0]) if verify else None
-    _tell(planned, written, used, mtp_from, outcome, json=json)
+    has_card = not (planned.planned.others or without_mtp)
+    _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
     raise_if_failed(outcome)
 
 
@@ -181,9 +182,13 @@ def _tell(
     mtp_from: Path | None,
     outcome: Verification | None,
     *,
+    has_card: bool,
     json: bool,
 ) -> None:
-    """Print what was written, and the proof of it, or how to prove it."""
+    """Print what was written, and the proof of it, or how to prove it.
+
+    `has_card` says whether a card can be made: the file of one model, with the MTP blocks of it.
+    """
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         found: dict[str, Any] = {
@@ -209,7 +214,7 @@ def _tell(
         further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
         command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
-    if planned.planned.changes:
+    if planned.planned.changes and has_card:
         card = shell_command("ggufsurgeon", "card", written[0])
         print_text(f"lines to run it in other programs, and a model card: {card}")
     if outcome is not None:

@@ -172,9 +172,11 @@ def _aliased_note(planned: PatchPlan) -> str:
 
     n_bytes = n_bytes_made(planned.write_plan, [planned.source, *planned.others])
     weights = f"{n_bytes_text(n_bytes)} of weights that change" if n_bytes else "no weights"
+    models = "all of its models, loaded whole," if planned.others else "the source"
+    those = "all models" if planned.others else "the source"
     return (
-        "generate, chat and serve run this path over the source without a file: it then takes "
-        f"{weights} beside those of the source, and the cache above"
+        f"generate, chat and serve run this path over {models} without a file: it then takes "
+        f"{weights} beside those of {those}, and the cache above"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.terminal import watched
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
 
@@ -27,8 +29,21 @@ def check_can_be_verified(planned: gs.Plan) -> None:
 def verified(sources: Sequence[Path], mtp_from: Path | None, written: Path) -> Verification:
     """What verify finds of a file that was written from some sources."""
     first, *others = sources
-    with watched() as progress:
+    with telling_that_it_is_written(written), watched() as progress:
         return gs.verify(written, first, others=others, mtp_from=mtp_from, progress=progress)
+
+
+@contextmanager
+def telling_that_it_is_written(written: Path) -> Iterator[None]:
+    """Errors and interruptions within the block say that the file is there."""
+    try:
+        yield
+    except GgufSurgeonError as error:
+        error.state = f"{written} was written."
+        raise
+    except Interrupted as interrupt:
+        interrupt.state = f"{written} was written, and not proven."
+        raise
 
 
 def raise_if_failed(outcome: Verification | None) -> None:
