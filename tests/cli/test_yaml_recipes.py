@@ -89,9 +89,8 @@ def test_both_formats_give_the_file_of_the_layer_path(surgeon: Run, pair: Path) 
         assert done.returncode == 0, done.stderr
         assert (pair / "d.gguf").read_bytes() == (pair / "c.gguf").read_bytes()
         assert ("dtype: bfloat16 does not apply" in done.stdout) == (recipe == "mergekit.yaml")
-        assert done.stdout.endswith(
-            "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
-        )
+        proof = "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
+        assert proof in done.stdout
     planned = json.loads(
         surgeon("plan", "a.gguf", "--recipe", "own.yaml", *WITH_B, "--json").stdout
     )

@@ -52,7 +52,8 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     SHA-256 of the header of the file that they were taken from.
     """
     headers = [patched.header]
-    if read_provenance(patched.header) is not None:
+    record = read_provenance(patched.header)
+    if record is not None and not record.is_of_several:  # of several, MTP blocks stay as they are
         version, order = patched.header.version, patched.header.byte_order
         pairs = source_pairs(patched.header, str(patched.path))
         headers.append(Header(version, order, pairs, ()))
