@@ -15,13 +15,7 @@ from ggufsurgeon.container.values import (
 )
 from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.provenance import (
-    OTHER_SOURCES,
-    PREFIX,
-    Provenance,
-    is_left_out,
-    recorded_names,
-)
+from ggufsurgeon.planning.provenance import PREFIX, Provenance, is_left_out, recorded_names
 from ggufsurgeon.rules.preconditions import check_is_whole_model
 
 COMPANION = f"{PREFIX}companion_header_sha256"
@@ -70,9 +64,7 @@ def with_pairs_at(
 
 
 def _check_version(header: Header) -> None:
-    """Raise RefusedError for files of versions that recorded less, and for damaged records."""
-    if PREFIX + OTHER_SOURCES in header.pair_of:  # a record of several models, which has no pairs
-        raise damaged(OTHER_SOURCES)
+    """Raise RefusedError for files of versions that recorded less."""
     if not {f"{PREFIX}kept_padding", f"{PREFIX}removed_at"} <= header.pair_of.keys():
         raise RefusedError(
             "an older version of ggufsurgeon wrote this file: it does not record what the padding "

@@ -197,6 +197,4 @@ def test_a_damaged_record_of_several_models_is_told(
     surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
     content = (tmp_path / "both.gguf").read_bytes()
     (tmp_path / "evil.gguf").write_bytes(content.replace(old, new))
-    models = ("--source", stories, "--with", "second.gguf")
-    for command in (("card", "evil.gguf"), ("verify", "evil.gguf", *models)):
-        assert_told(surgeon(*command), 4, "the record of the patch is damaged")
+    assert_told(surgeon("card", "evil.gguf"), 4, "the record of the patch is damaged")
