@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.api.recipes import make_recipe
+from ggufsurgeon.api.recipes import identify, make_recipe
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
 from ggufsurgeon.planning.original_path import find_original_path
+from ggufsurgeon.planning.recorded_models import find_recorded_models
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.publishing.card import CardContent
 from ggufsurgeon.publishing.hub_metadata import is_repository
-from ggufsurgeon.publishing.measurement import Measurement, check_belongs, read_measurement
+from ggufsurgeon.publishing.measurement import (
+    Measurement,
+    check_belongs,
+    check_belongs_to_several,
+    read_measurement,
+)
 from ggufsurgeon.publishing.modelfile import modelfile
 from ggufsurgeon.rules.blocks import find_blocks
 
@@ -31,6 +37,8 @@ def card_content(
 ) -> CardContent:
     """What the card of a patched file tells; the file is hashed, and its original as restored.
 
+    Of a file of several models, the card tells which these are, as far as the file records it.
+
     `measured` are files with results of `ggufsurgeon perplexity` as JSON, `base_models` ids of the
     original on the hub. Raises RefusedError for a file that records no patch and for figures of
     other models, and UsageError for what is no result and no id.
@@ -38,15 +46,22 @@ def card_content(
     for name in base_models:
         if not is_repository(name):
             raise UsageError(f"{quoted(name)} is no id of the hub: expected ORGANIZATION/NAME")
-    file = open_gguf(patched)
-    layer_path = find_original_path(file).layer_path
+    file, bases = open_gguf(patched), tuple(dict.fromkeys(base_models))
+    models = find_recorded_models(file)
+    layer_path = models.layer_path if models else find_original_path(file).layer_path
     results = [(str(path), _read(Path(path))) for path in measured]
+    figures = tuple(measurement for _, measurement in results)
+    if models is not None:
+        digests = [model.header_sha256 for model in models.models.values()]
+        for where, measurement in results:
+            check_belongs_to_several(measurement, where, file.header_sha256, digests)
+        identity = identify(file, progress)
+        return CardContent(file, identity, models, layer_path, figures, bases)
     recipe = make_recipe(file, progress)
     headers = recipe.result.header_sha256, recipe.source.header_sha256
     for where, measurement in results:
         check_belongs(measurement, where, *headers, layer_path)
-    figures = tuple(measurement for _, measurement in results)
-    return CardContent(file, recipe, layer_path, figures, tuple(base_models))
+    return CardContent(file, recipe.result, recipe, layer_path, figures, bases)
 
 
 def modelfile_of(path: PathLike) -> str:

@@ -41,15 +41,20 @@ def make_recipe(patched: GgufFile, progress: Progress) -> Recipe:
     found = find_ingredients(patched)
     plans = found.original.file_plans if found.original else ()
     of_source = [sha256_of_plan(plan, "SHA-256 of original", progress) for plan in plans]
-    of_result = [file_sha256(file, progress) for file in patched.files]
     shards = found.source_shards.shards if found.source_shards else ()
     source_sizes = [shard.n_bytes for shard in shards]
-    result_sizes = [shard.layout.n_bytes for shard in patched.shards]
     return Recipe(
         found.patches,
         _identity(found.source_n_bytes, found.source_header_sha256, source_sizes, of_source),
-        _identity(patched.layout.n_bytes, patched.header_sha256, result_sizes, of_result),
+        identify(patched, progress),
     )
+
+
+def identify(file: GgufFile, progress: Progress) -> FileIdentity:
+    """What identifies a file, or its shards, which are hashed."""
+    digests = [file_sha256(each, progress) for each in file.files]
+    sizes = [shard.layout.n_bytes for shard in file.shards]
+    return _identity(file.layout.n_bytes, file.header_sha256, sizes, digests)
 
 
 def _identity(

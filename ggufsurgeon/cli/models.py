@@ -15,7 +15,7 @@ from ggufsurgeon.locating.model_name import model_name, shown_name
 def on_disk(model: Path) -> Path:
     """The file that an argument names; one on the hub is downloaded first."""
     if model_name(model) is None:
-        return model
+        return local_file(model)
     with watched() as progress:
         return local_file(model, progress)
 

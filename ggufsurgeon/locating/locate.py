@@ -13,7 +13,7 @@ from ggufsurgeon.locating.hub.address import HubAddress, HubPath, hub_address
 from ggufsurgeon.locating.hub.download import download
 from ggufsurgeon.locating.hub.file_list import no_file_named, told_names
 from ggufsurgeon.locating.hub.header import Fetched, read_hub_header
-from ggufsurgeon.locating.model_name import ModelName, model_name
+from ggufsurgeon.locating.model_name import ModelName, check_path, model_name
 from ggufsurgeon.locating.stores import llama_cpp, lm_studio, ollama
 from ggufsurgeon.locating.stores.hub_cache import cached_file, cached_ggufs, hub_cache
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -37,6 +37,7 @@ def locate(path: str | os.PathLike[str]) -> Located:
     """
     name = model_name(path)
     if name is None:
+        check_path(path)
         return Located(open_gguf(path))
     found = _on_disk(name)
     if isinstance(found, HubAddress):
@@ -52,6 +53,7 @@ def local_file(path: str | os.PathLike[str], progress: Progress = NO_PROGRESS) -
     """
     name = model_name(path)
     if name is None:
+        check_path(path)
         return Path(path)
     found = _on_disk(name)
     return download(found, progress) if isinstance(found, HubAddress) else found

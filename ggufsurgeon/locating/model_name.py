@@ -11,8 +11,15 @@ import os
 import re
 from typing import NamedTuple
 
+from ggufsurgeon.container.quoting import printable
+from ggufsurgeon.errors import UsageError
+
 SCHEMES = ("hf", "ollama", "lmstudio", "llama.cpp")
 _NAME = re.compile(rf"({'|'.join(map(re.escape, SCHEMES))}):(?:/+(.*))?", re.DOTALL)
+_LIKE_A_NAME = re.compile(rf"(?:https?|{'|'.join(map(re.escape, SCHEMES))}):.", re.IGNORECASE)
+_PAGE_OF_A_FILE = re.compile(
+    r"https?:/+(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve|raw)/([^/]+)/([^?#]+)"
+)
 
 
 class ModelName(NamedTuple):
@@ -44,3 +51,19 @@ def model_name(path: str | os.PathLike[str]) -> ModelName | None:
 def shown_name(path: str | os.PathLike[str]) -> str:
     """A path, or a name with both slashes, as users write it."""
     return str(model_name(path) or path)
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError for a path without a file that was meant as a name, such as a URL."""
+    text = os.fspath(path)
+    if _LIKE_A_NAME.match(text) is None or os.path.lexists(text):
+        return
+    page = _PAGE_OF_A_FILE.match(text)
+    if page is not None:
+        repo, revision, file = page.groups()
+        at = "" if revision == "main" else f"@{revision}"
+        hint = f"Its name is hf://{repo}{at}/{file}"
+    else:
+        hint = f"Names of models begin with {', '.join(f'{each}://' for each in SCHEMES)}."
+    shown = printable(re.sub(":/+", "://", text, count=1))
+    raise UsageError(f"{shown} is no file, and no name of a model", hint=hint)

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.recipes import FileIdentity, Recipe
+from ggufsurgeon.planning.recorded_models import RecordedModels
 from ggufsurgeon.publishing.hub_metadata import hub_metadata
 from ggufsurgeon.publishing.measurement import Figure, Measurement
 from ggufsurgeon.publishing.plain_text import markdown_text, yaml_mapping
+from ggufsurgeon.publishing.several_models import PATH_NOTE as PATH_NOTE_OF_SEVERAL
+from ggufsurgeon.publishing.several_models import facts_of_models, name_of_base
 from ggufsurgeon.publishing.ways_to_run import ways_to_run
 
 EXACT = (
     "No weight was trained or quantized again: each tensor has the bytes of the block of the "
     "original that it comes from."
 )
+MIXED = (
+    "A GGUF of blocks of several models, put together by ggufsurgeon. No weight was trained, "
+    "averaged or quantized again: each tensor has the bytes of the one that it comes from."
+)
 SCALED = (
     "Some weights were multiplied by a factor, so that the result equals the layer path within "
     "rounding."
 )
-UNMEASURED = (
-    "Nothing was measured: whether this model is better or worse than its original is not known."
-)
+UNMEASURED = "Nothing was measured: whether this model is better or worse than {} is not known."
 STRENGTHS = (
     "The strengths of blocks are in tensors whose names end in `.scale`: programs with a llama.cpp "
     "from before March 2026 refuse the file, and engines other than llama.cpp may ignore them."
@@ -39,12 +44,14 @@ class CardContent:
     """Facts about a patched file that its card tells."""
 
     patched: GgufFile
-    recipe: Recipe
+    identity: FileIdentity
+    origin: Recipe | RecordedModels
+    """How it is made of its original, or of several models."""
     layer_path: LayerPath
-    """Over the original, without MTP blocks."""
+    """Over the original, or the models, without MTP blocks."""
     measurements: tuple[Measurement, ...] = ()
     base_models: tuple[str, ...] = ()
-    """Ids of the original on the hub."""
+    """Ids of the original, or of the models, on the hub."""
 
 
 def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
@@ -59,30 +66,37 @@ def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
 
 
 def _what(content: CardContent) -> Iterator[str]:
-    patched, recipe = content.patched, content.recipe
+    patched, origin = content.patched, content.origin
     name = patched.header.get("general.name")
     yield f"# {markdown_text(name if isinstance(name, str) else patched.path.stem)}"
     yield ""
-    yield (
-        "A GGUF whose blocks were rearranged by ggufsurgeon. "
-        f"{SCALED if any(patch.scales_weights for patch in recipe.patches) else EXACT}"
-    )
+    if isinstance(origin, RecordedModels):
+        yield MIXED
+    else:
+        is_scaled = any(patch.scales_weights for patch in origin.patches)
+        exactness = SCALED if is_scaled else EXACT
+        yield f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
     yield ""
     yield from _table("", "", rows=list(_facts(content)))
     yield ""
-    yield PATH_NOTE
+    yield PATH_NOTE_OF_SEVERAL if isinstance(origin, RecordedModels) else PATH_NOTE
 
 
 def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
-    patched, recipe = content.patched, content.recipe
+    patched, origin = content.patched, content.origin
     yield "layer path", f"`{content.layer_path}`"
     yield "blocks", str(len(content.layer_path))
     yield "architecture", markdown_text(patched.header.architecture or "")
-    yield "this file", f"{markdown_text(patched.path.name)}, {_identity(recipe.result)}"
-    yield "its original", _identity(recipe.source)
+    yield "this file", f"{markdown_text(patched.path.name)}, {_identity(content.identity)}"
+    if isinstance(origin, RecordedModels):
+        yield from facts_of_models(origin)
+        licensed = "licence of model 0"
+    else:
+        yield "its original", _identity(origin.source)
+        licensed = "licence of the original"
     license_text = patched.header.get("general.license")
     if isinstance(license_text, str) and license_text.strip():
-        yield "licence of the original", markdown_text(license_text)
+        yield licensed, markdown_text(license_text)
 
 
 def _identity(identity: FileIdentity) -> str:
@@ -103,20 +117,24 @@ def _measured(content: CardContent) -> Iterator[str]:
             f"{measurement.n_scored:,} tokens were scored, by {measurement.tool}:"
         )
         yield ""
-        yield from _table("", "value", "standard error", rows=list(_figures(measurement)))
+        yield from _table("", "value", "standard error", rows=list(_figures(measurement, content)))
     if not content.measurements:
         yield ""
-        yield UNMEASURED
+        is_mixed = isinstance(content.origin, RecordedModels)
+        yield UNMEASURED.format("the models that it was made of" if is_mixed else "its original")
 
 
-def _figures(measurement: Measurement) -> Iterator[tuple[str, str, str]]:
+def _figures(measurement: Measurement, content: CardContent) -> Iterator[tuple[str, str, str]]:
+    base, origin = "its original", content.origin
+    if isinstance(origin, RecordedModels) and measurement.base is not None:
+        base = name_of_base(origin, measurement.base.header_sha256)
     yield _row("perplexity of this model", measurement.perplexity, 4)
     if measurement.base_perplexity is not None:
-        yield _row("perplexity of its original", measurement.base_perplexity, 4)
+        yield _row(f"perplexity of {base}", measurement.base_perplexity, 4)
     if measurement.kl is not None:
-        yield _row("KL divergence from its original, nats per token", measurement.kl, 5)
+        yield _row(f"KL divergence from {base}, nats per token", measurement.kl, 5)
     if measurement.same_top is not None:
-        yield _row("same most probable token as its original, %", measurement.same_top, 2, 100)
+        yield _row(f"same most probable token as {base}, %", measurement.same_top, 2, 100)
 
 
 def _row(name: str, figure: Figure, n_digits: int, factor: int = 1) -> tuple[str, str, str]:

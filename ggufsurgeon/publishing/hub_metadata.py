@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.header import Header
+from ggufsurgeon.planning.other_sources import read_several
 from ggufsurgeon.publishing.plain_text import Scalar
 
 REPOSITORY = re.compile(r"[0-9A-Za-z][\w.-]{0,95}/[0-9A-Za-z][\w.-]{0,95}", re.ASCII)
@@ -49,7 +50,12 @@ def is_repository(text: str) -> bool:
 
 
 def recorded_repositories(header: Header) -> tuple[str, ...]:
-    """The repository on the hub of the model that the file was converted from, if it has one."""
+    """The repository on the hub of the model that the file was converted from, if it has one.
+
+    The metadata of a file of several models name that of model 0 alone, which would be misleading.
+    """
+    if read_several(header) is not None:
+        return ()
     for key in WHOLE_MODEL:
         url = header.get(key)
         found = HUB_URL.fullmatch(url) if isinstance(url, str) else None

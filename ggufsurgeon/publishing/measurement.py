@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,12 +66,20 @@ def read_measurement(content: bytes, where: str) -> Measurement:
     try:
         found = json.loads(content)
         measurement = _measurement(found)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"{where} is no whole result of ggufsurgeon perplexity as JSON"
-        raise UsageError(f"{problem}: {quoted(str(error))}", hint=AGAIN) from None
+        raise UsageError(f"{problem}: {_what_is_wrong(error)}", hint=AGAIN) from None
     if found.get("is_partial"):
         raise UsageError(f"{where}: the measurement was interrupted", hint=AGAIN)
     return measurement
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {quoted(str(error.args[0]))}"
+    if isinstance(error, (TypeError, AttributeError)):
+        return "a value in it is of another kind"
+    return quoted(str(error))
 
 
 def _measurement(found: dict[str, Any]) -> Measurement:
@@ -147,4 +156,24 @@ def check_belongs(
         raise RefusedError(
             f"{where} compares with another base than the original of the patched file",
             hint="Measure the patched file again, with its original as the base.",
+        )
+
+
+def check_belongs_to_several(
+    measurement: Measurement, where: str, patched: str, models: Collection[str]
+) -> None:
+    """Raise RefusedError unless the figures are those of a file, against none or one of its models.
+
+    `patched` and `models` are digests of headers.
+    """
+    if measurement.model != MeasuredModel(patched, ""):
+        raise RefusedError(
+            f"{where} has the figures of another model",
+            hint="Measure the patched file itself, with one of its models as the base.",
+        )
+    bases = [None, *(MeasuredModel(digest, "") for digest in models)]
+    if measurement.base not in bases:
+        raise RefusedError(
+            f"{where} compares with a base that is no model of the patched file",
+            hint="Measure the patched file again, with one of its models as the base.",
         )

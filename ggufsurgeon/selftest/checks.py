@@ -12,6 +12,7 @@ from ggufsurgeon.errors import GgufSurgeonError, VerificationError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.selftest.tiny_model import N_BLOCKS, tiny_model
+from ggufsurgeon.writing.new_file import write_bytes
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -41,7 +42,7 @@ def run_selftest(
     that are no bugs are outcomes too.
     """
     original = folder / "original.gguf"
-    original.write_bytes(tiny_model())
+    write_bytes(tiny_model(), original, replace=False)
     for name, check in _file_checks(original).items():
         yield _made(name, check)
     for name, path in PATHS.items():
@@ -60,7 +61,7 @@ def _file_checks(original: Path) -> dict[str, Callable[[], str]]:
 def _made(name: str, check: Callable[[], str]) -> Outcome:
     try:
         return Outcome(name, True, check())
-    except GgufSurgeonError as error:
+    except (GgufSurgeonError, OSError) as error:
         return Outcome(name, False, str(error))
 
 

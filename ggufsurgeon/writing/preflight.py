@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ggufsurgeon.container.interrupted_edits import journal_path, recover_command
-from ggufsurgeon.errors import RefusedError, WriteFailedError
+from ggufsurgeon.errors import RefusedError, UsageError, WriteFailedError
+from ggufsurgeon.locating.model_name import model_name, shown_name
+from ggufsurgeon.locating.stores.owners import owner_of
 from ggufsurgeon.writing.copying import SourceReadError
 
 SHARDS_REPLACE_NOTHING = (
@@ -44,8 +46,9 @@ def check_places(sources: Sequence[Path], destinations: Sequence[Path]) -> list[
 def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) -> Path:
     """The file to write, with links followed.
 
-    Raises RefusedError when it is a source or exists (unless `replace`), WriteFailedError when
-    its folder is missing or not writable.
+    Raises RefusedError when it is a source, exists (unless `replace`), or exists among the models
+    of another program; WriteFailedError when its folder is missing or not writable, and UsageError
+    for a name such as `hf://...`.
     """
     target = Path(os.path.realpath(destination))
     status = _status(target)
@@ -54,6 +57,12 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
     _check_no_journal(target, exists=status is not None)
     folder = target.parent
     if not folder.is_dir():
+        if model_name(destination) is not None:
+            raise UsageError(
+                f"{shown_name(destination)} is a name, and a new file needs a path",
+                hint="Write it into a folder; `hf upload` or the program of the scheme takes it "
+                "from there.",
+            )
         problem = f"{destination}: the folder {folder} does not exist"
         raise WriteFailedError(problem, hint="Make it first: mkdir -p.")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -96,6 +105,12 @@ def _check_existing(
             raise RefusedError(f"{target} is the source {source} itself")
     if not replace:
         raise already_exists(target)
+    owner = owner_of(target)
+    if owner:
+        raise RefusedError(
+            f"{target} is among the models of {owner}, which expects it as it is",
+            hint="Choose another destination, or remove it there first.",
+        )
 
 
 def _status_of_source(source: Path) -> os.stat_result:

@@ -80,10 +80,14 @@ def test_figures_are_the_measured_ones(surgeon: Run, stories: Path, tmp_path: Pa
 
 def test_what_is_wrong_is_told(surgeon: Run, stories: Path, tmp_path: Path) -> None:
     surgeon("patch", stories, "rys.gguf", *WINDOW)
+    (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "list.json").write_text("[]")
     (tmp_path / "plan.json").write_text(surgeon("plan", stories, *WINDOW, "--json").stdout)
     card = ("card", "rys.gguf")
     with Unchanged(tmp_path):
         assert_told(surgeon(*card, "--measured", "plan.json"), 2, "plan.json is no whole result")
+        assert_told(surgeon(*card, "--measured", "empty.json"), 2, "it has no 'text'")
+        assert_told(surgeon(*card, "--measured", "list.json"), 2, "of another kind")
         assert_told(surgeon(*card, "--measured", "missing.json"), 2, "missing.json")
         assert_told(surgeon(*card, "--measured", "rys.gguf"), 2, "is no whole result")
         assert_told(surgeon(*card, "--base-model", "Qwen2"), 2, "expected ORGANIZATION/NAME")
@@ -134,3 +138,63 @@ def test_json_has_the_card_and_its_parts(surgeon: Run, stories: Path) -> None:
     assert programs == ["llama.cpp", "llama-cpp-python", "Ollama", "LM Studio"]
     made = json.loads(surgeon("card", "rys.gguf", "--modelfile", "--json").stdout)
     assert made["modelfile"] == f"FROM ./rys.gguf{os.linesep}"
+
+
+def test_a_card_of_several_models(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    layers = ("--layers", "0..2,1:1..4*0.5", "--with", "second.gguf")
+    assert "a model card: " in surgeon("patch", stories, "both.gguf", *layers).stdout
+    bases = ("--base-model", "a/first", "--base-model", "b/second", "--base-model", "a/first")
+    done = surgeon("card", "both.gguf", *bases)
+    assert done.returncode == 0, done.stderr
+    assert 'base_model:\n- "a/first"\n- "b/second"\nbase' in done.stdout
+    for number, name in enumerate((stories, "second.gguf")):
+        digest = json.loads(surgeon("inspect", name, "--json").stdout)["header_sha256"]
+        assert re.search(rf"^\| model {number} \| .*`{digest}` \|$", done.stdout, re.MULTILINE)
+    assert "| output norm and head | of model 1 |" in done.stdout
+    (recipe,) = re.findall(r"^```text\n(.*?)^```", done.stdout, re.MULTILINE | re.DOTALL)
+    (tmp_path / "recipe.yml").write_text(recipe)
+    further = ("--recipe", "recipe.yml", "--with", "model-1=second.gguf")
+    rebuilt = surgeon("patch", stories, "again.gguf", *further)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "both.gguf").read_bytes()
+
+
+def test_a_given_name_is_in_the_recipe_of_several(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    (tmp_path / "own.yml").write_text(
+        "name: Duet 1.0\nlayers: a:0..2, b:1..4\nsources:\n  a:\n  b:\n"
+    )
+    surgeon("patch", stories, "duet.gguf", "--recipe", "own.yml", "--with", "b=second.gguf")
+    assert 'name: "Duet 1.0"\n' in surgeon("card", "duet.gguf").stdout
+
+
+@pytest.mark.slow
+def test_figures_against_one_of_several_models(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="needs the llama extra")
+    (tmp_path / "prose.txt").write_bytes(shakespeare())
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
+    for name, base in {"second.json": "second.gguf", "other.json": "both.gguf"}.items():
+        measure = ("perplexity", "both.gguf", "--base", base, "-f", "prose.txt", *SHORT)
+        (tmp_path / name).write_text(surgeon(*measure).stdout)
+    assert (
+        "| perplexity of model 1 |"
+        in surgeon("card", "both.gguf", "--measured", "second.json").stdout
+    )
+    other = surgeon("perplexity", stories, "-f", "prose.txt", *SHORT)
+    (tmp_path / "first.json").write_text(other.stdout)
+    assert_told(surgeon("card", "both.gguf", "--measured", "first.json"), 4, "another model")
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"0,1,0", b"0,7,0"), (b"0..2,1:1", b"0..2,9:1")])
+def test_a_damaged_record_of_several_models_is_told(
+    surgeon: Run, stories: Path, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
+    content = (tmp_path / "both.gguf").read_bytes()
+    (tmp_path / "evil.gguf").write_bytes(content.replace(old, new))
+    assert_told(surgeon("card", "evil.gguf"), 4, "the record of the patch is damaged")

@@ -237,3 +237,56 @@ def test_names_of_files_are_escaped(named: Named, home: Path, stories: Path) -> 
     put(stories, home, ".lmstudio/models/maker/model/\x1b[2J\n.gguf")
     done = named("inspect", "lmstudio://maker/other")
     assert_told(done, 2, "There are: lmstudio://maker/model/\\x1b[2J\\n.gguf")
+
+
+@pytest.mark.parametrize("put_there", [ollama, lm_studio, llama_cpp, old_llama_cpp])
+def test_no_new_file_replaces_one_of_a_store(
+    named: Named, home: Path, tmp_path: Path, stories: Path, put_there: Callable[[Path, Path], str]
+) -> None:
+    shutil.copy(stories, tmp_path / "other.gguf")
+    put_there(home, stories)
+    files = [
+        path for path in home.rglob("*") if path.suffix == ".gguf" or path.parent.name == "blobs"
+    ]
+    assert files
+    with Unchanged(home):
+        for file in files:
+            done = named("patch", stories, file, *WINDOW, "--replace")
+            assert_told(done, 4, "is among the models of ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "https://huggingface.co/maker/model-GGUF/blob/main/Q4/model.gguf?download=true",
+            "Its name is hf://maker/model-GGUF/Q4/model.gguf\n",
+        ),
+        (
+            "https://hf.co/maker/model-GGUF/resolve/v2/model.gguf",
+            "Its name is hf://maker/model-GGUF@v2/model.gguf\n",
+        ),
+        ("https://example.org/model.gguf", "error: https://example.org/model.gguf is no file"),
+        ("HF://maker/model-GGUF/model.gguf", "Names of models begin with hf://"),
+        ("ollama:tiny", "Names of models begin with hf://"),
+    ],
+)
+def test_what_was_meant_as_a_name(named: Named, text: str, says: str) -> None:
+    for command in (("inspect", text), ("patch", text, "new.gguf", *WINDOW), ("card", text)):
+        assert_told(named(*command), 2, says)
+
+
+def test_a_file_may_be_called_as_a_name_begins(named: Named, tmp_path: Path, stories: Path) -> None:
+    shutil.copy(stories, tmp_path / "ollama:tiny")
+    assert named("inspect", "ollama:tiny").returncode == 0
+
+
+def test_a_new_file_has_a_path(named: Named, home: Path, stories: Path) -> None:
+    for name in ("hf://maker/model-GGUF/new.gguf", "ollama://tiny"):
+        done = named("patch", stories, name, *WINDOW)
+        assert_told(done, 2, f"{name} is a name, and a new file needs a path")
+
+
+def test_the_suffix_of_a_file_is_in_any_case(named: Named, home: Path, stories: Path) -> None:
+    put(stories, home, ".lmstudio/models/maker/model/MODEL.GGUF")
+    assert named("inspect", "lmstudio://maker/model/MODEL.GGUF").returncode == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ggufsurgeon.api.files import open_model
 from ggufsurgeon.selftest.tiny_model import N_BLOCKS, tiny_model
+from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run
 
 BROKEN_RESTORE = """
@@ -77,3 +78,16 @@ def test_a_broken_program_fails(tmp_path: Path) -> None:
     assert "error: the selftest failed: restore: the original, to the byte" in done.stderr
     assert "1 FAILED" in done.stdout.splitlines()[-1]
     assert "restored.gguf differs from original.gguf" in done.stdout
+
+
+def test_a_disk_that_takes_no_files_is_told(tmp_path: Path) -> None:
+    command = f"ulimit -f 100; exec '{sys.executable}' -m ggufsurgeon selftest"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert_told(done, 5, "original.gguf: File too large")

@@ -29,5 +29,5 @@ def not_there(
 
 def gguf_files(folder: Path) -> list[Path]:
     """The GGUF files below a folder, in order; none where it is not there or cannot be read."""
-    found = (path for path in folder.rglob("*.gguf") if path.is_file())
+    found = (path for path in folder.rglob("*.[gG][gG][uU][fF]") if path.is_file())
     return sorted(islice(found, MOST_LOOKED_AT))

@@ -1,0 +1,50 @@
+"""What a card tells of a file that was made of several models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ggufsurgeon.container.header import Header
+from ggufsurgeon.layer_path.model_names import MODEL_NAME
+from ggufsurgeon.planning.recorded_models import RecordedModels
+
+PATH_NOTE = (
+    "The layer path lists which block runs at each position: inclusive ranges of blocks, numbered "
+    "from 0. `1:4..11` is blocks 4 to 11 of model 1; a range without such a number is of model 0."
+)
+
+
+def facts_of_models(record: RecordedModels) -> Iterator[tuple[str, str]]:
+    """Rows of a table: what identifies each model, and what of it is outside the blocks."""
+    for index, model in record.models.items():
+        yield (
+            f"model {index}",
+            f"{model.n_bytes:,} bytes, SHA-256 of its header `{model.header_sha256}`",
+        )
+    outside = record.outside
+    yield "token embeddings", f"of model {outside.embeddings}"
+    yield "output norm and head", f"of model {outside.output}"
+    yield "tokenizer", f"of model {outside.tokenizer}"
+
+
+def name_of_base(record: RecordedModels, header_sha256: str | None) -> str:
+    """What to call a model with this header: fine-tunes of one base may share theirs."""
+    found = [index for index, each in record.models.items() if each.header_sha256 == header_sha256]
+    return f"model {found[0]}" if len(found) == 1 else "a model with the header of several of these"
+
+
+def yaml_recipe(record: RecordedModels, header: Header) -> list[str]:
+    """The lines of a YAML recipe that makes the same file, with its models as `model-0`, ..."""
+    parts = str(record.layer_path).split(",")
+    layers = ", ".join(f"model-{part if ':' in part else f'0:{part}'}" for part in parts)
+    outside, name = record.outside, header.get("general.name")
+    named = isinstance(name, str) and MODEL_NAME.fullmatch(name) is not None
+    return [
+        *([f'name: "{name}"'] if named else []),
+        "sources:",
+        *(f"  model-{index}:" for index in record.models),
+        f"layers: {layers}",
+        f"embeddings: model-{outside.embeddings}",
+        f"output: model-{outside.output}",
+        f"tokenizer: model-{outside.tokenizer}",
+    ]
