@@ -170,7 +170,7 @@ def patch(
     further = planned.planned.others if mtp_from is None else ()
     used = [source, *(other.path for other in further)]
     outcome = verified(used, mtp_from, written[0]) if verify else None
-    has_card = not (planned.planned.others or without_mtp)
+    has_card = mtp_from is None and not without_mtp
     _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
     raise_if_failed(outcome)
 
@@ -187,7 +187,7 @@ def _tell(
 ) -> None:
     """Print what was written, and the proof of it, or how to prove it.
 
-    `has_card` says whether a card can be made: the file of one model, with the MTP blocks of it.
+    `has_card` says whether a card can be made: of a file whose MTP blocks are those of its source.
     """
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
