@@ -25,10 +25,14 @@ class CompositionPaths:
             self._known[composition] = compose(self.n_blocks, composition)
         return self._known[composition]
 
-    def is_possible(self, composition: Composition) -> bool:
-        """Whether a composition leaves a model, which is another one and can be used."""
+    def usable(self, composition: Composition) -> LayerPath | None:
+        """The path of a composition that leaves a model, which is another one and can be used."""
         try:
             path = self.of(composition)
         except UsageError:
-            return False
-        return path != self._base and self._can_be_used(path)
+            return None
+        return path if path != self._base and self._can_be_used(path) else None
+
+    def is_possible(self, composition: Composition) -> bool:
+        """Whether a composition has a `usable` path."""
+        return self.usable(composition) is not None
