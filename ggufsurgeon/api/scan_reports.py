@@ -79,7 +79,7 @@ def scanned_path(
         names += searched_probes(store, file.header_sha256)
         raise UsageError(
             f"{store}: it has no scan of {model}{wanted}",
-            hint=f"It has scans of it by: {', '.join(names)}." if names else None,
+            hint=f"It has scans of it by: {', '.join(names)}." if names else "",
         )
     if len(probes) > 1:
         names = list(dict.fromkeys(one.probe for one in probes))

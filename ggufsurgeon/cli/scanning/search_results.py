@@ -24,9 +24,9 @@ def print_search(found: SearchFindings, model: str) -> None:
     limits = found.limits
     title = (
         f"{model}, {found.probe}: {counted(len(found.tried), 'path')} run, of at most "
-        f"{counted(limits.max_blocks, 'block')} more, composed of {found.n_singles} of {found.n_scanned} "
-        f"windows; {found.n_search} search and {found.n_held_out} held-out items; differences "
-        f"from the unmodified model in {found.unit}"
+        f"{counted(limits.max_blocks, 'block')} more, composed of {found.n_singles} of "
+        f"{found.n_scanned} windows; {found.n_search} search and {found.n_held_out} held-out "
+        f"items; differences from the unmodified model in {found.unit}"
     )
     print_table(title, COLUMNS, [_row(best) for best in found.best])
     print_text("score: the mean difference on the search items less its standard error")

@@ -41,7 +41,8 @@ class SearchLimits:
         strengths = [strength_of(each) for each in self.strengths]
         if 0 in strengths:
             raise UsageError(
-                "a search with repeats of the strength 0, which do nothing: expected numbers above 0"
+                "a search with repeats of the strength 0, which do nothing: "
+                "expected numbers above 0"
             )
         kept = tuple(dict.fromkeys(each for each in strengths if each != FULL))
         object.__setattr__(self, "strengths", kept)
