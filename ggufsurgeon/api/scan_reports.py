@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.api.search_reports import searched_path
+from ggufsurgeon.api.search_reports import searched_path, searched_probes
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import locate
@@ -44,7 +44,9 @@ def scan_findings(
     from ggufsurgeon.store.store import readable_store
 
     if not 0 < held_out < 1:
-        raise UsageError(f"a share of {held_out} held-out items: expected one between 0 and 1")
+        raise UsageError(
+            f"a share of {held_out} held-out items: expected one between 0 and 1, but neither"
+        )
     path = Path(store)
     if not path.exists():
         raise UsageError(f"{path}: there is no such store")
@@ -71,12 +73,19 @@ def scanned_path(
         path = searched_path(store, file.header_sha256, probe, rank)
         if path is not None:
             return path
-    if len(probes) != 1:
-        names = ", ".join(dict.fromkeys(one.probe for one in probes))
-        wanted = "" if probe is None else f" by the probe {probe}"
+    wanted = "" if probe is None else f" by the probe {probe}"
+    if not probes:
+        names = [one.probe for found in known for one in found.probes]
+        names += searched_probes(store, file.header_sha256)
         raise UsageError(
-            f"{store}: it has {f'{len(probes)} scans' if probes else 'no scan'} of {model}{wanted}"
-            + (f", by {names}: name one" if probes else "")
+            f"{store}: it has no scan of {model}{wanted}",
+            hint=f"It has scans of it by: {', '.join(names)}." if names else "",
+        )
+    if len(probes) > 1:
+        names = list(dict.fromkeys(one.probe for one in probes))
+        raise UsageError(
+            f"{store}: it has {len(probes)} scans of {model}{wanted}, "
+            f"by {', '.join(names)}: name one"
         )
     (found,) = probes
     if rank is None and not found.is_better:

@@ -175,7 +175,9 @@ class ScanningMethods(ModelOverRunner):
 
         _check_arguments(probe, ())
         if not 0 < held_out < 1:
-            raise UsageError(f"a share of {held_out} held-out items: expected one between 0 and 1")
+            raise UsageError(
+                f"a share of {held_out} held-out items: expected one between 0 and 1, but neither"
+            )
         limits = SearchLimits(max_blocks, beam, max_paths, tuple(strengths))
         items = SearchItems(held_out, seed)
         task = SearchTask(self.path, self._devices, probe, limits, items)

@@ -37,6 +37,19 @@ def search_findings(
         )
 
 
+def searched_probes(store: PathLike, header_sha256: str) -> list[str]:
+    """The names of the searches of a model in a store, each once."""
+    from ggufsurgeon.store.store import readable_store
+
+    with readable_store(Path(store)) as opened:
+        names = [
+            kept.scores.name
+            for kept in opened.searches.all()
+            if opened.scans.fingerprint(kept.model).header_sha256 == header_sha256
+        ]
+    return list(dict.fromkeys(names))
+
+
 def searched_path(
     store: PathLike, header_sha256: str, probe: str, rank: int | None
 ) -> LayerPath | None:

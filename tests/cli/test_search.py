@@ -53,6 +53,15 @@ def test_a_search_and_its_report(scanned: Run, stories: Path, tmp_path: Path) ->
     assert_told(done, 2, "there is no rank 11 among 10 paths")
     done = scanned(*patch, "none-search", "--rank", "1", "--replace")
     assert_told(done, 2, "it has no scan of")
+    assert "It has scans of it by: arithmetic, arithmetic-search." in done.stderr
+
+
+def test_a_search_of_one_path(scanned: Run, stories: Path) -> None:
+    limits = ("--max-blocks", "1", "--beam", "1", "--max-paths", "1")
+    done = scanned("search", stories, *PROBLEMS, *limits)
+    assert done.returncode == 0, done.stderr
+    assert "1 path run, of at most 1 block more" in done.stdout
+    assert "By chance alone, this path exceeds" in done.stdout
 
 
 def test_a_scan_with_strengths(surgeon: Run, stories: Path) -> None:
@@ -87,10 +96,11 @@ def test_bad_strengths_of_a_scan(
     [
         (("--store", "scan.db"), "expected one of --text, --choices, --arithmetic and --probe"),
         ((*PROBLEMS, "--strengths", "0.5,x"), "'x' is no strength"),
+        ((*PROBLEMS, "--strengths", "0"), "which do nothing: expected numbers above 0"),
         ((*PROBLEMS, "--ctx", "64"), "--ctx requires --text"),
         ((*PROBLEMS, "--held-out", "1"), "expected one between 0 and 1"),
         (("--store", "scan.db", "--arithmetic", "13"), "the store has no scan of"),
-        (("--store", "none.db", "--arithmetic", "12"), "there is no such store"),
+        (("--store", "none.db", "--arithmetic", "12"), "that are to be composed into it first"),
     ],
 )
 def test_bad_requests(scanned: Run, stories: Path, options: tuple[str, ...], told: str) -> None:

@@ -81,7 +81,7 @@ def run_search(world: World, limits: SearchLimits = LIMITS) -> Searched:
             scores[str(paths.of(one))] = dict(enumerate(row[:n_search].tolist()))
         return list(map(float, lower_bounds(rows[:, :n_search])))
 
-    tried = beam_search(Space(chosen, limits, paths.is_possible), score)
+    tried = beam_search(Space(chosen, limits, paths.usable), score)
     for one in best_of_lengths(tried):
         scores[str(paths.of(one))] = dict(enumerate(world.differences(one)[order].tolist()))
     known = {

@@ -164,6 +164,8 @@ def test_bad_requests(store: Path, stories: Path, tmp_path: Path) -> None:
             model.search(store, PROBE, beam=0)
         with pytest.raises(UsageError, match="strength of nan"):
             model.search(store, PROBE, strengths=(float("nan"),))
+        with pytest.raises(UsageError, match="repeats of the strength 0, which do nothing"):
+            model.search(store, PROBE, strengths=(0.5, 0))
         raced = tmp_path / "raced.db"
         model.scan(raced, PROBE, windows(5), race=Race())
         with pytest.raises(UsageError, match="no scan"):
@@ -171,7 +173,7 @@ def test_bad_requests(store: Path, stories: Path, tmp_path: Path) -> None:
 
 
 def test_limits_come_back_from_a_store() -> None:
-    limits = SearchLimits(3, 4, 5, (0.25, 1, 0, 0.1))
+    limits = SearchLimits(3, 4, 5, (0.25, 1, 0.1, 0.25))
     assert limits.strengths[0] == 0.25 and len(limits.strengths) == 2
     assert SearchLimits.of_settings(json.loads(json.dumps(limits.settings()))) == limits
     assert SearchItems.of_settings(SearchItems(0.25, 3).settings()) == SearchItems(0.25, 3)

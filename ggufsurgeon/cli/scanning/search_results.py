@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ggufsurgeon.cli.scanning.scan_results import bytes_text, difference_text
 from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
+from ggufsurgeon.reporting.lettering import counted
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.search.findings import BestOfLength, SearchFindings, TriedPath
@@ -22,10 +23,10 @@ def print_search(found: SearchFindings, model: str) -> None:
     """The best path of each length, what luck reaches, and the verdict."""
     limits = found.limits
     title = (
-        f"{model}, {found.probe}: {len(found.tried)} paths run, of at most "
-        f"{limits.max_blocks} blocks more, composed of {found.n_singles} of {found.n_scanned} "
-        f"windows; {found.n_search} search and {found.n_held_out} held-out items; differences "
-        f"from the unmodified model in {found.unit}"
+        f"{model}, {found.probe}: {counted(len(found.tried), 'path')} run, of at most "
+        f"{counted(limits.max_blocks, 'block')} more, composed of {found.n_singles} of "
+        f"{found.n_scanned} windows; {found.n_search} search and {found.n_held_out} held-out "
+        f"items; differences from the unmodified model in {found.unit}"
     )
     print_table(title, COLUMNS, [_row(best) for best in found.best])
     print_text("score: the mean difference on the search items less its standard error")
@@ -39,10 +40,14 @@ def print_search(found: SearchFindings, model: str) -> None:
         )
     if math.isfinite(found.held_out_luck_z):
         print_text(
-            f"By chance alone, the best of these {len(found.best)} paths exceeds "
+            f"By chance alone, {_of_these(len(found.best))} exceeds "
             f"{found.held_out_luck_z:.2f} standard errors on the held-out items in 5 % of searches."
         )
     print_text(f"Verdict: {found.verdict}\n")
+
+
+def _of_these(n_paths: int) -> str:
+    return "this path" if n_paths == 1 else f"the best of these {n_paths} paths"
 
 
 def _row(best: BestOfLength) -> tuple[str, ...]:

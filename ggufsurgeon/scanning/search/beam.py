@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ggufsurgeon.layer_path.edits import WindowEdit
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scanning.search.candidates import Composition, extended, n_added, varied
 from ggufsurgeon.scanning.search.limits import SearchLimits
 from ggufsurgeon.statistics.maximum import Values
@@ -38,8 +39,8 @@ class Space:
     singles: Sequence[WindowEdit]
     """Edits of one window each, the best of a scan first."""
     limits: SearchLimits
-    is_possible: Callable[[Composition], bool]
-    """Whether a composition can be run, and written to a file."""
+    path_of: Callable[[Composition], LayerPath | None]
+    """The layer path of a composition; None where it cannot be run, or written to a file."""
 
 
 @dataclass
@@ -48,6 +49,7 @@ class _State:
 
     scores: dict[Composition, float] = field(default_factory=dict)
     extended: set[Composition] = field(default_factory=set)
+    paths: set[LayerPath] = field(default_factory=set)
 
 
 def beam_search(
@@ -68,17 +70,22 @@ def beam_search(
 
 
 def _step(state: _State, proposed: Iterable[Composition], space: Space) -> list[Composition]:
-    """The first of what is proposed that is new and allowed, as many as may still be tried."""
+    """The first of what is proposed that is new and allowed, as many as may still be tried.
+
+    Several compositions can be one path: blocks that are dropped one by one, or as one window.
+    """
     room = space.limits.max_paths - len(state.scores)
-    found: list[Composition] = []
+    found: dict[LayerPath, Composition] = {}
     for composition in dict.fromkeys(proposed):
         if len(found) >= room:
             break
         if composition in state.scores or n_added(composition) > space.limits.max_blocks:
             continue
-        if space.is_possible(composition):
-            found.append(composition)
-    return found
+        path = space.path_of(composition)
+        if path is not None and path not in state.paths:
+            found.setdefault(path, composition)
+    state.paths |= found.keys()
+    return list(found.values())
 
 
 def _proposals(state: _State, space: Space) -> list[Composition]:

@@ -18,6 +18,7 @@ class CompositionPaths:
         self._can_be_used = can_be_used
         self._base = LayerPath.identity(n_blocks)
         self._known: dict[Composition, LayerPath] = {}
+        self._usable: dict[Composition, LayerPath | None] = {}
 
     def of(self, composition: Composition) -> LayerPath:
         """The path of a composition. Raises UsageError where nothing is left of the model."""
@@ -25,10 +26,19 @@ class CompositionPaths:
             self._known[composition] = compose(self.n_blocks, composition)
         return self._known[composition]
 
-    def is_possible(self, composition: Composition) -> bool:
-        """Whether a composition leaves a model, which is another one and can be used."""
+    def usable(self, composition: Composition) -> LayerPath | None:
+        """The path of a composition that leaves a model, which is another one and can be used."""
+        if composition not in self._usable:
+            self._usable[composition] = self._if_usable(composition)
+        return self._usable[composition]
+
+    def _if_usable(self, composition: Composition) -> LayerPath | None:
         try:
             path = self.of(composition)
         except UsageError:
-            return False
-        return path != self._base and self._can_be_used(path)
+            return None
+        return path if path != self._base and self._can_be_used(path) else None
+
+    def is_possible(self, composition: Composition) -> bool:
+        """Whether a composition has a `usable` path."""
+        return self.usable(composition) is not None

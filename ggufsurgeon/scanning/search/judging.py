@@ -121,7 +121,7 @@ def _tried(data: SearchData, measured: Measured) -> _Tried:
 
     singles = [edit_of(name, data.n_blocks) for name in data.singles]
     try:
-        beam_search(Space(singles, data.limits, paths.is_possible), score)
+        beam_search(Space(singles, data.limits, paths.usable), score)
     except _UnfinishedError:
         return _Tried(found, paths, False)
     return _Tried(found, paths, True)
@@ -196,4 +196,6 @@ def _luck(
         if score > -math.inf
     }
     best_score = max(tried.scores.values())
-    return search_luck(singles, known, best_score, data.limits, data.items.seed, n_replays)
+    return search_luck(
+        singles, known, best_score, data.limits, tried.paths, data.items.seed, n_replays
+    )

@@ -38,8 +38,13 @@ class SearchLimits:
                 f"a search of at most {self.max_blocks} blocks more, {self.beam} paths kept and "
                 f"{self.max_paths} paths in all: expected numbers above 0"
             )
-        strengths = (strength_of(each) for each in self.strengths)
-        kept = tuple(dict.fromkeys(each for each in strengths if each not in (0, FULL)))
+        strengths = [strength_of(each) for each in self.strengths]
+        if 0 in strengths:
+            raise UsageError(
+                "a search with repeats of the strength 0, which do nothing: "
+                "expected numbers above 0"
+            )
+        kept = tuple(dict.fromkeys(each for each in strengths if each != FULL))
         object.__setattr__(self, "strengths", kept)
 
     @property

@@ -18,6 +18,7 @@ import numpy as np
 from ggufsurgeon.layer_path.edits import DampedRepeat, Drop, WindowEdit
 from ggufsurgeon.scanning.search.beam import Space, beam_search, lower_bounds
 from ggufsurgeon.scanning.search.candidates import Composition
+from ggufsurgeon.scanning.search.composition_paths import CompositionPaths
 from ggufsurgeon.scanning.search.findings import SearchLuck
 from ggufsurgeon.scanning.search.limits import SearchLimits
 from ggufsurgeon.scanning.search.singles import Singles, chosen_singles
@@ -31,6 +32,7 @@ def search_luck(
     known: Mapping[Composition, Values],
     best_score: float,
     limits: SearchLimits,
+    paths: CompositionPaths,
     seed: int,
     n_replays: int,
 ) -> SearchLuck:
@@ -42,7 +44,7 @@ def search_luck(
     reached = []
     for _ in range(n_replays):
         signs = generator.integers(0, 2, n_items) * 2.0 - 1.0
-        reached.append(_replay(singles, sums, limits, signs))
+        reached.append(_replay(singles, sums, limits, paths, signs))
     n_as_good = sum(score >= best_score - TIE * abs(best_score) for score in reached)
     return SearchLuck(
         n_replays,
@@ -62,16 +64,18 @@ def _without_effect(differences: Values) -> Values:
     return np.asarray(centred * np.sqrt(n_items / (n_items - 1)))
 
 
-def _replay(singles: Singles, sums: _Sums, limits: SearchLimits, signs: Values) -> float:
+def _replay(
+    singles: Singles, sums: _Sums, limits: SearchLimits, paths: CompositionPaths, signs: Values
+) -> float:
     """The score of the best path of a search on differences of these signs."""
     flipped = Singles(singles.edits, singles.differences * signs)
-    chosen = chosen_singles(flipped, limits, lambda _: True)
+    chosen = chosen_singles(flipped, limits, paths.is_possible)
 
     def score(step: Sequence[Composition]) -> list[float]:
         found = np.stack([sums.of(one) for one in step])
         return list(map(float, lower_bounds(found * signs)))
 
-    found = beam_search(Space(chosen, limits, lambda _: True), score)
+    found = beam_search(Space(chosen, limits, paths.usable), score)
     return max(found.values())
 
 

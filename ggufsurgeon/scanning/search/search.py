@@ -62,7 +62,10 @@ def search(
     """
     file = open_gguf(task.model)
     if not store.exists():
-        raise UsageError(f"{store}: there is no such store")
+        raise UsageError(
+            f"{store}: there is no such store",
+            hint="Scan the windows that are to be composed into it first.",
+        )
     with opened_store(store) as opened:
         found = open_search(opened, task, file, runner)
         running = _Running(task, file, opened, found, runner)
@@ -108,7 +111,7 @@ class _Running:
             )
         singles = self._singles()
         number = self._begin(singles)
-        space = Space(singles, self._task.limits, self._paths.is_possible)
+        space = Space(singles, self._task.limits, self._paths.usable)
         scores = beam_search(space, self._score)
         chosen = [self._paths.of(one) for one in best_of_lengths(scores)]
         self._measure(chosen, self._measured().held_out, is_held_out=True)
