@@ -39,7 +39,6 @@ from ggufsurgeon.cli.scanning.scan_options import (
     ScanStore,
     ScanText,
     ScanWindows,
-    Scheduler,
     WithHash,
 )
 from ggufsurgeon.cli.scanning.scan_probes import (
@@ -49,11 +48,14 @@ from ggufsurgeon.cli.scanning.scan_probes import (
     installed_probes,
     likelihood_probes,
 )
+from ggufsurgeon.cli.scanning.workers import Scheduler, Workers, local_pool, share_of
 from ggufsurgeon.cli.terminal import SCHEMA, print_json_line, print_note, watched
 from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ggufsurgeon.api.loaded_model import LoadedModel
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.path import LayerPath
@@ -90,6 +92,7 @@ def scan(
     held_out: HeldOut = None,
     race_seed: RaceSeed = None,
     hash: WithHash = False,
+    workers: Workers = None,
     scheduler: Scheduler = None,
     *,
     devices: Devices,
@@ -115,12 +118,17 @@ def scan(
     paths = _paths(file.n_blocks, windows, times, strength, damped, drop, layers)
     raced = _race(race, held_out, race_seed)
     try:
-        with gs.load(on_disk(model), devices) as loaded:
+        devices = share_of(devices, workers)
+        with (
+            local_pool(workers, scheduler) as executor,
+            gs.load(on_disk(model), devices) as loaded,
+        ):
             if scheduler is None:
                 tell_devices(loaded, devices)
+            where = executor, scheduler
             for one in probes:
                 with_hash = hash and one is probes[0]
-                _scan(loaded, store, one, paths, writable, raced, with_hash, scheduler, json)
+                _scan(loaded, store, one, paths, writable, raced, with_hash, where, json)
     except Interrupted as interrupt:
         interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
         raise
@@ -187,9 +195,11 @@ def _scan(
     writable: bool,
     race: Race | None,
     with_hash: bool,
-    scheduler: str | None,
+    where: tuple[Executor | None, str | None],
     json: bool,
 ) -> None:
+    executor, scheduler = where
+
     def show(scored: Scored) -> None:
         print_json_line(_as_json(probe.name, scored))
 
@@ -201,6 +211,7 @@ def _scan(
             only_writable=writable,
             race=race,
             with_hash=with_hash,
+            executor=executor,
             scheduler=scheduler,
             on_worker=print_note,
             progress=progress,

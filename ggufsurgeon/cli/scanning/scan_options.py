@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import DEVICES, LAYER_PATH, MEASURING, OUTPUT
+from ggufsurgeon.cli.options import LAYER_PATH, MEASURING, OUTPUT
 
 PROBES = "Probes"
 RACES = "Races"
@@ -222,16 +222,5 @@ RaceSeed: TypeAlias = Annotated[
         help="Random seed of the held-out items, and of the order of the items in the race.",
         rich_help_panel=RACES,
         show_default="0",
-    ),
-]
-Scheduler: TypeAlias = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Address of a Dask scheduler, such as tcp://host:8786, whose workers run the scan; "
-        "each needs the same model, at the same path or in a folder of GGUFSURGEON_MODELS.",
-        rich_help_panel=DEVICES,
-        show_default="this machine",
     ),
 ]

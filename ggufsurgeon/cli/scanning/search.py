@@ -17,7 +17,6 @@ from ggufsurgeon.cli.scanning.scan_options import (
     ScanChunks,
     ScanChunkSize,
     ScanText,
-    Scheduler,
 )
 from ggufsurgeon.cli.scanning.scan_probes import (
     DEFAULT_N_CTX,
@@ -35,6 +34,7 @@ from ggufsurgeon.cli.scanning.search_options import (
     Strengths,
     strengths_of,
 )
+from ggufsurgeon.cli.scanning.workers import Scheduler, Workers, local_pool, share_of
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
@@ -62,6 +62,7 @@ def search(
     strengths: Strengths = None,
     held_out: SearchHeldOut = 0.5,
     search_seed: SearchSeed = 0,
+    workers: Workers = None,
     scheduler: Scheduler = None,
     *,
     devices: Devices,
@@ -85,7 +86,12 @@ def search(
         ]
     )
     try:
-        with gs.load(on_disk(model), devices) as loaded, watched() as progress:
+        devices = share_of(devices, workers)
+        with (
+            local_pool(workers, scheduler) as executor,
+            gs.load(on_disk(model), devices) as loaded,
+            watched() as progress,
+        ):
             if scheduler is None:
                 tell_devices(loaded, devices)
             found = loaded.search(
@@ -97,6 +103,7 @@ def search(
                 strengths=strengths_of(strengths),
                 held_out=held_out,
                 seed=search_seed,
+                executor=executor,
                 scheduler=scheduler,
                 on_worker=print_note,
                 progress=progress,
