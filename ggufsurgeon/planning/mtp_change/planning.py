@@ -51,8 +51,8 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     None where they are those of its source. The first is NO_MTP where they were left out, or the
     SHA-256 of the header of the file that they were taken from.
     """
-    headers = [patched.header]
-    if read_provenance(patched.header) is not None:
+    headers, made = [patched.header], read_provenance(patched.header)
+    if made is not None and not made.is_of_several:
         version, order = patched.header.version, patched.header.byte_order
         pairs = source_pairs(patched.header, str(patched.path))
         headers.append(Header(version, order, pairs, ()))
