@@ -22,9 +22,9 @@ def print_search(found: SearchFindings, model: str) -> None:
     """The best path of each length, what luck reaches, and the verdict."""
     limits = found.limits
     title = (
-        f"{model}, {found.probe}: {len(found.tried)} paths run, of at most "
-        f"{limits.max_blocks} blocks more, composed of {found.n_singles} of {found.n_scanned} "
-        f"windows; {found.n_search} search and {found.n_held_out} held-out items; differences "
+        f"{model}, {found.probe}: {len(found.tried)} paths run, with at most {limits.max_blocks} "
+        f"added blocks, combined from {found.n_singles} of {found.n_scanned} windows; "
+        f"{found.n_search} search and {found.n_held_out} held-out items; differences "
         f"from the unmodified model in {found.unit}"
     )
     print_table(title, COLUMNS, [_row(best) for best in found.best])
