@@ -59,7 +59,7 @@ def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
         (
             ("--without-mtp", "--with", "bare.gguf"),
             2,
-            "--without-mtp requires a path over one model",
+            "--without-mtp requires a path over one",
         ),
         (("--mtp-from", "absent.gguf"), 2, "absent.gguf: cannot be opened"),
         (("--mtp-from", "bare.gguf"), 4, "bare.gguf has no MTP (multi-token prediction) blocks"),
