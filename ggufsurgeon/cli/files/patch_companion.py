@@ -80,7 +80,7 @@ def patch_companion(
         bool,
         typer.Option(
             "--other-base",
-            help="Accept an adapter or a draft whose metadata name another base model.",
+            help="Also accept an adapter or a draft whose metadata name another base model.",
         ),
     ] = False,
     replace: Annotated[
