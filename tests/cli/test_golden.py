@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "recover": ("recover", "patched.gguf"),
     "recipe": ("recipe", "patched.gguf"),
     "card": ("card", "patched.gguf", "--base-model", "org/name"),
+    "selftest": ("selftest",),
     "diff": ("diff", "model.gguf", "patched.gguf"),
     "patch_companion": (
         "patch-companion",
@@ -65,7 +66,7 @@ EXIT_CODES = {"diff": 7}
 """Where it is not 0: the files differ."""
 NEEDS_LLAMA = {
     *("verify", "generate", "perplexity", "choose", "leaderboard", "anatomy", "scan"),
-    *("search", "report"),
+    *("search", "report", "selftest"),
 }
 VARYING = {
     *("seconds", "seconds_to_first", "tokens_per_second"),

@@ -202,6 +202,7 @@ def test_json_of_plan_is_what_patch_writes(write: Write, tmp_path: Path, surgeon
     assert told.pop("n_bytes_of_files") == [(tmp_path / "new.gguf").stat().st_size]
     assert isinstance(told.pop("n_bytes_shareable"), int)
     assert told.pop("in_place")
+    assert told.pop("fetched") is None
     found: dict[str, Any] = one_object(patched.stdout)
     n_bytes = found.pop("n_bytes_written") + found.pop("n_bytes_shared")
     assert n_bytes == (tmp_path / "new.gguf").stat().st_size

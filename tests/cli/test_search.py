@@ -16,6 +16,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from tests.cli.failing import assert_told
 from tests.conftest import Run
+from tests.interrupts import started
 
 PROBLEMS = ("--store", "scan.db", "--arithmetic", "12", "--threads", "1")
 SEARCH = (*PROBLEMS, "--max-blocks", "3", "--beam", "2", "--max-paths", "10")
@@ -101,7 +102,7 @@ def test_bad_requests(scanned: Run, stories: Path, options: tuple[str, ...], tol
 def test_ctrl_c_keeps_everything(scanned: Run, stories: Path, tmp_path: Path) -> None:
     arguments = ("search", str(stories), *SEARCH[:-1], "200")
     command = [sys.executable, "-m", "ggufsurgeon", *arguments]
-    with subprocess.Popen(
+    with started(
         command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ, text=True
     ) as process:
         assert process.stderr is not None

@@ -89,9 +89,8 @@ def test_both_formats_give_the_file_of_the_layer_path(surgeon: Run, pair: Path) 
         assert done.returncode == 0, done.stderr
         assert (pair / "d.gguf").read_bytes() == (pair / "c.gguf").read_bytes()
         assert ("dtype: bfloat16 does not apply" in done.stdout) == (recipe == "mergekit.yaml")
-        assert done.stdout.endswith(
-            "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
-        )
+        proof = "prove it: ggufsurgeon verify d.gguf --source a.gguf --with b.gguf\n"
+        assert proof in done.stdout
     planned = json.loads(
         surgeon("plan", "a.gguf", "--recipe", "own.yaml", *WITH_B, "--json").stdout
     )
@@ -121,7 +120,7 @@ def test_models_run_along_a_recipe(surgeon: Run, pair: Path) -> None:
     for command in (("perplexity", *text[:-1]), ("chat",), ("serve", "--port", "0")):
         arguments = (command[0], "b.gguf", "--recipe", "own.yaml", "--with", "org/a=a.gguf")
         told = surgeon(*arguments, *command[1:])
-        assert_told(told, 4, "from another model than b.gguf, and this command runs that")
+        assert_told(told, 4, "from another model than b.gguf, and this command also runs that")
 
 
 def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 import ggufsurgeon as gs
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.interruption import telling_of
+from ggufsurgeon.cli.files.patch_models import PatchModels
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_failed, verified
@@ -37,10 +38,8 @@ from ggufsurgeon.cli.options import (
 )
 from ggufsurgeon.cli.recipe_option import (
     RecipeFile,
-    by_name,
     check_alone,
     is_given,
-    told_how_to_name,
 )
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
@@ -141,36 +140,21 @@ def patch(
 
     def planned_over(progress: Progress) -> gs.Plan:
         options = (window, times, drop, layers, strength, damped)
-        models = [gs.open(path) for path in (source, *(other.path for other in others))]
+        models = PatchModels.opened(source, others, mtp_from)
+        where = destination, replace, progress
         if recipe is not None:
             check_alone(*options, without_mtp, mtp_from, from_scan, probe, rank, scale_weights)
-            models = [_downloaded(model, destination, replace, progress) for model in models]
-            named = dict(zip(by_name(others), models[1:], strict=True))
-            with told_how_to_name():
-                planned = models[0].plan_recipe(recipe, progress, others=named)
+            planned = models.downloaded(*where).plan_recipe(recipe, progress)
             _check_shards_of(planned, max_n_bytes)
             if verify:
                 check_can_be_verified(planned)
             return planned
         request = _request(source, options, from_scan, probe, rank)
-        donors = [] if mtp_from is None else [gs.open(mtp_from)]
-
-        def of_request() -> gs.Plan:
-            first, *further = models
-            return first.plan(
-                request,
-                others=further,
-                scale_weights=scale_weights,
-                without_mtp=without_mtp,
-                mtp_from=donors[0] if donors else None,
-            )
-
-        plan = of_request()
-        if not any(model.is_remote for model in (*models, *donors)):
+        plan = models.plan(request, scale_weights=scale_weights, without_mtp=without_mtp)
+        if models.are_on_disk:
             return plan  # what is refused is refused before a download
-        models = [_downloaded(model, destination, replace, progress) for model in models]
-        donors = [_downloaded(model, destination, replace, progress) for model in donors]
-        return of_request()
+        models = models.downloaded(*where)
+        return models.plan(request, scale_weights=scale_weights, without_mtp=without_mtp)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -188,20 +172,6 @@ def patch(
     outcome = verified(used, mtp_from, written[0]) if verify else None
     _tell(planned, written, used, mtp_from, outcome, json=json)
     raise_if_failed(outcome)
-
-
-def _downloaded(
-    model: gs.ModelFile, destination: Path | None, replace: bool, progress: Progress
-) -> gs.ModelFile:
-    """The model on disk, downloaded only if the result can be written."""
-    from ggufsurgeon.locating.locate import check_on_disk
-    from ggufsurgeon.writing.preflight import check_place
-
-    if model.is_remote and destination is None:
-        check_on_disk(model.file)
-    if model.is_remote and destination is not None:
-        check_place([], destination, replace=replace)
-    return model.download(progress)
 
 
 def _tell(

@@ -51,8 +51,9 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     None where they are those of its source. The first is NO_MTP where they were left out, or the
     SHA-256 of the header of the file that they were taken from.
     """
-    headers, made = [patched.header], read_provenance(patched.header)
-    if made is not None and not made.is_of_several:
+    headers = [patched.header]
+    record = read_provenance(patched.header)
+    if record is not None and not record.is_of_several:  # of several, MTP blocks stay as they are
         version, order = patched.header.version, patched.header.byte_order
         pairs = source_pairs(patched.header, str(patched.path))
         headers.append(Header(version, order, pairs, ()))
