@@ -15,8 +15,7 @@ WithoutMtp: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--without-mtp",
-        help="Drop the MTP (multi-token prediction) blocks, which engines use to draft "
-        "tokens.",
+        help="Drop the MTP (multi-token prediction) blocks, which engines use to draft tokens.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
