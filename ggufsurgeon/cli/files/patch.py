@@ -209,7 +209,7 @@ def _tell(
         further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
         command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
-    if planned.planned.changes:
+    if planned.planned.changes and not planned.planned.others:  # card needs a single original
         card = shell_command("ggufsurgeon", "card", written[0])
         print_text(f"model card, and commands to run it in other programs: {card}")
     if outcome is not None:
