@@ -1,4 +1,4 @@
-"""What the model card of a patched file tells."""
+"""The content of the model card of a patched file."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def card_content(
     base_models: Sequence[str] = (),
     progress: Progress = NO_PROGRESS,
 ) -> CardContent:
-    """What the card of a patched file tells; the file is hashed, and its original as restored.
+    """The content of the card of a patched file, with the SHA-256 of the file and its original.
 
-    Of a file of several models, the card tells which these are, as far as the file records it.
+    The card of a file of several models says which these are, as far as the file records it.
 
-    `measured` are files with results of `ggufsurgeon perplexity` as JSON, `base_models` ids of the
-    original on the hub. Raises RefusedError for a file that records no patch and for figures of
-    other models, and UsageError for what is no result and no id.
+    `measured` are files with the JSON output of `ggufsurgeon perplexity`, `base_models` are names
+    of the originals on the Hub. Raises RefusedError for a file that records no patch and for
+    figures of other models, and UsageError for invalid results and names.
     """
     for name in base_models:
         if not is_repository(name):
-            raise UsageError(f"{quoted(name)} is no id of the hub: expected ORGANIZATION/NAME")
+            raise UsageError(f"{quoted(name)} is not the name of a repository: expected ORG/NAME")
     file, bases = open_gguf(patched), tuple(dict.fromkeys(base_models))
     models = find_recorded_models(file)
     layer_path = models.layer_path if models else find_original_path(file).layer_path
@@ -78,5 +78,5 @@ def _read(path: Path) -> Measurement:
     except OSError as error:
         raise unreadable(path, error) from None
     if len(content) > LONGEST:
-        raise UsageError(f"{path}: more than {LONGEST:,} bytes: no result is so long")
+        raise UsageError(f"{path}: more than {LONGEST:,} bytes: too long for a result")
     return read_measurement(content, str(path))

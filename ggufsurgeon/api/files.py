@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class ModelFile:
     """A GGUF file, known by its header alone. Made by `ggufsurgeon.open`.
 
-    Of a model on the hub nothing but the header is there: what needs more raises RefusedError until
-    it is asked of `download`.
+    For a model on the Hugging Face Hub, only the header is read. Methods that need the data raise
+    RefusedError; call them on the result of `download`.
 
     >>> import ggufsurgeon as gs
     >>> model = gs.open("fixtures/stories260K.gguf")
@@ -49,17 +49,17 @@ class ModelFile:
         self.file: GgufFile = located.file
         self.path: Path = self.file.path
         self.fetched: Fetched | None = located.fetched
-        """The commit on the hub, and the bytes that were read; None for a file on disk."""
+        """The commit on the Hub, and the bytes that were read; None for a file on disk."""
 
     @property
     def is_remote(self) -> bool:
-        """Whether the model is on the hub, and only its header was read."""
+        """Whether the model is on the Hub, and only its header was read."""
         return is_remote(self.file)
 
     def download(self, progress: Progress = NO_PROGRESS) -> ModelFile:
         """This model on disk: a remote one is downloaded into the cache of huggingface_hub.
 
-        Raises UsageError when the hub or the network fails, and WriteFailedError when the cache
+        Raises UsageError when the Hub or the network fails, and WriteFailedError when the cache
         cannot be written.
         """
         return ModelFile(local_file(self.path, progress)) if self.is_remote else self
@@ -144,11 +144,12 @@ class ModelFile:
     ) -> Plan:
         """Plan the file in which the blocks of `path` run. Nothing is written.
 
-        `others` are the models 1, 2, ... of a path over several, such as "0..2,1:2..4", and
-        `outside` says which model embeddings, output and tokenizer come from: without it, the model
-        of the first block, that of the last block, and this one. `scale_weights` allows files that
-        are equal within rounding alone. `without_mtp` leaves MTP blocks out, and `mtp_from` is a
-        file of the same model to take them from; without these they stay as they are. Raises
+        `others` are models 1, 2, ... of a path over several models, such as "0..2,1:2..4".
+        `outside` says which models the embeddings, the output and the tokenizer come from; by
+        default, the model of the first block, that of the last block, and this model.
+        `scale_weights` allows files that are equal within rounding only. `without_mtp` leaves MTP
+        blocks out, and `mtp_from` is a file of the same model to take them from; by default, they
+        are unchanged. Raises
         RefusedError when no exact file exists, UsageError when the path does not fit the models.
 
         >>> import ggufsurgeon as gs
@@ -177,8 +178,8 @@ class ModelFile:
     ) -> Companion:
         """Plan a LoRA adapter, imatrix, control vectors or draft of this model for a patched one.
 
-        That is the one that `path` makes of this model, or the file `patched`, whose record has
-        the path. `other_base` takes one whose metadata name another base model. Raises
+        The patched model is given by its layer `path`, or by the file `patched`, whose record has
+        the path. `other_base` accepts a companion whose metadata name another base model. Raises
         RefusedError when the companion does not belong to this model, or has no meaning on the
         path, and UsageError unless one of `path` and `patched` is given.
         """
@@ -261,12 +262,12 @@ class ModelFile:
         *,
         others: Mapping[str, ModelFile | PathLike] | None = None,
     ) -> Plan:
-        """Plan the file of a recipe, or of a file with one, once this is known to be its original.
+        """Plan the file of a recipe, after checking that this model is the one that it names.
 
-        A file can be a pipe; `-` is standard input. It holds a recipe as `recipe` makes one, or
-        YAML: mergekit's `merge_method: passthrough`, or ggufsurgeon's own form. `others` are the
-        files of models that a YAML recipe names, by these names; this file stands for the one that
-        is left.
+        `recipe` is a recipe, or a file with one, which can be a pipe; `-` is standard input. The
+        file contains the recipe of a patched file, as made by `recipe`, or YAML: mergekit's
+        `merge_method: passthrough`, or ggufsurgeon's own format. `others` maps the names of models
+        in a YAML recipe to their files; this file is that of the one model without an entry.
 
         A recipe for a single file also accepts the shards of that file. A recipe for shards
         requires these shards, and its plan writes the shards that it describes. Raises RefusedError
@@ -319,13 +320,13 @@ def _recipe_and_others(
 def open_model(path: PathLike) -> ModelFile:
     """Open a GGUF file and read its header.
 
-    `path` is a path, or a name: `hf://ORG/REPO/FILE.gguf` on the Hugging Face Hub, of which only
-    the header is read unless it is in the cache of huggingface_hub, or `ollama://MODEL:TAG`,
-    `lmstudio://PUBLISHER/MODEL/FILE.gguf` and `llama.cpp://ORG/REPO:QUANT` for what these programs
-    have downloaded.
+    `path` is a path or a name. The name `hf://ORG/REPO/FILE.gguf` is a file on the Hugging Face
+    Hub; only its header is read unless the file is in the cache of huggingface_hub. The names
+    `ollama://MODEL:TAG`, `lmstudio://PUBLISHER/MODEL/FILE.gguf` and `llama.cpp://ORG/REPO:QUANT`
+    are files that these programs have downloaded.
 
     Raises UsageError when it cannot be read, MalformedFileError when its content breaks the format,
-    and MissingExtraError for a name on the hub without huggingface_hub.
+    and MissingExtraError for a name on the Hub without huggingface_hub.
 
     >>> import ggufsurgeon as gs
     >>> gs.open("fixtures/stories260K.gguf").n_bytes

@@ -61,14 +61,13 @@ def load(
 ) -> LoadedModel:
     """A model to run; use it in a `with` block. It is loaded by the first call, and then kept.
 
-    A model is a path or a name, as `open` takes them; what is on the hub is downloaded into the
+    Models are paths or names, as for `open`; a model on the Hugging Face Hub is downloaded to the
     cache of huggingface_hub first.
 
-    Layer paths may take blocks of `others` too, which they name as models 1, 2 and so on, as in
+    Layer paths can also use blocks of `others`, which are models 1, 2 and so on, as in
     `LayerPath("0..7,1:4..11")`. All models are loaded on the same devices, side by side. `outside`
-    says which of them the embeddings, the output and the tokenizer are of; without it, the
-    embeddings are those of the first block's model, the output that of the last block's, and the
-    tokenizer that of `model`.
+    says which models the embeddings, the output and the tokenizer come from; by default, the model
+    of the first block, that of the last block, and `model`.
 
     llama.cpp runs in a worker process, which it may take down without harm to this one; with
     `in_process`, in this process. Raises MalformedFileError, UsageError for what is no GGUF, and

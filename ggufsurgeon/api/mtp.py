@@ -27,7 +27,7 @@ def plan_mtp(
 ) -> PatchPlan:
     """As `ModelFile.plan`, where MTP blocks do not stay as they are."""
     if without_mtp and mtp_from is not None:
-        raise UsageError("MTP blocks are left out or taken from a file, and not both")
+        raise UsageError("MTP blocks can be left out or taken from a file, but not both")
     if has_others:
         raise UsageError(
             "on a path over several models, MTP blocks are those of the model of the output"

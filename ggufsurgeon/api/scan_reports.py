@@ -60,11 +60,10 @@ def scanned_path(
 ) -> LayerPath:
     """The best layer path of a scan of `model`, or that of a rank, counted from 1.
 
-    `probe` names the probe, a search by its name such as `text-search`, or is `joint` for all
-    scans together; it may be left out where there is one
-    alone, those of parsed answers aside. Raises RefusedError when the verdict on the best is noise
-    and no rank is given, UsageError where the store has no such scan or rank, and as
-    `scan_findings`.
+    `probe` is the name of a probe, that of a search such as `text-search`, or `joint` for all
+    scans together; it can be omitted if there is only one, not counting those of parsed answers.
+    Raises RefusedError when the verdict on the best is noise and no rank is given, UsageError where
+    the store has no such scan or rank, and as `scan_findings`.
     """
     file = locate(model).file
     known = [one for one in scan_findings(store) if one.header_sha256 == file.header_sha256]

@@ -54,11 +54,11 @@ class ScanningMethods(ModelOverRunner):
         paths are scored on a few items and the better ones on more; its winner is judged by items
         that are no part of it. `with_hash` compares the SHA-256 of the whole model file with that
         in the store, besides the hash of its header, its size and a sample of its weights.
-        With an `executor` of the standard library's kind, its workers run the scan, each with a
-        process of its own that loads the model from the same path, or from a folder of the
-        environment variable GGUFSURGEON_MODELS; with the address of a Dask `scheduler`, such as
-        tcp://host:8786, the workers of its cluster do. `on_worker` is then called, from another
-        thread, with a sentence about workers that join, go or do not fit.
+        With an `executor` (the interface of `concurrent.futures`), its workers run the scan. Each
+        worker starts a process that loads the model from the same path, or from a folder of the
+        environment variable GGUFSURGEON_MODELS. With the address of a Dask `scheduler`, such as
+        tcp://host:8786, the workers of its cluster run the scan. `on_worker` is then called, from
+        another thread, with a message about workers that join, leave or are excluded.
         `on_size` is called before the work, `on_result` with each group of scores once it is kept,
         `on_wait` once with the name of another process if its part of the work is waited for.
         Raises UsageError for items that do not fit the model and for a probe that fails,
@@ -142,18 +142,19 @@ class ScanningMethods(ModelOverRunner):
         on_step: Callable[[SearchStep], object] | None = None,
         on_wait: Callable[[str], object] | None = None,
     ) -> SearchFindings:
-        """Compose the windows of a scan in the store, and measure what becomes of the best.
+        """Combine the windows of a scan in the store into layer paths, and test the best paths.
 
-        The windows that gain most on the search items are run, the `beam` best of all paths so far
-        are extended by one more window, and their repeats are tried at the `strengths`, damped, and
-        once more; and so on, until the best have all been extended or `max_paths` paths have been
-        run. No path has more than `max_blocks` blocks more than the model, and of each an exact
-        file can be written. A share `held_out` of the items, drawn by `seed`, is run only along the
-        best path of each length in the end, and judges these. What the store has already is not run
-        again. `executor`, `scheduler` and `on_worker` are those of `scan`. `on_step` is called
-        before each step, `on_wait` as by `scan`. Raises UsageError for
-        items that do not fit, for limits that allow nothing, and where the store has no scan of the
-        same items, RefusedError where none of its windows can be composed, and as `scan`.
+        This is a beam search. The best windows on the search items are run first. Then the `beam`
+        best paths so far are extended by one more window, and their repeats are tried with the
+        `strengths`, damped, and with one more pass, until all of the best paths have been extended
+        or `max_paths` paths have been run. A path adds at most `max_blocks` blocks to the model,
+        and only paths that can be written exactly are tried. A share `held_out` of the items, drawn
+        with `seed`, is not used by the search; the best path of each length is tested on it.
+        Scores in the store are not computed again. `executor`, `scheduler` and `on_worker` are
+        those of `scan`. `on_step` is called before each step, `on_wait` as by `scan`. Raises
+        UsageError for items that do not fit, for limits that allow no path, and where the store has
+        no scan of the same items, RefusedError where none of its windows can be combined, and as
+        `scan`.
 
         >>> import tempfile
         >>> import ggufsurgeon as gs

@@ -20,8 +20,8 @@ def search_findings(
 ) -> tuple[SearchFindings, ...]:
     """The findings of the searches in a store, in the order in which they began.
 
-    `header_sha256` names the model whose searches are wanted, `number` a search. Raises UsageError
-    for a file that is not there, RefusedError for one that is no store.
+    `header_sha256` selects the searches of one model, `number` one search. Raises UsageError for a
+    file that does not exist, RefusedError for one that is not a store.
     """
     from ggufsurgeon.store.store import readable_store
 

@@ -32,10 +32,10 @@ def verify(
 ) -> Verification:
     """Prove that `patched` is exactly what its layer path makes of `source`.
 
-    `others` are the models 1, 2, ... of a path over several. `recipe` is the plan of a recipe over
-    the same files, which `patched` must also be the file of (`ModelFile.plan_recipe`). `mtp_from`
-    is the file that its MTP blocks were taken from, if they were; that they were left out, its
-    record says. With `settings` the perplexity of the source and the patched file is measured as
+    `others` are models 1, 2, ... of a path over several models. `recipe` is the plan of a recipe
+    over the same files (`ModelFile.plan_recipe`); `patched` must then be the file of this plan.
+    `mtp_from` is the file that the MTP blocks were taken from, if `patched` has those of another
+    file. With `settings` the perplexity of the source and the patched file is measured as
     well, which takes far longer than all else. The outcome lists each check; its `raise_if_failed`
     raises VerificationError.
 

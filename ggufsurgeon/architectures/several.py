@@ -115,7 +115,7 @@ class MixedModels:
         what = first.key(rule.key) if rule.key else type(rule).__name__
         raise RefusedError(
             f"block {block} of {self.names[source]} is of a kind, by {what}, that no block of "
-            f"{self.names[0]} is of: nothing here can say how such a block follows a path",
+            f"{self.names[0]} is of: the metadata of such a block is unknown",
             hint="Give the model that has blocks of every kind first.",
         )
 

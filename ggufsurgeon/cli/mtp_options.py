@@ -15,7 +15,7 @@ WithoutMtp: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--without-mtp",
-        help="Drop the MTP (multi-token prediction) blocks, with which engines draft.",
+        help="Drop the MTP (multi-token prediction) blocks, which engines use to draft tokens.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -24,7 +24,7 @@ MtpFrom: TypeAlias = Annotated[
     typer.Option(
         "--mtp-from",
         metavar="FILE",
-        help="GGUF of the same model, of any quantization, whose MTP blocks are taken.",
+        help="GGUF file of the same model, in any quantization, to take the MTP blocks from.",
         show_default=False,
         readable=False,
         rich_help_panel=LAYER_PATH,
@@ -43,8 +43,8 @@ def check_mtp_options(
         return
     if others:
         raise UsageError(
-            f"{named} is for paths over one model; of several, the MTP blocks are those of the "
-            "model of the output"
+            f"{named} requires a path over one model; with several, the MTP blocks are those of "
+            f"the model of the output"
         )
     if in_place:
         raise UsageError(f"--in-place keeps the MTP blocks as they are: {named} excludes it")

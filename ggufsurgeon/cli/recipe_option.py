@@ -25,9 +25,9 @@ RecipeFile: TypeAlias = Annotated[
     typer.Option(
         "--recipe",
         metavar="FILE",
-        help="File with a recipe, or - for standard input: what the command recipe prints, whose "
-        "original MODEL must then be, or YAML, mergekit's passthrough or ggufsurgeon's own. --with "
-        "NAME=FILE gives further models by the names that it has for them.",
+        help="File with a recipe, or - for standard input: either the output of the command "
+        "recipe, for which MODEL is the original, or YAML, in mergekit's passthrough format or in "
+        "ggufsurgeon's own. --with NAME=FILE gives the files of further models that it names.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),
@@ -39,7 +39,7 @@ def check_alone(*options: object) -> None:
     if any(map(is_given, options)):
         raise UsageError(
             "--recipe gives the layer path: --window, --times, --strength, --damped, --drop, "
-            "--layers and all else that changes the path exclude it"
+            "--layers and other options that change the path exclude it"
         )
 
 
@@ -52,7 +52,7 @@ def by_name(others: Sequence[NamedFile]) -> dict[str, Path]:
         if not other.name:
             raise UsageError(
                 f"--with {other.path}: a recipe names its models",
-                hint=f"--with NAME={other.path}, with the name that the recipe has for it.",
+                hint=f"Give --with NAME={other.path}, with the name of the model in the recipe.",
             )
     return {other.name: other.path for other in others}
 
@@ -63,7 +63,7 @@ def told_how_to_name() -> Iterator[None]:
     try:
         yield
     except UnmatchedModelsError as error:
-        error.hint = "Give files for all but one of them, which MODEL stands for: --with NAME=FILE."
+        error.hint = "Give files for all but one of them: --with NAME=FILE. MODEL is that one."
         raise
 
 
@@ -119,8 +119,8 @@ def asked_path_beside_model(
     if asked.outside is not None:
         raise RefusedError(
             f"the recipe takes embeddings, output or tokenizer from another model than {model}, "
-            "and this command runs that unmodified besides",
-            hint="Let MODEL be the file of the model that the tokenizer comes from, or write the "
-            "file of the recipe and run that.",
+            "and this command also runs that model unmodified",
+            hint="Give the model of the tokenizer as MODEL, or write the file of the recipe and "
+            "run it.",
         )
     return asked

@@ -181,6 +181,6 @@ def requested_job(
     except Exception as error:
         raise UnfitWorkerError(
             f"it cannot import the job or its arguments: {type(error).__name__}: {error}",
-            hint="Install what the probe comes from on every machine.",
+            hint="Install the package of the probe on every machine.",
         ) from None
     return job(session, *arguments, *more, reporter)

@@ -36,11 +36,11 @@ class ModelCopies:
         for path in _candidates(model):
             if self._is_it(path, model):
                 return path
-        found = "is another model file there" if is_there else "is not there"
+        found = "is another model file" if is_there else "is not there"
         raise UnfitWorkerError(
             f"{model.path} {found}, and no folder of {FOLDERS} has the same model",
             hint=f"Put the model at the same path on every machine, or set {FOLDERS}, in the "
-            "environment of the workers, to the folders that have it.",
+            "environment of the workers, to the folders that contain it.",
         )
 
     def _is_it(self, path: Path, model: NeededModel) -> bool:

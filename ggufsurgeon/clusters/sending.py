@@ -149,4 +149,4 @@ class Sending:
 
 def _ended_executor(error: BaseException) -> UsageError:
     told = str(error) or "its work was cancelled"
-    return UsageError(f"the executor has ended before the work: {told}")
+    return UsageError(f"the executor was shut down before the work was finished: {told}")

@@ -69,7 +69,7 @@ def check_draft(draft: GgufFile, base: BaseModel, *, other_base: bool) -> None:
     for number in _layers_of(draft):
         if number > base.blocks.n_trunk:
             raise RefusedError(
-                f"{draft.path} reads what enters block {number}, and {base.file.path} has "
+                f"{draft.path} reads the input of block {number}, and {base.file.path} has "
                 f"{base.blocks.n_trunk} blocks: it was made for another model"
             )
 
@@ -123,7 +123,7 @@ def _follow(draft: GgufFile, path: Sequence[int], n_trunk: int, number: int) -> 
     block = number - 1
     if block not in path:
         raise RefusedError(
-            f"{draft.path} reads the state behind block {block}, which the layer path leaves out"
+            f"{draft.path} reads the output of block {block}, which the layer path leaves out"
         )
     found = len(path) - list(reversed(path)).index(block)
     # The state behind the last block is another node of llama.cpp's graph.
@@ -133,8 +133,8 @@ def _follow(draft: GgufFile, path: Sequence[int], n_trunk: int, number: int) -> 
             for n, end in ((number, n_trunk), (found, len(path)))
         )
         raise RefusedError(
-            f"{draft.path} reads the state behind block {block}, which is {before} in the original "
-            f"and {after} on the layer path: llama.cpp reads the two in other ways"
+            f"{draft.path} reads the output of block {block}, which is {before} in the original "
+            f"and {after} on the layer path: llama.cpp reads the two from different nodes"
         )
     return found
 

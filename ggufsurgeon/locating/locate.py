@@ -68,7 +68,7 @@ def check_on_disk(*files: GgufFile) -> None:
     """Raise RefusedError for a model of which only the header was read."""
     for file in filter(is_remote, files):
         raise RefusedError(
-            f"{file.path} is on the hub, and only its header was read",
+            f"{file.path} is on the Hub, and only its header was read",
             hint="Download it first, and use the file: `ModelFile.download` in Python.",
         )
 

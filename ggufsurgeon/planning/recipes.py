@@ -148,7 +148,7 @@ def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -
         raise damaged(GIVEN_NAME)
     if PREFIX + MTP in header.pair_of:
         raise RefusedError(
-            "the file has other MTP blocks than its original, or none: a recipe does not tell "
+            "the file has other MTP blocks than its original, or none: a recipe does not record "
             "where they come from"
         )
     n_tensors = shards.n_tensors if shards else ()

@@ -78,8 +78,8 @@ def recorded_path(record: Provenance) -> LayerPath:
     if record.is_of_several:
         raise LostError(
             f"the file was made from several models, with the layer path {record.blocks}: it has "
-            "no single original, and holds none of them whole",
-            hint="Use the files that it was made from; verify tells whether they are the ones.",
+            f"no single original, and contains none of them in full",
+            hint="Use the files that it was made from; verify checks that they are the right ones.",
         )
     try:
         path = LayerPath(record.blocks)

@@ -97,14 +97,14 @@ class SeveralModels:
             residual_nodes(architecture.name).first_input_feeds_more
         ):
             raise RefusedError(
-                f"in {architecture.name} more than the residual stream goes from block to block: "
-                "its blocks cannot be mixed with those of another model"
+                f"in {architecture.name}, blocks pass on more than the residual stream: its "
+                f"blocks cannot be mixed with those of another model"
             )
         counts = [blocks.n_mtp for blocks in self._blocks]
         if len(set(counts)) > 1:
             raise RefusedError(
-                f"the models have {' and '.join(map(str, counts))} MTP blocks, which stay behind "
-                "every path: which ones belong to their mixture is unclear"
+                f"the models have {' and '.join(map(str, counts))} MTP blocks: it is unclear "
+                f"which ones belong to a path over these models"
             )
         for file in self._files:
             check_arrays_known(file.header, architecture.known_arrays)

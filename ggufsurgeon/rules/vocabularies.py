@@ -47,8 +47,8 @@ def _difference(ours: Sequence[Value], theirs: Sequence[Value], base: GgufFile) 
     return (
         f"another vocabulary than {base.path}: {len(different):,} of "
         f"{min(len(ours), len(theirs)):,} tokens differ, the first of them is {first} "
-        f"({quoted(theirs[first])} instead of {quoted(ours[first])}), and its blocks have learned "
-        "from its own"
+        f"({quoted(theirs[first])} instead of {quoted(ours[first])}), and its blocks were trained "
+        f"with its own"
     )
 
 

@@ -79,12 +79,12 @@ def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
     if not left:
         raise UsageError(
             f"{recipe.file}: other files are given for all of its models: {models}",
-            hint="The source stands for the one that no other file is given for.",
+            hint="The source is the file of the model that no other file is given for.",
         )
     missing = listed([names[n] for n in left])
     raise UnmatchedModelsError(
         f"{recipe.file} takes blocks or other parts from {len(names)} models: {models}",
-        hint=f"Give files for all but one of {missing}; the source stands for that one.",
+        hint=f"Give files for all but one of {missing}; the source is the file of that one.",
     )
 
 
@@ -95,8 +95,8 @@ def _check_one_vocabulary(
     for name, file in zip(names, files, strict=True):
         if file.header.get(TOKENS) != first:
             raise RefusedError(
-                f"{recipe.file} wants the union of all vocabularies, and {quoted(names[0])} and "
-                f"{quoted(name)} have different ones: embeddings would have to be made",
+                f"{recipe.file} wants the union of all vocabularies, but {quoted(names[0])} and "
+                f"{quoted(name)} have different ones: new embeddings would be needed",
                 hint="Name one of the models in tokenizer_source, whose vocabulary is then used.",
             )
 

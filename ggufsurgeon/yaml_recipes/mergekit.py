@@ -168,7 +168,9 @@ def _layer_range(field: Field) -> tuple[int, int]:
         raise field.error("expected two numbers, such as [0, 16] for blocks 0 to 15")
     first, end = (item.integer() for item in ends)
     if first >= end:
-        raise field.error(f"[{first}, {end}] holds no block: the second number is that behind it")
+        raise field.error(
+            f"[{first}, {end}] holds no block: the second number is the first block after the range"
+        )
     return first, end
 
 
@@ -195,7 +197,7 @@ def _tokenizer(root: Field, keys: Mapping[str, Field], names: _Names) -> int | N
         return names.index(source)
     if asked == "base" and base is None:
         assert source is not None
-        raise source.error("base is the tokenizer of base_model, and there is none")
+        raise source.error("base is the tokenizer of base_model, which is missing")
     return None if base is None else names.index(base)
 
 

@@ -115,8 +115,8 @@ def strength_of_block(
             f"{name} by {factors[name]:g}" for name in factors if name in OUTPUTS
         ]
         raise place.refusal(
-            f"scale multiplies {', '.join(shown)} in block {block}, and a GGUF holds exactly only "
-            "one factor of all that a block adds",
+            f"scale multiplies {', '.join(shown)} in block {block}, and a GGUF can hold exactly "
+            f"only one factor, that of everything that a block adds",
             hint=HINT,
         )
     return strengths.pop()

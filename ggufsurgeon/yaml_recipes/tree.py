@@ -153,11 +153,11 @@ class _TreeBuilder:
     def _count(self, n_nodes: int, depth: int, line: int) -> None:
         self._n_nodes += n_nodes
         if self._n_nodes > MAX_NODES:
-            problem = f"more than {MAX_NODES:,} values, those behind aliases counted each time"
-            raise self._error(line, f"{problem}: no recipe is that long")
+            problem = f"more than {MAX_NODES:,} values, counting those of aliases each time"
+            raise self._error(line, f"{problem}: this is too long for a recipe")
         if depth > MAX_DEPTH:
             raise self._error(
-                line, f"values within values more than {MAX_DEPTH} deep: no recipe is"
+                line, f"values are nested more than {MAX_DEPTH} deep: this is too deep for a recipe"
             )
 
     def _alias(self, anchor: str, line: int, depth: int) -> Node:

@@ -56,7 +56,11 @@ def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
     ("arguments", "code", "told"),
     [
         (("--without-mtp", "--mtp-from", "donor.gguf"), 2, "exclude each other"),
-        (("--without-mtp", "--with", "bare.gguf"), 2, "--without-mtp is for paths over one model"),
+        (
+            ("--without-mtp", "--with", "bare.gguf"),
+            2,
+            "--without-mtp requires a path over one",
+        ),
         (("--mtp-from", "absent.gguf"), 2, "absent.gguf: cannot be opened"),
         (("--mtp-from", "bare.gguf"), 4, "bare.gguf has no MTP (multi-token prediction) blocks"),
     ],

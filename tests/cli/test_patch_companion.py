@@ -303,8 +303,8 @@ def test_inspect_warns_of_the_companions_of_a_patched_model(
     model: Path, tmp_path: Path, surgeon: Run
 ) -> None:
     assert surgeon("patch", "model.gguf", "patched.gguf", *WINDOW).returncode == 0
-    assert "hit other blocks here" in surgeon("inspect", "patched.gguf").stdout
-    assert "hit other blocks" not in surgeon("inspect", "model.gguf").stdout
+    assert "to the wrong blocks" in surgeon("inspect", "patched.gguf").stdout
+    assert "to the wrong blocks" not in surgeon("inspect", "model.gguf").stdout
 
 
 def test_a_companion_is_not_restored(surgeon: Run, tmp_path: Path, stories: Path) -> None:

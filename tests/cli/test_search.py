@@ -34,7 +34,7 @@ def test_a_search_and_its_report(scanned: Run, stories: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "step 1, search items: 4 paths, 4 passes of a group to run" in done.stderr
     assert "held-out items: the best path of each length" in done.stderr
-    assert "10 paths run, of at most 3 blocks more" in done.stdout
+    assert "10 paths run, with at most 3 added blocks" in done.stdout
     assert "Verdict: " in done.stdout and "replays with random signs" in done.stdout
     report = scanned("report", "scan.db", "--html", "page.html")
     assert done.stdout.rstrip() in report.stdout

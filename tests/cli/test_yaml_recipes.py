@@ -120,7 +120,7 @@ def test_models_run_along_a_recipe(surgeon: Run, pair: Path) -> None:
     for command in (("perplexity", *text[:-1]), ("chat",), ("serve", "--port", "0")):
         arguments = (command[0], "b.gguf", "--recipe", "own.yaml", "--with", "org/a=a.gguf")
         told = surgeon(*arguments, *command[1:])
-        assert_told(told, 4, "from another model than b.gguf, and this command runs that")
+        assert_told(told, 4, "from another model than b.gguf, and this command also runs that")
 
 
 def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path) -> None:

@@ -92,7 +92,7 @@ def test_whatever_dies_or_joins_the_store_is_that_of_one_process(
     assert crashing.poll() is None and late.poll() is None
     lines = told.decode().splitlines()
     assert sum(line.endswith("has joined") for line in lines) == 3
-    assert sum(line.endswith("is gone") for line in lines) == 1
+    assert sum(line.endswith("has left") for line in lines) == 1
     assert "Traceback" not in told.decode() and "distributed" not in told.decode()
     assert comes_true(lambda: not children(crashing.pid) and not children(late.pid), 20)
 
@@ -159,7 +159,7 @@ def test_a_scheduler_that_is_down(stories: Path, surgeon: Run) -> None:
 @pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1:1"])
 def test_an_address_that_is_none(stories: Path, surgeon: Run, address: str) -> None:
     done = surgeon("scan", stories, "--store", "scan.db", *FEW, "--scheduler", address)
-    assert_told(done, 2, f"'{address}' is no address of a Dask scheduler")
+    assert_told(done, 2, f"'{address}' is not the address of a Dask scheduler")
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ class TestWorkersThatDoNotFit:
         assert_told(done, 2, f"no worker of {dask.address} can run this: it cannot import")
         dask.add_worker()
         done = surgeon("scan", model, *options)
-        assert done.returncode == 0 and "is left out: it cannot import" in done.stderr
+        assert done.returncode == 0 and "is excluded: it cannot import" in done.stderr
         assert scores_in(tmp_path / "scan.db") == scores_in(few)
 
     def test_without_the_model(self, dask: Cluster, model: Path, surgeon: Run) -> None:
@@ -251,7 +251,7 @@ class TestWorkersThatDoNotFit:
         dask.add_worker()
         done = surgeon("scan", model, "--store", "scan.db", *FEW, "--scheduler", dask.address)
         assert done.returncode == 0, done.stderr
-        assert f"is left out: {model} is another model file there" in done.stderr
+        assert f"is excluded: {model} is another model file" in done.stderr
         assert scores_in(tmp_path / "scan.db") == scores_in(few)
 
     def test_whose_content_differs_in_one_weight(
@@ -266,7 +266,7 @@ class TestWorkersThatDoNotFit:
         dask.add_worker(unshared=f"mount --bind {other} {model}")
         options = (*FEW, "--scheduler", dask.address, "--quiet", "--hash")
         done = surgeon("scan", model, "--store", "scan.db", *options)
-        assert_told(done, 2, f"{model} is another model file there")
+        assert_told(done, 2, f"{model} is another model file")
 
     def test_whose_cpu_may_round_differently(
         self, dask: Cluster, model: Path, few: Path, surgeon: Run, tmp_path: Path
@@ -283,7 +283,7 @@ class TestWorkersThatDoNotFit:
         options = ("--store", "scan.db", *FEW, "--layers", "0..4,0..4", "--scheduler", dask.address)
         done = surgeon("scan", model, *options)
         assert done.returncode == 0, done.stderr
-        assert "is left out: it may round differently: its CPU is Another CPU" in done.stderr
+        assert "is excluded: it may round differently: its CPU is Another CPU" in done.stderr
         assert len(scores_in(store)) == len(scores_in(few)) + 24
         own.kill()
         done = surgeon("scan", model, *options)

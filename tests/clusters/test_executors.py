@@ -106,7 +106,7 @@ def test_an_executor_and_a_scheduler_exclude_each_other(stories: Path, tmp_path:
 def test_an_executor_that_was_shut_down(stories: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as executor:
         pass
-    with gs.load(stories) as model, pytest.raises(UsageError, match="executor has ended"):
+    with gs.load(stories) as model, pytest.raises(UsageError, match="executor was shut down"):
         model.scan(tmp_path / "scan.db", ArithmeticProbe(4), PATHS, executor=executor)
 
 

@@ -165,7 +165,7 @@ def test_all_else_stays_and_the_record_names_the_model(model: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("path", "layers", "why"),
     [
-        ("0..2,5..7", (1, 4, 6), "the state behind block 3, which the layer path leaves out"),
+        ("0..2,5..7", (1, 4, 6), "the output of block 3, which the layer path leaves out"),
         ("0..5", (1, 4, 6), "followed by others in the original and the last one on the layer"),
         ("0..7,3", (1, 2, 8), "the last one in the original and followed by others on the layer"),
     ],
@@ -184,7 +184,7 @@ def test_drafts_of_other_models(model: Path, tmp_path: Path) -> None:
             follow(model, written(tmp_path / "draft.gguf", data), path)
         return str(caught.value)
 
-    assert "what enters block 9, and" in refused(eagle3(model, (1, 4, 9)))
+    assert "the input of block 9, and" in refused(eagle3(model, (1, 4, 9)))
     wide = refused(eagle3(model, (1, 4, 6), width=512))
     assert "reads states of 512 numbers, and the residual stream" in wide and "has 256" in wide
     assert "is a draft for models of 'gemma4'" in refused(gemma4_assistant(model))

@@ -48,8 +48,8 @@ FAILURES = {
     "a token is needed": Failure(Faults(token="hf_secret"), ("is restricted", "hf auth login")),
     "unauthorized": Failure(Faults(401), ("401", "HF_TOKEN")),
     "forbidden": Failure(Faults(403), ("refuses access (403)",)),
-    "down": Failure(Faults(503), ("the hub answered 503",)),
-    "too many": Failure(Faults(429), ("the hub answered 429",)),
+    "down": Failure(Faults(503), ("the Hub answered 503",)),
+    "too many": Failure(Faults(429), ("the Hub answered 429",)),
     "416": Failure(Faults(status_of_ranges=416), ("(416)",)),
     "no range": Failure(Faults(status_of_ranges=204), ("answered 204",)),
     "no hub": Failure(Faults(no_commit=True), ("commit",)),
@@ -131,7 +131,7 @@ def test_what_is_refused_is_not_downloaded(named: Named, home: Path, tmp_path: P
         in_place = named("patch", NAME, "--in-place", *WINDOW, HF_ENDPOINT=hub.url)
     assert_told(outside, 2, "1:9")
     assert_told(exists, 4, "exists")
-    assert_told(in_place, 4, "on the hub")
+    assert_told(in_place, 4, "on the Hub")
     assert (tmp_path / "there.gguf").read_bytes() == b"kept"
     assert not downloads(home)
 

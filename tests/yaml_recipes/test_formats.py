@@ -52,7 +52,7 @@ def test_any_model_of_a_recipe_can_be_the_source() -> None:
     assert found.outside == OutsideBlocks(1, 1, 1)
     for others, says in (
         ({}, f"Give files for all but one of '{XWIN}', '{EURYALE}'"),
-        ({XWIN: model, EURYALE: model}, "stands for the one that no other file is given for"),
+        ({XWIN: model, EURYALE: model}, "the file of the model that no other file is given for"),
     ):
         with pytest.raises(UsageError) as error:
             match_models(recipe, model, others)
@@ -158,7 +158,7 @@ WRONG = {
     "no list": (SLICES.replace("[0, 4]", "'0, 4'"), "expected a list that is not empty; '0, 4'"),
     "octal": (SLICES.replace("0, 4", "0, 010"), "'010' is none"),
     "no model": (SLICES.replace("model: m, ", ""), "expected model and layer_range"),
-    "no base": (f"{SLICES}tokenizer_source: base\n", "tokenizer of base_model, and there is none"),
+    "no base": (f"{SLICES}tokenizer_source: base\n", "tokenizer of base_model, which is missing"),
     "two tokenizers": (
         f"{SLICES}tokenizer_source: m\ntokenizer: {{source: m}}\n",
         "tokenizer_source and tokenizer exclude each other",

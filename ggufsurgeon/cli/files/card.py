@@ -25,8 +25,8 @@ def card(
         typer.Option(
             "--measured",
             metavar="FILE",
-            help="File with the JSON of perplexity for PATCHED against its original. May be "
-            "given several times, for several texts.",
+            help="File with the JSON output of perplexity for PATCHED against its original. May "
+            "be given several times, for several texts.",
             show_default=False,
             readable=False,
         ),
@@ -36,8 +36,8 @@ def card(
         typer.Option(
             "--base-model",
             metavar="ORG/NAME",
-            help="Name of the original on the Hugging Face hub. May be given several times, for "
-            "the models of a file of several.",
+            help="Name of the original on the Hugging Face Hub. May be given several times, for a "
+            "file of several models.",
             show_default="the repository in the metadata",
         ),
     ] = None,
@@ -47,9 +47,9 @@ def card(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print a model card of a patched file: its layer path, figures, recipe, and how to run it.
+    """Print a model card for a patched file: layer path, figures, recipe, and how to run it.
 
-    The card is the README.md of a repository on the Hugging Face hub.
+    The card is the README.md of a repository on the Hugging Face Hub.
     """
     patched = on_disk(patched)
     if modelfile:
@@ -125,6 +125,6 @@ def _tell_what_is_missing(content: CardContent) -> None:
             *("ggufsurgeon", "perplexity", patched, "--base", base),
             *("-f", "TEXT", "--json"),
         )
-        print_note(f"note: no figures; to measure: {command} > measured.json, for --measured")
+        print_note(f"note: no figures; measure with {command} > measured.json, for --measured")
     if "base_model" not in hub_metadata(content.patched.header, content.base_models):
-        print_note("note: the file does not name its repository on the hub: give --base-model")
+        print_note("note: the file does not name its repository on the Hub: give --base-model")

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from ggufsurgeon.hashing.whole_file import FileHashes
 
 COMPANIONS = (
-    "LoRA adapters, imatrices, control vectors and drafts of its source hit other blocks here, "
-    "without a word from llama.cpp: patch-companion re-indexes them"
+    "llama.cpp applies LoRA adapters, imatrices, control vectors and drafts of its source to the "
+    "wrong blocks, without an error: patch-companion re-indexes them"
 )
 COMPANIONS_OF_SEVERAL = (
-    "LoRA adapters, imatrices and control vectors of its models hit other blocks here, without a "
-    "word from llama.cpp, and cannot be re-indexed"
+    "llama.cpp applies LoRA adapters, imatrices and control vectors of its models to the wrong "
+    "blocks, without an error; they cannot be re-indexed"
 )
 MOST_NAMES = 8
 """Base models that are shown."""

@@ -216,7 +216,7 @@ def _tell(
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
     if planned.planned.changes and has_card:
         card = shell_command("ggufsurgeon", "card", written[0])
-        print_text(f"lines to run it in other programs, and a model card: {card}")
+        print_text(f"model card, and commands to run it in other programs: {card}")
     if outcome is not None:
         print_text("")
         print_verification(outcome)
@@ -236,7 +236,7 @@ def _check_shards(max_n_bytes: int | None, replace: bool) -> None:
     if max_n_bytes is not None and replace:
         raise UsageError(
             "--replace and --split-max-size exclude each other: several files cannot be replaced "
-            "at one stroke",
+            "atomically",
             hint="Remove the old files first, or choose another destination.",
         )
 

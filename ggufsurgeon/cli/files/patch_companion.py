@@ -80,7 +80,7 @@ def patch_companion(
         bool,
         typer.Option(
             "--other-base",
-            help="Also take an adapter or a draft whose metadata name another base model.",
+            help="Also accept an adapter or a draft whose metadata name another base model.",
         ),
     ] = False,
     replace: Annotated[
@@ -91,7 +91,7 @@ def patch_companion(
 ) -> None:
     """Write a LoRA adapter, imatrix, control vectors or draft of a model for its patched model.
 
-    llama.cpp loads the original's on a patched model without a word, and on the wrong blocks.
+    llama.cpp loads the original on a patched model without an error, and on the wrong blocks.
     """
     options = (window, times, drop, layers)
     if patched is not None and optional_layer_path(*options) is not None:

@@ -20,9 +20,9 @@ def check_can_be_verified(planned: gs.Plan) -> None:
     """Raise UsageError where the new file is not made of its source in one patch."""
     if planned.recipe is not None and len(planned.recipe.patches) > 1:
         raise UsageError(
-            "--verify compares a file with that which it was patched from, and this recipe has "
+            "--verify compares a file with its source, and this recipe has "
             f"{len(planned.recipe.patches)} patches: the file between them is never written",
-            hint="The SHA-256 of the recipe's result is checked without it.",
+            hint="Omit --verify: the SHA-256 of the recipe's result is checked in any case.",
         )
 
 

@@ -126,7 +126,7 @@ def _paths(source: str, models: list[str], of_recipe: AskedPath) -> dict[str, An
     add_named_paths(paths, models)
     if of_recipe.path is not None:
         if of_recipe.name in paths:
-            raise UsageError(f"--recipe: its name {of_recipe.name} is that of another model")
+            raise UsageError(f"--recipe: another model has the name {of_recipe.name} too")
         paths[of_recipe.name] = of_recipe.path
     return paths
 

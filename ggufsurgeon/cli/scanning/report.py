@@ -119,7 +119,7 @@ def report(
 ) -> None:
     """Rank the layer paths of the scans in a store, and test whether the best beats the model.
 
-    Searches from these scans follow them.
+    The searches that started from these scans follow.
     """
     from ggufsurgeon.cli.scanning.scan_results import (
         as_csv,

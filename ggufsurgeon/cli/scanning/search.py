@@ -69,10 +69,10 @@ def search(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compose the best windows of a scan into better layer paths, and test what is found.
+    """Combine the best windows of a scan into layer paths, and test the best paths.
 
-    It is given one probe of the scan, with the same options. Held-out items, which the search does
-    not use, judge the best path of each length.
+    Give one probe of the scan, with the same options. The best path of each length is tested on
+    held-out items, which the search does not use.
     """
     file = gs.open(model)
     check_used(text, ctx, chunks, seed, {"--arithmetic": arithmetic})

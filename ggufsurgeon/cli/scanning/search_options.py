@@ -14,8 +14,8 @@ SearchStore: TypeAlias = Annotated[
     typer.Option(
         "--store",
         metavar="FILE",
-        help="SQLite file of a scan by the same probe; it gets the scores of the search too, and "
-        "scores in it are not run again.",
+        help="SQLite file of a scan by the same probe. It also stores the scores of the search; "
+        "stored scores are not computed again.",
         show_default=False,
     ),
 ]
@@ -26,7 +26,7 @@ MaxBlocks: TypeAlias = Annotated[
         metavar="N",
         min=1,
         max=511,
-        help="Maximum number of blocks that a path has more than the model.",
+        help="Maximum number of blocks that a path adds to the model.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -38,7 +38,7 @@ Beam: TypeAlias = Annotated[
         min=1,
         max=1000,
         help="Number of best paths to extend in each step. Twice as many windows of the scan are "
-        "composed.",
+        "combined.",
         rich_help_panel=LAYER_PATH,
     ),
 ]
@@ -58,8 +58,8 @@ Strengths: TypeAlias = Annotated[
     typer.Option(
         "--strengths",
         metavar="S,...",
-        help="Strengths of repeats to try besides full and damped ones; 1 for no others, and none "
-        "that are damped.",
+        help="Strengths of repeats to try in addition to full and damped repeats; 1 tries full "
+        "repeats only.",
         show_default="0.5",
         rich_help_panel=LAYER_PATH,
     ),
@@ -71,7 +71,7 @@ SearchHeldOut: TypeAlias = Annotated[
         metavar="SHARE",
         min=0,
         max=1,
-        help="Share of the items to hold out of the search: they test what it finds.",
+        help="Share of the items to hold out of the search, to test the best paths.",
         rich_help_panel=MEASURING,
     ),
 ]

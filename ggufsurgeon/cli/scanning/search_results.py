@@ -23,8 +23,8 @@ def print_search(found: SearchFindings, model: str) -> None:
     """The best path of each length, what luck reaches, and the verdict."""
     limits = found.limits
     title = (
-        f"{model}, {found.probe}: {counted(len(found.tried), 'path')} run, of at most "
-        f"{counted(limits.max_blocks, 'block')} more, composed of {found.n_singles} of "
+        f"{model}, {found.probe}: {counted(len(found.tried), 'path')} run, with at most "
+        f"{counted(limits.max_blocks, 'added block')}, combined from {found.n_singles} of "
         f"{found.n_scanned} windows; {found.n_search} search and {found.n_held_out} held-out "
         f"items; differences from the unmodified model in {found.unit}"
     )

@@ -85,10 +85,10 @@ def silent_logs() -> Iterator[None]:
 def _unreachable(scheduler: str, error: Exception) -> UsageError:
     if isinstance(error, ValueError):
         return UsageError(
-            f"{scheduler!r} is no address of a Dask scheduler: {error}",
-            hint="An address is such as tcp://host:8786.",
+            f"{scheduler!r} is not the address of a Dask scheduler: {error}",
+            hint="Example of an address: tcp://host:8786.",
         )
-    told = str(error) or f"none spoke Dask's protocol within {2 * CONNECT_S:.0f} s"
+    told = str(error) or f"no answer in Dask's protocol within {2 * CONNECT_S:.0f} s"
     return UsageError(f"no Dask scheduler answers at {scheduler}: {told}", hint=_START)
 
 
@@ -100,6 +100,6 @@ def _check_version(scheduler: str, found: Any) -> None:
     if theirs != __version__:
         raise UsageError(
             f"the Dask scheduler at {scheduler} has distributed {theirs}, and this program "
-            f"{__version__}: they may not understand each other",
+            f"{__version__}: they may be incompatible",
             hint=f"Install the same on every machine: pip install distributed=={__version__}.",
         )

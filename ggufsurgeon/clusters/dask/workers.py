@@ -133,7 +133,7 @@ class Workers:
             self._left_out.pop(address, None)
         self._count()
         self._tell(joined, "has joined", "have joined")
-        self._tell(lost, "is gone", "are gone")
+        self._tell(lost, "has left", "have left")
         if now:
             self._is_any.set()
         elif not self._is_told_of_none:
@@ -194,7 +194,7 @@ class Workers:
         if answer is None:
             raise EngineError(
                 f"worker {address} was lost while it ran this",
-                hint="Look at the log of that worker: memory may have run out.",
+                hint="Read the log of that worker: it may have run out of memory.",
             )
         value: T = answer
         return value
@@ -202,7 +202,7 @@ class Workers:
     def _leave_out(self, address: str, error: GgufSurgeonError) -> None:
         self._left_out[address] = error
         self._count()
-        self._on_worker(f"worker {address} is left out: {error}")
+        self._on_worker(f"worker {address} is excluded: {error}")
         self._fail_where_nobody_fits()
 
     def _count(self) -> None:

@@ -13,7 +13,7 @@ from ggufsurgeon.locating.hub.address import HubAddress
 from ggufsurgeon.locating.hub.package import import_hub, quiet
 
 LOGIN = "Log in with `hf auth login`, or set HF_TOKEN."
-TRY_AGAIN = "Try again; what is complete in the cache is not fetched again."
+TRY_AGAIN = "Try again; files that are complete in the cache are not downloaded again."
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _explanation(
         endpoint = package.constants.ENDPOINT
         return UsageError(
             f"{address}: {endpoint} does not answer as the Hugging Face Hub does",
-            hint="Check HF_ENDPOINT, and what is in between, such as a proxy or a login page.",
+            hint="Check HF_ENDPOINT, and whether a proxy or a login page answers instead.",
         )
     return _failure(package, address, error)
 
@@ -60,7 +60,7 @@ def _refusal(package: ModuleType, address: HubAddress, error: BaseException) -> 
     """The error for a status that the hub answered."""
     errors, endpoint = package.errors, package.constants.ENDPOINT
     status = error.response.status_code  # type: ignore[attr-defined]
-    answered = f"the hub answered {status}"
+    answered = f"the Hub answered {status}"
     if isinstance(error, errors.GatedRepoError):
         problem = f"access to {address.repo} is restricted, and {answered}"
         hint = f"Accept its terms on {endpoint}/{address.repo} first. {LOGIN}"
@@ -71,10 +71,10 @@ def _refusal(package: ModuleType, address: HubAddress, error: BaseException) -> 
         problem = f"{address.repo} has no file {address.path!r} at revision {address.revision!r}"
         hint = _files_there(address)
     elif isinstance(error, errors.RepositoryNotFoundError) or status == 404:
-        problem = f"the hub has no repository {address.repo}, or it is private ({status})"
+        problem = f"the Hub has no repository {address.repo}, or it is private ({status})"
         hint = f"Check the name on {endpoint}. A private repository needs a token: {LOGIN}"
     elif status in (401, 403):
-        problem = f"the hub refuses access ({status})"
+        problem = f"the Hub refuses access ({status})"
         hint = f"The token may be wrong, or lack the permission to read {address.repo}. {LOGIN}"
     elif status == 416:
         problem = "the server has fewer bytes of this file than it said (416)"
@@ -108,7 +108,7 @@ def _failure(package: ModuleType, address: HubAddress, error: BaseException) -> 
     if isinstance(error, OSError) and error.errno is not None and "HTTPError" not in kinds:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return WriteFailedError(
-            f"{address}: cannot be written into {constants.HF_HUB_CACHE}: {error.strerror}",
+            f"{address}: cannot be written to {constants.HF_HUB_CACHE}: {error.strerror}",
             hint="HF_HOME names another folder for the cache." if full else "",
         )
     if "ConnectError" in kinds:
@@ -118,6 +118,6 @@ def _failure(package: ModuleType, address: HubAddress, error: BaseException) -> 
         )
     if "HTTPError" in kinds or "Consistency check" in str(error):
         return UsageError(
-            f"{address}: the connection broke before all bytes had come", hint=TRY_AGAIN
+            f"{address}: the connection broke before all bytes were received", hint=TRY_AGAIN
         )
     return UsageError(f"{address}: {printable(str(error))}", hint=TRY_AGAIN)

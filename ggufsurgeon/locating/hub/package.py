@@ -20,8 +20,8 @@ def import_hub(name: object) -> ModuleType:
         return import_module("huggingface_hub")
     except ImportError as error:
         raise MissingExtraError(
-            f"{name} is on the Hugging Face Hub, which is read by huggingface_hub, and that cannot "
-            f"be imported: {error}",
+            f"{name} is on the Hugging Face Hub: this needs the package huggingface_hub, which "
+            f"cannot be imported: {error}",
             hint=f"{INSTALL}, or download the file and give its path.",
         ) from error
 

@@ -116,7 +116,6 @@ class RemoteBytes:
 
     def _no_answer(self, status: int) -> UsageError:
         return UsageError(
-            f"{self._address}: the server answered {status} with other bytes than those that were "
-            "asked for",
+            f"{self._address}: the server answered {status} with other bytes than were requested",
             hint="Try again, or download the file and give its path.",
         )

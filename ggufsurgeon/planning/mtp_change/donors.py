@@ -52,8 +52,8 @@ def check_donor(source: GgufFile, blocks: Blocks, donor: GgufFile, mtp: Blocks) 
     of_mtp = {donor.header.tensors[n].name for block in mtp.of_block[mtp.n_trunk :] for n in block}
     if isinstance(listed, list) and not of_mtp.isdisjoint(map(str, listed)):
         raise RefusedError(
-            f"{donor.path} lists tensors of its MTP blocks in {NAMES}, which this program does not "
-            "take along"
+            f"{donor.path} lists tensors of its MTP blocks in {NAMES}, which this version cannot "
+            f"copy"
         )
 
 
@@ -118,5 +118,5 @@ def _other_model(
     return RefusedError(
         f"{shortened(what)} is {ours} in {source.path} and {theirs} in {donor.path}: the {MTP} "
         "blocks are of another model",
-        hint="Take them from a file of the same model, of any quantization.",
+        hint="Take them from a file of the same model, in any quantization.",
     )

@@ -14,7 +14,7 @@ from ggufsurgeon.planning.span_ranges import compose
 from ggufsurgeon.rules.blocks import find_blocks
 
 LEFT_OUT = (
-    "has no MTP blocks, and its source has: no engine can draft with them any more, and they "
+    "has no MTP blocks, but its source has: engines cannot use them to draft tokens, and they "
     "cannot be restored from this file"
 )
 REPLACED = (
@@ -79,11 +79,11 @@ def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None)
     if donor is None:
         raise UsageError(
             f"the MTP blocks of {patched.path} were taken from another file, whose header has a "
-            f"SHA-256 that begins with {mtp[:16]}: that file is needed too"
+            f"SHA-256 that begins with {mtp[:16]}: give that file too"
         )
     if donor.header_sha256 != mtp:
         raise VerificationError(
-            f"the MTP blocks of {patched.path} were not taken from {donor.path}, so nothing is "
-            "proven of them"
+            f"the MTP blocks of {patched.path} were not taken from {donor.path}, so they cannot "
+            f"be proven"
         )
     return change_mtp(source, donor, record.tool).readable

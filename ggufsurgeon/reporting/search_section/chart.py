@@ -73,7 +73,7 @@ def _grid(places: _Places) -> Iterator[str]:
     for n_blocks in range(places.low, places.high + 1, step):
         label = count_text(n_blocks)
         yield element("text", label, x=places.x(n_blocks), y=HEIGHT - BOTTOM + 18)
-    yield element("text", "blocks more than the model", x=WIDTH / 2, y=HEIGHT - 6)
+    yield element("text", "added blocks", x=WIDTH / 2, y=HEIGHT - 6)
 
 
 def _luck(places: _Places, found: SearchFindings) -> Iterator[str]:

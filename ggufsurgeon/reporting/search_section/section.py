@@ -44,8 +44,8 @@ def search_section(found: SearchFindings, number: int) -> str:
 def _counts(found: SearchFindings) -> str:
     limits = found.limits
     return (
-        f"{counted(len(found.tried), 'path')} run, of at most {limits.max_blocks} blocks more, "
-        f"composed of {found.n_singles} of {counted(found.n_scanned, 'window')} of the scan; the "
+        f"{counted(len(found.tried), 'path')} run, with at most {limits.max_blocks} added blocks, "
+        f"combined from {found.n_singles} of {counted(found.n_scanned, 'window')} of the scan; the "
         f"{limits.beam} best of each step extended; {found.n_search} search and "
         f"{found.n_held_out} held-out items; scores in {found.unit}"
     )

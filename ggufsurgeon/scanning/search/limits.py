@@ -35,7 +35,7 @@ class SearchLimits:
         """Raise UsageError for limits that leave nothing to try, and as `strength_of`."""
         if min(self.max_blocks, self.beam, self.max_paths) < 1:
             raise UsageError(
-                f"a search of at most {self.max_blocks} blocks more, {self.beam} paths kept and "
+                f"a search of at most {self.max_blocks} added blocks, {self.beam} paths kept and "
                 f"{self.max_paths} paths in all: expected numbers above 0"
             )
         strengths = [strength_of(each) for each in self.strengths]

@@ -194,6 +194,6 @@ class _Running:
         reasons = [known.refusal or known.not_writable for known in self._looked_up.values()]
         why = next(filter(None, reasons), f"none adds at most {self._task.limits.max_blocks}")
         return RefusedError(
-            f"none of the {n_scanned} windows of the scan can be composed: {why}",
+            f"none of the {n_scanned} windows of the scan can be combined: {why}",
             hint="Scan repeated or dropped windows first, on all items.",
         )
