@@ -90,7 +90,7 @@ def test_what_is_wrong_is_told(surgeon: Run, stories: Path, tmp_path: Path) -> N
         assert_told(surgeon(*card, "--measured", "list.json"), 2, "of another kind")
         assert_told(surgeon(*card, "--measured", "missing.json"), 2, "missing.json")
         assert_told(surgeon(*card, "--measured", "rys.gguf"), 2, "is no whole result")
-        assert_told(surgeon(*card, "--base-model", "Qwen2"), 2, "expected ORGANIZATION/NAME")
+        assert_told(surgeon(*card, "--base-model", "Qwen2"), 2, "expected ORG/NAME")
         assert_told(surgeon(*card, "--modelfile", "--base-model", "a/b"), 2, "takes neither")
         assert_told(surgeon("card", stories), 4, "records no patch")
 
@@ -143,7 +143,7 @@ def test_json_has_the_card_and_its_parts(surgeon: Run, stories: Path) -> None:
 def test_a_card_of_several_models(surgeon: Run, stories: Path, tmp_path: Path) -> None:
     surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
     layers = ("--layers", "0..2,1:1..4*0.5", "--with", "second.gguf")
-    assert "a model card: " in surgeon("patch", stories, "both.gguf", *layers).stdout
+    assert "model card, and commands" in surgeon("patch", stories, "both.gguf", *layers).stdout
     bases = ("--base-model", "a/first", "--base-model", "b/second", "--base-model", "a/first")
     done = surgeon("card", "both.gguf", *bases)
     assert done.returncode == 0, done.stderr

@@ -60,7 +60,7 @@ def test_a_search_of_one_path(scanned: Run, stories: Path) -> None:
     limits = ("--max-blocks", "1", "--beam", "1", "--max-paths", "1")
     done = scanned("search", stories, *PROBLEMS, *limits)
     assert done.returncode == 0, done.stderr
-    assert "1 path run, of at most 1 block more" in done.stdout
+    assert "1 path run, with at most 1 added block" in done.stdout
     assert "By chance alone, this path exceeds" in done.stdout
 
 

@@ -35,7 +35,7 @@ def test_the_plan_and_the_patch_name_both_models(surgeon: Run) -> None:
     patched = surgeon("patch", "a.gguf", "new.gguf", *MIXED)
     proof = "ggufsurgeon verify new.gguf --source a.gguf --with b.gguf"
     assert f"wrote new.gguf; prove it: {proof}" in patched.stdout
-    assert "a model card: ggufsurgeon card new.gguf" in patched.stdout
+    assert "ggufsurgeon card new.gguf" in patched.stdout
     inspected = surgeon("inspect", "new.gguf")
     assert "0..1,1:1..2 of 2 models" in inspected.stdout
     for command in (("restore", "new.gguf", "old.gguf"), ("recipe", "new.gguf")):

@@ -88,7 +88,7 @@ PATH = LayerPath("0..2,1..3")
 def test_left_out(tmp_path: Path) -> None:
     source = written(tmp_path / "source.gguf", model(4, 2, heads=(1, 2, 3, 4, 5, 6)))
     plan = gs.open(source).plan(PATH, without_mtp=True)
-    assert any("no MTP blocks, and its source has" in note for note in plan.notes)
+    assert any("no MTP blocks, but its source has" in note for note in plan.notes)
     patched = plan.write(tmp_path / "patched.gguf")
     assert blocks_of(patched) == [0, 1, 2, 1, 2, 3]
     assert numbers(patched) == (6, 0, [1, 2, 3, 2, 3, 4])
@@ -222,7 +222,7 @@ def test_requests_that_make_no_sense(tmp_path: Path) -> None:
     source = gs.open(written(tmp_path / "source.gguf", model(4, 0)))
     with pytest.raises(RefusedError, match="has no MTP blocks that could be left out"):
         source.plan(PATH, without_mtp=True)
-    with pytest.raises(UsageError, match="and not both"):
+    with pytest.raises(UsageError, match="but not both"):
         source.plan(PATH, without_mtp=True, mtp_from=source)
     with pytest.raises(UsageError, match="the model of the output"):
         source.plan(PATH, without_mtp=True, others=[source])
