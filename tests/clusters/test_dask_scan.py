@@ -271,7 +271,7 @@ class TestWorkersThatDoNotFit:
     def test_whose_cpu_may_round_differently(
         self, dask: Cluster, model: Path, few: Path, surgeon: Run, tmp_path: Path
     ) -> None:
-        """Of two kinds, the one that the store has scores of goes on; the other is left out."""
+        """Of two kinds, the one that the store has scores of goes on; the other is excluded."""
         need_namespaces()
         fake = tmp_path / "cpuinfo"
         fake.write_text("model name\t: Another CPU\n")
@@ -280,16 +280,19 @@ class TestWorkersThatDoNotFit:
             dask.add_worker(unshared=f"mount --bind {fake} /proc/cpuinfo")
         store = tmp_path / "scan.db"
         shutil.copy(few, store)
-        options = ("--store", "scan.db", *FEW, "--layers", "0..4,0..4", "--scheduler", dask.address)
+        paths = [f"{first},{second}" for first in range(4) for second in range(4)]
+        more = [word for path in paths for word in ("--layers", path)]  # a part for each worker
+        options = ("--store", "scan.db", *FEW, *more, "--scheduler", dask.address)
         done = surgeon("scan", model, *options)
         assert done.returncode == 0, done.stderr
         assert "is excluded: it may round differently: its CPU is Another CPU" in done.stderr
-        assert len(scores_in(store)) == len(scores_in(few)) + 24
+        n_scores = len(scores_in(few)) + 24 * len(paths)
+        assert len(scores_in(store)) == n_scores
         own.kill()
         done = surgeon("scan", model, *options)
         assert done.returncode == 0, done.stderr
         assert "the store has 1 other scan by this probe" in done.stderr
-        assert len(scores_in(store)) == 2 * (len(scores_in(few)) + 24)
+        assert len(scores_in(store)) == 2 * n_scores
 
 
 @pytest.fixture
