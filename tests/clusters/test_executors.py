@@ -29,6 +29,7 @@ from ggufsurgeon.scanning.probes.text import TextProbe
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.scan import ScanSize
 from tests.clusters.jobs import die_once_a_file, echo
+from tests.conftest import ROOT
 from tests.interrupts import children
 from tests.scanning.test_scan import PATHS, TEXT, FailingProbe, scores_in
 from tests.workers.jobs import add, comes_true, die, stumble
@@ -197,6 +198,7 @@ def test_models_are_found_wherever_they_are_in_arguments(tmp_path: Path) -> None
 def test_a_relative_path_is_that_of_the_caller(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where the worker finds the job
     monkeypatch.chdir(stories.parent)
     needed = NeededModel.of(Path(stories.name))
     with ThreadPoolExecutor(1) as executor, ExecutorRunner(executor, [needed]) as runner:
