@@ -172,11 +172,11 @@ def test_a_key(server: Server) -> None:
 
 def test_a_worker_that_dies_fails_one_request(server: Server) -> None:
     assert is_alive(server)
+    (worker,) = children(server.process.pid)
     stream = server.client().completions.create(
         model="rys", prompt="Once", max_tokens=200, stream=True, temperature=0
     )
     next(iter(stream))
-    (worker,) = children(server.process.pid)
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(openai.APIError, match=r"SIGKILL.*loaded again"):
         for _ in stream:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
-from ggufsurgeon.errors import UsageError, VerificationError
+from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
 from ggufsurgeon.planning.planner import PatchPlan, changes_of, plan_patch
@@ -55,8 +57,9 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     record = read_provenance(patched.header)
     if record is not None and not record.is_of_several:  # of several, MTP blocks stay as they are
         version, order = patched.header.version, patched.header.byte_order
-        pairs = source_pairs(patched.header, str(patched.path))
-        headers.append(Header(version, order, pairs, ()))
+        with suppress(RefusedError):  # earlier versions recorded less, and left MTP blocks alone
+            pairs = source_pairs(patched.header, str(patched.path))
+            headers.append(Header(version, order, pairs, ()))
     for header in headers:
         found, record = header.get(PREFIX + MTP), read_provenance(header)
         if isinstance(found, str) and record is not None:
