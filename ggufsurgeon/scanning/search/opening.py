@@ -103,6 +103,6 @@ def _no_scan(task: SearchTask) -> UsageError:
         f"the store has no scan of {task.model} by the probe {task.probe.name} with these items, "
         "on this machine and these devices",
         hint="Scan the windows into this store first, with the same options of the probe and the "
-        "devices, including --threads. A race is not enough: it does not run all windows on the "
+        "devices and threads. A race is not enough: it does not run all windows on the "
         "same items.",
     )
