@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.terminal import n_bytes_text, print_note, print_warning
-from ggufsurgeon.rules.vocabularies import vocabulary_notes
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -22,6 +21,7 @@ def tell_further_models(model: Path, others: Sequence[Path], devices: Devices) -
     if not others:
         return
     from ggufsurgeon.engine.devices.system_memory import free_in_system
+    from ggufsurgeon.rules.vocabularies import vocabulary_notes
 
     files = [gs.open(path).file for path in (model, *others)]
     distinct = {file.path.resolve(): file for file in files}

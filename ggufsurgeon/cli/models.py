@@ -8,12 +8,13 @@ from typing import Any
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.terminal import n_bytes_text, watched
-from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.locating.model_name import model_name, shown_name
 
 
 def on_disk(model: Path) -> Path:
     """The file that an argument names; one on the hub is downloaded first."""
+    from ggufsurgeon.locating.locate import local_file
+
     if model_name(model) is None:
         return local_file(model)
     with watched() as progress:

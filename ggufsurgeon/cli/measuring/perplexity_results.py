@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
@@ -27,6 +26,8 @@ def identities_as_json(
 
     `base` is None where only its logits are known.
     """
+    import hashlib
+
     sha256 = hashlib.sha256(content.content).hexdigest()
     return {
         "text": {"name": text.name, "n_bytes": len(content.content), "sha256": sha256},

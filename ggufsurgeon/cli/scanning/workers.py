@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
@@ -14,6 +13,8 @@ from ggufsurgeon.cli.options import DEVICES
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ggufsurgeon.engine.devices.options import Devices
 
 MOST_WORKERS = 256
@@ -65,5 +66,7 @@ def local_pool(workers: int | None, scheduler: str | None) -> Iterator[Executor 
         return
     if scheduler is not None:
         raise UsageError("--workers are on this machine: --scheduler excludes it")
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(workers) as executor:
         yield executor
