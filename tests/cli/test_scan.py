@@ -54,7 +54,8 @@ def test_a_scan_without_a_verdict_says_so_once(stories: Path, surgeon: Run) -> N
     assert surgeon("scan", stories, "--arithmetic", "3", "--store", "few.db").returncode == 0
     lines = surgeon("report", "few.db").stdout.splitlines()
     assert [line for line in lines if "erdict" in line] == [
-        "No verdict: 2 items that choose the best path and 1 that judge it are too few."
+        "No verdict: 1 items that choose the best path and 2 that judge it are too few; each "
+        "needs 5."
     ]
 
 
