@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.models import telling_what_is_kept
 from ggufsurgeon.cli.options import NamedFile
 from ggufsurgeon.cli.recipe_option import by_name, told_how_to_name
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -81,4 +82,5 @@ def _downloaded(
         check_on_disk(model.file)
     if model.is_remote and destination is not None:
         check_place([], destination, replace=replace)
-    return model.download(progress)
+    with telling_what_is_kept(model.path):
+        return model.download(progress)
