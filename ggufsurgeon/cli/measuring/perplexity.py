@@ -115,8 +115,9 @@ def perplexity(
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = shown_name(model), shown_name(base or base_logits or model)
-    what = identities_as_json(text, content, model, None if base_logits else base or model)
-    show = partial(_show, names, text, what if json else None, details, plot, replace)
+    compared = None if base_logits else base or model
+    what = identities_as_json(text, content, model, compared) if json else None
+    show = partial(_show, names, text, what, details, plot, replace)
     reference = _reference(asked.path, base, base_path, base_logits)
     with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
