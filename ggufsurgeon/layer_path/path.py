@@ -120,7 +120,8 @@ class LayerPath:
             )
         for step in self.steps:
             if step.source >= len(n_blocks):
-                problem = f"no source {step.source}; sources are counted from 0"
+                models = "one model" if len(n_blocks) == 1 else f"{len(n_blocks)} models"
+                problem = f"no source {step.source}: the path is over {models}, counted from 0"
             elif step.block >= n_blocks[step.source]:
                 problem = f"no block {step.block}; the last one is {n_blocks[step.source] - 1}"
             else:
