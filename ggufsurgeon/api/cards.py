@@ -12,6 +12,7 @@ from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
 from ggufsurgeon.planning.original_path import find_original_path
+from ggufsurgeon.planning.other_sources import OtherSource
 from ggufsurgeon.planning.recorded_models import find_recorded_models
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.publishing.card import CardContent
@@ -24,6 +25,7 @@ from ggufsurgeon.publishing.measurement import (
 )
 from ggufsurgeon.publishing.modelfile import modelfile
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.store.fingerprint import ModelFingerprint
 
 LONGEST = 1 << 26
 """Bytes of a result that is read: one with the losses of a million chunks is smaller."""
@@ -52,15 +54,16 @@ def card_content(
     results = [(str(path), _read(Path(path))) for path in measured]
     figures = tuple(measurement for _, measurement in results)
     if models is not None:
-        digests = [model.header_sha256 for model in models.models.values()]
         for where, measurement in results:
-            check_belongs_to_several(measurement, where, file.header_sha256, digests)
+            made = ModelFingerprint.of(file.path)
+            check_belongs_to_several(measurement, where, made, models.models.values())
         identity = identify(file, progress)
         return CardContent(file, identity, models, layer_path, figures, bases)
     recipe = make_recipe(file, progress)
-    headers = recipe.result.header_sha256, recipe.source.header_sha256
+    original = OtherSource(recipe.source.n_bytes, recipe.source.header_sha256)
     for where, measurement in results:
-        check_belongs(measurement, where, *headers, layer_path)
+        made = ModelFingerprint.of(file.path)
+        check_belongs(measurement, where, made, original, layer_path)
     return CardContent(file, recipe.result, recipe, layer_path, figures, bases)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
 from pathlib import Path
@@ -11,28 +10,23 @@ from typing import TYPE_CHECKING
 from ggufsurgeon.api.inspection import Inspection, inspect_file
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.plans import Plan
-from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.api.recipe_methods import RecipeMethods
 from ggufsurgeon.container.shards import paths_at
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.locating.locate import check_on_disk, is_remote, local_file, locate
+from ggufsurgeon.locating.locate import local_file
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.companions import Companion
-    from ggufsurgeon.api.recipes import RecipePath
     from ggufsurgeon.diffing.model_diff import ModelDiff
     from ggufsurgeon.hashing.whole_file import FileHashes
     from ggufsurgeon.in_place.recovery import Recovery
     from ggufsurgeon.layer_path.outside import OutsideBlocks
-    from ggufsurgeon.locating.hub.header import Fetched
-    from ggufsurgeon.planning.original_path import OriginalPath
-    from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.planning.restoring import RestorePlan
-    from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
 
 
-class ModelFile:
+class ModelFile(RecipeMethods):
     """A GGUF file, known by its header alone. Made by `ggufsurgeon.open`.
 
     For a model on the Hugging Face Hub, only the header is read. Methods that need the data raise
@@ -44,18 +38,6 @@ class ModelFile:
     ('llama', 5)
     """
 
-    def __init__(self, path: PathLike) -> None:
-        located = locate(path)
-        self.file: GgufFile = located.file
-        self.path: Path = self.file.path
-        self.fetched: Fetched | None = located.fetched
-        """The commit on the Hub, and the bytes that were read; None for a file on disk."""
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the model is on the Hub, and only its header was read."""
-        return is_remote(self.file)
-
     def download(self, progress: Progress = NO_PROGRESS) -> ModelFile:
         """This model on disk: a remote one is downloaded into the cache of huggingface_hub.
 
@@ -63,11 +45,6 @@ class ModelFile:
         cannot be written.
         """
         return ModelFile(local_file(self.path, progress)) if self.is_remote else self
-
-    def _on_disk(self) -> GgufFile:
-        """The file, for what reads its data."""
-        check_on_disk(self.file)
-        return self.file
 
     @property
     def architecture(self) -> str | None:
@@ -235,86 +212,6 @@ class ModelFile:
         from ggufsurgeon.api.in_place import recover_file
 
         return recover_file(path)
-
-    def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
-        """What rebuilds this patched file, to the byte, from its original.
-
-        Both are hashed: this file, and its original, as `restore` would write it. Raises
-        RefusedError when this file records no patch, or when it was changed since.
-        """
-        from ggufsurgeon.api.recipes import make_recipe
-
-        return make_recipe(self._on_disk(), progress)
-
-    def original_path(self) -> OriginalPath:
-        """The layer path of this patched file over its original, across all recorded patches.
-
-        Raises RefusedError when this file records no patch, or when it was changed since.
-        """
-        from ggufsurgeon.planning.original_path import find_original_path
-
-        return find_original_path(self.file)
-
-    def plan_recipe(
-        self,
-        recipe: Recipe | YamlRecipe | PathLike,
-        progress: Progress = NO_PROGRESS,
-        *,
-        others: Mapping[str, ModelFile | PathLike] | None = None,
-    ) -> Plan:
-        """Plan the file of a recipe, after checking that this model is the one that it names.
-
-        `recipe` is a recipe, or a file with one, which can be a pipe; `-` is standard input. The
-        file contains the recipe of a patched file, as made by `recipe`, or YAML: mergekit's
-        `merge_method: passthrough`, or ggufsurgeon's own format. `others` maps the names of models
-        in a YAML recipe to their files; this file is that of the one model without an entry.
-
-        A recipe for a single file also accepts the shards of that file. A recipe for shards
-        requires these shards, and its plan writes the shards that it describes. Raises RefusedError
-        when this or one of the others is another file, by its SHA-256 if the recipe has it, or when
-        the recipe cannot be followed exactly, and UsageError when a file contains no recipe, or the
-        others are not those that it names.
-
-        >>> import tempfile
-        >>> import ggufsurgeon as gs
-        >>> original = gs.open("fixtures/stories260K.gguf")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     patched = original.plan(gs.repeat("1:3")).write(f"{folder}/patched.gguf")
-        ...     recipe = gs.open(patched).recipe()
-        >>> str(original.plan_recipe(recipe).layer_path)
-        '0..2,1..4'
-        """
-        from ggufsurgeon.api.recipes import plan_of_recipe
-
-        return Plan(*plan_of_recipe(self.file, *_recipe_and_others(recipe, others), progress))
-
-    def recipe_path(
-        self,
-        recipe: Recipe | YamlRecipe | PathLike,
-        progress: Progress = NO_PROGRESS,
-        *,
-        others: Mapping[str, ModelFile | PathLike] | None = None,
-    ) -> RecipePath:
-        """The layer path of a recipe over this model, to run it without a file.
-
-        Raises as `plan_recipe`, and RefusedError for a recipe that multiplies weights.
-        """
-        from ggufsurgeon.api.recipes import path_of_recipe
-
-        return path_of_recipe(self.file, *_recipe_and_others(recipe, others), progress)
-
-
-def _recipe_and_others(
-    recipe: Recipe | YamlRecipe | PathLike, others: Mapping[str, ModelFile | PathLike] | None
-) -> tuple[Recipe | YamlRecipe, dict[str, GgufFile]]:
-    """A recipe that is read, and headers of the other models that it names."""
-    from ggufsurgeon.api.recipes import read_recipe
-
-    if isinstance(recipe, str | os.PathLike):
-        recipe = read_recipe(Path(recipe))
-    files = (others or {}).items()
-    opened = ((name, f if isinstance(f, ModelFile) else ModelFile(f)) for name, f in files)
-    return recipe, {name: model.file for name, model in opened}
 
 
 def open_model(path: PathLike) -> ModelFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.api.search_reports import searched_path, searched_probes
@@ -14,7 +15,8 @@ from ggufsurgeon.locating.locate import locate
 
 if TYPE_CHECKING:
     from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
-    from ggufsurgeon.store.scan_scores import ScanTable
+    from ggufsurgeon.scanning.judging import Split
+    from ggufsurgeon.store.scan_scores import ProbeScores, ScannedPath, ScanTable
 
 
 def scan_findings(
@@ -106,15 +108,12 @@ def _is_wanted(found: ProbeFindings, probe: str | None) -> bool:
 def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> ScanFindings:
     from ggufsurgeon.scanning.findings import ScanFindings
     from ggufsurgeon.scanning.joint import joint_findings
-    from ggufsurgeon.scanning.judging import ProbeData, Split, judge
+    from ggufsurgeon.scanning.judging import Split
     from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX
-    from ggufsurgeon.scanning.racing.judging import judge_race
-    from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.search.limits import SearchItems
 
-    model = scans.models()[number]
-    paths = scans.paths(number)
-    split = Split(held_out, seed)
+    model, paths = scans.models()[number], scans.paths(number)
+    judging = _Judging(paths, model.n_blocks, Split(held_out, seed))
     probes: list[ProbeFindings] = []
     joined: list[ProbeFindings] = []
     counts: Counter[str] = Counter()
@@ -123,18 +122,10 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
             continue  # its paths were chosen by their scores
         counts[probe.name] += 1
         nth = counts[probe.name]
-        name = probe.name if nth == 1 else f"{probe.name} {nth}"
-        labels = [item.label for item in probe.items()]
-        data = ProbeData(name, probe.unit, labels, probe.scores())
-        race = Race.of_settings(probe.settings)
-        asked = probe.asked_paths()
-        of_probe = [path for path in paths if path.layer_path in asked] if asked else paths
-        if race is None:
-            probes.append(judge(data, of_probe, model.n_blocks, split))
-            if nth == 1 and PARSED_SUFFIX not in name:
-                joined.append(probes[-1])
-        else:
-            probes.append(judge_race(data, of_probe, model.n_blocks, race))
+        found, is_race = judging.judged(probe, probe.name if nth == 1 else f"{probe.name} {nth}")
+        probes.append(found)
+        if not is_race and nth == 1 and PARSED_SUFFIX not in found.probe:
+            joined.append(found)
     joint = joint_findings(joined, seed)
     if joint is not None:
         probes.append(joint)
@@ -146,3 +137,26 @@ def _findings(scans: ScanTable, number: int, held_out: float, seed: int) -> Scan
         tuple(probes),
         scans.content_sha256(number),
     )
+
+
+class _Judging(NamedTuple):
+    """The paths of a model, and the items that judge the best of them."""
+
+    paths: Sequence[ScannedPath]
+    n_blocks: int
+    split: Split
+
+    def judged(self, probe: ProbeScores, name: str) -> tuple[ProbeFindings, bool]:
+        """The findings of a probe, and whether they are those of a race."""
+        from ggufsurgeon.scanning.judging import ProbeData, judge
+        from ggufsurgeon.scanning.racing.judging import judge_race
+        from ggufsurgeon.scanning.racing.race import Race
+
+        labels = [item.label for item in probe.items()]
+        data = ProbeData(name, probe.unit, labels, probe.scores())
+        asked = probe.asked_paths()
+        paths = [path for path in self.paths if not asked or path.layer_path in asked]
+        race = Race.of_settings(probe.settings)
+        if race is None:
+            return judge(data, paths, self.n_blocks, self.split), False
+        return judge_race(data, paths, self.n_blocks, race), True

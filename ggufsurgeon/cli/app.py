@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.single_values import SingleValuesCommand
 from ggufsurgeon.cli.terminal import print_error, print_warning
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
@@ -114,7 +115,9 @@ def make_app(modules: Iterable[str] = COMMANDS) -> typer.Typer:
     for module in modules:
         name = module.rpartition(".")[2]
         command = getattr(import_module(f"ggufsurgeon.cli.{module}"), name)
-        made.command(command_name(module), context_settings=HELP_OPTIONS)(command)
+        made.command(command_name(module), cls=SingleValuesCommand, context_settings=HELP_OPTIONS)(
+            command
+        )
     return made
 
 

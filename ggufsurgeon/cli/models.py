@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.terminal import n_bytes_text, watched
 from ggufsurgeon.locating.model_name import model_name, shown_name
+
+RESUMES = "what was downloaded is kept, and the same command resumes the download."
+STARTS_AGAIN = (
+    "huggingface_hub kept nothing of the file that it was downloading; the next run downloads it "
+    "from the start."
+)
 
 
 def on_disk(model: Path) -> Path:
@@ -17,8 +25,29 @@ def on_disk(model: Path) -> Path:
 
     if model_name(model) is None:
         return local_file(model)
-    with watched() as progress:
+    with telling_what_is_kept(model), watched() as progress:
         return local_file(model, progress)
+
+
+@contextmanager
+def telling_what_is_kept(model: Path) -> Iterator[None]:
+    """Within the block, an interruption says what is kept of a model that is downloaded."""
+    from ggufsurgeon.locating.hub.address import hub_address
+    from ggufsurgeon.locating.stores.hub_cache import hub_cache, incomplete_parts
+
+    name = model_name(model)
+    if name is None or name.scheme != "hf":
+        yield
+        return
+    repo = hub_address(name).repo
+    before = incomplete_parts(hub_cache(), repo)
+    try:
+        yield
+    except Interrupted as interrupt:
+        after = incomplete_parts(hub_cache(), repo)
+        is_kept = any(n_bytes > before.get(path, 0) for path, n_bytes in after.items())
+        interrupt.state = f"{name}: {RESUMES if is_kept else STARTS_AGAIN}"
+        raise
 
 
 def all_on_disk(models: Iterable[Path]) -> list[Path]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeAlias, TypeVar
 
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.further_models import check_all_used, check_given
 from ggufsurgeon.cli.options import LAYER_PATH, NamedFile, optional_layer_path, other_models
+from ggufsurgeon.cli.standard_input import STANDARD_INPUT
 from ggufsurgeon.cli.terminal import print_note, watched
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
@@ -19,6 +21,8 @@ from ggufsurgeon.layer_path.edits import AnyPath
 if TYPE_CHECKING:
     from ggufsurgeon.cli.options import PathOptions
     from ggufsurgeon.layer_path.outside import OutsideBlocks
+
+T = TypeVar("T")
 
 RecipeFile: TypeAlias = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -43,18 +47,18 @@ def check_alone(*options: object) -> None:
         )
 
 
-def by_name(others: Sequence[NamedFile]) -> dict[str, Path]:
-    """The files that --with gives by the names that a recipe has for them.
+def by_name(given: Sequence[NamedFile], files: Sequence[T]) -> dict[str, T]:
+    """`files`, which are those that --with gives, by the names that a recipe has for them.
 
     Raises UsageError for one without a name.
     """
-    for other in others:
+    for other in given:
         if not other.name:
             raise UsageError(
                 f"--with {other.path}: a recipe names its models",
                 hint=f"Give --with NAME={other.path}, with the name of the model in the recipe.",
             )
-    return {other.name: other.path for other in others}
+    return {other.name: file for other, file in zip(given, files, strict=True)}
 
 
 @contextmanager
@@ -82,40 +86,55 @@ class AskedPath(NamedTuple):
     outside: OutsideBlocks | None = None
     """What is outside the blocks, where it is neither beside them nor MODEL's tokenizer."""
     name: str = ""
-    """The name of a recipe: its own, or that of its file; empty without a recipe."""
+    """The name of a recipe: its own, or that of its file; empty without a recipe. A recipe from
+    standard input without a name of its own is called `recipe`."""
 
 
 def asked_path(
-    model: Path, recipe: Path | None, options: PathOptions | None, with_: Sequence[str] | None
+    model: Path,
+    recipe: Path | None,
+    options: PathOptions | None,
+    with_: Sequence[str] | None,
+    beside: Collection[AnyPath | None] | None = (),
 ) -> AskedPath:
     """The layer path of a recipe, or of the options, whichever is given.
 
-    A command without options of a path has None. Raises UsageError where both are, and as
-    `ModelFile.recipe_path`.
+    A command without options of a path has None. `beside` are other paths that it runs over the
+    same models; None where they are named later. Raises UsageError where a recipe and options are
+    given, and for models that no path uses or that are not given, and as `ModelFile.recipe_path`.
     """
     others = other_models(with_)
+    files = [other.path for other in others]
     if recipe is None:
         path = optional_layer_path(*options) if options else None
-        return AskedPath(path, [other.path for other in others])
+        if beside is not None:
+            check_all_used(files, [path, *beside])
+        return AskedPath(path, files)
     check_alone(*options or ())
     with told_how_to_name(), watched() as progress:
-        found = gs.open(model).recipe_path(recipe, progress, others=by_name(others))
+        named = by_name(others, files)
+        found = gs.open(model).recipe_path(recipe, progress, others=named)
+    files = [file.path for file in found.others]
+    check_given(beside or (), len(files))
     for note in found.notes:
         print_note(f"note: {note}")
-    files = [file.path for file in found.others]
-    name = found.name or printable(recipe.stem)
-    return AskedPath(found.layer_path, files, found.outside, name)
+    stem = "recipe" if recipe == STANDARD_INPUT else printable(recipe.stem)
+    return AskedPath(found.layer_path, files, found.outside, found.name or stem)
 
 
 def asked_path_beside_model(
-    model: Path, recipe: Path | None, options: PathOptions | None, with_: Sequence[str] | None
+    model: Path,
+    recipe: Path | None,
+    options: PathOptions | None,
+    with_: Sequence[str] | None,
+    beside: Collection[AnyPath | None] | None = (),
 ) -> AskedPath:
     """As `asked_path`, for commands that run the unmodified model, or other paths, besides.
 
     Raises RefusedError where a recipe replaces what is outside the blocks, since it would be
     replaced in these too.
     """
-    asked = asked_path(model, recipe, options, with_)
+    asked = asked_path(model, recipe, options, with_, beside)
     if asked.outside is not None:
         raise RefusedError(
             f"the recipe takes embeddings, output or tokenizer from another model than {model}, "

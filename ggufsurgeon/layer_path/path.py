@@ -120,7 +120,8 @@ class LayerPath:
             )
         for step in self.steps:
             if step.source >= len(n_blocks):
-                problem = f"no source {step.source}; sources are counted from 0"
+                models = "one model" if len(n_blocks) == 1 else f"{len(n_blocks)} models"
+                problem = f"no source {step.source}: the path is over {models}, counted from 0"
             elif step.block >= n_blocks[step.source]:
                 problem = f"no block {step.block}; the last one is {n_blocks[step.source] - 1}"
             else:
@@ -151,15 +152,24 @@ def _parse(text: str) -> tuple[BlockRef, ...]:
         raise UsageError("the layer path is empty: expected ranges such as 0..6,4..29")
     steps: list[BlockRef] = []
     for part in text.split(","):
-        source, blocks, strength = _parse_range(part.strip(), text)
+        source, blocks, strength = parse_range(part.strip(), _place(part.strip(), text))
         if len(steps) + len(blocks) > MAX_STEPS:
             raise UsageError(f"layers {quoted(text)}: more than {MAX_STEPS} blocks")
         steps.extend(BlockRef(source, block, strength) for block in blocks)
     return tuple(steps)
 
 
-def _parse_range(part: str, text: str) -> tuple[int, range, float]:
-    match, where = _RANGE.fullmatch(part), f"layers {quoted(text)}: {quoted(part)}"
+def _place(part: str, text: str) -> str:
+    """A range of a layer path, in messages."""
+    return f"layers {quoted(text)}" if part == text else f"layers {quoted(text)}: {quoted(part)}"
+
+
+def parse_range(part: str, where: str) -> tuple[int, range, float]:
+    """The source, the blocks and the strength of a range such as `4..29` or `1:7*0.5`.
+
+    `where` is what messages call it. Raises UsageError for another text.
+    """
+    match = _RANGE.fullmatch(part)
     if match is None:
         raise UsageError(f"{where} is not a range; expected 4..29, 7 or 4..29*0.5")
     source, first = block_number(match[1] or "0"), block_number(match[2])

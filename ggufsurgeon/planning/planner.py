@@ -14,26 +14,23 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.assembly import assemble, new_header, source_files, with_filler
+from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.draft import draft
 from ggufsurgeon.planning.mixture import Mixed, mix
-from ggufsurgeon.planning.naming import descriptive_pairs
 from ggufsurgeon.planning.other_sources import record_of_several
 from ggufsurgeon.planning.provenance import name_pairs, provenance_pairs, this_tool
 from ggufsurgeon.planning.resolving import over_trunk
-from ggufsurgeon.planning.scaling import scale, scaling_notes
+from ggufsurgeon.planning.scaling import scale
 from ggufsurgeon.planning.slices import reslice
 from ggufsurgeon.planning.source_shards import SourceShards, record_of_shards, shards_of
-from ggufsurgeon.planning.strengths import strength_notes, with_scales
 from ggufsurgeon.planning.tensors import (
     OutputTensor,
     choose_tensors,
     data_spans,
     lost_padding,
-    place_tensors,
 )
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
-from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
 from ggufsurgeon.rules.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
@@ -125,27 +122,16 @@ def plan_patch(
     factors = rules.factors(trunk.blocks) if scale_weights else {}
     chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
-    scales = with_scales(source, blocks, chosen, whole)
-    chosen = list(scales.tensors)
-    tensors = place_tensors(source, chosen)
-    new_pairs = [edit.pair for edit in edits]
-    new_pairs += descriptive_pairs(source.header, tensors, whole, name)
-    kept = lost_padding(source, chosen)
+    made = draft(source, blocks, whole, chosen, edits, whole, name)
+    kept = lost_padding(source, made.chosen)
     tool, shards = origin or (this_tool(), shards_of(source))
     of_shards = record_of_shards(shards, source.header.byte_order)
     record = provenance_pairs(
-        source, whole, new_pairs, factors, kept, tool, of_shards, scales.added, name
+        source, whole, made.pairs, factors, kept, tool, of_shards, made.scales.added, name
     )
-    pairs = with_filler(source, (*new_pairs, *record), tensors)
-    write_plan = assemble(source, new_header(source.header, pairs, tensors), chosen, kept)
-    notes = (
-        *dict.fromkeys(edit.note for edit in edits if edit.note),
-        *scaling_notes(factors),
-        *strength_notes(trunk, scales),
-        *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
-    )
-    of_source = _source_notes(source, shards)
-    changes = _changes(source, pairs)
+    head, write_plan = made.finished(record, kept)
+    notes, of_source = tuple(made.notes(factors)), _source_notes(source, shards)
+    changes = changes_of(source.header, head)
     return PatchPlan(source, whole, len(blocks), notes, changes, write_plan, of_source)
 
 
@@ -160,34 +146,20 @@ def _plan_several(
     rules.check_strengths(mixed.compact)
     joined = mixed.join()
     chosen = choose_tensors(joined.file, joined.blocks, joined.path.blocks)
-    scales = with_scales(joined.file, joined.blocks, chosen, joined.path)
-    chosen = list(scales.tensors)
-    tensors = place_tensors(joined.file, chosen)
-    new_pairs = [edit.pair for edit in edits]
-    new_pairs += descriptive_pairs(rules.header, tensors, mixed.whole, name)
+    made = draft(joined.file, joined.blocks, joined.path, chosen, edits, mixed.whole, name)
     tool = origin.tool if origin else this_tool()
-    record = record_of_several(mixed.used, mixed.whole, mixed.outside, tool, scales.added)
+    record = record_of_several(mixed.used, mixed.whole, mixed.outside, tool, made.scales.added)
     record += name_pairs(name, source.header.byte_order)
-    pairs = with_filler(joined.file, (*new_pairs, *record), tensors)
-    head = new_header(joined.file.header, pairs, tensors)
-    write_plan = assemble(joined.file, head, chosen, ())
-    notes = (
-        *dict.fromkeys(edit.note for edit in edits if edit.note),
-        *strength_notes(joined.path, scales),
-        *mtp_notes(source.header, joined.blocks.n_mtp, bool(joined.blocks.of_block[-1])),
-    )
-    of_sources = (
-        *rules.notes(),
-        *(note for file in mixed.used.values() for note in _source_notes(file, None)),
-    )
+    head, write_plan = made.finished(record)
+    of_sources = [note for file in mixed.used.values() for note in _source_notes(file, None)]
     return PatchPlan(
         source,
         mixed.whole,
         len(mixed.blocks[0]),
-        notes,
+        tuple(made.notes({})),
         changes_of(source.header, head),
         write_plan,
-        of_sources,
+        (*rules.notes(), *of_sources),
         mixed.given[1:],
         tuple(mixed.equal_data()),
     )
@@ -215,11 +187,6 @@ def _apply_rules(
             windows = ", ".join(f"{first}:{end}" for first, end in nearest)
             error.hint = f"{error.hint} Nearest windows that work: {windows}.".lstrip()
         raise
-
-
-def _changes(source: GgufFile, pairs: Sequence[KeyValue]) -> tuple[Change, ...]:
-    before = source.header.pair_of
-    return tuple(Change(before.get(pair.key), pair) for pair in pairs)
 
 
 def _source_notes(source: GgufFile, shards: SourceShards | None) -> tuple[str, ...]:

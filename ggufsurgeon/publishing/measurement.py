@@ -1,8 +1,9 @@
 """Measured figures of a patched model, from the JSON that `ggufsurgeon perplexity` prints.
 
-Whose figures they are is told by the digests of headers that the JSON has: those of the patched
-file, or those of its original along the same layer path, which computes the same to the bit. A
-header's digest does not cover the weights: two fine-tunes of one model may share it.
+Whose figures they are is told by the sizes of files, and the digests of their headers and of a
+sample of their data, that the JSON has: those of the patched file, or those of its original along
+the same layer path, which computes the same to the bit. Of its original, a patched file knows the
+size and the header alone: two fine-tunes of one model may share these.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from typing import Any, NamedTuple
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.other_sources import OtherSource
+from ggufsurgeon.publishing.consistency import Contradiction, check_consistent
+from ggufsurgeon.store.fingerprint import ModelFingerprint
 
 TOOL = re.compile(r"ggufsurgeon [0-9A-Za-z][0-9A-Za-z.+]{0,30}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+NO_RESULT = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What the fields of another content raise."""
 AGAIN = "Measure it again: the result must be that of a text, printed as JSON."
 
 
@@ -31,10 +37,14 @@ class Figure(NamedTuple):
 
 
 class MeasuredModel(NamedTuple):
-    """A model that was run: the digest of its header, and its layer path (empty: as it is)."""
+    """A model that was run; of the base of logits that were saved, nothing is known."""
 
-    header_sha256: str | None
     layer_path: str
+    """Empty for the model as it is."""
+    header_sha256: str | None = None
+    data: str | None = None
+    """The digest of a sample, as in `ModelFingerprint`."""
+    n_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,12 @@ def read_measurement(content: bytes, where: str) -> Measurement:
     try:
         found = json.loads(content)
         measurement = _measurement(found)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        check_consistent(found)
+    except Contradiction as error:
+        raise UsageError(
+            f"{where}: its figures contradict each other: {error}", hint=AGAIN
+        ) from None
+    except NO_RESULT as error:
         problem = f"{where} is no whole result of ggufsurgeon perplexity as JSON"
         raise UsageError(f"{problem}: {_what_is_wrong(error)}", hint=AGAIN) from None
     if found.get("is_partial"):
@@ -77,7 +92,7 @@ def read_measurement(content: bytes, where: str) -> Measurement:
 def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no {quoted(str(error.args[0]))}"
-    if isinstance(error, (TypeError, AttributeError)):
+    if isinstance(error, (TypeError, AttributeError, ArithmeticError)):
         return "a value in it is of another kind"
     return quoted(str(error))
 
@@ -92,18 +107,21 @@ def _measurement(found: dict[str, Any]) -> Measurement:
         n_chunks=_count(found["n_chunks"]),
         n_ctx=_count(found["n_ctx"]),
         n_scored=_count(found["n_scored"]),
-        model=_model(found["model"]["header_sha256"], found),
+        model=_model(found["model"], found),
         perplexity=_perplexity(found),
-        base=None if base is None else _model(base["header_sha256"], base),
+        base=None if base is None else _model(base, base),
         base_perplexity=None if base is None else _perplexity(base),
         kl=None if divergence is None else _figure(divergence["kl"]["mean"]),
         same_top=None if divergence is None else _figure(divergence["same_top"]),
     )
 
 
-def _model(digest: Any, found: dict[str, Any]) -> MeasuredModel:
-    known = None if digest is None else _matching(SHA256, digest)
-    return MeasuredModel(known, _string(found.get("layer_path", "")))
+def _model(identity: dict[str, Any], run: dict[str, Any]) -> MeasuredModel:
+    path, header = _string(run.get("layer_path", "")), identity["header_sha256"]
+    if header is None:
+        return MeasuredModel(path)
+    data = _matching(SHA256, identity["data_fingerprint"])
+    return MeasuredModel(path, _matching(SHA256, header), data, _count(identity["n_bytes"]))
 
 
 def _perplexity(found: dict[str, Any]) -> Figure:
@@ -140,19 +158,25 @@ def _matching(form: re.Pattern[str], value: Any) -> str:
 
 
 def check_belongs(
-    measurement: Measurement, where: str, patched: str, original: str, path: LayerPath
+    measurement: Measurement,
+    where: str,
+    patched: ModelFingerprint,
+    original: OtherSource,
+    path: LayerPath,
 ) -> None:
     """Raise RefusedError unless the figures are those of a patched model, against its original.
 
-    `patched` and `original` are digests of headers, `path` is the layer path from one to the other.
+    `path` is the layer path from the original to the patched file.
     """
-    as_file, routed = MeasuredModel(patched, ""), MeasuredModel(original, str(path))
-    if measurement.model not in (as_file, routed):
+    found, base = measurement.model, measurement.base
+    is_routed = _is_model(found, original, str(path))
+    if not is_routed and not _is_file(found, patched):
         raise RefusedError(
             f"{where} has the figures of another model or layer path",
             hint="Measure the patched file, with its original as the base.",
         )
-    if measurement.base not in (None, MeasuredModel(original, "")):
+    is_of_one_file = not is_routed or base is None or base.data == found.data
+    if base is not None and not (_is_model(base, original) and is_of_one_file):
         raise RefusedError(
             f"{where} compares with another base than the original of the patched file",
             hint="Measure the patched file again, with its original as the base.",
@@ -160,20 +184,34 @@ def check_belongs(
 
 
 def check_belongs_to_several(
-    measurement: Measurement, where: str, patched: str, models: Collection[str]
+    measurement: Measurement,
+    where: str,
+    patched: ModelFingerprint,
+    models: Collection[OtherSource],
 ) -> None:
-    """Raise RefusedError unless the figures are those of a file, against none or one of its models.
-
-    `patched` and `models` are digests of headers.
-    """
-    if measurement.model != MeasuredModel(patched, ""):
+    """Raise RefusedError unless the figures are those of a file, against none or one of its
+    models."""
+    if not _is_file(measurement.model, patched):
         raise RefusedError(
             f"{where} has the figures of another model",
             hint="Measure the patched file itself, with one of its models as the base.",
         )
-    bases = [None, *(MeasuredModel(digest, "") for digest in models)]
-    if measurement.base not in bases:
+    base = measurement.base
+    if base is not None and not any(_is_model(base, model) for model in models):
         raise RefusedError(
             f"{where} compares with a base that is no model of the patched file",
             hint="Measure the patched file again, with one of its models as the base.",
         )
+
+
+def _is_file(found: MeasuredModel, file: ModelFingerprint) -> bool:
+    """Whether a model was this file, as it is."""
+    digests = file.header_sha256, file.data_fingerprint
+    same = (found.header_sha256, found.data) == digests and found.n_bytes == file.n_bytes
+    return same and not found.layer_path
+
+
+def _is_model(found: MeasuredModel, model: OtherSource, layer_path: str = "") -> bool:
+    """Whether a model was one that a record names, along a layer path."""
+    same = (found.n_bytes, found.header_sha256) == (model.n_bytes, model.header_sha256)
+    return same and found.layer_path == layer_path

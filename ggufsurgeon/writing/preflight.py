@@ -48,10 +48,12 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
 
     Raises RefusedError when it is a source, exists (unless `replace`), or exists among the models
     of another program; WriteFailedError when its folder is missing or not writable, and UsageError
-    for a name such as `hf://...`.
+    for a name such as `hf://...`, and for standard output.
     """
     target = Path(os.path.realpath(destination))
     status = _status(target)
+    if destination == Path("-") or (status is None and destination.exists()):
+        raise _not_a_file(destination)
     if status is not None:
         _check_existing(sources, target, status, replace=replace)
     _check_no_journal(target, exists=status is not None)
@@ -68,6 +70,17 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteFailedError(f"{destination}: no permission to write into {folder}")
     return target
+
+
+def _not_a_file(destination: Path) -> UsageError:
+    """The error for standard output: `-` as in other programs, or /dev/stdout that is a pipe.
+
+    Such a link leads to a pipe that has no path, so that its target looks as if it were missing.
+    """
+    return UsageError(
+        f"{destination} is standard output or a pipe, and what is written must be a file",
+        hint="Name the file to write.",
+    )
 
 
 def _check_no_journal(target: Path, *, exists: bool) -> None:

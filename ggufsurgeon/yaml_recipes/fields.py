@@ -84,8 +84,10 @@ class Field:
 
     def items(self) -> list[Field]:
         """The values of a list that is not empty. Raises UsageError for another value."""
-        if not isinstance(self.node, Items) or not self.node.nodes:
-            raise self._unexpected("a list that is not empty")
+        if not isinstance(self.node, Items):
+            raise self._unexpected("a list")
+        if not self.node.nodes:
+            raise self.error("the list is empty")
         return [
             Field(node, self.file, f"{self.where}[{n}]") for n, node in enumerate(self.node.nodes)
         ]

@@ -87,6 +87,8 @@ def read_mergekit(root: Field) -> YamlRecipe:
     Raises UsageError for what is not one, and RefusedError for what cannot be done exactly.
     """
     method = root.entries()["merge_method"]
+    if method.text() != PASSTHROUGH and method.text().lower() == PASSTHROUGH:
+        raise method.error(f"{quoted(method.text())} is no method of mergekit; {PASSTHROUGH} is")
     if method.text() != PASSTHROUGH:
         raise method.refusal(f"{quoted(method.text())} mixes weights. {MIXING}")
     keys = root.table(KEYS, REFUSED_KEYS)

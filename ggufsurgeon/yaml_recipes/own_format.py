@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
-from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.path import MAX_STEPS, BlockRef, LayerPath, parse_range
 from ggufsurgeon.yaml_recipes.fields import Field
 from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
 
@@ -72,15 +72,19 @@ def _sources(field: Field) -> tuple[NamedModel, ...]:
 def _slices(field: Field, names: Sequence[str]) -> tuple[Slice, ...]:
     """The runs of a layer path whose ranges have names of models in front."""
     parts = [field.text()] if field.is_text else [item.text() for item in field.items()]
-    texts = [text for part in parts for text in part.split(",")]
-    numbered = ",".join(_numbered(field, text.strip(), names) for text in texts)
-    try:
-        path = LayerPath(numbered)
-    except UsageError as error:
-        raise field.error(str(error), hint=error.hint) from None
+    steps: list[BlockRef] = []
+    for text in (text.strip() for part in parts for text in part.split(",")):
+        numbered = _numbered(field, text, names)
+        try:
+            source, blocks, strength = parse_range(numbered, quoted(text))
+        except UsageError as error:
+            raise field.error(str(error), hint=error.hint) from None
+        if len(steps) + len(blocks) > MAX_STEPS:
+            raise field.error(f"more than {MAX_STEPS} blocks")
+        steps += (BlockRef(source, block, strength) for block in blocks)
     return tuple(
         Slice(field.place, first.source, first.block, last.block + 1, first.strength)
-        for first, last in path.runs()
+        for first, last in LayerPath(steps).runs()
     )
 
 
@@ -92,6 +96,9 @@ def _numbered(field: Field, text: str, names: Sequence[str]) -> str:
             problem = f"{quoted(text)} does not say of which model"
             raise field.error(problem, hint=f"Such as {names[0]}:0..3.")
         return text
+    if names == [UNNAMED]:
+        hint = "Name the models in sources, or leave the name out."
+        raise field.error(f"{quoted(text)} is of a model that is not named", hint=hint)
     if name.strip() not in names:
         raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}")
     return f"{names.index(name.strip())}:{blocks.strip()}"

@@ -56,11 +56,13 @@ def test_chat_answers_along_paths_over_all(
 ) -> None:
     options = ("--chat-format", "chatml", "--ctx", "512", "--temperature", "0", "--tokens", "16")
     typed = "Hello\n/reset\n/path plain\nHello\n/reset\n/path 0..2,1:2..4\nHello\n/path 1:7\n"
-    done = surgeon("chat", stories, "--with", second, *options, *LAYERS, input=typed)
+    typed = f"/path {LAYERS[1]}\n{typed}/path 2:0\n"  # it starts along no path over the second
+    done = surgeon("chat", stories, "--with", second, *options, input=typed)
     assert done.returncode == 0, done.stderr
     (mixed,), (plain,) = (answers_of_file(file, ["Hello"], 16) for file in (written, stories))
     assert done.stdout == "".join(f"{text}\n" for text in (mixed, plain, mixed))
     assert "there is no block 7" in done.stderr
+    assert "there is no model 2" in done.stderr and "--with FILE gives model 1" in done.stderr
     assert "The layer path is still 0..2,1:2..4." in done.stderr
 
 
@@ -81,8 +83,8 @@ def test_perplexity_is_that_of_the_written_file(
     [
         (("--with", "missing.gguf"), "0..2,1:3", 2, "missing.gguf: cannot be opened: No such file"),
         (("--with", "b="), "0..2,1:3", 2, "expected a file, or NAME=FILE"),
-        ((), "0..2,1:3", 2, "there is no source 1"),
-        (("--with", "second.gguf"), "0..2,2:3", 2, "there is no source 2"),
+        ((), "0..2,1:3", 2, "there is no model 1"),
+        (("--with", "second.gguf"), "0..2,1:1,2:3", 2, "there is no model 2"),
         (("--with", "second.gguf"), "0..2,1:5", 2, "there is no block 5"),
         (("--with", "wide.gguf"), "0..2,1:3", 4, "wide.gguf"),
     ],

@@ -63,6 +63,9 @@ def test_what_is_not_right_is_told_and_nothing_written(
         assert_told(surgeon(*write, tmp_path), 2, "is a folder: expected a file with a recipe")
         assert_told(surgeon(*write, stories), 2, "is no recipe")
         assert_told(surgeon(*write, "recipe.txt", "--drop", "1:2"), 2, "--recipe gives the layer")
+        sized = ("other.gguf", "--recipe", "recipe.txt", "--split-max-size", "1M")
+        for command in (("patch", *sized, "new.gguf"), ("plan", *sized)):  # before it is hashed
+            assert_told(surgeon(*command), 2, "--recipe and --split-max-size exclude each other")
         onto = surgeon("patch", stories, "recipe.txt", "--recipe", "recipe.txt", "--replace")
         assert_told(onto, 4, "itself")
         assert_told(surgeon("recipe", stories), 4, "records no patch")

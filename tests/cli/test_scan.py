@@ -50,6 +50,15 @@ def test_a_scan_and_its_report(scanned: Run, tmp_path: Path) -> None:
     assert z == sorted(z, reverse=True)
 
 
+def test_a_scan_without_a_verdict_says_so_once(stories: Path, surgeon: Run) -> None:
+    assert surgeon("scan", stories, "--arithmetic", "3", "--store", "few.db").returncode == 0
+    lines = surgeon("report", "few.db").stdout.splitlines()
+    assert [line for line in lines if "erdict" in line] == [
+        "No verdict: 1 items that choose the best path and 2 that judge it are too few; each "
+        "needs 5."
+    ]
+
+
 def test_json_streams_a_line_for_each_path(stories: Path, surgeon: Run) -> None:
     done = surgeon("scan", stories, *SCAN, "--json", "--quiet")
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -127,3 +127,5 @@ def test_ctrl_c_keeps_everything(scanned: Run, stories: Path, tmp_path: Path) ->
     report = json.loads(scanned("report", "scan.db", "--json").stdout)
     (found,) = report["models"][0]["searches"]
     assert found["verdict"] == "No verdict: the search is not over." and found["tried"]
+    lines = scanned("report", "scan.db").stdout.splitlines()
+    assert "No verdict: the search is not over." in lines and "Verdict: No v" not in "".join(lines)

@@ -11,6 +11,7 @@ import pytest
 
 from ggufsurgeon.cli.options import NamedFile, other_models
 from ggufsurgeon.errors import UsageError
+from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.models.builders import F32, llama_model, pair
 
@@ -22,6 +23,7 @@ MIXED = ("--layers", "0..1,1:1..2", "--with", "b.gguf")
 def two(write: Write) -> None:
     write(llama_model(3), "a.gguf")
     write(llama_model(4), "b.gguf")
+    write(b"layers: 0..1\n", "r")
 
 
 @pytest.mark.usefixtures("two")
@@ -45,9 +47,9 @@ def test_the_plan_and_the_patch_name_both_models(surgeon: Run) -> None:
 
 
 def test_the_proof_that_patch_names_is_one(surgeon: Run, stories: Path) -> None:
-    """Also where models are given that the path does not use, or one of them twice."""
+    """Also where one of the models is given twice."""
     surgeon("patch", stories, "b.gguf", "--layers", "4,2,3,0,1")
-    for layers in ("0..1,2:1,1:2", "0..1,1:1..2", "2:0,0..1,1:1"):
+    for layers in ("0..1,2:1,1:2", "0..1,1:1..2,2:0", "2:0,0..1,1:1"):
         copied = ("--with", "b.gguf", "--with", "b.gguf")
         done = surgeon("patch", stories, "c.gguf", "--replace", "--layers", layers, *copied)
         assert done.returncode == 0, done.stderr
@@ -79,7 +81,7 @@ def test_verify_takes_the_further_models(surgeon: Run, stories: Path) -> None:
 
 BAD = {
     "missing": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "none.gguf"), 2, "none.gguf"),
-    "beyond": (("plan", "a.gguf", "--layers", "0,2:1", "--with", "b.gguf"), 2, "no source 2"),
+    "beyond": (("plan", "a.gguf", "--layers", "0,2:1", "--with", "b.gguf"), 2, "no model 2"),
     "block": (("plan", "a.gguf", "--layers", "0,1:4", "--with", "b.gguf"), 2, "no block 4"),
     "in place": (("patch", "a.gguf", "--in-place", *MIXED), 2, "--with excludes it"),
     "recipe": (("patch", "a.gguf", "n.gguf", "--recipe", "r", "--with", "b.gguf"), 2, "--with"),
@@ -101,6 +103,69 @@ def test_what_cannot_be_is_told(case: str, surgeon: Run, write: Write, tmp_path:
     assert done.returncode == code, done.stderr
     assert problem in done.stderr
     assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+COMMANDS = (
+    ("plan", "a.gguf"),
+    ("patch", "a.gguf", "new.gguf"),
+    ("generate", "a.gguf", "--prompt", "Once"),
+    ("perplexity", "a.gguf", "--text", "text.txt"),
+    ("choose", "a.gguf", "--tasks", "tasks.jsonl"),
+    ("leaderboard", "a.gguf"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
+def test_a_model_that_no_path_uses_and_one_that_is_not_given(
+    command: tuple[str, ...], surgeon: Run, write: Write, tmp_path: Path
+) -> None:
+    """The file is not read: a path without its `1:` is told before anything else is done."""
+    write(llama_model(3), "a.gguf")
+    unused = "--with b.gguf: no layer path has a block of this model"
+    layers = ("--layers", "0..1,1..2")
+    with Unchanged(tmp_path):
+        for path in (layers, ("--window", "0:1")):
+            told = surgeon(*command, *path, "--with", "b.gguf")
+            assert_told(told, 2, unused)
+            assert 'as in --layers "0..6,1:4..11"' in told.stderr
+        second = surgeon(*command, "--layers", "0,1:0", "--with", "a.gguf", "--with", "b.gguf")
+        assert_told(second, 2, unused)
+        missing = surgeon(*command, "--layers", "0..1,1:2")
+        assert_told(missing, 2, "layer path 0..1,1:2: there is no model 1")
+        assert "--with FILE gives model 1" in missing.stderr
+    running = command[0] not in ("plan", "patch")
+    if running and command[0] != "generate":
+        assert_told(surgeon(*command, "--with", "b.gguf"), 2, unused)
+
+
+def test_models_are_used_by_any_path_of_a_command(
+    surgeon: Run, write: Write, tmp_path: Path
+) -> None:
+    """What is refused next is not the unused file, which is missing."""
+    write(llama_model(3), "a.gguf")
+    write(b"text", "text.txt")
+    further, missing = ("--with", "b.gguf"), "b.gguf: cannot be opened"
+    base = ("--base-layers", "0,1:1")
+    with Unchanged(tmp_path):
+        for command in (("serve", "a.gguf", "--port", "0"), ("leaderboard", "a.gguf")):
+            assert_told(surgeon(*command, *further, "--model", "x=0,1:1"), 2, missing)
+            assert_told(surgeon(*command, *further, "--model", "x=0,1"), 2, "no layer path has")
+            assert_told(surgeon(*command, "--model", "x=0,1:1"), 2, "there is no model 1")
+        measured = ("perplexity", "a.gguf", "--text", "text.txt", *further, *base)
+        assert_told(surgeon(*measured), 2, missing)
+        assert_told(surgeon(*measured, "--base", "a.gguf"), 2, "no layer path has")
+
+
+def test_a_recipe_uses_the_models_that_it_names(surgeon: Run, write: Write, tmp_path: Path) -> None:
+    """Also where no block is of one of them; other paths of the command may use them too."""
+    write(llama_model(3), "a.gguf")
+    write(llama_model(3), "b.gguf")
+    write(b"sources:\n  a:\n  b:\nlayers: a:0..2\nembeddings: b\n", "own.yaml")
+    write(b"sources:\n  a:\n  b:\nlayers: a:0..2, b:1\n", "both.yaml")
+    named = ("--with", "b=b.gguf", "--recipe")
+    assert surgeon("plan", "a.gguf", *named, "own.yaml").returncode == 0
+    served = ("serve", "a.gguf", "--port", "0", *named, "both.yaml", "--model")
+    assert_told(surgeon(*served, "x=0,2:1"), 2, "there is no model 2")
 
 
 def test_names_of_further_models(tmp_path: Path) -> None:

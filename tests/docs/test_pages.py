@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ggufsurgeon as gs
 from docs import draw_layer_path
 from docs.hooks.architectures import architecture_table, counts_line, refused_table
 from docs.hooks.commands import command_reference
@@ -124,6 +125,10 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "python.html").read_text("utf-8")
+    for kind in (gs.LoadedModel, gs.ModelFile):  # their methods are those of several classes
+        for name in filter(lambda name: not name.startswith("_"), dir(kind)):
+            assert f'id="ggufsurgeon.{kind.__name__}.{name}"' in reference
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(
             r'<(?:script|link|img)\b[^>]*\b(?:src|href)="(https?:[^"]+)"', page.read_text("utf-8")

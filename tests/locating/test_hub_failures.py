@@ -116,6 +116,8 @@ def test_an_interrupted_download_leaves_nothing(home: Path, tmp_path: Path) -> N
             _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert told.startswith("error: interrupted by SIGINT") and "Traceback" not in told
+    kept = f"{NAME}: huggingface_hub kept nothing of the file that it was downloading"
+    assert f"The destination is unchanged. {kept}" in told
     assert not (tmp_path / "new.gguf").exists()
     snapshots = (home / ".cache/huggingface/hub").glob("*/snapshots/*/*")
     assert not list(snapshots)

@@ -52,9 +52,9 @@ def test_paths_that_cannot_be_are_refused_before_it_listens(
 ) -> None:
     second = fine_tune(stories, tmp_path / "second.gguf")
     for options, code, says in (
-        (("--model", "mix=0..2,1:3"), 2, "there is no source 1"),
+        (("--model", "mix=0..2,1:3"), 2, "there is no model 1"),
         (("--model", "mix=0..2,1:9", "--with", second), 2, "there is no block 9"),
-        (("--with", "missing.gguf"), 2, "missing.gguf"),
+        (("--model", "mix=0,1:1", "--with", "missing.gguf"), 2, "missing.gguf: cannot be"),
     ):
         done = surgeon("serve", stories, "--port", "0", *options)
         assert done.returncode == code and says in done.stderr, done.stderr

@@ -9,7 +9,7 @@ from socket import AF_UNIX, socket
 
 import pytest
 
-from ggufsurgeon.errors import GgufSurgeonError, RefusedError, WriteFailedError
+from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.writing.preflight import check_place
 from tests.calls import patch, plan
@@ -43,6 +43,18 @@ def refusal(source: Path, destination: Path, *, replace: bool = False) -> GgufSu
     assert [listing(place) for place in (*places, source.parent)] == before
     assert str(caught.value).startswith((str(destination), os.path.realpath(destination)))
     return caught.value
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["-", "link"])
+def test_standard_output_is_no_destination(source: Path, name: str, replace: bool) -> None:
+    """Neither as other programs call it, nor by a link to a pipe, as /dev/stdout is one."""
+    reader, writer = os.pipe()
+    (source.parent / "link").symlink_to(f"/proc/self/fd/{writer}")
+    error = refusal(source, Path(name), replace=replace)
+    assert isinstance(error, UsageError) and "is standard output or a pipe" in str(error)
+    os.close(reader)
+    os.close(writer)
 
 
 def same(source: Path) -> Path:

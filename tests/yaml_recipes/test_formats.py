@@ -155,7 +155,7 @@ WRONG = {
     "backwards": (SLICES.replace("0, 4", "4, 0"), "[4, 0] holds no block"),
     "negative": (SLICES.replace("0, 4", "0, -1"), "expected a whole number from 0; '-1' is none"),
     "three numbers": (SLICES.replace("0, 4", "0, 4, 8"), "expected two numbers"),
-    "no list": (SLICES.replace("[0, 4]", "'0, 4'"), "expected a list that is not empty; '0, 4'"),
+    "no list": (SLICES.replace("[0, 4]", "'0, 4'"), "expected a list; '0, 4' is none"),
     "octal": (SLICES.replace("0, 4", "0, 010"), "'010' is none"),
     "no model": (SLICES.replace("model: m, ", ""), "expected model and layer_range"),
     "no base": (f"{SLICES}tokenizer_source: base\n", "tokenizer of base_model, which is missing"),
@@ -187,6 +187,14 @@ WRONG = {
     "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
     "unused source": ("sources: {a: , b: }\nlayers: a:0..3\n", "nothing comes from 'b'"),
     "no layers": ("layers:\n", "layers: expected a text; there is none"),
+    "an empty list": (f"{HEAD}slices: []\n", "slices: the list is empty"),
+    "capitals": ("merge_method: Passthrough\n", "'Passthrough' is no method of mergekit"),
+    "strength": (
+        "sources: {a: }\nlayers: a:0..3*nan\n",
+        "recipe.yaml, line 2: layers: 'a:0..3*nan': 'nan' is no strength",
+    ),
+    "many blocks": ("layers: [0..9999, 0]\n", "layers: more than 10000 blocks"),
+    "no name": ("layers: 1:0..3\n", "line 1: layers: '1:0..3' is of a model that is not named"),
     "ranges": ("layers: 0..3,x\n", "'x' is not a range"),
     "unknown key in ours": ("layers: 0\nlayer: 1\n", "line 2: the key 'layer' is unknown"),
 }

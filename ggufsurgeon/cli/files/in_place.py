@@ -62,7 +62,7 @@ def patch_in_place(plan: Callable[[Progress], gs.Plan], *, json: bool) -> None:
 
 
 def _tell(planned: PatchPlan, method: InPlaceMethod | None, seconds: float, *, json: bool) -> None:
-    from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
+    from ggufsurgeon.cli.files.plan_results import plan_as_json, print_plan
 
     source = planned.source.path
     if json:

@@ -22,11 +22,8 @@ def telling_of(destination: Path) -> Iterator[None]:
         yield
     except Interrupted as interrupt:
         is_written = _files_at(destination) != before
-        interrupt.state = (
-            "The destination is written and complete."
-            if is_written
-            else "The destination is unchanged."
-        )
+        told = "written and complete" if is_written else "unchanged"
+        interrupt.state = f"The destination is {told}. {interrupt.state}".rstrip()
         raise
 
 

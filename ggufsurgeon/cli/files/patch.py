@@ -12,20 +12,26 @@ import ggufsurgeon as gs
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.patch_models import PatchModels
-from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
+from ggufsurgeon.cli.files.patch_request import (
+    PathRequest,
+    RecipeRequest,
+    check_result,
+    patch_request,
+)
+from ggufsurgeon.cli.files.plan_results import plan_as_json, print_plan
+from ggufsurgeon.cli.files.scan_choice import FromScan, ScanChoice, ScanProbe, ScanRank
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
-from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_failed, verified
+from ggufsurgeon.cli.files.verified import raise_if_failed, verified
 from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
 from ggufsurgeon.cli.models import as_argument
 from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
-    LAYER_PATH,
     Damped,
     Drops,
     Json,
     Layers,
-    PathOptions,
+    NamedFile,
     Quiet,
     ScaleWeights,
     Source,
@@ -33,18 +39,12 @@ from ggufsurgeon.cli.options import (
     Times,
     Windows,
     With,
-    layer_path,
     other_models,
 )
-from ggufsurgeon.cli.recipe_option import (
-    RecipeFile,
-    check_alone,
-    is_given,
-)
+from ggufsurgeon.cli.recipe_option import RecipeFile
 from ggufsurgeon.cli.terminal import print_json, print_text, watched
 from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
@@ -69,37 +69,9 @@ def patch(
     drop: Drops = None,
     layers: Layers = None,
     with_: With = None,
-    from_scan: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--from-scan",
-            metavar="STORE",
-            help="Store of a scan, whose best layer path is used unless the verdict is noise.",
-            show_default=False,
-            rich_help_panel=LAYER_PATH,
-        ),
-    ] = None,
-    probe: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--probe",
-            metavar="NAME",
-            help="Probe of that scan, such as text.",
-            show_default="the only one",
-            rich_help_panel=LAYER_PATH,
-        ),
-    ] = None,
-    rank: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--rank",
-            metavar="N",
-            min=1,
-            help="Rank in that scan of the path to use, whatever the verdict.",
-            show_default=False,
-            rich_help_panel=LAYER_PATH,
-        ),
-    ] = None,
+    from_scan: FromScan = None,
+    probe: ScanProbe = None,
+    rank: ScanRank = None,
     recipe: RecipeFile = None,
     without_mtp: WithoutMtp = False,
     mtp_from: MtpFrom = None,
@@ -128,33 +100,25 @@ def patch(
 
     With --in-place, there is no DEST and MODEL itself is edited.
     """
-    max_n_bytes = split_size(split_max_size)
-    _check_shards(max_n_bytes, replace)
-    others = other_models(with_)
-    if others and in_place:
-        raise UsageError("--in-place edits a single model: --with excludes it")
-    if verify and in_place:
-        raise UsageError("--verify compares with MODEL, which --in-place replaces")
+    max_n_bytes, others = split_size(split_max_size), other_models(with_)
+    _check_exclusions(others, max_n_bytes, replace=replace, in_place=in_place, verify=verify)
     check_mtp_options(others, without_mtp, mtp_from, in_place=in_place)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
     def planned_over(progress: Progress) -> gs.Plan:
-        options = (window, times, drop, layers, strength, damped)
+        request = patch_request(
+            source,
+            others,
+            (window, times, drop, layers, strength, damped),
+            recipe,
+            ScanChoice(from_scan, probe, rank),
+            scale_weights=scale_weights,
+            without_mtp=without_mtp,
+            mtp_from=mtp_from,
+        )
+        check_result(request, max_n_bytes, verify=verify)
         models = PatchModels.opened(source, others, mtp_from)
-        where = destination, replace, progress
-        if recipe is not None:
-            check_alone(*options, without_mtp, mtp_from, from_scan, probe, rank, scale_weights)
-            planned = models.downloaded(*where).plan_recipe(recipe, progress)
-            _check_shards_of(planned, max_n_bytes)
-            if verify:
-                check_can_be_verified(planned)
-            return planned
-        request = _request(source, options, from_scan, probe, rank)
-        plan = models.plan(request, scale_weights=scale_weights, without_mtp=without_mtp)
-        if models.are_on_disk:
-            return plan  # what is refused is refused before a download
-        models = models.downloaded(*where)
-        return models.plan(request, scale_weights=scale_weights, without_mtp=without_mtp)
+        return _planned_on_disk(request, models, destination, replace, progress)
 
     if destination is None:
         patch_in_place(planned_over, json=json)
@@ -162,17 +126,42 @@ def patch(
     _check_kept((from_scan, recipe), destination, replace)
     with telling_of(destination), watched() as progress:
         planned = planned_over(progress)
-        if max_n_bytes is None:
-            planned.write(destination, replace=replace, progress=progress)
-            written = planned.paths_at(destination)
-        else:
-            written = planned.write_shards(destination, max_n_bytes, progress=progress)
+        written = _write(planned, destination, max_n_bytes, replace, progress)
     further = planned.planned.others if mtp_from is None else ()
     used = [source, *(other.path for other in further)]
     outcome = verified(used, mtp_from, written[0]) if verify else None
     has_card = mtp_from is None and not without_mtp
     _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
     raise_if_failed(outcome)
+
+
+def _planned_on_disk(
+    request: PathRequest | RecipeRequest,
+    models: PatchModels,
+    destination: Path | None,
+    replace: bool,
+    progress: Progress,
+) -> gs.Plan:
+    """The plan over models on disk; what a layer path is refused for is told before a download."""
+    if not models.are_on_disk:
+        if isinstance(request, PathRequest):
+            request.plan(models, progress)
+        models = models.downloaded(destination, replace, progress)
+    return request.plan(models, progress)
+
+
+def _write(
+    planned: gs.Plan,
+    destination: Path,
+    max_n_bytes: int | None,
+    replace: bool,
+    progress: Progress,
+) -> tuple[Path, ...]:
+    """Write the new file, or its shards; returns the files."""
+    if max_n_bytes is not None:
+        return planned.write_shards(destination, max_n_bytes, progress=progress)
+    planned.write(destination, replace=replace, progress=progress)
+    return planned.paths_at(destination)
 
 
 def _tell(
@@ -209,17 +198,22 @@ def _tell(
     elif outcome is not None:
         print_text(f"wrote {written[0]}{more}")
     else:
-        first, *others = map(as_argument, sources)
-        further = [word for other in others for word in ("--with", other)]
-        further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
-        command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
-        print_text(f"wrote {written[0]}{more}; prove it: {command}")
+        proof = _proof(written[0], sources, mtp_from)
+        print_text(f"wrote {written[0]}{more}; prove it: {proof}")
     if planned.planned.changes and has_card:
         card = shell_command("ggufsurgeon", "card", written[0])
         print_text(f"model card, and commands to run it in other programs: {card}")
     if outcome is not None:
         print_text("")
         print_verification(outcome)
+
+
+def _proof(written: Path, sources: Sequence[Path], mtp_from: Path | None) -> str:
+    """The command that proves a file that was written from these sources."""
+    first, *others = map(as_argument, sources)
+    further = [word for other in others for word in ("--with", other)]
+    further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
+    return shell_command("ggufsurgeon", "verify", written, "--source", first, *further)
 
 
 def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool) -> None:
@@ -231,42 +225,22 @@ def _check_kept(read: tuple[Path | None, ...], destination: Path, replace: bool)
             check_place([kept], destination, replace=replace)
 
 
-def _check_shards(max_n_bytes: int | None, replace: bool) -> None:
-    """Raise UsageError for what shards exclude."""
+def _check_exclusions(
+    others: Sequence[NamedFile],
+    max_n_bytes: int | None,
+    *,
+    replace: bool,
+    in_place: bool,
+    verify: bool,
+) -> None:
+    """Raise UsageError for options that exclude each other, whatever the layer path."""
     if max_n_bytes is not None and replace:
         raise UsageError(
             "--replace and --split-max-size exclude each other: several files cannot be replaced "
             "atomically",
             hint="Remove the old files first, or choose another destination.",
         )
-
-
-def _check_shards_of(planned: gs.Plan, max_n_bytes: int | None) -> None:
-    """Raise UsageError where a recipe defines the shards, and an option others."""
-    if max_n_bytes is not None and planned.recipe is not None:
-        raise UsageError(
-            "--recipe and --split-max-size exclude each other: this recipe defines the shards "
-            "of its result"
-        )
-
-
-def _request(
-    source: Path,
-    options: PathOptions,
-    store: Path | None,
-    probe: str | None,
-    rank: int | None,
-) -> AnyPath:
-    """The layer path that the options name, or that a scan has found."""
-    if store is None:
-        if probe is not None or rank is not None:
-            raise UsageError("--probe and --rank require --from-scan")
-        return layer_path(*options)
-    if any(map(is_given, options)):
-        raise UsageError(
-            "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "
-            "--layers exclude it"
-        )
-    from ggufsurgeon.api.scan_reports import scanned_path
-
-    return scanned_path(store, source, probe=probe, rank=rank)
+    if others and in_place:
+        raise UsageError("--in-place edits a single model: --with excludes it")
+    if verify and in_place:
+        raise UsageError("--verify compares with MODEL, which --in-place replaces")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.models import telling_what_is_kept
 from ggufsurgeon.cli.options import NamedFile
 from ggufsurgeon.cli.recipe_option import by_name, told_how_to_name
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
+
+if TYPE_CHECKING:
+    from ggufsurgeon.planning.recipes import Recipe
+    from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
 
 
 class PatchModels(NamedTuple):
@@ -59,9 +64,9 @@ class PatchModels(NamedTuple):
             mtp_from=self.donor,
         )
 
-    def plan_recipe(self, recipe: Path, progress: Progress) -> gs.Plan:
+    def plan_recipe(self, recipe: Recipe | YamlRecipe, progress: Progress) -> gs.Plan:
         """The plan of a recipe over them. Raises as `ModelFile.plan_recipe`."""
-        others = dict(zip(by_name(self.given), self.others, strict=True))
+        others = by_name(self.given, self.others)
         with told_how_to_name():
             return self.model.plan_recipe(recipe, progress, others=others)
 
@@ -77,4 +82,5 @@ def _downloaded(
         check_on_disk(model.file)
     if model.is_remote and destination is not None:
         check_place([], destination, replace=replace)
-    return model.download(progress)
+    with telling_what_is_kept(model.path):
+        return model.download(progress)

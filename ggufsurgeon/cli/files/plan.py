@@ -17,6 +17,9 @@ from ggufsurgeon.cli.device_options import (
     tell_overrides,
 )
 from ggufsurgeon.cli.files.in_place import forecast_as_json, forecast_text
+from ggufsurgeon.cli.files.patch_models import PatchModels
+from ggufsurgeon.cli.files.patch_request import check_result, patch_request
+from ggufsurgeon.cli.files.plan_results import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
 from ggufsurgeon.cli.memory import device_settings, prediction_as_json, print_prediction
 from ggufsurgeon.cli.models import fetched_as_json, fetched_text
@@ -36,15 +39,14 @@ from ggufsurgeon.cli.options import (
     Windows,
     With,
     check_context,
-    layer_path,
     other_models,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, by_name, check_alone, told_how_to_name
-from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_table, print_text
-from ggufsurgeon.cli.values import value_as_json, value_text
+from ggufsurgeon.cli.recipe_option import RecipeFile
+from ggufsurgeon.cli.terminal import n_bytes_text, print_json, print_text
+from ggufsurgeon.progress import NO_PROGRESS
 
 if TYPE_CHECKING:
-    from ggufsurgeon.planning.planner import Change, PatchPlan
+    from ggufsurgeon.planning.planner import PatchPlan
     from ggufsurgeon.sizing.prediction import Prediction
 
 
@@ -95,46 +97,49 @@ def plan(
     from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
-    max_n_bytes = split_size(split_max_size)
-    model = gs.open(source)
-    options = (window, times, drop, layers, strength, damped)
-    others = other_models(with_)
+    max_n_bytes, others = split_size(split_max_size), other_models(with_)
     check_mtp_options(others, without_mtp, mtp_from)
-    if recipe is None:
-        plan = model.plan(
-            layer_path(*options),
-            others=[other.path for other in others],
-            scale_weights=scale_weights,
-            without_mtp=without_mtp,
-            mtp_from=mtp_from,
-        )
-    else:
-        check_alone(*options, without_mtp, mtp_from, scale_weights)
-        with told_how_to_name():
-            plan = model.plan_recipe(recipe, others=by_name(others))
+    request = patch_request(
+        source,
+        others,
+        (window, times, drop, layers, strength, damped),
+        recipe,
+        scale_weights=scale_weights,
+        without_mtp=without_mtp,
+        mtp_from=mtp_from,
+    )
+    check_result(request, max_n_bytes)
+    models = PatchModels.opened(source, others, mtp_from)
+    plan = request.plan(models, NO_PROGRESS)
     n_bytes = (plan.n_bytes,) if max_n_bytes is None else plan.n_bytes_of_shards(max_n_bytes)
-    planned = plan.planned
     if ctx is not None:
-        check_context(model, ctx)
+        check_context(models.model, ctx)
     overrides = tensor_overrides(
         override_pairs(override_tensor), cpu_moe_blocks(n_cpu_moe, cpu_moe)
     )
-    settings = device_settings(
-        planned.source.header, ctx, tensor_split, n_gpu_layers, memory, overrides
-    )
-    prediction = predict_patch(planned, settings)
-    tell_overrides(planned.source, overrides)
+    header = plan.planned.source.header
+    settings = device_settings(header, ctx, tensor_split, n_gpu_layers, memory, overrides)
+    prediction = predict_patch(plan.planned, settings)
+    tell_overrides(plan.planned.source, overrides)
     if json:
-        print_json({**_costs_as_json(plan, n_bytes, prediction), "fetched": fetched_as_json(model)})
-    else:
-        print_plan(planned)
-        if len(n_bytes) > 1:
-            print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
-        aliased = [] if mtp_from else [_aliased_note(planned)]
-        print_prediction(prediction, *aliased, *_moe_notes(n_cpu_moe))
-        print_text(forecast_text(planned))
-        if model.fetched is not None:
-            print_text(f"read {fetched_text(model)}")
+        fetched = fetched_as_json(models.model)
+        print_json({**_costs_as_json(plan, n_bytes, prediction), "fetched": fetched})
+        return
+    aliased = [] if mtp_from else [_aliased_note(plan.planned)]
+    _print_costs(plan, n_bytes, prediction, *aliased, *_moe_notes(n_cpu_moe))
+    if models.model.fetched is not None:
+        print_text(f"read {fetched_text(models.model)}")
+
+
+def _print_costs(
+    plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction, *notes: str
+) -> None:
+    """The same as `_costs_as_json`, as tables, with notes on the memory."""
+    print_plan(plan.planned)
+    if len(n_bytes) > 1:
+        print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
+    print_prediction(prediction, *notes)
+    print_text(forecast_text(plan.planned))
 
 
 def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction) -> dict[str, Any]:
@@ -178,54 +183,3 @@ def _aliased_note(planned: PatchPlan) -> str:
         f"generate, chat and serve run this path over {models} without a file: it then takes "
         f"{weights} beside those of {those}, and the cache above"
     )
-
-
-def plan_as_json(planned: PatchPlan) -> dict[str, Any]:
-    """A plan as JSON."""
-    return {
-        "source": str(planned.source.path),
-        "other_sources": [str(other.path) for other in planned.others],
-        "layer_path": str(planned.path),
-        "n_blocks": {"before": planned.n_source_blocks, "after": len(planned.path)},
-        "n_bytes": {
-            "before": planned.source.n_bytes,
-            "after": planned.write_plan.n_bytes,
-        },
-        "notes": [*planned.notes, *planned.source_notes],
-        "changes": {change.after.key: _change_as_json(change) for change in planned.changes},
-        "write_plan": planned.write_plan.as_json(),
-    }
-
-
-def _change_as_json(change: Change) -> dict[str, Any]:
-    before = value_as_json(change.before) if change.before else None
-    return {"before": before, "after": value_as_json(change.after)}
-
-
-def print_plan(planned: PatchPlan) -> None:
-    """A plan as tables."""
-    before, after = planned.source.n_bytes, planned.write_plan.n_bytes
-    files = (planned.source, *planned.others)
-    print_table(
-        " and ".join(str(file.path) for file in files),
-        ["", "before", "after"],
-        [
-            ("layer path", f"0..{planned.n_source_blocks - 1}", str(planned.path)),
-            ("blocks", str(planned.n_source_blocks), str(len(planned.path))),
-            ("size", n_bytes_text(before), n_bytes_text(after)),
-        ],
-    )
-    for note in planned.notes:
-        print_text(f"note: this file {note}\n")
-    for note in planned.source_notes:
-        print_text(f"note: {note}\n")
-    rows = [
-        (
-            change.after.key,
-            value_text(change.before) if change.before else "-",
-            value_text(change.after),
-        )
-        for change in planned.changes
-    ]
-    if rows:
-        print_table("Metadata that changes", ["key", "before", "after"], rows)

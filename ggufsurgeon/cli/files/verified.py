@@ -13,15 +13,16 @@ from ggufsurgeon.cli.terminal import watched
 from ggufsurgeon.errors import GgufSurgeonError, UsageError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.verification.verifier import Verification
 
 
-def check_can_be_verified(planned: gs.Plan) -> None:
+def check_can_be_verified(recipe: Recipe) -> None:
     """Raise UsageError where the new file is not made of its source in one patch."""
-    if planned.recipe is not None and len(planned.recipe.patches) > 1:
+    if len(recipe.patches) > 1:
         raise UsageError(
             "--verify compares a file with its source, and this recipe has "
-            f"{len(planned.recipe.patches)} patches: the file between them is never written",
+            f"{len(recipe.patches)} patches: the file between them is never written",
             hint="Omit --verify: the SHA-256 of the recipe's result is checked in any case.",
         )
 

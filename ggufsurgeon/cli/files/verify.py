@@ -89,7 +89,7 @@ def verify(
     files, planned = all_on_disk(other.path for other in others), None
     with told_how_to_name(), watched() as progress:
         if recipe is not None:
-            named = dict(zip(by_name(others), files, strict=True))
+            named = by_name(others, files)
             planned = gs.open(source).plan_recipe(recipe, progress, others=named)
             files = [other.path for other in planned.planned.others]
         outcome = gs.verify(

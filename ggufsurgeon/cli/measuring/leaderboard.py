@@ -86,8 +86,11 @@ def leaderboard(
     from ggufsurgeon.cli.measuring.leaderboard_results import print_leaderboard, results_as_json
 
     options = (window, times, drop, layers, None, False)
-    asked = asked_path_beside_model(model, recipe, options, with_)
-    paths = _paths(models or [], asked.path)
+    paths: dict[str, AnyPath | None] = {}
+    add_named_paths(paths, models or [])
+    asked = asked_path_beside_model(model, recipe, options, with_, paths.values())
+    if asked.path is not None:
+        paths[""] = asked.path
     chat = _chat(chat_template, chat_template_kwargs, thinking_tokens, thinking_end)
     tell_further_models(model, asked.others, devices)
     others = all_on_disk(asked.others)
@@ -112,15 +115,6 @@ def leaderboard(
         print_json(results_as_json(result, names, details=details))
     else:
         print_leaderboard(result, names, details=details)
-
-
-def _paths(models: list[str], path: AnyPath | None) -> dict[str, AnyPath | None]:
-    """The layer paths by name; that of the other options has an empty name."""
-    paths: dict[str, AnyPath | None] = {}
-    add_named_paths(paths, models)
-    if path is not None:
-        paths[""] = path
-    return paths
 
 
 def _chat(

@@ -50,6 +50,7 @@ from ggufsurgeon.cli.options import (
     check_context,
 )
 from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
+from ggufsurgeon.cli.standard_input import check_read_once
 from ggufsurgeon.cli.terminal import print_json, print_note, watched
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.locating.model_name import model_name, shown_name
@@ -57,6 +58,7 @@ from ggufsurgeon.locating.model_name import model_name, shown_name
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.edits import AnyPath
+    from ggufsurgeon.layer_path.path import LayerPath
     from ggufsurgeon.scoring.results import PartialResult, PathResult
     from ggufsurgeon.scoring.task import Reference
 
@@ -98,8 +100,11 @@ def perplexity(
         raise UsageError("--details requires --json")
     if replace and save_logits is None and plot is None:
         raise UsageError("--replace is for the files of --save-logits and --plot; none is named")
+    check_read_once({"--text": text, "--recipe": recipe})
     options = (window, times, drop, layers, strength, damped)
-    asked = asked_path_beside_model(model, recipe, options, with_)
+    base_path = None if base_layers is None else gs.LayerPath(base_layers)
+    over_model = [] if base else [base_path]
+    asked = asked_path_beside_model(model, recipe, options, with_, over_model)
     tell_further_models(model, asked.others, devices)
     if plot is not None:
         read = (model, *asked.others, text, base, base_logits)
@@ -110,9 +115,10 @@ def perplexity(
         check_context(gs.open(path), ctx)
     content = noted_text(text)
     names = shown_name(model), shown_name(base or base_logits or model)
-    what = identities_as_json(text, content, model, None if base_logits else base or model)
-    show = partial(_show, names, text, what if json else None, details, plot, replace)
-    reference = _reference(asked.path, base, base_layers, base_logits)
+    compared = None if base_logits else base or model
+    what = identities_as_json(text, content, model, compared) if json else None
+    show = partial(_show, names, text, what, details, plot, replace)
+    reference = _reference(asked.path, base, base_path, base_logits)
     with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
         score = partial(
@@ -131,11 +137,10 @@ def perplexity(
 def _reference(
     path: AnyPath | None,
     base: Path | None,
-    base_layers: str | None,
+    base_path: LayerPath | None,
     base_logits: Path | None,
 ) -> Reference | None:
     """What the options compare with; a layer path alone, with the unmodified model."""
-    base_path = gs.LayerPath(base_layers) if base_layers else None
     if base_logits is not None:
         if base is not None or base_path is not None:
             raise UsageError(

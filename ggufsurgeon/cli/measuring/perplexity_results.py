@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import ggufsurgeon as gs
 from ggufsurgeon.cli.devices import print_devices
+from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.serializers import comparison_as_json, perplexity_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 def identities_as_json(
     text: Path, content: Text, model: Path, base: Path | None
 ) -> dict[str, dict[str, Any]]:
-    """What identifies the text, and the headers of the model and its base.
+    """What identifies the text, the model and its base; those on the hub are downloaded.
 
     `base` is None where only its logits are known.
     """
-    import hashlib
+    from ggufsurgeon.store.fingerprint import ModelFingerprint, TextFingerprint
 
-    sha256 = hashlib.sha256(content.content).hexdigest()
+    of_text = TextFingerprint.of(content.content)
+    of_base = None if base is None else ModelFingerprint.of(on_disk(base))
     return {
-        "text": {"name": text.name, "n_bytes": len(content.content), "sha256": sha256},
-        "model": {"name": model.name, "header_sha256": gs.open(model).file.header_sha256},
-        "base": {"header_sha256": base and gs.open(base).file.header_sha256},
+        "text": {"name": text.name, **of_text._asdict()},
+        "model": {"name": model.name, **ModelFingerprint.of(on_disk(model))._asdict()},
+        "base": {"header_sha256": None} if of_base is None else of_base._asdict(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.cli.standard_input import STANDARD_INPUT
 from ggufsurgeon.cli.terminal import print_note
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def noted_text(text: Path) -> Text:
     if files != [text]:
         print_note(f"{text}: {', '.join(file.name for file in files)}")
     read = content_of(text)
-    name = "standard input" if text == Path("-") else text
+    name = "standard input" if text == STANDARD_INPUT else text
     for note in notes_on_text(read.content):
         print_note(f"{name}: {note}")
     return read

@@ -31,6 +31,7 @@ from ggufsurgeon.cli.options import (
 from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.cli.running.conversation import Conversation
 from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.standard_input import STANDARD_INPUT, check_read_once
 from ggufsurgeon.cli.terminal import print_note
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ def chat(
     """Chat with a model along a layer path, without writing a file."""
     from ggufsurgeon.inference.contexts import ContextSettings
 
+    check_read_once({"the conversation": STANDARD_INPUT, "--recipe": recipe})
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
     options = (window, times, drop, layers, strength, damped)
-    asked = asked_path_beside_model(model, recipe, options, with_)
+    asked = asked_path_beside_model(model, recipe, options, with_, beside=None)
     sampling = {
         "max_tokens": n_tokens,
         "temperature": temperature,
@@ -97,7 +99,7 @@ def chat(
     with gs.load(on_disk(model), devices, others=all_on_disk(asked.others)) as loaded:
         tell_devices(loaded, devices)
         settings = ContextSettings(ctx, chat_format)
-        talk = Conversation(loaded, asked.path, settings, sampling, system)
+        talk = Conversation(loaded, asked.path, settings, sampling, system, len(asked.others))
         talk.start()
         _converse(talk)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.devices import print_placements
+from ggufsurgeon.cli.further_models import check_given
 from ggufsurgeon.cli.terminal import OutputError, print_error, print_note, print_piece, print_text
 from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.layer_path.edits import AnyPath
@@ -37,6 +38,8 @@ class Conversation:
     settings: ContextSettings
     sampling: dict[str, Any]
     system: str | None = None
+    n_others: int = 0
+    """The number of further models that layer paths may use."""
     messages: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,7 @@ class Conversation:
         try:
             if text:
                 self.path = None if text == PLAIN else LayerPath(text)
+                check_given([self.path], self.n_others)
             self._prepare()
         except GgufSurgeonError as error:
             if self.model.is_lost:

@@ -86,9 +86,11 @@ def serve(
     file = gs.open(model)
     if ctx is not None:
         check_context(file, ctx)
-    asked = asked_path_beside_model(model, recipe, None, with_)
+    paths: dict[str, AnyPath | None] = {alias or _name_of(file): None}
+    add_named_paths(paths, models or [])
+    asked = asked_path_beside_model(model, recipe, None, with_, paths.values())
+    _add_recipe(paths, asked)
     tell_further_models(model, asked.others, devices)
-    paths = _paths(alias or _name_of(file), models or [], asked)
     for path in paths.values():
         if path is not None:  # what is refused is refused before the model is loaded
             file.plan(path, others=asked.others)
@@ -120,15 +122,13 @@ def _name_of(model: gs.ModelFile) -> str:
     return printable(model.path.name.removesuffix(".gguf"))
 
 
-def _paths(source: str, models: list[str], of_recipe: AskedPath) -> dict[str, AnyPath | None]:
-    """The layer paths by name; None for the unmodified model, which comes first."""
-    paths: dict[str, AnyPath | None] = {source: None}
-    add_named_paths(paths, models)
-    if of_recipe.path is not None:
-        if of_recipe.name in paths:
-            raise UsageError(f"--recipe: another model has the name {of_recipe.name} too")
-        paths[of_recipe.name] = of_recipe.path
-    return paths
+def _add_recipe(paths: dict[str, AnyPath | None], of_recipe: AskedPath) -> None:
+    """Add the path of a recipe. Raises UsageError where its name is that of another path."""
+    if of_recipe.path is None:
+        return
+    if of_recipe.name in paths:
+        raise UsageError(f"--recipe: another model has the name {of_recipe.name} too")
+    paths[of_recipe.name] = of_recipe.path
 
 
 def _check_extra() -> None:

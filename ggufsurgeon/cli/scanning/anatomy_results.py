@@ -15,10 +15,10 @@ from ggufsurgeon.reporting.scan_findings.single_drops import single_drops
 
 if TYPE_CHECKING:
     from ggufsurgeon.anatomy.bands import Bands
-    from ggufsurgeon.anatomy.findings import AnatomyFindings
+    from ggufsurgeon.anatomy.findings import AnatomyFindings, BlockFinding, LensFinding
     from ggufsurgeon.anatomy.pairs import PairReading
     from ggufsurgeon.anatomy.prediction import Prediction
-    from ggufsurgeon.anatomy.similarity import Curve
+    from ggufsurgeon.anatomy.similarity import Curve, Similarity
 
 COLUMNS = ("block", "band", "same", "shuffled", "influence", "norm", "adds")
 OF_LENS = ("rank", "probability")
@@ -86,48 +86,51 @@ def _band(bands: Bands | None, block: int) -> str:
 
 def anatomy_as_json(found: AnatomyFindings) -> dict[str, Any]:
     """All findings as JSON; those of a scan have the format of `report`."""
-    similar = found.similarity
     return {
         "model": found.model,
         "architecture": found.architecture,
         "n_blocks": found.n_blocks,
         "contents": list(found.contents),
-        "similarity": {
-            "same": _curve(similar.same),
-            "shuffled": _curve(similar.shuffled),
-            "with_english": {name: list(each) for name, each in similar.of_clothes.items()},
-            "p_value": similar.p_value,
-        },
+        "similarity": _similarity(found.similarity),
         "bands": None if found.bands is None else _bands(found.bands),
         "bands_of_groups": {
             name: None if bands is None else _bands(bands)
             for name, bands in found.bands_of_groups.items()
         },
         "input_norm": estimate_as_json(found.input_norm),
-        "blocks": [
-            {
-                "block": block,
-                "influence": estimate_as_json(one.influence),
-                "norm": estimate_as_json(one.norm),
-                "added": estimate_as_json(one.added),
-            }
-            for block, one in enumerate(found.blocks)
-        ],
-        "lens": [
-            {
-                "block": block,
-                "median_rank": one.median_rank,
-                "probability": estimate_as_json(one.probability),
-                "share_first": one.share_first,
-            }
-            for block, one in enumerate(found.lens)
-        ],
+        "blocks": [{"block": n, **_block(one)} for n, one in enumerate(found.blocks)],
+        "lens": [{"block": n, **_lens(one)} for n, one in enumerate(found.lens)],
         "patching": [_pair(reading) for reading in found.pairs],
         "predictions": [_prediction(one) for one in found.predictions],
         "scan": None if found.scan is None else findings_as_json(found.scan),
         "is_scan_from_store": found.is_scan_from_store,
         "notes": list(found.notes),
         "verdicts": verdicts(found),
+    }
+
+
+def _similarity(found: Similarity) -> dict[str, Any]:
+    return {
+        "same": _curve(found.same),
+        "shuffled": _curve(found.shuffled),
+        "with_english": {name: list(each) for name, each in found.of_clothes.items()},
+        "p_value": found.p_value,
+    }
+
+
+def _block(one: BlockFinding) -> dict[str, Any]:
+    return {
+        "influence": estimate_as_json(one.influence),
+        "norm": estimate_as_json(one.norm),
+        "added": estimate_as_json(one.added),
+    }
+
+
+def _lens(one: LensFinding) -> dict[str, Any]:
+    return {
+        "median_rank": one.median_rank,
+        "probability": estimate_as_json(one.probability),
+        "share_first": one.share_first,
     }
 
 

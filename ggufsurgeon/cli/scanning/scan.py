@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Optional
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import (
     Damped,
@@ -19,6 +18,7 @@ from ggufsurgeon.cli.options import (
     Times,
     check_context,
 )
+from ggufsurgeon.cli.scanning.resuming import telling_how_to_resume
 from ggufsurgeon.cli.scanning.scan_options import (
     Answers,
     Arithmetic,
@@ -117,21 +117,18 @@ def scan(
         raise UsageError(f"expected a probe: {PROBE_OPTIONS}")
     paths = _paths(file.n_blocks, windows, times, strength, damped, drop, layers)
     raced = _race(race, held_out, race_seed)
-    try:
-        devices = share_of(devices, workers)
-        with (
-            local_pool(workers, scheduler) as executor,
-            gs.load(on_disk(model), devices) as loaded,
-        ):
-            if scheduler is None:
-                tell_devices(loaded, devices)
-            where = executor, scheduler
-            for one in probes:
-                with_hash = hash and one is probes[0]
-                _scan(loaded, store, one, paths, writable, raced, with_hash, where, json)
-    except Interrupted as interrupt:
-        interrupt.state = f"{store} has all scores so far; the same command resumes the scan."
-        raise
+    devices = share_of(devices, workers)
+    with (
+        telling_how_to_resume(store, "scan"),
+        local_pool(workers, scheduler) as executor,
+        gs.load(on_disk(model), devices) as loaded,
+    ):
+        if scheduler is None:
+            tell_devices(loaded, devices)
+        where = executor, scheduler
+        for one in probes:
+            with_hash = hash and one is probes[0]
+            _scan(loaded, store, one, paths, writable, raced, with_hash, where, json)
     print_note(f"ggufsurgeon report {shell_word(str(store))} shows what the scan found")
 
 

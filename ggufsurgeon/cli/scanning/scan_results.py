@@ -58,7 +58,13 @@ def _print_probe(probe: ProbeFindings, found: ScanFindings, n_rows: int, left_ou
         print_text(left_out)
     for note in probe.notes:
         print_text(note)
-    print_text(f"Verdict: {verdict_text(probe)}\n")
+    print_verdict(verdict_text(probe))
+
+
+def print_verdict(verdict: str) -> None:
+    """Print a verdict, or the sentence that says why there is none, and an empty line."""
+    is_none = verdict.startswith("No verdict")
+    print_text(f"{verdict}\n" if is_none else f"Verdict: {verdict}\n")
 
 
 def _items(probe: ProbeFindings) -> str:

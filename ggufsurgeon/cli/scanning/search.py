@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.models import on_disk
 from ggufsurgeon.cli.options import Json, Quiet, Source, check_context
+from ggufsurgeon.cli.scanning.resuming import telling_how_to_resume
 from ggufsurgeon.cli.scanning.scan_options import (
     Arithmetic,
     InstalledProbes,
@@ -40,8 +43,11 @@ from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.scanning.probes.answers import AnyProbe
+    from ggufsurgeon.scanning.search.findings import SearchFindings
     from ggufsurgeon.scanning.search.search import SearchStep
 
 
@@ -79,55 +85,62 @@ def search(
     n_ctx = DEFAULT_N_CTX if ctx is None else ctx
     if text is not None:
         check_context(file, n_ctx, is_limit=True)
-    chosen = _probe(
-        [
-            *likelihood_probes(text, n_ctx, chunks, choices, arithmetic, seed or 0),
-            *installed_probes(probe or ()),
-        ]
+    probes = likelihood_probes(text, n_ctx, chunks, choices, arithmetic, seed or 0)
+    searching = partial(
+        gs.LoadedModel.search,
+        store=store,
+        probe=_only([*probes, *installed_probes(probe or ())]),
+        max_blocks=max_blocks,
+        beam=beam,
+        max_paths=max_paths,
+        strengths=strengths_of(strengths),
+        held_out=held_out,
+        seed=search_seed,
     )
-    try:
-        devices = share_of(devices, workers)
-        with (
-            local_pool(workers, scheduler) as executor,
-            gs.load(on_disk(model), devices) as loaded,
-            watched() as progress,
-        ):
-            if scheduler is None:
-                tell_devices(loaded, devices)
-            found = loaded.search(
-                store,
-                chosen,
-                max_blocks=max_blocks,
-                beam=beam,
-                max_paths=max_paths,
-                strengths=strengths_of(strengths),
-                held_out=held_out,
-                seed=search_seed,
-                executor=executor,
-                scheduler=scheduler,
-                on_worker=print_note,
-                progress=progress,
-                on_step=_print_step,
-                on_wait=lambda process: print_note(f"waiting for {process}, which searches too"),
-            )
-    except Interrupted as interrupt:
-        interrupt.state = f"{store} has all scores so far; the same command resumes the search."
-        raise
-    from ggufsurgeon.cli.scanning.search_results import print_search, search_as_json
-
-    if json:
-        print_json({"model": file.path.name, **search_as_json(found)})
-        return
-    print_search(found, file.path.name)
-    print_note(f"ggufsurgeon report {shell_word(str(store))} shows it again")
+    devices = share_of(devices, workers)
+    with telling_how_to_resume(store, "search"), local_pool(workers, scheduler) as executor:
+        found = _found(searching, on_disk(model), devices, executor, scheduler)
+    _show(found, file.path.name, store, json=json)
 
 
-def _probe(probes: list[AnyProbe]) -> AnyProbe:
+def _only(probes: Sequence[AnyProbe]) -> AnyProbe:
     if len(probes) != 1:
         raise UsageError(
             f"expected one of --text, --choices, --arithmetic and --probe, found {len(probes)}"
         )
     return probes[0]
+
+
+def _found(
+    searching: Callable[..., SearchFindings],
+    model: Path,
+    devices: Devices,
+    executor: Executor | None,
+    scheduler: str | None,
+) -> SearchFindings:
+    """What a search finds over a model, on this machine or on others."""
+    with gs.load(model, devices) as loaded, watched() as progress:
+        if scheduler is None:
+            tell_devices(loaded, devices)
+        return searching(
+            loaded,
+            executor=executor,
+            scheduler=scheduler,
+            on_worker=print_note,
+            progress=progress,
+            on_step=_print_step,
+            on_wait=lambda process: print_note(f"waiting for {process}, which searches too"),
+        )
+
+
+def _show(found: SearchFindings, model: str, store: Path, *, json: bool) -> None:
+    from ggufsurgeon.cli.scanning.search_results import print_search, search_as_json
+
+    if json:
+        print_json({"model": model, **search_as_json(found)})
+        return
+    print_search(found, model)
+    print_note(f"ggufsurgeon report {shell_word(str(store))} shows it again")
 
 
 def _print_step(step: SearchStep) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.scanning.scan_results import bytes_text, difference_text
+from ggufsurgeon.cli.scanning.scan_results import bytes_text, difference_text, print_verdict
 from ggufsurgeon.cli.serializers import estimate_as_json
 from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.reporting.lettering import counted
@@ -43,7 +43,7 @@ def print_search(found: SearchFindings, model: str) -> None:
             f"By chance alone, {_of_these(len(found.best))} exceeds "
             f"{found.held_out_luck_z:.2f} standard errors on the held-out items in 5 % of searches."
         )
-    print_text(f"Verdict: {found.verdict}\n")
+    print_verdict(found.verdict)
 
 
 def _of_these(n_paths: int) -> str:

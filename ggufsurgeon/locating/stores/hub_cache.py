@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from ggufsurgeon.locating.stores.listing import gguf_files
@@ -74,3 +75,17 @@ def cached_repos(cache: Path) -> list[str]:
     names = (FOLDER.fullmatch(folder.name) for folder in folders)
     repos = (f"{name[1]}/{name[2]}" for name in names if name)
     return [repo for repo in repos if cached_ggufs(cache, repo)]
+
+
+def incomplete_parts(cache: Path, repo: str) -> dict[Path, int]:
+    """The sizes in bytes of files of a repository that are not downloaded in full.
+
+    Releases of huggingface_hub before this changed (1.2, for one) keep `ETAG.incomplete` and resume
+    from it; later ones (2.4, file_download.py:1997-2045) have a name for each process, and remove
+    the file when the download ends early.
+    """
+    found = {}
+    for path in (repo_folder(cache, repo) / "blobs").glob("*.incomplete"):
+        with suppress(OSError):
+            found[path] = path.stat().st_size
+    return found
