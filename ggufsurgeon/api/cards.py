@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.api.recipes import identify, make_recipe
+from ggufsurgeon.api.recipes import make_recipe
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
 from ggufsurgeon.planning.original_path import find_original_path
-from ggufsurgeon.planning.recorded_models import find_recorded_models
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.publishing.card import CardContent
 from ggufsurgeon.publishing.hub_metadata import is_repository
@@ -47,21 +46,18 @@ def card_content(
         if not is_repository(name):
             raise UsageError(f"{quoted(name)} is not the name of a repository: expected ORG/NAME")
     file, bases = open_gguf(patched), tuple(dict.fromkeys(base_models))
-    models = find_recorded_models(file)
-    layer_path = models.layer_path if models else find_original_path(file).layer_path
+    layer_path = find_original_path(file).layer_path
     results = [(str(path), _read(Path(path))) for path in measured]
     figures = tuple(measurement for _, measurement in results)
-    if models is not None:
-        digests = [model.header_sha256 for model in models.models.values()]
-        for where, measurement in results:
-            check_belongs_to_several(measurement, where, file.header_sha256, digests)
-        identity = identify(file, progress)
-        return CardContent(file, identity, models, layer_path, figures, bases)
     recipe = make_recipe(file, progress)
-    headers = recipe.result.header_sha256, recipe.source.header_sha256
+    original = recipe.source.header_sha256
     for where, measurement in results:
-        check_belongs(measurement, where, *headers, layer_path)
-    return CardContent(file, recipe.result, recipe, layer_path, figures, bases)
+        if recipe.patches[0].outside is None:
+            check_belongs(measurement, where, file.header_sha256, original, layer_path)
+        else:
+            digests = [original, *(model.header_sha256 for model in recipe.further)]
+            check_belongs_to_several(measurement, where, file.header_sha256, digests)
+    return CardContent(file, recipe, layer_path, figures, bases)
 
 
 def modelfile_of(path: PathLike) -> str:

@@ -30,13 +30,13 @@ from ggufsurgeon.errors import (
 )
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.planner import Origin, plan_patch
 from ggufsurgeon.planning.recipe_text import parse_recipe, recipe_text
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
     Patch,
     Recipe,
-    find_ingredients,
     plan_recipe,
 )
 from ggufsurgeon.planning.restoring import plan_restore

@@ -167,11 +167,11 @@ def patch(
             written = planned.paths_at(destination)
         else:
             written = planned.write_shards(destination, max_n_bytes, progress=progress)
-    further = planned.planned.others if mtp_from is None else ()
-    used = [source, *(other.path for other in further)]
-    outcome = verified(used, mtp_from, written[0]) if verify else None
-    has_card = mtp_from is None and not without_mtp
-    _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
+    donor = planned.planned.donor
+    used = [source, *(other.path for other in planned.planned.others if other is not donor)]
+    donor_path = None if donor is None else donor.path
+    outcome = verified(used, donor_path, written[0]) if verify else None
+    _tell(planned, written, used, donor_path, outcome, json=json)
     raise_if_failed(outcome)
 
 
@@ -182,13 +182,9 @@ def _tell(
     mtp_from: Path | None,
     outcome: Verification | None,
     *,
-    has_card: bool,
     json: bool,
 ) -> None:
-    """Print what was written, and the proof of it, or how to prove it.
-
-    `has_card` says whether a card can be made: of a file whose MTP blocks are those of its source.
-    """
+    """Print what was written, and the proof of it, or how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         found: dict[str, Any] = {
@@ -214,7 +210,7 @@ def _tell(
         further += () if mtp_from is None else ("--mtp-from", as_argument(mtp_from))
         command = shell_command("ggufsurgeon", "verify", written[0], "--source", first, *further)
         print_text(f"wrote {written[0]}{more}; prove it: {command}")
-    if planned.planned.changes and has_card:
+    if planned.planned.changes:
         card = shell_command("ggufsurgeon", "card", written[0])
         print_text(f"model card, and commands to run it in other programs: {card}")
     if outcome is not None:

@@ -130,7 +130,7 @@ def plan(
         print_plan(planned)
         if len(n_bytes) > 1:
             print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
-        aliased = [] if mtp_from else [_aliased_note(planned)]
+        aliased = [] if planned.donor else [_aliased_note(planned)]
         print_prediction(prediction, *aliased, *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
         if model.fetched is not None:
