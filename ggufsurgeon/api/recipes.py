@@ -19,7 +19,6 @@ from ggufsurgeon.locating.locate import check_on_disk
 from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.planner import PatchPlan
-from ggufsurgeon.planning.rebuilding_yaml import recipe_of_yaml
 from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
@@ -30,6 +29,7 @@ from ggufsurgeon.planning.recipes import (
 )
 from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.writing.digests import sha256_of_plan
 from ggufsurgeon.writing.equal_data import check_equal_data

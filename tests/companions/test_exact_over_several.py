@@ -47,8 +47,8 @@ def check(
     layers = LayerPath(path)
     plan = gs.open(models[0]).plan(layers, others=models[1:], outside=outside)
     patched, moved = plan.write(folder / "patched.gguf"), folder / "moved.gguf"
-    tokens = np.random.default_rng(zlib.crc32(path.encode())).integers(0, 32, N_TOKENS)
-    tokens = tokens.astype(np.int32)
+    drawn = np.random.default_rng(zlib.crc32(path.encode())).integers(0, 32, N_TOKENS)
+    tokens = drawn.astype(np.int32)
     source = gs.open(models[number])  # the headers of both are the same
     source.plan_companion(companion, patched=patched, number=number).write(moved)
     applied = [apply(companion) if n == number else None for n in range(2)]

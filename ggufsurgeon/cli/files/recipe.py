@@ -53,8 +53,8 @@ def recipe(
 
 def recipe_lines(recipe: Recipe) -> list[str]:
     """The lines of a recipe, after comments that say what to do with it."""
-    from ggufsurgeon.planning.rebuilding_yaml import recipe_yaml
     from ggufsurgeon.planning.recipe_text import recipe_text
+    from ggufsurgeon.publishing.rebuilding_yaml import recipe_yaml
 
     first, count = recipe.patches[0], len(recipe.source.shards)
     if first.outside is not None:

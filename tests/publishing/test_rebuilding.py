@@ -16,7 +16,6 @@ from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError, V
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP
-from ggufsurgeon.planning.rebuilding_yaml import recipe_of_yaml, recipe_yaml
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
     FurtherModel,
@@ -24,6 +23,7 @@ from ggufsurgeon.planning.recipes import (
     Recipe,
     ShardIdentity,
 )
+from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml, recipe_yaml
 from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
 from tests.models.builders import with_text
 from tests.models.second import expand_two
