@@ -12,8 +12,8 @@ from ggufsurgeon.container.quoting import quoted
 MOST_NAMES = 4
 IMATRIX = (
     "llama-quantize quantizes weights without sums as if there were no imatrix, and refuses them "
-    "in types that need one: re-index the imatrix of each other model too, and join them with "
-    "llama-imatrix --in-file A --in-file B -o BOTH"
+    "in types that need one: re-index the imatrix of each other model too, and let llama-imatrix "
+    "join them, which combines several without a text"
 )
 """tools/imatrix/imatrix.cpp:1120-1139 and src/llama-quant.cpp:1277-1303."""
 

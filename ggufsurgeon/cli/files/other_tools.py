@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ggufsurgeon.cli.terminal import print_json, print_text
 from ggufsurgeon.layer_path.other_tools import PLACEHOLDER, OtherTool, in_notation_of
-from ggufsurgeon.planning.mtp_change.changing import NO_MTP
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.original_path import OriginalPath
@@ -64,6 +63,8 @@ def _notes(tool: OtherTool, found: OriginalPath) -> Iterator[str]:
 
 def _notes_on_mtp(tool: OtherTool, found: OriginalPath) -> Iterator[str]:
     """Which MTP blocks the model has, since no tool has a notation for them."""
+    from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+
     if found.mtp == NO_MTP:
         yield (
             f"The MTP blocks of the original were left out, which {tool.value} does not do by "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
 import typer
@@ -16,6 +15,7 @@ from ggufsurgeon.container.shards import Shard
 from ggufsurgeon.layer_path.other_tools import OtherTool
 
 if TYPE_CHECKING:
+    from ggufsurgeon.layer_path.outside import OutsideBlocks
     from ggufsurgeon.planning.recipes import FileIdentity, FurtherModel, Patch, Recipe
 
 As: TypeAlias = Annotated[
@@ -101,8 +101,16 @@ def _patch_as_json(patch: Patch) -> dict[str, Any]:
         "scales_weights": patch.scales_weights,
         "name": patch.name,
         "n_tensors_of_shards": list(patch.n_tensors),
-        "outside_blocks": None if outside is None else asdict(outside),
+        "outside_blocks": None if outside is None else _outside_as_json(outside),
         "mtp": patch.mtp,
+    }
+
+
+def _outside_as_json(outside: OutsideBlocks) -> dict[str, int]:
+    return {
+        "embeddings": outside.embeddings,
+        "output": outside.output,
+        "tokenizer": outside.tokenizer,
     }
 
 
