@@ -20,6 +20,10 @@ EXACT = (
     "No weight was trained or quantized again: each tensor has the bytes of the block of the "
     "original that it comes from."
 )
+WITH_DONOR = (
+    "No weight was trained or quantized again: each tensor has the bytes of the block of the "
+    "original, or of the file of the MTP blocks, that it comes from."
+)
 MIXED = (
     "A GGUF of blocks of several models, put together by ggufsurgeon. No weight was trained, "
     "averaged or quantized again: each tensor has the bytes of the one that it comes from."
@@ -78,7 +82,7 @@ def _what(content: CardContent) -> Iterator[str]:
         yield MIXED
     else:
         is_scaled = any(patch.scales_weights for patch in content.recipe.patches)
-        exactness = SCALED if is_scaled else EXACT
+        exactness = SCALED if is_scaled else WITH_DONOR if content.recipe.further else EXACT
         yield f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
     yield ""
     yield from _table("", "", rows=list(_facts(content)))

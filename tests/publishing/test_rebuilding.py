@@ -25,11 +25,12 @@ from ggufsurgeon.planning.recipes import (
 )
 from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml, recipe_yaml
 from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
-from tests.models.builders import with_text
+from tests.models.builders import Tensor, with_text
 from tests.models.second import expand_two
 from tests.models.sharding import cut_evenly
 from tests.planning.test_mtp_change import blocks_of, model, written
 from tests.planning.test_recipes import digests, names, sizes, tools
+from tests.planning.test_several_models import model as llama
 
 MIXED = LayerPath("0..2,1:1..3")
 PATH = LayerPath("0..2,1..3")
@@ -141,6 +142,32 @@ def test_other_mtp_blocks_of_a_model_in_shards(tmp_path: Path) -> None:
     assert len(cut) > 1
     last = gs.open(cut[0]).plan(PATH).write(tmp_path / "last.gguf")
     assert rebuilt(last, whole) == last.read_bytes()
+
+
+def test_the_path_of_a_recipe_to_run_it_without_a_file(tmp_path: Path) -> None:
+    first, second = two(tmp_path, 1)
+    mixed = gs.open(first).plan(MIXED, others=[second]).write(tmp_path / "mixed.gguf")
+    twice = gs.open(mixed).plan(gs.drop("1:2")).write(tmp_path / "twice.gguf")
+    found = gs.open(first).recipe_path(gs.open(twice).recipe(), others={"model-1": second})
+    assert (str(found.layer_path), found.outside) == ("0,2,1:1..3", None)  # beside the path
+    assert [file.path for file in found.others] == [second]
+    changed = gs.open(first).plan(PATH, mtp_from=second).write(tmp_path / "changed.gguf")
+    alone = gs.open(first).recipe_path(gs.open(changed).recipe(), others={"mtp-donor": second})
+    assert (alone.layer_path, alone.others, alone.outside) == (PATH, (), None)
+
+
+def test_tensors_that_all_blocks_read_must_be_equal(tmp_path: Path) -> None:
+    def freqs(fill: int) -> list[Tensor]:
+        return [Tensor("rope_freqs.weight", (8,), bytes([fill] * 32))]
+
+    first = written(tmp_path / "first.gguf", llama(0, extra=freqs(1)))
+    second = written(tmp_path / "second.gguf", llama(1, extra=freqs(1)))
+    mixed = gs.open(first).plan(MIXED, others=[second]).write(tmp_path / "mixed.gguf")
+    recipe = gs.open(mixed).recipe()
+    assert gs.open(first).plan_recipe(recipe, others={"model-1": second})
+    other = written(tmp_path / "other.gguf", llama(1, extra=freqs(2)))
+    with pytest.raises(RefusedError, match=r"rope_freqs\.weight"):
+        gs.open(first).plan_recipe(recipe, others={"model-1": other})
 
 
 @pytest.mark.parametrize("name", ["qwen3moe-moe", "gemma2-dense", "step35_mtp-moe"])
