@@ -12,8 +12,7 @@ NEW_FILE = "Patch to a new file instead"
 
 def changes_nothing(planned: PatchPlan) -> bool:
     """Whether the layer path is the identity."""
-    is_identity = planned.path == LayerPath.identity(planned.n_source_blocks)
-    return is_identity and planned.donor is None
+    return planned.path == LayerPath.identity(planned.n_source_blocks)
 
 
 def check_in_place(planned: PatchPlan) -> None:

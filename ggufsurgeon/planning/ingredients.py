@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
@@ -64,6 +65,32 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
     The original of a file of several models is model 0 of its path. Raises RefusedError when the
     file records no patch, or was changed since.
     """
+    patches, first, models, shards = _recorded_patches(patched)
+    _check_mtp(patched, patches)
+    if patches[0].mtp is not None or models is not None:
+        patches = list(_over_trunks(patches, find_blocks(patched).n_mtp))
+    _check_shards(patched, patches[-1].n_tensors)
+    original = None if models else _original(patched)
+    further = tuple(_further(patches[0], models))
+    n_bytes, digest = first.source_n_bytes, first.source_header_sha256
+    found = Ingredients(tuple(patches), n_bytes, digest, shards, original, further)
+    if original is not None and not further:  # further files are not at hand
+        _check_rebuilds(patched, found)
+    return found
+
+
+class _Recorded(NamedTuple):
+    patches: list[Patch]
+    """In the order in which they were done."""
+    first: Provenance
+    """The record of the first."""
+    models: RecordedModels | None
+    """Of the first patch, if it was over several models."""
+    shards: SourceShards | None
+    """The shards of the original; None for a single file."""
+
+
+def _recorded_patches(patched: GgufFile) -> _Recorded:
     patches: list[Patch] = []
     header, first, models = patched.header, None, None
     shards = shards_of(patched)
@@ -79,24 +106,7 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
         raise no_record(patched)
     if len(patches) > MOST_PATCHES:
         raise RefusedError(f"{patched.path} records more than {MOST_PATCHES} patches")
-    patches.reverse()
-    _check_mtp(patched, patches)
-    if patches[0].mtp is not None or models is not None:
-        patches = list(_over_trunks(patches, find_blocks(patched).n_mtp))
-    _check_shards(patched, patches[-1].n_tensors)
-    original = None if models else _original(patched)
-    further = tuple(_further(patches[0], models))
-    found = Ingredients(
-        tuple(patches),
-        first.source_n_bytes,
-        first.source_header_sha256,
-        shards,
-        original,
-        further,
-    )
-    if original is not None and not further:  # further files are not at hand
-        _check_rebuilds(patched, found)
-    return found
+    return _Recorded(patches[::-1], first, models, shards)
 
 
 def _patch_of(
@@ -162,6 +172,8 @@ def _over_trunks(patches: Sequence[Patch], n_mtp: int) -> Iterator[Patch]:
 
 def _over_trunk(patch: Patch, n_mtp: int) -> Patch:
     steps = patch.layers.steps
+    if len(steps) <= n_mtp:
+        raise damaged("blocks")
     return replace(patch, layers=LayerPath(steps[: len(steps) - n_mtp]), is_trunk=True)
 
 

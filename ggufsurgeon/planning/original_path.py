@@ -67,6 +67,8 @@ def original_path_of(patched: GgufFile, made_of: Ingredients) -> OriginalPath:
 def _trunk(patch: Patch, n_mtp: int) -> LayerPath:
     """The layers of a patch without its MTP blocks, of which every file behind it has as many."""
     steps = patch.layers.steps
+    if len(steps) <= n_mtp and not patch.is_trunk:
+        raise damaged("blocks")
     return patch.layers if patch.is_trunk else LayerPath(steps[: len(steps) - n_mtp])
 
 

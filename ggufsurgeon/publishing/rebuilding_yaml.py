@@ -112,37 +112,34 @@ def recipe_of_yaml(yaml: YamlRecipe, made: MadeFile) -> Recipe:
     Raises UsageError for what is no such recipe.
     """
     models = [model for n, model in enumerate(yaml.models) if n != yaml.mtp]
-    numbers = _numbers(yaml, models)
-    number_of = {model.name: number for model, number in zip(models, numbers, strict=True)}
+    source = models[0]
+    number_of = dict(zip([m.name for m in models], _numbers(yaml, models), strict=True))
     first = _first(yaml, made, [number_of.get(model.name, 0) for model in yaml.models])
     if len(made.then) >= MOST_PATCHES:
         raise made.then[-1].error(f"a recipe has no more than {MOST_PATCHES} patches")
     then = [replace(parse_patch(text.text(), text.place), is_trunk=True) for text in made.then]
-    source = models[0]
+    further = (
+        FurtherModel(
+            model.name,
+            number_of.get(model.name),
+            _header_sha256(yaml, model),
+            model.n_bytes,
+            model.sha256,
+        )
+        for model in yaml.models
+        if model is not source
+    )
+    patches = (first, *then)
+    result = _result(made, patches[-1])
+    return Recipe(patches, _source(yaml, source), result, tuple(further), source.name)
+
+
+def _source(yaml: YamlRecipe, source: NamedModel) -> FileIdentity:
     if source.n_bytes is None:
         raise _lacks(yaml, source, "n_bytes")
-    return Recipe(
-        (first, *then),
-        FileIdentity(
-            source.n_bytes,
-            _header_sha256(yaml, source),
-            None if source.shards else source.sha256,
-            _shards(source.shards),
-        ),
-        _result(made, (first, *then)[-1]),
-        tuple(
-            FurtherModel(
-                model.name,
-                number_of.get(model.name),
-                _header_sha256(yaml, model),
-                model.n_bytes,
-                model.sha256,
-            )
-            for model in yaml.models
-            if model is not source
-        ),
-        source.name,
-    )
+    sha256 = None if source.shards else source.sha256
+    digest = _header_sha256(yaml, source)
+    return FileIdentity(source.n_bytes, digest, sha256, _shards(source.shards))
 
 
 def _numbers(yaml: YamlRecipe, models: Sequence[NamedModel]) -> list[int]:

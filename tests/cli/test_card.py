@@ -218,4 +218,6 @@ def test_a_damaged_record_of_several_models_is_told(
     surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
     content = (tmp_path / "both.gguf").read_bytes()
     (tmp_path / "evil.gguf").write_bytes(content.replace(old, new))
-    assert_told(surgeon("card", "evil.gguf"), 4, "the record of the patch is damaged")
+    for command in (("card",), ("recipe",), ("recipe", "--as", "mergekit")):
+        told = surgeon(*command, "evil.gguf")
+        assert_told(told, 4, "the record of the patch is damaged")
