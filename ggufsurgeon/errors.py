@@ -72,6 +72,10 @@ class UnmatchedModelsError(UsageError):
     """A recipe takes blocks or other parts of several models, and files are missing for some."""
 
 
+class SeveralNumbersError(UsageError):
+    """A file is that of several models of a layer path by its header."""
+
+
 class MalformedFileError(GgufSurgeonError):
     """A file breaks a rule of the format; names the file and, where there is one, the offset."""
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.api.recipes import identify, make_recipe
-from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.api.recipes import make_recipe
+from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.original_path import find_original_path
 from ggufsurgeon.planning.other_sources import OtherSource
-from ggufsurgeon.planning.recorded_models import find_recorded_models
+from ggufsurgeon.planning.recipes import Recipe
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.publishing.card import CardContent
 from ggufsurgeon.publishing.hub_metadata import is_repository
@@ -49,22 +50,30 @@ def card_content(
         if not is_repository(name):
             raise UsageError(f"{quoted(name)} is not the name of a repository: expected ORG/NAME")
     file, bases = open_gguf(patched), tuple(dict.fromkeys(base_models))
-    models = find_recorded_models(file)
-    layer_path = models.layer_path if models else find_original_path(file).layer_path
+    layer_path = find_original_path(file).layer_path
     results = [(str(path), _read(Path(path))) for path in measured]
     figures = tuple(measurement for _, measurement in results)
-    if models is not None:
-        for where, measurement in results:
-            made = ModelFingerprint.of(file.path)
-            check_belongs_to_several(measurement, where, made, models.models.values())
-        identity = identify(file, progress)
-        return CardContent(file, identity, models, layer_path, figures, bases)
     recipe = make_recipe(file, progress)
-    original = OtherSource(recipe.source.n_bytes, recipe.source.header_sha256)
     for where, measurement in results:
-        made = ModelFingerprint.of(file.path)
-        check_belongs(measurement, where, made, original, layer_path)
-    return CardContent(file, recipe.result, recipe, layer_path, figures, bases)
+        _check(measurement, where, file, recipe, layer_path)
+    return CardContent(file, recipe, layer_path, figures, bases)
+
+
+def _check(
+    measurement: Measurement, where: str, file: GgufFile, recipe: Recipe, path: LayerPath
+) -> None:
+    """Raise RefusedError unless the figures are those of the patched file."""
+    patched = ModelFingerprint.of(file.path)
+    original = OtherSource(recipe.source.n_bytes, recipe.source.header_sha256)
+    if recipe.patches[0].outside is None:
+        check_belongs(measurement, where, patched, original, path)
+        return
+    further = [
+        OtherSource(model.n_bytes, model.header_sha256)
+        for model in recipe.further
+        if model.n_bytes is not None
+    ]
+    check_belongs_to_several(measurement, where, patched, [original, *further])
 
 
 def modelfile_of(path: PathLike) -> str:

@@ -53,6 +53,7 @@ def plan(
     companion: PathLike,
     path: AnyPath | None,
     patched: PathLike | None,
+    number: int | None,
     other_base: bool,
 ) -> Companion:
     """As `ModelFile.plan_companion`."""
@@ -61,7 +62,10 @@ def plan(
     file = open_gguf(local_file(companion))
     models = [] if is_remote(source) else [each.path for each in source.files]
     if path is not None:
+        if number is not None:
+            raise UsageError("the number of a model belongs to a patched file, not to a layer path")
         return Companion(plan_companion(file, source, path, other_base=other_base), models)
     made = locate(patched).file  # type: ignore[arg-type]
+    planned = plan_companion_of(file, source, made, number=number, other_base=other_base)
     models += [] if is_remote(made) else [each.path for each in made.files]
-    return Companion(plan_companion_of(file, source, made, other_base=other_base), models)
+    return Companion(planned, models)

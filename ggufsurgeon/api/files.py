@@ -151,18 +151,22 @@ class ModelFile(RecipeMethods):
         path: AnyPath | None = None,
         *,
         patched: PathLike | None = None,
+        number: int | None = None,
         other_base: bool = False,
     ) -> Companion:
         """Plan a LoRA adapter, imatrix, control vectors or draft of this model for a patched one.
 
         The patched model is given by its layer `path`, or by the file `patched`, whose record has
-        the path. `other_base` accepts a companion whose metadata name another base model. Raises
-        RefusedError when the companion does not belong to this model, or has no meaning on the
-        path, and UsageError unless one of `path` and `patched` is given.
+        the path. If `patched` is made of several models, the companion follows the blocks of this
+        one; `number` is the number of this model in the layer path, which is needed where several
+        of them have its header (SeveralNumbersError). `other_base` accepts a companion whose
+        metadata name another base model. Raises RefusedError when the companion does not belong to
+        this model, or has no meaning on the path, and UsageError unless one of `path` and `patched`
+        is given.
         """
         from ggufsurgeon.api.companions import plan
 
-        return plan(self.file, companion, path, patched, other_base)
+        return plan(self.file, companion, path, patched, number, other_base)
 
     def restore(
         self, destination: PathLike, *, replace: bool = False, progress: Progress = NO_PROGRESS

@@ -9,7 +9,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.locating.locate import locate
-from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp
+from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.planner import PatchPlan
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def plan_mtp(
     if without_mtp and mtp_from is not None:
         raise UsageError("MTP blocks can be left out or taken from a file, but not both")
     if has_others:
-        raise UsageError(
-            "on a path over several models, MTP blocks are those of the model of the output"
-        )
+        raise UsageError(MTP_OF_SEVERAL)
     donor = None if mtp_from is None else donor_file(mtp_from)
     return plan_with_mtp(source, path, donor, scale_weights=scale_weights)
 

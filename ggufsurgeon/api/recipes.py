@@ -11,27 +11,31 @@ from typing import NamedTuple
 from ggufsurgeon.api.sources import plan_over
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import check_on_disk
+from ggufsurgeon.planning.ingredients import find_ingredients
+from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
     Recipe,
     ShardIdentity,
-    find_ingredients,
     not_the_original,
     plan_recipe,
 )
+from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.progress import Progress
+from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.writing.digests import sha256_of_plan
+from ggufsurgeon.writing.equal_data import check_equal_data
 from ggufsurgeon.yaml_recipes.matching import MatchedRecipe, match_models
 from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
-from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
+from ggufsurgeon.yaml_recipes.recipe import YamlRecipe, listed
 
 STANDARD_INPUT = Path("-")
 
@@ -47,6 +51,7 @@ def make_recipe(patched: GgufFile, progress: Progress) -> Recipe:
         found.patches,
         _identity(found.source_n_bytes, found.source_header_sha256, source_sizes, of_source),
         identify(patched, progress),
+        found.further,
     )
 
 
@@ -91,20 +96,56 @@ def plan_of_recipe(
     Raises as `ModelFile.plan_recipe`.
     """
     if isinstance(recipe, YamlRecipe):
-        matched = _matched(source, recipe, others, progress)
-        files, outside = matched.files[1:], matched.outside
-        planned = plan_over(
-            source, matched.path, files, outside, scale_weights=False, name=recipe.name
-        )
-        planned = replace(planned, source_notes=(*planned.source_notes, *recipe.notes))
-        return planned, None
-    if others:
-        raise UsageError("this recipe is for one model, and names no others")
-    planned = plan_recipe(source, recipe)
-    check_on_disk(source)
+        planned = _plan_of_matched(_matched(source, recipe, others, progress))
+        return replace(planned, source_notes=(*planned.source_notes, *recipe.notes)), None
+    further = _further(recipe, others)
+    planned = plan_recipe(source, recipe, further)
+    check_on_disk(source, *further)
     in_shards = bool(recipe.source.shards)
     _check_sha256(source.files if in_shards else [source], recipe.source, progress)
+    for model, file in zip(recipe.further, further, strict=True):
+        _check_named_sha256(
+            file, model.sha256, f"the recipe's model {quoted(model.name)}", progress
+        )
+    check_equal_data(planned.write_plan.sources, planned.equal_data)
     return planned, recipe
+
+
+def _plan_of_matched(matched: MatchedRecipe) -> PatchPlan:
+    """The plan of a recipe over the files of its models."""
+    recipe, (source, *others) = matched.recipe, matched.files
+    if not recipe.without_mtp and matched.donor is None:
+        return plan_over(
+            source, matched.path, others, matched.outside, scale_weights=False, name=recipe.name
+        )
+    if others:
+        raise UsageError(f"{recipe.file}: {MTP_OF_SEVERAL}")
+    return plan_with_mtp(source, matched.path, matched.donor, name=recipe.name)
+
+
+def _further(recipe: Recipe, others: Mapping[str, GgufFile]) -> tuple[GgufFile, ...]:
+    """The files of a recipe's further models. Raises UsageError unless they are those given."""
+    if others and not recipe.further:
+        raise UsageError("this recipe is for one model, and names no others")
+    if recipe.source_name in others:
+        raise UsageError(
+            f"{quoted(recipe.source_name)} is the first model of the recipe: its file is the "
+            "source, beside which the others are given"
+        )
+    names = [model.name for model in recipe.further]
+    for name in others:
+        if name not in names:
+            raise UsageError(
+                f"the recipe names no model {quoted(name)} besides the source, but {listed(names)}"
+            )
+    missing = [name for name in names if name not in others]
+    if missing:
+        raise UnmatchedModelsError(
+            f"the recipe takes blocks or other parts from {1 + len(names)} models, and no file is "
+            f"given for {listed(missing)}",
+            hint=f"The source is the file of {quoted(recipe.source_name)}.",
+        )
+    return tuple(others[name] for name in names)
 
 
 def path_of_recipe(
@@ -125,25 +166,44 @@ def path_of_recipe(
             hint="Write the file of the recipe, and run that.",
         )
     planned, _ = plan_of_recipe(source, recipe, others, progress)
-    n_mtp = find_blocks(source).n_mtp
-    return RecipePath(LayerPath(planned.path.steps[: len(planned.path) - n_mtp]))
+    made = file_of_plan(source, planned.write_plan)
+    path = LayerPath(planned.path.steps[: find_blocks(made).n_trunk])
+    files = () if planned.donor is not None else planned.others
+    outside = recipe.patches[0].outside
+    return RecipePath(path, files, None if outside == OutsideBlocks.beside(path) else outside)
 
 
 def _matched(
     source: GgufFile, recipe: YamlRecipe, others: Mapping[str, GgufFile], progress: Progress
 ) -> MatchedRecipe:
-    """The recipe over files that have the SHA-256 that it names, where it names any."""
+    """The recipe over files that are those that it names, by size and SHA-256 where it has them."""
     matched = match_models(recipe, source, others)
-    for file, sha256 in zip(matched.files, matched.sha256s, strict=True):
-        if sha256 is not None:
-            check_on_disk(file)
-        if sha256 is not None and file_sha256(file, progress) != sha256:
+    for model, file in matched.named:
+        where = f"the file that the recipe {quoted(recipe.file)} names"
+        if model.n_bytes not in (None, file.layout.n_bytes):
             raise RefusedError(
-                f"{file.path} is not the file that the recipe {quoted(recipe.file)} names: its "
-                "SHA-256 is another one",
-                hint=f"The recipe names the SHA-256 {sha256}.",
+                f"{file.path} is not {where}: it has {file.layout.n_bytes:,} bytes",
+                hint=f"The recipe is for a file of {model.n_bytes:,} bytes.",
             )
+        if model.header_sha256 not in (None, file.header_sha256):
+            raise RefusedError(
+                f"{file.path} is not {where}: its header is another one",
+                hint=f"The recipe names the SHA-256 {model.header_sha256} of the header.",
+            )
+        _check_named_sha256(file, model.sha256, where, progress)
     return matched
+
+
+def _check_named_sha256(file: GgufFile, sha256: str | None, where: str, progress: Progress) -> None:
+    """Raise RefusedError unless a file has the SHA-256 that a recipe names, if it names one."""
+    if sha256 is None:
+        return
+    check_on_disk(file)
+    if file_sha256(file, progress) != sha256:
+        raise RefusedError(
+            f"{file.path} is not {where}: its SHA-256 is another one",
+            hint=f"The recipe names the SHA-256 {sha256}.",
+        )
 
 
 def _check_sha256(files: Sequence[GgufFile], expected: FileIdentity, progress: Progress) -> None:
@@ -174,7 +234,10 @@ def read_recipe(path: Path) -> Recipe | YamlRecipe:
 
 
 def _parsed(data: bytes, name: str) -> Recipe | YamlRecipe:
-    return parse_recipe(data, name) if is_recipe_text(data) else read_yaml_recipe(data, name)
+    if is_recipe_text(data):
+        return parse_recipe(data, name)
+    recipe = read_yaml_recipe(data, name)
+    return recipe if recipe.made_file is None else recipe_of_yaml(recipe, recipe.made_file)
 
 
 def _standard_input() -> bytes:

@@ -87,8 +87,10 @@ def block_of_vector(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def choose_vectors(vectors: GgufFile, path: Sequence[int]) -> list[OutputTensor]:
+def choose_vectors(vectors: GgufFile, path: Sequence[int | None]) -> list[OutputTensor]:
     """A vector for each position of `path` whose block has one: each run of a block adds it.
+
+    None is a block of another model, which has none.
 
     Raises RefusedError where the first position needs one, which llama.cpp has no place for.
     """
@@ -101,7 +103,7 @@ def choose_vectors(vectors: GgufFile, path: Sequence[int]) -> list[OutputTensor]
     return [
         OutputTensor(f"direction.{position}", index_of[block])
         for position, block in enumerate(path)
-        if block in index_of
+        if block is not None and block in index_of
     ]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.companions.base_names import check_base_name
 from ggufsurgeon.companions.kinds import BaseModel
+from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
@@ -98,13 +99,20 @@ def _layers_of(draft: GgufFile) -> list[int]:
     return numbers
 
 
-def follow_target(draft: GgufFile, path: Sequence[int], n_trunk: int) -> Iterator[KeyValue]:
-    """The pair with the layers to read on a model in which the blocks of `path` run.
+def follow_target(draft: GgufFile, target: Target, n_trunk: int) -> Iterator[KeyValue]:
+    """The pair with the layers to read on `target`, which has blocks of a model of `n_trunk`.
 
-    `path` is over a model of `n_trunk` blocks, MTP blocks left out. Of a block that runs several
-    times the last run counts: what it leaves is what the later blocks read. Raises RefusedError
-    where a state is not there, or would be read in another way.
+    Of a block that runs several times the last run counts: what it leaves is what the later blocks
+    read. Raises RefusedError where a state is not there, or would be read in another way, or where
+    the vocabulary is that of another model.
     """
+    path = target.trunk
+    if target.models is not None and target.file is not None:
+        check_same_tokens(draft, target.file)
+    if 0 in (target_layers(draft.header) or ()) and not target.has_embeddings:
+        raise RefusedError(
+            f"{draft.path} reads the embeddings, and on this layer path they are of another model"
+        )
     if draft.header.architecture == ON_KV:
         _check_last_two(draft, path, n_trunk)
         return
@@ -116,7 +124,7 @@ def follow_target(draft: GgufFile, path: Sequence[int], n_trunk: int) -> Iterato
     yield make_pair(pair.key, ValueType.ARRAY, prefix + elements, pair.byte_order)
 
 
-def _follow(draft: GgufFile, path: Sequence[int], n_trunk: int, number: int) -> int:
+def _follow(draft: GgufFile, path: Sequence[int | None], n_trunk: int, number: int) -> int:
     """The number of the layer that reads, along the path, what layer `number` reads."""
     if number == 0:
         return 0
@@ -139,7 +147,7 @@ def _follow(draft: GgufFile, path: Sequence[int], n_trunk: int, number: int) -> 
     return found
 
 
-def _check_last_two(draft: GgufFile, path: Sequence[int], n_trunk: int) -> None:
+def _check_last_two(draft: GgufFile, path: Sequence[int | None], n_trunk: int) -> None:
     last = [n_trunk - 2, n_trunk - 1]
     if list(path[-2:]) != last:
         raise RefusedError(

@@ -24,8 +24,11 @@ NOTE = (
 )
 
 
-def check_imatrix(imatrix: GgufFile, base: BaseModel) -> None:
+def check_imatrix(imatrix: GgufFile, base: BaseModel, *, may_lack_blocks: bool = False) -> None:
     """Raise RefusedError where the imatrix was not made for `base`.
+
+    `may_lack_blocks` allows one for some blocks of `base`, as one has that was made for one of the
+    models that `base` was made from.
 
     Raises MalformedFileError for one that llama-quantize does not read.
     """
@@ -44,7 +47,7 @@ def check_imatrix(imatrix: GgufFile, base: BaseModel) -> None:
             _check_sums(imatrix, base, weight, math.prod(tensor.dims))
     covered = {block_of(name) for name in names}
     missing = next((n for n in range(base.blocks.n_trunk) if n not in covered), None)
-    if missing is not None:
+    if missing is not None and not may_lack_blocks:
         raise RefusedError(
             f"{imatrix.path} has nothing on block {missing} of the {base.blocks.n_trunk} of "
             f"{base.file.path}: it was made for another model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,9 @@ from ggufsurgeon.companions.drafts import check_draft, follow_target
 from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
 from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
 from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
+from ggufsurgeon.companions.notes_on_several import notes_on_several
 from ggufsurgeon.companions.record import check_record, read_record, record_pairs
+from ggufsurgeon.companions.target import Target, target_of_file, target_of_path
 from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
@@ -25,15 +26,15 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
-from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
-from ggufsurgeon.planning.planner import joined_plan, plan_patch
-from ggufsurgeon.planning.provenance import is_left_out, is_scaled, read_provenance
-from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
+from ggufsurgeon.planning.planner import joined_plan
+from ggufsurgeon.planning.provenance import is_left_out, read_provenance
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.write_plan import WritePlan, ZeroSpan, coalesce
 
+NO_BLOCK = -1
+"""Stands for a block of another model: no tensor is of it, and it is the last of `_blocks`."""
 FOR_A_PATCHED_MODEL = (
     "the model is a patched one, and the companion does not say for which layer path it was made: "
     "if that was the model's original, it belongs to other blocks"
@@ -55,14 +56,6 @@ class CompanionPlan:
     write_plan: WritePlan
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The model that the companion will be for."""
-
-    path: LayerPath
-    header_sha256: str
-
-
 def plan_companion(
     companion: GgufFile, source: GgufFile, path: AnyPath, *, other_base: bool = False
 ) -> CompanionPlan:
@@ -72,78 +65,67 @@ def plan_companion(
     another base model. Raises RefusedError when the companion does not belong to `source`, when
     the path makes it meaningless, or as `plan_patch`.
     """
-    planned = plan_patch(source, path)
-    digest = hashlib.sha256(planned.write_plan.header).hexdigest()
-    return _plan(companion, source, _Target(planned.path, digest), other_base)
+    return _plan(companion, source, target_of_path(source, path), other_base)
 
 
 def plan_companion_of(
-    companion: GgufFile, source: GgufFile, patched: GgufFile, *, other_base: bool = False
+    companion: GgufFile,
+    source: GgufFile,
+    patched: GgufFile,
+    *,
+    number: int | None = None,
+    other_base: bool = False,
 ) -> CompanionPlan:
-    """Plan the companion for `patched`, whose record has the layer path. Raises as
-    `plan_companion`, and RefusedError when `patched` was not made from `source`."""
-    record = read_provenance(patched.header)
-    if record is None:
-        raise no_record(patched)
-    change = recorded_mtp(patched)
-    made_from = record.source_header_sha256 if change is None else change[1].source_header_sha256
-    if made_from != source.header_sha256:
-        raise RefusedError(f"{patched.path} was not made from {source.path}, by its record")
-    if is_scaled(patched.header):
-        raise RefusedError(
-            f"weights of {patched.path} were multiplied by a factor: what was made for the "
-            "original does not fit them"
-        )
-    path, blocks = recorded_path(record), BaseModel(source).blocks
-    if change is not None:  # what was made for the original's MTP blocks does not fit others
-        path = LayerPath(step for step in path.steps if step.block < blocks.n_trunk)
-    if not path.steps or max(path.blocks) >= len(blocks):
-        raise damaged("blocks")
-    return _plan(companion, source, _Target(path, patched.header_sha256), other_base)
+    """Plan the companion for `patched`, whose record has the layer path.
+
+    On a path over several models it follows the blocks of `source` alone; `number` is that of
+    `source` in the path, where several models have its header. Raises as `plan_companion`,
+    RefusedError when `patched` was not made from `source`, and SeveralNumbersError where the number
+    is missing.
+    """
+    return _plan(companion, source, target_of_file(source, patched, number), other_base)
 
 
-def _plan(
-    companion: GgufFile, source: GgufFile, target: _Target, other_base: bool
-) -> CompanionPlan:
+def _plan(companion: GgufFile, source: GgufFile, target: Target, other_base: bool) -> CompanionPlan:
     kind, base = find_kind(companion), BaseModel(source)
     check_record(companion, source)
     _check(kind, companion, base, other_base)
     if kind is CompanionKind.LORA:
-        check_lora_strengths(companion, target.path)
-    notes = tuple(_notes(kind, companion, source))
-    if target.path == LayerPath.identity(len(base.blocks)):
+        check_lora_strengths(companion, target.own_steps)
+    notes = _notes(kind, companion, source)
+    if target.path == LayerPath.identity(len(base.blocks)) and target.models is None:
         plan = joined_plan(companion)
-        return CompanionPlan(
-            companion, kind, target.path, len(companion.header.tensors), notes, plan
-        )
-    chosen = _choose(kind, companion, base, target.path.blocks)
-    changed = list(_changed_pairs(kind, companion, base, target.path.blocks, len(chosen)))
-    changed += record_pairs(companion, source, target.path, target.header_sha256)
+        n_tensors = len(companion.header.tensors)
+        return CompanionPlan(companion, kind, target.path, n_tensors, tuple(notes), plan)
+    chosen = _choose(kind, companion, base, target)
+    notes += notes_on_several(kind, companion, target)
+    changed = list(_changed_pairs(kind, companion, base, target, len(chosen)))
+    changed += record_pairs(companion, source, target)
     tensors = place_tensors(companion, chosen)
     header = serialize_header(_new_header(companion.header, changed, tensors))
     padding = ZeroSpan(pad(len(header), companion.header.alignment) - len(header))
     spans = coalesce((padding, *data_spans(companion, chosen)))
     plan = WritePlan(source_files(companion), header, spans)
-    return CompanionPlan(companion, kind, target.path, len(chosen), notes, plan)
+    return CompanionPlan(companion, kind, target.path, len(chosen), tuple(notes), plan)
 
 
 def _changed_pairs(
-    kind: CompanionKind, companion: GgufFile, base: BaseModel, path: Sequence[int], n_tensors: int
+    kind: CompanionKind, companion: GgufFile, base: BaseModel, target: Target, n_tensors: int
 ) -> Iterator[KeyValue]:
     """The pairs of the new companion that differ, besides the record."""
     if kind is CompanionKind.CONTROL_VECTOR:
         yield from count_pair(companion, n_tensors)
     if kind is CompanionKind.DRAFT:
-        n_trunk = base.blocks.n_trunk
-        trunk = [block for block in path if block < n_trunk]
-        yield from follow_target(companion, trunk, n_trunk)
+        yield from follow_target(companion, target, base.blocks.n_trunk)
 
 
 def _check(kind: CompanionKind, companion: GgufFile, base: BaseModel, other_base: bool) -> None:
+    is_reindexed = read_record(companion.header) is not None  # by its record, for this model
+    other_base = other_base or is_reindexed
     if kind is CompanionKind.LORA:
         check_lora(companion, base, other_base=other_base)
     elif kind is CompanionKind.IMATRIX:
-        check_imatrix(companion, base)
+        check_imatrix(companion, base, may_lack_blocks=is_reindexed)
     elif kind is CompanionKind.DRAFT:
         check_draft(companion, base, other_base=other_base)
     else:
@@ -151,7 +133,7 @@ def _check(kind: CompanionKind, companion: GgufFile, base: BaseModel, other_base
 
 
 def _choose(
-    kind: CompanionKind, companion: GgufFile, base: BaseModel, path: Sequence[int]
+    kind: CompanionKind, companion: GgufFile, base: BaseModel, target: Target
 ) -> list[OutputTensor]:
     """The tensors of the new companion. Raises RefusedError when none of them is of a block.
 
@@ -161,15 +143,15 @@ def _choose(
         tensors = companion.header.tensors
         return [OutputTensor(tensor.name, index) for index, tensor in enumerate(tensors)]
     if kind is CompanionKind.CONTROL_VECTOR:
-        chosen = choose_vectors(companion, path)
+        chosen = choose_vectors(companion, target.blocks)
         n_of_blocks = len(chosen)
     else:
-        chosen = choose_tensors(companion, _blocks(companion, len(base.blocks)), path)
+        chosen = list(_tensors_of_weights(companion, base, target))
         n_of_blocks = sum(block_of(tensor.name) is not None for tensor in chosen)
     had_blocks = kind is CompanionKind.CONTROL_VECTOR or any(
         block_of(tensor.name) is not None for tensor in companion.header.tensors
     )
-    if had_blocks and not n_of_blocks:
+    if (companion.header.tensors and not chosen) or (had_blocks and not n_of_blocks):
         raise RefusedError(
             f"the layer path leaves out all blocks that {companion.path} is about: nothing of it "
             "remains"
@@ -177,14 +159,28 @@ def _choose(
     return chosen
 
 
+def _tensors_of_weights(
+    companion: GgufFile, base: BaseModel, target: Target
+) -> Iterator[OutputTensor]:
+    """Those of a companion that has tensors by the names of weights, where the model has these."""
+    blocks = _blocks(companion, len(base.blocks))
+    path = [NO_BLOCK if block is None else block for block in target.blocks]
+    for tensor in choose_tensors(companion, blocks, path):
+        if target.has(tensor.name, base.architecture or ""):
+            yield tensor
+
+
 def _blocks(companion: GgufFile, n_blocks: int) -> Blocks:
-    """The tensors of a companion by the blocks of its model; many blocks may have none."""
+    """The tensors of a companion by the blocks of its model; many blocks may have none.
+
+    Behind them is one without tensors, for NO_BLOCK.
+    """
     found: list[list[int]] = [[] for _ in range(n_blocks)]
     for index, tensor in enumerate(companion.header.tensors):
         block = block_of(tensor.name)
         if block is not None and block < n_blocks:  # llama.cpp passes over norms of any name
             found[block].append(index)
-    return Blocks(tuple(map(tuple, found)), 0)
+    return Blocks((*map(tuple, found), ()), 0)
 
 
 def _new_header(

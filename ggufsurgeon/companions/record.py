@@ -6,6 +6,8 @@
                                                 companion was made for
     layer_path.patched_header_sha256    string  of that of the model it is for now
     layer_path.companion_header_sha256  string  of that of the companion that was re-indexed
+    layer_path.base_number              string  number of the model that the companion was made for
+                                                in a layer path over several
 
 The digests are of headers alone, without padding, as those of patched models.
 """
@@ -14,10 +16,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
 from ggufsurgeon.errors import RefusedError
-from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import PREFIX, text_pair, this_tool
 
 FOR_MODEL = f"{PREFIX}patched_header_sha256"
@@ -28,19 +30,21 @@ class CompanionRecord(NamedTuple):
 
     blocks: str
     patched_header_sha256: str
+    number: str | None
+    """That of its model in a layer path over several."""
 
 
-def record_pairs(
-    companion: GgufFile, base: GgufFile, path: LayerPath, patched_header_sha256: str
-) -> list[KeyValue]:
+def record_pairs(companion: GgufFile, base: GgufFile, target: Target) -> list[KeyValue]:
     """The pairs that record how a companion was re-indexed."""
     texts = {
         "tool": this_tool(),
-        "blocks": str(path),
+        "blocks": str(target.path),
         "base_header_sha256": base.header_sha256,
-        "patched_header_sha256": patched_header_sha256,
+        "patched_header_sha256": target.header_sha256,
         "companion_header_sha256": companion.header_sha256,
     }
+    if target.models is not None:
+        texts["base_number"] = str(target.number)
     return [text_pair(key, text, companion.header.byte_order) for key, text in texts.items()]
 
 
@@ -49,7 +53,8 @@ def read_record(header: Header) -> CompanionRecord | None:
     blocks, digest = header.get(f"{PREFIX}blocks"), header.get(FOR_MODEL)
     if not (isinstance(blocks, str) and isinstance(digest, str)):
         return None
-    return CompanionRecord(blocks, digest)
+    number = header.get(f"{PREFIX}base_number")
+    return CompanionRecord(blocks, digest, number if isinstance(number, str) else None)
 
 
 def check_record(companion: GgufFile, base: GgufFile) -> None:

@@ -16,11 +16,13 @@ from enum import Enum
 
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.layer_path.strengths import FULL, strength_text
 
 PLACEHOLDER = "ORIGINAL"
-"""Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is."""
+"""Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is. For
+several models, their numbers are behind it, as in `ORIGINAL_1`."""
 LAST_IN_CHECKPOINTS = ("o_proj", "out_proj", "down_proj")
 """What checkpoints call the weights that come last in a block: of attention, of a recurrent part,
 and of FFNs and experts. mergekit looks for a filter in the names of tensors."""
@@ -35,27 +37,54 @@ class OtherTool(Enum):
     LLM_CIRCUIT_FINDER = "llm-circuit-finder"
 
 
-def in_notation_of(tool: OtherTool, path: LayerPath) -> str:
-    """A path over one model as `tool` reads it.
+def in_notation_of(tool: OtherTool, path: LayerPath, outside: OutsideBlocks | None = None) -> str:
+    """A path as `tool` reads it.
 
-    Raises UsageError for several models, and for strengths, which mergekit alone has: there they
-    multiply weights.
+    `outside` are the models of all that is in no block, where the path is over several. Raises
+    UsageError for several models and for strengths, both of which mergekit alone has (there,
+    strengths multiply weights), and for embeddings or an output head that mergekit would take from
+    another model.
     """
     if path.has_strengths and tool is not OtherTool.MERGEKIT:
         raise UsageError(
             f"the layer path {shortened(str(path))} has strengths: {tool.value} has none"
         )
-    if any(step.source for step in path.steps):
-        raise UsageError("a path over several models cannot be written for another tool")
-    return "\n".join(_WRITERS[tool](path))
+    if outside is None and not any(step.source for step in path.steps):
+        return "\n".join(_WRITERS[tool](path))
+    if tool is not OtherTool.MERGEKIT:
+        raise UsageError(
+            f"the layer path {shortened(str(path))} is over several models: {tool.value} runs or "
+            "writes the blocks of one",
+            hint="mergekit has the notation for several.",
+        )
+    return "\n".join(_mergekit_of_several(path, outside or OutsideBlocks.beside(path)))
 
 
-def _mergekit(path: LayerPath) -> Iterator[str]:
+def _mergekit_of_several(path: LayerPath, outside: OutsideBlocks) -> Iterator[str]:
+    """Embeddings and output come from the models of the first and the last slice, and the tokenizer
+    from `tokenizer_source` (mergekit/plan.py, mergekit/tokenizer/config.py)."""
+    beside = OutsideBlocks.beside(path)
+    for what, at, ours, theirs in (
+        ("the token embeddings", "first", outside.embeddings, beside.embeddings),
+        ("output norm and output head", "last", outside.output, beside.output),
+    ):
+        if ours != theirs:
+            raise UsageError(
+                f"{what} of this file are of model {ours}, and mergekit takes them from the model "
+                f"of the {at} block, model {theirs}"
+            )
+    yield from _mergekit(path, lambda source: f"{PLACEHOLDER}_{source}")
+    yield f"tokenizer_source: {PLACEHOLDER}_{outside.tokenizer}"
+
+
+def _mergekit(
+    path: LayerPath, model: Callable[[int], str] = lambda _: PLACEHOLDER
+) -> Iterator[str]:
     yield "merge_method: passthrough"
     yield "slices:"
     for first, last in path.runs():
         yield "  - sources:"
-        yield f"      - model: {PLACEHOLDER}"
+        yield f"      - model: {model(first.source)}"
         yield f"        layer_range: [{first.block}, {last.block + 1}]"
         if first.strength != FULL:
             yield "        parameters:"

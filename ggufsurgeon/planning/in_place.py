@@ -18,6 +18,12 @@ def changes_nothing(planned: PatchPlan) -> bool:
 def check_in_place(planned: PatchPlan) -> None:
     """Raise RefusedError if the source could not be restored after an edit in place."""
     source = planned.source
+    if planned.donor is not None:
+        raise RefusedError(
+            f"MTP blocks are taken from {planned.donor.path}, and an edit in place keeps those of "
+            "the file",
+            hint=f"{NEW_FILE}.",
+        )
     if planned.others:
         raise RefusedError(
             "the path has blocks of several models, and the original could not be restored from "

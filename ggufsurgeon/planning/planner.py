@@ -73,6 +73,8 @@ class PatchPlan:
     equal_data: tuple[tuple[CopySpan, CopySpan, str], ...] = ()
     """Spans of the sources of `write_plan` that must have the same data, with the name of their
     tensor: whoever carries out the plan checks that (`check_equal_data`)."""
+    donor: GgufFile | None = None
+    """The file that MTP blocks are taken from, which is the only one of `others`."""
 
 
 class Origin(NamedTuple):

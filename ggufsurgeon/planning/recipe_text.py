@@ -63,12 +63,13 @@ OPTIONAL = ("source-sha256", "source-shard", "result-sha256", "result-shard")
 
 def recipe_text(recipe: Recipe) -> str:
     """The lines of a recipe."""
-    patches = (f"patch: {_patch_text(patch)}" for patch in recipe.patches)
+    patches = (f"patch: {patch_text(patch)}" for patch in recipe.patches)
     source, result = _lines("source", recipe.source), _lines("result", recipe.result)
     return "\n".join((f"recipe: {VERSION}", *patches, *source, *result, ""))
 
 
-def _patch_text(patch: Patch) -> str:
+def patch_text(patch: Patch) -> str:
+    """The value of the key `patch`: what a patch over one model was."""
     shards = f", in shards of {','.join(map(str, patch.n_tensors))} tensors"
     named = "" if patch.name is None else f", named {patch.name}"
     text = f"{patch.layers} by {patch.tool}{SCALED * patch.scales_weights}{named}"
@@ -108,7 +109,7 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
         if key == "patch":
             if len(patches) == MOST_PATCHES:
                 raise UsageError(f"{where}: a recipe has no more than {MOST_PATCHES} patches")
-            patches.append(_patch(value, where))
+            patches.append(parse_patch(value, where))
         elif key in values and key not in REPEATED:
             raise UsageError(f"{where}: {key} was given before")
         values.setdefault(key, []).append(value)
@@ -159,9 +160,11 @@ def _key_and_value(line: str, where: str) -> tuple[str, str]:
     return key, value
 
 
-def _patch(value: str, where: str) -> Patch:
+def parse_patch(value: str, where: str) -> Patch:
+    """The patch in a value of the key `patch`. Raises UsageError for another text."""
     match = FORMS["patch"].fullmatch(value)
-    assert match is not None
+    if match is None:
+        raise UsageError(f"{where}: {_short(value)} is no value of patch")
     try:
         layers = LayerPath(match["layers"])
     except UsageError as error:

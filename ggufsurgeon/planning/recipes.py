@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.shards import SPLIT_KEYS
-from ggufsurgeon.errors import LostError, RefusedError
-from ggufsurgeon.layer_path.model_names import MODEL_NAME
+from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, joined_plan, plan_patch
-from ggufsurgeon.planning.provenance import (
-    GIVEN_NAME,
-    MTP,
-    PREFIX,
-    Provenance,
-    is_scaled,
-    read_provenance,
-)
-from ggufsurgeon.planning.restoring import MOST_PATCHES, RestorePlan, plan_restore
+from ggufsurgeon.planning.mtp_change.planning import plan_mtp_change
+from ggufsurgeon.planning.planner import Origin, PatchPlan, plan_patch
 from ggufsurgeon.planning.sharding import in_shards_of
-from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path, source_pairs
-from ggufsurgeon.planning.source_shards import (
-    SourceShards,
-    read_shards,
-    shards_of,
-    shards_of_plans,
-)
-from ggufsurgeon.planning.span_ranges import compose, file_of_plan
+from ggufsurgeon.planning.source_shards import SourceShards, shards_of, shards_of_plans
+from ggufsurgeon.planning.span_ranges import file_of_plan
+from ggufsurgeon.planning.two_patches import two_as_one
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import WritePlan
 
@@ -54,6 +41,13 @@ class Patch:
     """The name that was given to the model; None for one that follows from the source's."""
     n_tensors: tuple[int, ...] = ()
     """The number of tensors of each shard that it wrote; empty for a single file."""
+    outside: OutsideBlocks | None = None
+    """On a path over several models, the models of all else; None for one model."""
+    mtp: str | None = None
+    """Where MTP blocks were changed besides: NO_MTP, or the SHA-256 of the header of the file that
+    they were taken from."""
+    is_trunk: bool = False
+    """Whether MTP blocks are left out in the layers."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +75,24 @@ class FileIdentity:
 
 
 @dataclass(frozen=True)
+class FurtherModel:
+    """A model that a recipe needs besides the source, as far as the patched file records it."""
+
+    name: str
+    """Stands for its file."""
+    number: int | None
+    """In the layer path; None for the file that MTP blocks are taken from."""
+    header_sha256: str
+    n_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """An original, the patches in the order in which they are done, and the result.
+
+    The first patch may be over several models, of which the original is model 0, or also change the
+    MTP blocks; all others are over one model.
 
     >>> import tempfile
     >>> import ggufsurgeon as gs
@@ -96,113 +106,24 @@ class Recipe:
     patches: tuple[Patch, ...]
     source: FileIdentity
     result: FileIdentity
+    further: tuple[FurtherModel, ...] = ()
+    source_name: str = "model-0"
+    """Stands for the file of the original where there are further models."""
 
 
-@dataclass(frozen=True)
-class Ingredients:
-    """What a recipe is made of, before files are hashed."""
-
-    patches: tuple[Patch, ...]
-    source_n_bytes: int
-    source_header_sha256: str
-    source_shards: SourceShards | None
-    """The shards of the original; None for a single file."""
-    original: RestorePlan | None
-    """The original as it can be restored; None where blocks of it are lost."""
-
-
-def find_ingredients(patched: GgufFile) -> Ingredients:
-    """The patches that made a file, and its original, from its header.
-
-    Raises RefusedError when the file records no patch, or was changed since.
-    """
-    patches: list[Patch] = []
-    header, first = patched.header, None
-    shards = shards_of(patched)
-    while (record := read_provenance(header)) is not None and len(patches) <= MOST_PATCHES:
-        first = record
-        patches.append(_patch_of(header, record, shards))
-        shards = read_shards(header, str(patched.path))
-        pairs = source_pairs(header, str(patched.path))
-        header = Header(header.version, header.byte_order, pairs, ())
-    if first is None:
-        raise no_record(patched)
-    if len(patches) > MOST_PATCHES:
-        raise RefusedError(f"{patched.path} records more than {MOST_PATCHES} patches")
-    patches.reverse()
-    _check_shards(patched, patches[-1].n_tensors)
-    original = _original(patched)
-    found = Ingredients(
-        tuple(patches), first.source_n_bytes, first.source_header_sha256, shards, original
-    )
-    if original is not None:
-        _check_rebuilds(patched, found)
-    return found
-
-
-def _patch_of(header: Header, record: Provenance, shards: SourceShards | None) -> Patch:
-    if TOOL.fullmatch(record.tool) is None:
-        raise damaged("tool")
-    name = header.get(PREFIX + GIVEN_NAME)
-    if not (name is None or (isinstance(name, str) and MODEL_NAME.fullmatch(name))):
-        raise damaged(GIVEN_NAME)
-    if PREFIX + MTP in header.pair_of:
-        raise RefusedError(
-            "the file has other MTP blocks than its original, or none: a recipe does not record "
-            "where they come from"
-        )
-    n_tensors = shards.n_tensors if shards else ()
-    return Patch(recorded_path(record), record.tool, is_scaled(header), name, n_tensors)
-
-
-def _check_shards(patched: GgufFile, n_tensors: Sequence[int]) -> None:
-    """Raise RefusedError unless this program would write the same shards from the joined file."""
-    if not patched.shards:
-        return
-    if n_tensors:
-        plans = in_shards_of(joined_plan(patched), n_tensors)
-        made = [(hashlib.sha256(plan.header).hexdigest(), plan.n_bytes) for plan in plans]
-        if made == [(shard.header_sha256, shard.layout.n_bytes) for shard in patched.shards]:
-            return
-    raise RefusedError(
-        f"the shards of {patched.path} are not as ggufsurgeon writes them, so that a recipe could "
-        "not rebuild them",
-        hint="Join them with a patch along the path of all blocks, and make a recipe of that.",
-    )
-
-
-def _original(patched: GgufFile) -> RestorePlan | None:
-    try:
-        plan = plan_restore(patched)
-    except LostError:
-        return None
-    return None if plan.remaining else plan
-
-
-def _check_rebuilds(patched: GgufFile, found: Ingredients) -> None:
-    """Raise RefusedError unless the patches make this file's header of the original."""
-    assert found.original is not None
-    original = found.original.restored
-    rebuilt = _patch_all(original, found.patches, found.source_shards).write_plan
-    if not _makes(rebuilt, patched.header_sha256, patched.layout.n_bytes):
-        raise RefusedError(
-            f"{patched.path} is not what this version of ggufsurgeon makes of its original, so "
-            "that no recipe for it can be promised to work",
-            hint=MERGED if _was_merged(patched) else "Patch the original again with this version.",
-        )
-
-
-def _makes(plan: WritePlan, header_sha256: str, n_bytes: int) -> bool:
+def is_plan_of(plan: WritePlan, header_sha256: str, n_bytes: int) -> bool:
+    """Whether a plan is that of a file with this header and size."""
     found = hashlib.sha256(plan.header).hexdigest()
     return (found, plan.n_bytes) == (header_sha256, n_bytes)
 
 
-def plan_recipe(source: GgufFile, recipe: Recipe) -> PatchPlan:
+def plan_recipe(source: GgufFile, recipe: Recipe, further: Sequence[GgufFile] = ()) -> PatchPlan:
     """Plan the file of a recipe. The data of `source` is not looked at, nothing is written.
 
-    Raises RefusedError when `source` is not the original of the recipe by its size or its header,
-    or when this version would write another file. A recipe for a single file also accepts the
-    shards of that file; a recipe for shards requires these shards.
+    `further` are the files of the recipe's further models, in their order. Raises RefusedError when
+    one of the files is another one than that of the recipe by its size or its header, or when this
+    version would write another file. A recipe for a single file also accepts the shards of that
+    file; a recipe for shards requires these shards.
     """
     expected = recipe.source
     _check_sizes(source, expected)
@@ -210,14 +131,30 @@ def plan_recipe(source: GgufFile, recipe: Recipe) -> PatchPlan:
         raise not_the_original(source, f"it has {source.layout.n_bytes:,} bytes", expected)
     if source.header_sha256 != expected.header_sha256:
         raise not_the_original(source, "its metadata or tensors are other ones", expected)
-    planned = _patch_all(source, recipe.patches, shards_of(source) if expected.shards else None)
-    if not _makes(planned.write_plan, recipe.result.header_sha256, recipe.result.n_bytes):
+    for model, file in zip(recipe.further, further, strict=True):
+        _check_further(model, file)
+    shards = shards_of(source) if expected.shards else None
+    files = {model.number: file for model, file in zip(recipe.further, further, strict=True)}
+    planned = patch_all(source, recipe.patches, shards, files)
+    if not is_plan_of(planned.write_plan, recipe.result.header_sha256, recipe.result.n_bytes):
         raise RefusedError(
             "this version of ggufsurgeon would write another file than the recipe describes",
             hint=f"{recipe.patches[-1].tool} made that file: use that version, and the recipe as "
             "it was published.",
         )
     return planned
+
+
+def _check_further(model: FurtherModel, file: GgufFile) -> None:
+    """Raise RefusedError unless a file is the one that a recipe describes."""
+    other_size = model.n_bytes not in (None, file.layout.n_bytes)
+    if other_size or file.header_sha256 != model.header_sha256:
+        why = f"it has {file.layout.n_bytes:,} bytes" if other_size else "its header is another one"
+        expected = "" if model.n_bytes is None else f"{model.n_bytes:,} bytes, and "
+        raise RefusedError(
+            f"{file.path} is not the file of the recipe's model {quoted(model.name)}: {why}",
+            hint=f"That file has {expected}the SHA-256 {model.header_sha256} of its header.",
+        )
 
 
 def _check_sizes(source: GgufFile, expected: FileIdentity) -> None:
@@ -243,23 +180,28 @@ def not_the_original(
     hint = f"The original has {expected.n_bytes:,} bytes{sha256}."
     return RefusedError(
         f"{source.path} is not the original that the recipe is for: {why}",
-        hint=f"{hint} {MERGED}" if _was_merged(source) else hint,
+        hint=f"{hint} {MERGED}" if was_merged(source) else hint,
     )
 
 
-def _was_merged(file: GgufFile) -> bool:
+def was_merged(file: GgufFile) -> bool:
+    """Whether llama-gguf-split made the file of shards."""
     return not file.shards and SPLIT_KEYS.keys() <= file.header.pair_of.keys()
 
 
-def _patch_all(
-    source: GgufFile, patches: Sequence[Patch], shards: SourceShards | None
+def patch_all(
+    source: GgufFile,
+    patches: Sequence[Patch],
+    shards: SourceShards | None,
+    further: Mapping[int | None, GgufFile],
 ) -> PatchPlan:
     """Several patches as one plan. `shards` are the shards that are recorded for the source.
 
-    Raises RefusedError when a file between two of them cannot be cut into its shards.
+    `further` are the files of further models, by their numbers; None for that of MTP blocks. Raises
+    RefusedError when a file between two of them cannot be cut into its shards.
     """
     first, *more = patches
-    planned = _plan(source, first, shards)
+    planned = _first(source, first, shards, further)
     for before, patch in zip(patches, more, strict=False):
         file = file_of_plan(source, planned.write_plan)
         if before.n_tensors:
@@ -267,24 +209,36 @@ def _patch_all(
             shards = shards_of_plans(plans, file.header)
         else:
             shards = None
-        planned = _joined(planned, _plan(file, patch, shards))
+        planned = two_as_one(planned, _plan(file, patch, shards))
     return planned
 
 
+def _first(
+    source: GgufFile,
+    patch: Patch,
+    shards: SourceShards | None,
+    further: Mapping[int | None, GgufFile],
+) -> PatchPlan:
+    """The plan of the first patch, which may be over several models, or change MTP blocks."""
+    if patch.mtp is not None:
+        changed = plan_mtp_change(source, further.get(None), Origin(patch.tool, shards))
+        file = file_of_plan(source, changed.write_plan)
+        return two_as_one(changed, _plan(file, patch, None))
+    if patch.outside is None:
+        return _plan(source, patch, shards)
+    numbers = [number for number in further if number is not None]
+    # Numbers of models that were given and not used stand for any file.
+    others = [further.get(n, source) for n in range(1, max(numbers) + 1)]
+    origin = Origin(patch.tool, None)
+    return plan_patch(
+        source, patch.layers, others=others, outside=patch.outside, origin=origin, name=patch.name
+    )
+
+
 def _plan(file: GgufFile, patch: Patch, shards: SourceShards | None) -> PatchPlan:
-    blocks = find_blocks(file)
-    trunk = LayerPath(patch.layers.steps[: len(patch.layers) - blocks.n_mtp])
+    n_mtp = 0 if patch.is_trunk else find_blocks(file).n_mtp
+    trunk = LayerPath(patch.layers.steps[: len(patch.layers) - n_mtp])
     origin = Origin(patch.tool, shards)
     return plan_patch(
         file, trunk, scale_weights=patch.scales_weights, origin=origin, name=patch.name
     )
-
-
-def _joined(before: PatchPlan, step: PatchPlan) -> PatchPlan:
-    """Two patches as one."""
-    plan = compose(before.write_plan, step.write_plan)
-    header = file_of_plan(before.source, plan).header
-    changes = changes_of(before.source.header, header)
-    path = step.path.behind(before.path)
-    notes = tuple(dict.fromkeys((*before.notes, *step.notes)))
-    return PatchPlan(before.source, path, before.n_source_blocks, notes, changes, plan)

@@ -135,9 +135,10 @@ def _undo(patched: GgufFile) -> _Undone:
     n_blocks = Header(patched.header.version, patched.header.byte_order, pairs, ()).get(
         block_count_key(patched.header)
     )
-    positions = _positions(path, n_blocks if isinstance(n_blocks, int) else 0)
-    blocks = find_blocks(patched)
     has_own_mtp = PREFIX + MTP not in patched.header.pair_of
+    known = n_blocks if isinstance(n_blocks, int) else 0
+    positions = _positions(path, known, has_own_mtp=has_own_mtp)
+    blocks = find_blocks(patched)
     if len(path) != (len(blocks) if has_own_mtp else blocks.n_trunk):
         raise damaged("blocks")
     tensors = list(_without_added(patched, choose_tensors(patched, blocks, positions)))
@@ -160,14 +161,20 @@ def _check_record(patched: GgufFile) -> tuple[LayerPath, int]:
     return recorded_path(provenance), provenance.source_n_bytes
 
 
-def _positions(path: LayerPath, n_blocks: int) -> list[int]:
-    """For each block of the source, where it runs first. Raises RefusedError for lost blocks."""
+def _positions(path: LayerPath, n_blocks: int, *, has_own_mtp: bool) -> list[int]:
+    """For each block of the source, where it runs first. Raises RefusedError for lost blocks.
+
+    Where MTP blocks were changed, `has_own_mtp` is false and the path is that of all others.
+    """
     first = first_positions(path.blocks)
     lost = list(islice((n for n in range(n_blocks) if n not in first), MOST_LOST_SHOWN))
     if lost:
+        which = f"block {LayerPath.of(lost)} of {n_blocks}"
         raise LostError(
-            f"the layer path {path} leaves out block {LayerPath.of(lost)} of {n_blocks}: this "
-            "file does not hold it",
+            f"the layer path {path} leaves out {which}: this file does not hold it"
+            if has_own_mtp
+            else f"the MTP blocks of the original, {which}, were left out or replaced: this file "
+            "does not hold them",
             hint="Only the file that was patched has it.",
         )
     if len(first) != n_blocks:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP
 from ggufsurgeon.planning.recipes import FileIdentity, Recipe
-from ggufsurgeon.planning.recorded_models import RecordedModels
 from ggufsurgeon.publishing.hub_metadata import hub_metadata
 from ggufsurgeon.publishing.measurement import Figure, Measurement
 from ggufsurgeon.publishing.plain_text import markdown_text, yaml_mapping
@@ -19,6 +19,10 @@ from ggufsurgeon.publishing.ways_to_run import ways_to_run
 EXACT = (
     "No weight was trained or quantized again: each tensor has the bytes of the block of the "
     "original that it comes from."
+)
+WITH_DONOR = (
+    "No weight was trained or quantized again: each tensor has the bytes of the block of the "
+    "original, or of the file of the MTP blocks, that it comes from."
 )
 MIXED = (
     "A GGUF of blocks of several models, put together by ggufsurgeon. No weight was trained, "
@@ -44,14 +48,18 @@ class CardContent:
     """Facts about a patched file that its card tells."""
 
     patched: GgufFile
-    identity: FileIdentity
-    origin: Recipe | RecordedModels
+    recipe: Recipe
     """How it is made of its original, or of several models."""
     layer_path: LayerPath
     """Over the original, or the models, without MTP blocks."""
     measurements: tuple[Measurement, ...] = ()
     base_models: tuple[str, ...] = ()
     """Ids of the original, or of the models, on the hub."""
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether the blocks are of several models."""
+        return self.recipe.patches[0].outside is not None
 
 
 def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
@@ -66,37 +74,45 @@ def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
 
 
 def _what(content: CardContent) -> Iterator[str]:
-    patched, origin = content.patched, content.origin
+    patched, is_mixed = content.patched, content.is_of_several
     name = patched.header.get("general.name")
     yield f"# {markdown_text(name if isinstance(name, str) else patched.path.stem)}"
     yield ""
-    if isinstance(origin, RecordedModels):
+    if is_mixed:
         yield MIXED
     else:
-        is_scaled = any(patch.scales_weights for patch in origin.patches)
-        exactness = SCALED if is_scaled else EXACT
+        is_scaled = any(patch.scales_weights for patch in content.recipe.patches)
+        exactness = SCALED if is_scaled else WITH_DONOR if content.recipe.further else EXACT
         yield f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
     yield ""
     yield from _table("", "", rows=list(_facts(content)))
     yield ""
-    yield PATH_NOTE_OF_SEVERAL if isinstance(origin, RecordedModels) else PATH_NOTE
+    yield PATH_NOTE_OF_SEVERAL if is_mixed else PATH_NOTE
 
 
 def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
-    patched, origin = content.patched, content.origin
+    patched, recipe = content.patched, content.recipe
     yield "layer path", f"`{content.layer_path}`"
     yield "blocks", str(len(content.layer_path))
     yield "architecture", markdown_text(patched.header.architecture or "")
-    yield "this file", f"{markdown_text(patched.path.name)}, {_identity(content.identity)}"
-    if isinstance(origin, RecordedModels):
-        yield from facts_of_models(origin)
+    yield "this file", f"{markdown_text(patched.path.name)}, {_identity(recipe.result)}"
+    if content.is_of_several:
+        yield from facts_of_models(recipe)
         licensed = "licence of model 0"
     else:
-        yield "its original", _identity(origin.source)
+        yield "its original", _identity(recipe.source)
         licensed = "licence of the original"
+    if recipe.patches[0].mtp is not None:
+        yield "MTP blocks", _origin_of_mtp(recipe.patches[0].mtp)
     license_text = patched.header.get("general.license")
     if isinstance(license_text, str) and license_text.strip():
         yield licensed, markdown_text(license_text)
+
+
+def _origin_of_mtp(mtp: str) -> str:
+    if mtp == NO_MTP:
+        return "none: those of the original were left out"
+    return f"of another file, whose header has the SHA-256 `{mtp}`"
 
 
 def _identity(identity: FileIdentity) -> str:
@@ -120,14 +136,14 @@ def _measured(content: CardContent) -> Iterator[str]:
         yield from _table("", "value", "standard error", rows=list(_figures(measurement, content)))
     if not content.measurements:
         yield ""
-        is_mixed = isinstance(content.origin, RecordedModels)
-        yield UNMEASURED.format("the models that it was made of" if is_mixed else "its original")
+        of_several = "the models that it was made of"
+        yield UNMEASURED.format(of_several if content.is_of_several else "its original")
 
 
 def _figures(measurement: Measurement, content: CardContent) -> Iterator[tuple[str, str, str]]:
-    base, origin = "its original", content.origin
-    if isinstance(origin, RecordedModels) and measurement.base is not None:
-        base = name_of_base(origin, measurement.base.header_sha256)
+    base = "its original"
+    if content.is_of_several and measurement.base is not None:
+        base = name_of_base(content.recipe, measurement.base.header_sha256)
     yield _row("perplexity of this model", measurement.perplexity, 4)
     if measurement.base_perplexity is not None:
         yield _row(f"perplexity of {base}", measurement.base_perplexity, 4)

@@ -13,6 +13,8 @@ from ggufsurgeon.layer_path.model_names import EXPECTED_NAME, MODEL_NAME
 from ggufsurgeon.yaml_recipes.tree import Document, Items, Node, Table, Text
 
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+_N_BYTES = re.compile(r"0|[1-9][0-9]{0,17}")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _NULL = ("", "~", "null", "Null", "NULL")
 _KINDS = {Text: "a text", Items: "a list", Table: "a table"}
@@ -73,6 +75,18 @@ class Field:
         if isinstance(self.node, Text) and _INTEGER.fullmatch(self.node.text):
             return int(self.node.text)
         raise self._unexpected("a whole number from 0")
+
+    def n_bytes(self) -> int:
+        """The size of a file. Raises UsageError for another value."""
+        if isinstance(self.node, Text) and _N_BYTES.fullmatch(self.node.text):
+            return int(self.node.text)
+        raise self._unexpected("a number of bytes")
+
+    def sha256(self) -> str:
+        """A SHA-256 in small letters. Raises UsageError for another value."""
+        if isinstance(self.node, Text) and _SHA256.fullmatch(self.node.text):
+            return self.node.text.lower()
+        raise self.error("expected the 64 hexadecimal digits of a SHA-256")
 
     def number(self) -> float:
         """A finite number such as 0.5 or 1e-3. Raises UsageError for another value."""

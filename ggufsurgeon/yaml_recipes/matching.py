@@ -11,7 +11,7 @@ from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.yaml_recipes.recipe import UNNAMED, Slice, YamlRecipe, listed
+from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
 from ggufsurgeon.yaml_recipes.scales import strength_of_block
 
 TOKENS = "tokenizer.ggml.tokens"
@@ -27,9 +27,11 @@ class MatchedRecipe:
     recipe: YamlRecipe
     path: LayerPath
     files: tuple[GgufFile, ...]
-    """The source, and the other models."""
+    """The source, and the other models that blocks or other parts come from."""
     outside: OutsideBlocks
-    sha256s: tuple[str | None, ...]
+    donor: GgufFile | None
+    """The file that MTP blocks are taken from, if the recipe names one."""
+    named: tuple[tuple[NamedModel, GgufFile], ...]
     """What the recipe says of each file."""
 
 
@@ -42,25 +44,32 @@ def match_models(
     from it, and RefusedError when a scale is no strength, or vocabularies differ that must not.
     """
     left = _only_one_left(recipe, others)
-    order = [left, *(n for n in range(len(recipe.models)) if n != left)]
-    names = [recipe.models[n].name for n in order]
-    files = (source, *(others[name] for name in names[1:]))
+    if left == recipe.mtp:
+        raise UsageError(
+            f"{recipe.file} takes only MTP blocks from {quoted(recipe.models[left].name)}: it is "
+            "not the source",
+            hint="The source is a file of a model whose blocks run.",
+        )
+    order = [left, *(n for n in range(len(recipe.models)) if n not in (left, recipe.mtp))]
+    file_of = {n: others.get(model.name, source) for n, model in enumerate(recipe.models)}
     index_of = {model: index for index, model in enumerate(order)}
     if recipe.needs_one_vocabulary:
-        _check_one_vocabulary(recipe, names, files)
+        names = [recipe.models[n].name for n in order]
+        _check_one_vocabulary(recipe, names, [file_of[n] for n in order])
     steps = [
         step
         for part in recipe.slices
-        for step in _steps(part, recipe, index_of[part.model], files[index_of[part.model]])
+        for step in _steps(part, recipe, index_of[part.model], file_of[part.model])
     ]
     outside = recipe.outside
     parts = (outside.embeddings, outside.output, outside.tokenizer)
     return MatchedRecipe(
         recipe,
         LayerPath(steps),
-        files,
+        tuple(file_of[n] for n in order),
         OutsideBlocks(*(index_of[model] for model in parts)),
-        tuple(recipe.models[n].sha256 for n in order),
+        None if recipe.mtp is None else file_of[recipe.mtp],
+        tuple((recipe.models[n], file) for n, file in file_of.items()),
     )
 
 

@@ -8,6 +8,9 @@ layers: first:0..15, second:8..23, first:16..31*0.5
 embeddings: first
 output: second
 tokenizer: first
+mtp: none
+
+A recipe that rebuilds one file to the byte has more keys: see `made_file.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +23,14 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import MAX_STEPS, BlockRef, LayerPath, parse_range
 from ggufsurgeon.yaml_recipes.fields import Field
+from ggufsurgeon.yaml_recipes.made_file import MADE_FILE_KEYS, read_made_file, read_shards
 from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
 
-KEYS = ("name", "sources", "layers", "embeddings", "output", "tokenizer")
+KEYS = ("name", "sources", "layers", "embeddings", "output", "tokenizer", "mtp", *MADE_FILE_KEYS)
+OF_SOURCE = ("sha256", "header_sha256", "n_bytes", "number", "shards")
+NO_MTP = "none"
+MOST_MODELS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def read_own(root: Field) -> YamlRecipe:
@@ -41,16 +47,25 @@ def read_own(root: Field) -> YamlRecipe:
     first, last = slices[0].model, slices[-1].model
     defaults = {"embeddings": first, "output": last, "tokenizer": first}
     parts = [_model(keys, part, names, default) for part, default in defaults.items()]
+    without_mtp, mtp = _mtp(keys["mtp"], names) if "mtp" in keys else (False, None)
     used = {*parts, *(each.model for each in slices)}
+    if mtp in used:
+        raise keys["mtp"].error(f"{quoted(names[mtp])} has its own MTP blocks, which stay")
     for index, name in enumerate(names):
-        if index not in used:
+        if index not in used and index != mtp:
             raise keys["sources"].error(f"nothing comes from {quoted(name)}")
+    made_file = read_made_file(root, keys)
+    if made_file is None and any(model.number is not None or model.shards for model in models):
+        raise keys["sources"].error("number and shards are for a recipe with result")
     return YamlRecipe(
         root.file,
         models,
         slices,
         OutsideBlocks(*parts),
         name=keys["name"].model_name() if "name" in keys else None,
+        without_mtp=without_mtp,
+        mtp=mtp,
+        made_file=made_file,
     )
 
 
@@ -60,13 +75,35 @@ def _sources(field: Field) -> tuple[NamedModel, ...]:
         if _NAME.fullmatch(name) is None:
             problem = f"{quoted(name)} is no name of a source"
             raise of_source.error(problem, hint="Expected letters, digits and any of . _ / -")
-        sha256 = None if of_source.is_null else of_source.table(("sha256",)).get("sha256")
-        if sha256 is not None and _SHA256.fullmatch(sha256.text()) is None:
-            raise sha256.error("expected the 64 hexadecimal digits of a SHA-256")
-        found.append(NamedModel(name, sha256.text().lower() if sha256 else None))
+        found.append(_source(name, {} if of_source.is_null else of_source.table(OF_SOURCE)))
     if not found:
         raise field.error("expected names of models")
     return tuple(found)
+
+
+def _source(name: str, keys: Mapping[str, Field]) -> NamedModel:
+    number = keys["number"].integer() if "number" in keys else None
+    if number is not None and number >= MOST_MODELS:
+        raise keys["number"].error(f"expected a number below {MOST_MODELS}")
+    return NamedModel(
+        name,
+        keys["sha256"].sha256() if "sha256" in keys else None,
+        keys["header_sha256"].sha256() if "header_sha256" in keys else None,
+        keys["n_bytes"].n_bytes() if "n_bytes" in keys else None,
+        number,
+        read_shards(keys["shards"]) if "shards" in keys else (),
+    )
+
+
+def _mtp(field: Field, names: Sequence[str]) -> tuple[bool, int | None]:
+    """Whether MTP blocks are left out, and the model that they are taken from."""
+    name = field.text()
+    if name == NO_MTP and name not in names:
+        return True, None
+    if name not in names:
+        hint = f"Expected {NO_MTP}, to leave the MTP blocks out, or the name of a source."
+        raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}", hint=hint)
+    return False, names.index(name)
 
 
 def _slices(field: Field, names: Sequence[str]) -> tuple[Slice, ...]:

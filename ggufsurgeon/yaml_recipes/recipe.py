@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.yaml_recipes.fields import Field
 from ggufsurgeon.yaml_recipes.scales import Setting
 
 MOST_LISTED = 8
@@ -18,13 +20,43 @@ UNNAMED = "the source"
 """Stands for the name of the only model where a recipe names none; no recipe can have it."""
 
 
+class ShardSize(NamedTuple):
+    """What a recipe says of a shard."""
+
+    n_bytes: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """The very file that a recipe rebuilds, and how it was made."""
+
+    made: Field
+    """The program, and what else the first patch depends on."""
+    then: tuple[Field, ...]
+    """Further patches, as texts."""
+    n_bytes: int
+    header_sha256: str
+    sha256: str | None
+    """Of the whole file; None for shards."""
+    shards: tuple[ShardSize, ...]
+
+
 @dataclass(frozen=True)
 class NamedModel:
-    """A model that a recipe names."""
+    """A model that a recipe names, and what the recipe says of its file: None is nothing."""
 
     name: str
     sha256: str | None = None
-    """Of the whole file; None where the recipe has none."""
+    """Of the whole file."""
+    header_sha256: str | None = None
+    """Of its header without padding, or of that of the joined shards."""
+    n_bytes: int | None = None
+    """The size of the file, or of the joined shards."""
+    number: int | None = None
+    """Its number in the layer path that the new file records."""
+    shards: tuple[ShardSize, ...] = ()
+    """The shards that it must be in; none where any form does."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +90,12 @@ class YamlRecipe:
     """The name of the new model."""
     notes: tuple[str, ...] = ()
     """What of the recipe has no meaning for GGUF files, as sentences."""
+    without_mtp: bool = False
+    """Whether the MTP blocks are left out."""
+    mtp: int | None = None
+    """The model that the MTP blocks are taken from; None for that of the output."""
+    made_file: MadeFile | None = None
+    """The file that the recipe rebuilds to the byte; None where it makes one of its layer path."""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from ggufsurgeon.verification.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.models.hostile import hostile_model
+from tests.planning.test_mtp_change import model
 from tests.publishing.ollama import parse_modelfile
 
 WINDOW = ("--window", "1:3")
@@ -153,11 +154,31 @@ def test_a_card_of_several_models(surgeon: Run, stories: Path, tmp_path: Path) -
         assert re.search(rf"^\| model {number} \| .*`{digest}` \|$", done.stdout, re.MULTILINE)
     assert "| output norm and head | of model 1 |" in done.stdout
     (recipe,) = re.findall(r"^```text\n(.*?)^```", done.stdout, re.MULTILINE | re.DOTALL)
+    assert recipe == surgeon("recipe", "both.gguf").stdout
     (tmp_path / "recipe.yml").write_text(recipe)
     further = ("--recipe", "recipe.yml", "--with", "model-1=second.gguf")
     rebuilt = surgeon("patch", stories, "again.gguf", *further)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "both.gguf").read_bytes()
+
+
+def test_a_card_of_other_mtp_blocks(surgeon: Run, tmp_path: Path) -> None:
+    (tmp_path / "whole.gguf").write_bytes(model(4, 1))
+    (tmp_path / "donor.gguf").write_bytes(model(4, 2, fill=100))
+    options = {"none: those of": ("--without-mtp",), "of another": ("--mtp-from", "donor.gguf")}
+    for told, option in options.items():
+        done = surgeon("patch", "whole.gguf", "new.gguf", *WINDOW, *option, "--replace")
+        assert "model card, and commands" in done.stdout
+        card = surgeon("card", "new.gguf")
+        assert card.returncode == 0, card.stderr
+        assert f"| MTP blocks | {told}" in card.stdout
+        (recipe,) = re.findall(r"^```text\n(.*?)^```", card.stdout, re.MULTILINE | re.DOTALL)
+        (tmp_path / "recipe.yml").write_text(recipe)
+        further = ("--with", "mtp-donor=donor.gguf") if "donor.gguf" in option else ()
+        made = ("patch", "whole.gguf", "again.gguf", "--replace", "--recipe", "recipe.yml")
+        rebuilt = surgeon(*made, *further)
+        assert rebuilt.returncode == 0, rebuilt.stderr
+        assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
 
 
 def test_a_given_name_is_in_the_recipe_of_several(
@@ -197,4 +218,6 @@ def test_a_damaged_record_of_several_models_is_told(
     surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
     content = (tmp_path / "both.gguf").read_bytes()
     (tmp_path / "evil.gguf").write_bytes(content.replace(old, new))
-    assert_told(surgeon("card", "evil.gguf"), 4, "the record of the patch is damaged")
+    for command in (("card",), ("recipe",), ("recipe", "--as", "mergekit")):
+        told = surgeon(*command, "evil.gguf")
+        assert_told(told, 4, "the record of the patch is damaged")

@@ -21,6 +21,7 @@ from tests.models.companions import (
     lora_pairs,
     values,
 )
+from tests.models.fine_tunes import fine_tune
 
 WINDOW = ("--window", "1:3")
 NAME = "blk.1.attn_q.weight"
@@ -253,6 +254,34 @@ def test_no_file_that_is_read_is_overwritten(
         assert_told(done, 4, destination)
 
 
+def test_companions_of_one_of_several_models(model: Path, tmp_path: Path, surgeon: Run) -> None:
+    fine_tune(model, tmp_path / "tuned.gguf")  # with the same header
+    layers = ("--layers", "0..2,1:1..3", "--with", "tuned.gguf")
+    assert surgeon("patch", "model.gguf", "both.gguf", *layers).returncode == 0
+    inspected = " ".join(surgeon("inspect", "both.gguf").stdout.split())
+    assert "of its models to the wrong blocks" in inspected
+    assert "patch-companion re-indexes them" in inspected
+    (tmp_path / "lora.gguf").write_bytes(lora(tmp_path / "tuned.gguf"))
+    command = ("patch-companion", "lora.gguf", "new.gguf", "--source", "tuned.gguf")
+    of_both = (*command, "--patched", "both.gguf")
+    with Unchanged(tmp_path):
+        asked = surgeon(*of_both)
+        assert_told(asked, 2, "models 0 and 1 of the layer path 0..2,1:1..3 have the header of")
+        assert "--source-number N" in asked.stderr
+        assert_told(surgeon(*of_both, "--source-number", "2"), 4, "tuned.gguf as model 2 of its")
+        assert_told(surgeon(*command, *WINDOW, "--source-number", "1"), 2, "--patched")
+        assert_told(surgeon(*command, "--layers", "0,1:1"), 2, "give that file in place of a")
+    done = surgeon(*of_both, "--source-number", "1")
+    assert done.returncode == 0, done.stderr
+    assert "it has nothing for the 3 of 6 blocks that are of other models" in done.stderr
+    assert done.stdout.startswith("wrote new.gguf: a LoRA adapter for layer path 0..2,1:1..3, ")
+    told = surgeon("inspect", "new.gguf").stdout
+    assert "for layer path 0..2,1:1..3, of model 1" in " ".join(told.split())
+    found = json.loads(surgeon("inspect", "new.gguf", "--json").stdout)
+    assert found["companion"]["base_number"] == "1"
+    assert found["companion"]["blocks"] == [3, 4, 5]
+
+
 def test_another_base_is_taken_when_it_is_asked_for(
     model: Path, tmp_path: Path, surgeon: Run
 ) -> None:
@@ -291,6 +320,7 @@ def test_inspect_says_what_a_companion_is_and_for_which_model(
         "blocks": list(range(7)),
         "layer_path": "0..2,1..4",
         "patched_header_sha256": digest,
+        "base_number": None,
     }
     words = surgeon("inspect", "new.gguf").stdout
     assert f"made for         {name}" in words and "about blocks     0..6" in words

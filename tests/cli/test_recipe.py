@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import ROOT, Run
 from tests.models.builders import STRING, U32, block_tensors, gguf, llama_model, pair
 from tests.models.expanding import expand
+from tests.planning.test_mtp_change import model
 from tests.writing.plans import temporaries
 
 
@@ -129,3 +131,85 @@ def test_what_another_tool_does_not_do_is_told(surgeon: Run, tmp_path: Path) -> 
         of_exllamav3 = surgeon("recipe", "patched.gguf", "--as", "exllamav3").stdout
         assert ("MTP" in of_exllamav3, "sliding" in of_exllamav3) == (name == "mtp.gguf", False)
     assert of_exllamav3.endswith("\n0..3,2..3\n")
+
+
+def printed_command(text: str) -> list[str]:
+    """The command in the comments of a recipe."""
+    (command,) = re.findall(r"^#   ggufsurgeon (.*)$", text, re.MULTILINE)
+    return shlex.split(command)
+
+
+def test_a_recipe_of_several_models_rebuilds_their_file(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    layers = ("--layers", "0..2,1:1..4*0.5", "--with", "second.gguf")
+    assert surgeon("patch", stories, "once.gguf", *layers).returncode == 0
+    assert surgeon("patch", "once.gguf", "twice.gguf", "--drop", "1:2").returncode == 0
+    (tmp_path / "MODEL_0.gguf").write_bytes(stories.read_bytes())
+    (tmp_path / "MODEL_1.gguf").write_bytes((tmp_path / "second.gguf").read_bytes())
+    for name in ("once.gguf", "twice.gguf"):
+        text = publish(surgeon, name, tmp_path)
+        assert "\nlayers: model-0:0..2, model-1:1..4*0.5\n" in text
+        (tmp_path / "THIS_FILE").write_text(text)
+        done = surgeon(*printed_command(text))
+        assert done.returncode == 0, done.stderr
+        assert "\nwrote NEW.gguf: its SHA-256 is that of the recipe\n" in done.stdout
+        assert (tmp_path / "NEW.gguf").read_bytes() == (tmp_path / name).read_bytes()
+        (tmp_path / "NEW.gguf").unlink()
+    found = json.loads(surgeon("recipe", "once.gguf", "--json").stdout)
+    assert [m["name"] for m in found["further_models"]] == ["model-1"]
+    assert found["patches"][0]["outside_blocks"] == {"embeddings": 0, "output": 1, "tokenizer": 0}
+    alone = ("patch", stories, "NEW.gguf", "--recipe", "THIS_FILE")
+    with Unchanged(tmp_path):
+        missing = surgeon(*alone)
+        assert_told(missing, 2, "no file is given for 'model-1'")
+        assert "--with NAME=FILE" in missing.stderr
+        assert_told(surgeon(*alone, "--with", "x=second.gguf"), 2, "names no model 'x'")
+        turned = surgeon("patch", "second.gguf", *alone[2:], "--with", f"model-0={stories}")
+        assert_told(turned, 2, "'model-0' is the first model of the recipe")
+        assert_told(surgeon(*alone, "--with", "model-1=once.gguf"), 4, "is not the file of the")
+
+
+def test_a_recipe_of_several_models_in_the_notation_of_other_tools(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    surgeon("patch", stories, "second.gguf", "--layers", "4,2,3,0,1")
+    surgeon("patch", stories, "both.gguf", "--layers", "0..2,1:1..4", "--with", "second.gguf")
+    done = surgeon("recipe", "both.gguf", "--as", "mergekit")
+    assert (done.returncode, done.stderr) == (0, "")
+    digest = json.loads(surgeon("inspect", "second.gguf", "--json").stdout)["header_sha256"]
+    assert f"# ORIGINAL_1: the GGUF whose header has the SHA-256 {digest}.\n" in done.stdout
+    (tmp_path / "mergekit.yml").write_text(done.stdout)
+    further = ("--recipe", "mergekit.yml", "--with", "ORIGINAL_1=second.gguf")
+    again = surgeon("patch", stories, "again.gguf", *further)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "both.gguf").read_bytes()
+    for tool in ("exllamav3", "rys", "llm-circuit-finder"):
+        refused = surgeon("recipe", "both.gguf", "--as", tool)
+        assert_told(refused, 2, f"over several models: {tool} runs or writes the blocks of one")
+
+
+def test_a_recipe_of_other_mtp_blocks(surgeon: Run, tmp_path: Path) -> None:
+    (tmp_path / "ORIGINAL.gguf").write_bytes(model(4, 1))
+    (tmp_path / "MTP_DONOR.gguf").write_bytes(model(4, 2, fill=100))
+    window = ("--window", "1:3", "--replace")
+    options = {"set their number": ("--without-mtp",), "(2) of": ("--mtp-from", "MTP_DONOR.gguf")}
+    for told, option in options.items():
+        assert surgeon("patch", "ORIGINAL.gguf", "new.gguf", *window, *option).returncode == 0
+        text = publish(surgeon, "new.gguf", tmp_path)
+        (tmp_path / "THIS_FILE").write_text(text)
+        done = surgeon(*printed_command(text), "--replace")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "NEW.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
+        for tool in ("mergekit", "exllamav3", "rys", "llm-circuit-finder"):
+            assert told in surgeon("recipe", "new.gguf", "--as", tool).stdout
+        further = ("--with", "b=MTP_DONOR.gguf") if "MTP_DONOR.gguf" in option else ()
+        named = "sources:\n  a:\n  b:\nlayers: a:0..2, a:1..3\nmtp: b\n"
+        (tmp_path / "own.yml").write_text(named if further else "layers: 0..2, 1..3\nmtp: none\n")
+        own = ("patch", "ORIGINAL.gguf", "own.gguf", "--replace", "--recipe", "own.yml")
+        made = surgeon(*own, *further)
+        assert made.returncode == 0, made.stderr
+        assert (tmp_path / "own.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
+        donor = "--mtp-from MTP_DONOR.gguf" if further else ""
+        assert f"verify own.gguf --source ORIGINAL.gguf {donor}".strip() in made.stdout

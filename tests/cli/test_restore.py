@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
+from tests.planning.test_mtp_change import model
 
 
 def sha256(path: Path) -> str:
@@ -30,6 +31,34 @@ def test_the_original_comes_back_through_two_patches(
         assert_told(surgeon("restore", "twice.gguf", "twice.gguf", "--replace"), 4, "itself")
     assert surgeon("restore", "once.gguf", "back.gguf", "--replace").returncode == 0
     assert sha256(tmp_path / "back.gguf") == sha256(stories)
+
+
+def test_why_there_is_no_way_back_to_mtp_blocks_and_several_models(
+    surgeon: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "whole.gguf").write_bytes(model(4, 2))
+    (tmp_path / "other.gguf").write_bytes(model(4, 2, fill=100))
+    lost = "the MTP blocks of the original, block 4..5 of 6, were left out or replaced: this file"
+    mixed = "the file was made from several models, with the layer path 0..2,1:1..5: it has no"
+    cases = {
+        lost: (
+            ("--layers", "0..3", "--without-mtp"),
+            ("--layers", "0..3", "--mtp-from", "other.gguf"),
+        ),
+        mixed: (("--layers", "0..2,1:1..3", "--with", "other.gguf"),),
+    }
+    for why, options in cases.items():
+        for option in options:
+            done = surgeon("patch", "whole.gguf", "new.gguf", *option, "--replace")
+            assert done.returncode == 0, done.stderr
+            again = surgeon("patch", "new.gguf", "twice.gguf", "--window", "1:3", "--replace")
+            assert again.returncode == 0, again.stderr
+            with Unchanged(tmp_path):
+                assert_told(surgeon("restore", "new.gguf", "back.gguf"), 4, why)
+            back = surgeon("restore", "twice.gguf", "back.gguf", "--replace")
+            assert back.returncode == 0, back.stderr
+            assert why in " ".join((back.stdout + back.stderr).split())
+            assert sha256(tmp_path / "back.gguf") == sha256(tmp_path / "new.gguf")
 
 
 def test_a_real_model_comes_back(surgeon: Run, smollm2: Path, tmp_path: Path) -> None:

@@ -40,10 +40,9 @@ def test_the_plan_and_the_patch_name_both_models(surgeon: Run) -> None:
     assert "ggufsurgeon card new.gguf" in patched.stdout
     inspected = surgeon("inspect", "new.gguf")
     assert "0..1,1:1..2 of 2 models" in inspected.stdout
-    for command in (("restore", "new.gguf", "old.gguf"), ("recipe", "new.gguf")):
-        refused = surgeon(*command)
-        assert refused.returncode == 4
-        assert "made from several models" in refused.stderr
+    refused = surgeon("restore", "new.gguf", "old.gguf")
+    assert_told(refused, 4, "made from several models, with the layer path 0..1,1:1..2: it has no")
+    assert "Use the files that it was made from; verify checks" in refused.stderr
 
 
 def test_the_proof_that_patch_names_is_one(surgeon: Run, stories: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +17,7 @@ from ggufsurgeon.engine.context import Batch, Context, Integers, Results, opened
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.engine.sources import Sources
 from ggufsurgeon.engine.taps import Taps
+from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import ArrayStore
 from ggufsurgeon.routing.passes import Steps
@@ -82,11 +83,26 @@ def plain(file: Path, tokens: Integers, apply: Apply | None) -> Results:
 
 def routed(file: Path, path: LayerPath, tokens: Integers, apply: Apply | None) -> Results:
     """Logits along a layer path of the unmodified model, which has the companion."""
-    nodes = residual_nodes(open_gguf(file).header.architecture or "")
-    taps, n = Taps(nodes.token_dim), len(tokens)
-    with _opened(file, taps, n, apply) as (model, context), ArrayStore[Steps](1 << 24) as store:
-        stage = Stage(model, nodes, context, taps)
-        with ExitStack() as stack:
-            stages = Stages(Sources((model,)), lambda _: nullcontext(stage), stack)
+    return routed_over([(file, apply)], path, tokens)
+
+
+def routed_over(
+    files: Sequence[tuple[Path, Apply | None]],
+    path: LayerPath,
+    tokens: Integers,
+    outside: OutsideBlocks | None = None,
+) -> Results:
+    """Logits along a layer path over unmodified models, some of which have companions."""
+    n, stage_of, models = len(tokens), dict[int, Stage](), list[Model]()
+    with ExitStack() as stack, ArrayStore[Steps](1 << 24) as store:
+        for file, apply in files:
+            nodes = residual_nodes(open_gguf(file).header.architecture or "")
+            taps = Taps(nodes.token_dim)
+            model, context = stack.enter_context(_opened(file, taps, n, apply))
+            stage_of[id(model)] = Stage(model, nodes, context, taps)
+            models.append(model)
+        with ExitStack() as inner:
+            sources = Sources(tuple(models), outside)
+            stages = Stages(sources, lambda model: nullcontext(stage_of[id(model)]), inner)
             (found,) = Router(stages, n, n, 1, store).logits(tokens, [path])
-        return np.array(found)
+            return np.array(found)

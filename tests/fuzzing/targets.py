@@ -30,18 +30,19 @@ from ggufsurgeon.errors import (
 )
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.planner import Origin, plan_patch
 from ggufsurgeon.planning.recipe_text import parse_recipe, recipe_text
 from ggufsurgeon.planning.recipes import (
     FileIdentity,
     Patch,
     Recipe,
-    find_ingredients,
     plan_recipe,
 )
 from ggufsurgeon.planning.restoring import plan_restore
 from ggufsurgeon.planning.sharding import in_shards
 from ggufsurgeon.planning.span_ranges import file_of_plan
+from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.windows import judge_windows
@@ -237,10 +238,12 @@ def yaml_recipe(data: bytes) -> None:
         found = read_yaml_recipe(data, "any.yaml")
         others = {model.name: TWELVE_BLOCKS for model in found.models[1:]}
         matched = match_models(found, TWELVE_BLOCKS, others)
+        if found.made_file is not None:
+            recipe_of_yaml(found, found.made_file)
     except GgufSurgeonError as error:
         _check_message(error)
         return
-    assert len(matched.files) == len(found.models)
+    assert len(matched.named) == len(found.models)
     assert all(step.block < 12 for step in matched.path.steps)
     assert all(step.source < len(found.models) for step in matched.path.steps)
 

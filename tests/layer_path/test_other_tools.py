@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.other_tools import LAST_IN_CHECKPOINTS, OtherTool, in_notation_of
-from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.outside import OutsideBlocks
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
 
 paths = st.lists(st.integers(0, 70), min_size=1, max_size=40)
 
@@ -73,6 +75,34 @@ def test_strengths_are_refused_where_there_are_none(tool: OtherTool) -> None:
         in_notation_of(tool, LayerPath("0..2,1..2*0.5,3"))
 
 
-def test_several_models_are_refused() -> None:
-    with pytest.raises(UsageError, match="several models"):
-        in_notation_of(OtherTool.MERGEKIT, LayerPath("0..3,1:2..5"))
+@pytest.mark.parametrize("tool", [tool for tool in OtherTool if tool is not OtherTool.MERGEKIT])
+def test_several_models_are_refused_where_there_is_one(tool: OtherTool) -> None:
+    path = LayerPath("0..3,1:2..5")
+    for outside in (None, OutsideBlocks(0, 1, 0)):
+        with pytest.raises(UsageError, match=f"several models: {tool.value} runs or writes the"):
+            in_notation_of(tool, path, outside)
+
+
+indices = st.integers(0, 2)
+mixed = st.lists(st.builds(BlockRef, indices, st.integers(0, 9)), min_size=2, max_size=9)
+
+
+@given(mixed.map(LayerPath), st.builds(OutsideBlocks, indices, indices, indices))
+def test_mergekit_takes_several_models(path: LayerPath, outside: OutsideBlocks) -> None:
+    """Read back by what reads mergekit's format here; or refused where it has other defaults."""
+    beside = OutsideBlocks.beside(path)
+    if (outside.embeddings, outside.output) != (beside.embeddings, beside.output):
+        with pytest.raises(UsageError, match="mergekit takes them from the model of the"):
+            in_notation_of(OtherTool.MERGEKIT, path, outside)
+        outside = OutsideBlocks(beside.embeddings, beside.output, outside.tokenizer)
+    text = in_notation_of(OtherTool.MERGEKIT, path, outside)
+    recipe = read_yaml_recipe(text.encode(), "r.yml")
+    number = [int(model.name.removeprefix("ORIGINAL_")) for model in recipe.models]
+    steps = [
+        BlockRef(number[part.model], block)
+        for part in recipe.slices
+        for block in range(part.first, part.end or 0)
+    ]
+    assert tuple(steps) == path.steps
+    sides = (recipe.outside.embeddings, recipe.outside.output, recipe.outside.tokenizer)
+    assert OutsideBlocks(*(number[side] for side in sides)) == outside

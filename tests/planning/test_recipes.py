@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.recipe_text import FORMS, parse_recipe, recipe_text
 from ggufsurgeon.planning.recipes import (
@@ -19,7 +20,6 @@ from ggufsurgeon.planning.recipes import (
     Patch,
     Recipe,
     ShardIdentity,
-    find_ingredients,
     plan_recipe,
 )
 from tests.models.builders import llama_model

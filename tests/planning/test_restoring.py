@@ -20,8 +20,8 @@ from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.recipes import find_ingredients
 from ggufsurgeon.planning.restoring import MOST_PATCHES, plan_restore
 from ggufsurgeon.planning.span_ranges import compose
 from ggufsurgeon.rules.blocks import find_blocks

@@ -62,29 +62,13 @@ def card(
 
     with watched() as progress:
         content = card_content(patched, measured or (), base_model or (), progress)
-    text = model_card(content, _lines_to_rebuild(content))
+    text = model_card(content, recipe_lines(content.recipe))
     if json:
         print_json(_as_json(content, text))
         return
     _tell_what_is_missing(content)
     for line in text.splitlines():
         print_text(line)
-
-
-def _lines_to_rebuild(content: CardContent) -> list[str]:
-    """The recipe of the file, after comments that say what to do with it."""
-    from ggufsurgeon.planning.recipes import Recipe
-    from ggufsurgeon.publishing.several_models import yaml_recipe
-
-    origin = content.origin
-    if isinstance(origin, Recipe):
-        return recipe_lines(origin)
-    further = " ".join(f"--with model-{n}=MODEL_{n}.gguf" for n in origin.models if n)
-    return [
-        "# Puts the model together again:",
-        f"#   ggufsurgeon patch MODEL_0.gguf NEW.gguf --recipe THIS_FILE {further}",
-        *yaml_recipe(origin, content.patched.header),
-    ]
 
 
 def _print_modelfile(patched: Path, *, as_json: bool) -> None:
@@ -115,12 +99,11 @@ def _as_json(content: CardContent, text: str) -> dict[str, Any]:
 
 def _tell_what_is_missing(content: CardContent) -> None:
     """Print notes on what the card lacks, and where it comes from."""
-    from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.publishing.hub_metadata import hub_metadata
 
     patched = content.patched.path
     if not content.measurements:
-        base = "ORIGINAL.gguf" if isinstance(content.origin, Recipe) else "MODEL_0.gguf"
+        base = "MODEL_0.gguf" if content.is_of_several else "ORIGINAL.gguf"
         command = shell_command(
             *("ggufsurgeon", "perplexity", patched, "--base", base),
             *("-f", "TEXT", "--json"),

@@ -33,12 +33,8 @@ if TYPE_CHECKING:
     from ggufsurgeon.hashing.whole_file import FileHashes
 
 COMPANIONS = (
-    "llama.cpp applies LoRA adapters, imatrices, control vectors and drafts of its source to the "
-    "wrong blocks, without an error: patch-companion re-indexes them"
-)
-COMPANIONS_OF_SEVERAL = (
-    "llama.cpp applies LoRA adapters, imatrices and control vectors of its models to the wrong "
-    "blocks, without an error; they cannot be re-indexed"
+    "llama.cpp applies LoRA adapters, imatrices, control vectors and drafts of {} to the wrong "
+    "blocks, without an error: patch-companion re-indexes them"
 )
 MOST_NAMES = 8
 """Base models that are shown."""
@@ -146,7 +142,7 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
         several = read_several(header)
         of_what = f"{1 + len(several.others)} models" if several else "its source"
         yield "layer path", f"{facts['layer_path']} of {of_what}"
-        yield "companions", COMPANIONS_OF_SEVERAL if several else COMPANIONS
+        yield "companions", COMPANIONS.format("its models" if several else "its source")
     n_ctx = header.get(f"{header.architecture}.context_length")
     yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
     yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"
@@ -179,7 +175,9 @@ def _companion_rows(companion: Description) -> Iterator[tuple[str, str]]:
         yield "about blocks", shortened(str(LayerPath.of(companion.blocks)))
     if companion.record is not None:
         digest = shortened(companion.record.patched_header_sha256[:SHOWN_OF_DIGEST])
-        yield "re-indexed", f"for layer path {shortened(companion.record.blocks)}"
+        number = companion.record.number
+        of_model = "" if number is None else f", of model {shortened(number)}"
+        yield "re-indexed", f"for layer path {shortened(companion.record.blocks)}{of_model}"
         yield "for the model", f"whose header has a SHA-256 that begins with {digest}"
 
 
@@ -194,6 +192,7 @@ def _companion_as_json(companion: Description | None) -> dict[str, Any] | None:
         "blocks": list(companion.blocks),
         "layer_path": record.blocks if record else None,
         "patched_header_sha256": record.patched_header_sha256 if record else None,
+        "base_number": record.number if record else None,
     }
 
 

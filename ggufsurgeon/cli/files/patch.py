@@ -127,11 +127,11 @@ def patch(
     with telling_of(destination), watched() as progress:
         planned = planned_over(progress)
         written = _write(planned, destination, max_n_bytes, replace, progress)
-    further = planned.planned.others if mtp_from is None else ()
-    used = [source, *(other.path for other in further)]
-    outcome = verified(used, mtp_from, written[0]) if verify else None
-    has_card = mtp_from is None and not without_mtp
-    _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
+    donor = planned.planned.donor
+    used = [source, *(other.path for other in planned.planned.others if other is not donor)]
+    donor_path = None if donor is None else donor.path
+    outcome = verified(used, donor_path, written[0]) if verify else None
+    _tell(planned, written, used, donor_path, outcome, json=json)
     raise_if_failed(outcome)
 
 
@@ -171,13 +171,9 @@ def _tell(
     mtp_from: Path | None,
     outcome: Verification | None,
     *,
-    has_card: bool,
     json: bool,
 ) -> None:
-    """Print what was written, and the proof of it, or how to prove it.
-
-    `has_card` says whether a card can be made: of a file whose MTP blocks are those of its source.
-    """
+    """Print what was written, and the proof of it, or how to prove it."""
     if json:
         files = {"destination": str(written[0]), "files": list(map(str, written))}
         found: dict[str, Any] = {
@@ -200,7 +196,7 @@ def _tell(
     else:
         proof = _proof(written[0], sources, mtp_from)
         print_text(f"wrote {written[0]}{more}; prove it: {proof}")
-    if planned.planned.changes and has_card:
+    if planned.planned.changes:
         card = shell_command("ggufsurgeon", "card", written[0])
         print_text(f"model card, and commands to run it in other programs: {card}")
     if outcome is not None:

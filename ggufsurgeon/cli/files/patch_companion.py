@@ -28,7 +28,7 @@ from ggufsurgeon.cli.terminal import (
     print_text,
     watched,
 )
-from ggufsurgeon.errors import OtherBaseError, UsageError
+from ggufsurgeon.errors import OtherBaseError, SeveralNumbersError, UsageError
 from ggufsurgeon.locating.model_name import shown_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def patch_companion(
         typer.Option(
             "--source",
             metavar="MODEL",
-            help="Model that the companion was made for: GGUF file, or any of its shards.",
+            help="Model that the companion was made for: GGUF file, or any of its shards. For a "
+            "file of several models, one of them.",
             show_default=False,
             readable=False,
         ),
@@ -73,6 +74,18 @@ def patch_companion(
             help="Patched GGUF file, made from MODEL, whose record has the layer path.",
             show_default=False,
             readable=False,
+            rich_help_panel=LAYER_PATH,
+        ),
+    ] = None,
+    number: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--source-number",
+            metavar="N",
+            min=0,
+            help="Number of MODEL in the layer path of FILE, where several models of FILE have the "
+            "header of MODEL.",
+            show_default=False,
             rich_help_panel=LAYER_PATH,
         ),
     ] = None,
@@ -98,15 +111,22 @@ def patch_companion(
         raise UsageError(
             "--patched gives the layer path: --window, --times, --drop and --layers exclude it"
         )
+    if number is not None and patched is None:
+        raise UsageError("--source-number is for a patched file of several models: --patched")
     path = None if patched is not None else layer_path(*options)
     companion = on_disk(companion)
     try:
         with watched() as progress:
             model = gs.open(source)
-            planned = model.plan_companion(companion, path, patched=patched, other_base=other_base)
+            planned = model.plan_companion(
+                companion, path, patched=patched, number=number, other_base=other_base
+            )
             planned.write(destination, replace=replace, progress=progress)
     except OtherBaseError as error:
         error.hint = "If it was made for this model all the same: --other-base."
+        raise
+    except SeveralNumbersError as error:
+        error.hint = "Give the number that the layer path has for it: --source-number N."
         raise
     except Interrupted as interrupt:
         interrupt.state = "The destination is unchanged."

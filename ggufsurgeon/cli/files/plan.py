@@ -125,7 +125,7 @@ def plan(
         fetched = fetched_as_json(models.model)
         print_json({**_costs_as_json(plan, n_bytes, prediction), "fetched": fetched})
         return
-    aliased = [] if mtp_from else [_aliased_note(plan.planned)]
+    aliased = [] if plan.planned.donor else [_aliased_note(plan.planned)]
     _print_costs(plan, n_bytes, prediction, *aliased, *_moe_notes(n_cpu_moe))
     if models.model.fetched is not None:
         print_text(f"read {fetched_text(models.model)}")

@@ -15,7 +15,8 @@ from ggufsurgeon.container.shards import Shard
 from ggufsurgeon.layer_path.other_tools import OtherTool
 
 if TYPE_CHECKING:
-    from ggufsurgeon.planning.recipes import FileIdentity, Recipe
+    from ggufsurgeon.layer_path.outside import OutsideBlocks
+    from ggufsurgeon.planning.recipes import FileIdentity, FurtherModel, Patch, Recipe
 
 As: TypeAlias = Annotated[
     Optional[OtherTool],  # noqa: UP045 - typer reads it at run time, on Python 3.10 too
@@ -28,8 +29,8 @@ As: TypeAlias = Annotated[
 ]
 
 FOR_PEOPLE = """\
-# Rebuilds a patched GGUF, to the byte, from its original:
-#   ggufsurgeon patch {original} NEW.gguf --recipe THIS_FILE
+# Rebuilds a patched GGUF, to the byte, from {what}:
+#   ggufsurgeon patch {original} NEW.gguf --recipe THIS_FILE{further}
 """
 
 
@@ -53,27 +54,63 @@ def recipe(
 def recipe_lines(recipe: Recipe) -> list[str]:
     """The lines of a recipe, after comments that say what to do with it."""
     from ggufsurgeon.planning.recipe_text import recipe_text
+    from ggufsurgeon.publishing.rebuilding_yaml import recipe_yaml
 
-    count = len(recipe.source.shards)
-    original = Shard(0, count).name("ORIGINAL") if count else "ORIGINAL.gguf"
-    return (FOR_PEOPLE.format(original=original) + recipe_text(recipe)).splitlines()
+    first, count = recipe.patches[0], len(recipe.source.shards)
+    if first.outside is not None:
+        name, what = "MODEL_0", "its models"
+    elif recipe.further:
+        name, what = "ORIGINAL", "its original and the file that its MTP blocks are of"
+    else:
+        name, what = "ORIGINAL", "its original"
+    original = Shard(0, count).name(name) if count else f"{name}.gguf"
+    further = "".join(f" --with {model.name}={_placeholder(model)}" for model in recipe.further)
+    text = recipe_yaml(recipe) if first.is_trunk else recipe_text(recipe)
+    for_people = FOR_PEOPLE.format(what=what, original=original, further=further)
+    return (for_people + text).splitlines()
+
+
+def _placeholder(model: FurtherModel) -> str:
+    """What stands for the file of a further model."""
+    return "MTP_DONOR.gguf" if model.number is None else f"MODEL_{model.number}.gguf"
 
 
 def recipe_as_json(recipe: Recipe) -> dict[str, Any]:
     """A recipe as JSON."""
     return {
-        "patches": [
-            {
-                "layer_path": str(patch.layers),
-                "tool": patch.tool,
-                "scales_weights": patch.scales_weights,
-                "name": patch.name,
-                "n_tensors_of_shards": list(patch.n_tensors),
-            }
-            for patch in recipe.patches
-        ],
+        "patches": [_patch_as_json(patch) for patch in recipe.patches],
         "source": _identity_as_json(recipe.source),
+        "further_models": [
+            {
+                "name": model.name,
+                "number": model.number,
+                "n_bytes": model.n_bytes,
+                "header_sha256": model.header_sha256,
+            }
+            for model in recipe.further
+        ],
         "result": _identity_as_json(recipe.result),
+    }
+
+
+def _patch_as_json(patch: Patch) -> dict[str, Any]:
+    outside = patch.outside
+    return {
+        "layer_path": str(patch.layers),
+        "tool": patch.tool,
+        "scales_weights": patch.scales_weights,
+        "name": patch.name,
+        "n_tensors_of_shards": list(patch.n_tensors),
+        "outside_blocks": None if outside is None else _outside_as_json(outside),
+        "mtp": patch.mtp,
+    }
+
+
+def _outside_as_json(outside: OutsideBlocks) -> dict[str, int]:
+    return {
+        "embeddings": outside.embeddings,
+        "output": outside.output,
+        "tokenizer": outside.tokenizer,
     }
 
 

@@ -91,7 +91,9 @@ def verify(
         if recipe is not None:
             named = by_name(others, files)
             planned = gs.open(source).plan_recipe(recipe, progress, others=named)
-            files = [other.path for other in planned.planned.others]
+            donor = planned.planned.donor
+            files = [] if donor else [other.path for other in planned.planned.others]
+            mtp_from = donor.path if donor else mtp_from
         outcome = gs.verify(
             patched,
             source,

@@ -25,6 +25,7 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import assemble, new_header, with_filler
 from ggufsurgeon.planning.mtp_change.donors import check_donor, pairs_of_donor
 from ggufsurgeon.planning.naming import descriptive_pairs
+from ggufsurgeon.planning.planner import Origin
 from ggufsurgeon.planning.provenance import MTP, provenance_pairs, text_pair, this_tool
 from ggufsurgeon.planning.source_shards import record_of_shards, shards_of
 from ggufsurgeon.planning.span_ranges import file_of_plan
@@ -49,11 +50,14 @@ class ChangedMtp(NamedTuple):
     """The same, with its data where they are now: in the files of source and donor."""
 
 
-def change_mtp(source: GgufFile, donor: GgufFile | None, tool: str | None = None) -> ChangedMtp:
+def change_mtp(
+    source: GgufFile, donor: GgufFile | None, origin: Origin | None = None
+) -> ChangedMtp:
     """The source without MTP blocks, or with those of `donor`.
 
-    `tool` is recorded instead of this program. Raises RefusedError when there are none to leave
-    out, when the donor has none, or is not of the same model, and as `find_blocks`.
+    `origin` is recorded instead of this program and the shards of `source`. Raises RefusedError
+    when there are none to leave out, when the donor has none, or is not of the same model, and as
+    `find_blocks`.
     """
     blocks = find_blocks(source)
     if donor is None and not blocks.n_mtp:
@@ -66,8 +70,9 @@ def change_mtp(source: GgufFile, donor: GgufFile | None, tool: str | None = None
     pairs += (pair for pair in described if pair.key != "general.name")
     kept, order = lost_padding(view, chosen), source.header.byte_order
     of = text_pair(MTP, donor.header_sha256 if donor else NO_MTP, order)
-    more = (*record_of_shards(shards_of(source), order), of)
-    record = provenance_pairs(source, trunk, pairs, {}, kept, tool or this_tool(), more, names)
+    tool, shards = origin or (this_tool(), shards_of(source))
+    more = (*record_of_shards(shards, order), of)
+    record = provenance_pairs(source, trunk, pairs, {}, kept, tool, more, names)
     head = new_header(source.header, with_filler(source, (*pairs, *record), tensors), tensors)
     plan = assemble(view, head, chosen, kept)
     planned = file_of_plan(source, plan)

@@ -8,11 +8,14 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
-from ggufsurgeon.planning.planner import PatchPlan, changes_of, plan_patch
+from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, plan_patch
 from ggufsurgeon.planning.provenance import MTP, PREFIX, Provenance, read_provenance
 from ggufsurgeon.planning.source_pairs import source_pairs
-from ggufsurgeon.planning.span_ranges import compose
+from ggufsurgeon.planning.source_shards import shards_of
+from ggufsurgeon.planning.span_ranges import file_of_plan
+from ggufsurgeon.planning.two_patches import two_as_one
 from ggufsurgeon.rules.blocks import find_blocks
 
 LEFT_OUT = (
@@ -23,27 +26,44 @@ REPLACED = (
     "has MTP blocks of another file in place of its source's own, which cannot be restored from "
     "this file"
 )
+MTP_OF_SEVERAL = "on a path over several models, MTP blocks are those of the model of the output"
 
 
 def plan_with_mtp(
-    source: GgufFile, path: AnyPath, donor: GgufFile | None, *, scale_weights: bool = False
+    source: GgufFile,
+    path: AnyPath,
+    donor: GgufFile | None,
+    *,
+    scale_weights: bool = False,
+    name: str | None = None,
 ) -> PatchPlan:
     """Plan the file in which the blocks of `path` run, without MTP blocks, or with those of
     `donor`. Raises as `plan_patch`, and as `change_mtp`."""
-    changed = change_mtp(source, donor)
-    step = plan_patch(changed.planned, path, scale_weights=scale_weights)
-    plan = compose(changed.plan, step.write_plan)
-    had = find_blocks(source)
+    changed = plan_mtp_change(source, donor)
+    file = file_of_plan(source, changed.write_plan)
+    step = plan_patch(file, path, scale_weights=scale_weights, name=name)
+    return two_as_one(changed, step)
+
+
+def plan_mtp_change(
+    source: GgufFile, donor: GgufFile | None, origin: Origin | None = None
+) -> PatchPlan:
+    """Plan the file without MTP blocks, or with those of `donor`; all else stays.
+
+    Raises as `change_mtp`.
+    """
+    plan = change_mtp(source, donor, origin).plan
+    had, has = find_blocks(source), find_blocks(file_of_plan(source, plan))
     notes = [REPLACED if donor else LEFT_OUT] * bool(had.of_block[-1] and had.n_mtp)
     return PatchPlan(
         source,
-        step.path,
+        LayerPath.identity(len(has)),
         len(had),
-        (*notes, *step.notes),
+        tuple(notes),
         changes_of(source.header, plan.parsed[0]),
         plan,
-        step.source_notes,
-        () if donor is None else (donor,),
+        others=() if donor is None else (donor,),
+        donor=donor,
     )
 
 
@@ -77,8 +97,9 @@ def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None)
     if found is None or found[1].source_header_sha256 != source.header_sha256:
         return None
     mtp, record = found
+    origin = Origin(record.tool, shards_of(source))
     if mtp == NO_MTP:
-        return change_mtp(source, None, record.tool).readable
+        return change_mtp(source, None, origin).readable
     if donor is None:
         raise UsageError(
             f"the MTP blocks of {patched.path} were taken from another file, whose header has a "
@@ -89,4 +110,4 @@ def source_with_mtp(patched: GgufFile, source: GgufFile, donor: GgufFile | None)
             f"the MTP blocks of {patched.path} were not taken from {donor.path}, so they cannot "
             f"be proven"
         )
-    return change_mtp(source, donor, record.tool).readable
+    return change_mtp(source, donor, origin).readable
