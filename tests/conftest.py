@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -34,10 +35,35 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module in one process, with what its tests share; shares of a module are apart."""
+    """Keep a module in one process, with what its tests share; shares and pages are apart.
+
+    Parallel processes take the modules with slow tests first: the others, none of which takes
+    long, then fill up what is left, and the processes end at about the same time.
+    """
+    slow = set()
     for item in items:
-        share = getattr(item, "callspec", None) and item.callspec.params.get("share", "")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(f"{item.path}{share or 0}"))
+        group = _group(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("slow"):
+            slow.add(group)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _group(item) not in slow)
+
+
+def _group(item: pytest.Item) -> str:
+    """What one process runs: a module, or one share or page of it."""
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params if callspec else {}
+    return f"{item.path}{values.get('share') or values.get('page') or 0}"
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was collected, hundreds of thousands of objects.
+
+    Each full collection looked through them: a quarter of a second, and some tests force many.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
