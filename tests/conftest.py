@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,13 @@ from tests.forks import Forks
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+APART = {
+    "tests/docs/test_commands.py",
+    "tests/in_place/test_architectures.py",
+    "tests/verification/test_matrix.py",
+    "tests/verification/test_strengths.py",
+}
+"""Modules with long tests that share nothing, which parallel processes may take apart."""
 
 
 def pytest_configure() -> None:
@@ -33,28 +41,36 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cpus[int(number) % len(cpus)]})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Keep a module in one process, with what its tests share.
+
+    The marks of xdist 3.8 for that have no effect with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Modules(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module in one process, with what its tests share; shares and pages are apart.
+    """Let parallel processes take modules with slow tests first.
 
-    Parallel processes take the modules with slow tests first: the others, none of which takes
-    long, then fill up what is left, and the processes end at about the same time.
+    The others, none of which takes long, fill up what is left: all end at about the same time.
     """
-    slow = set()
-    for item in items:
-        group = _group(item)
-        item.add_marker(pytest.mark.xdist_group(group))
-        if item.get_closest_marker("slow"):
-            slow.add(group)
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: _group(item) not in slow)
+        slow = {_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: _group(item.nodeid) not in slow)
 
 
-def _group(item: pytest.Item) -> str:
-    """What one process runs: a module, or one share or page of it."""
-    callspec = getattr(item, "callspec", None)
-    values = callspec.params if callspec else {}
-    return f"{item.path}{values.get('share') or values.get('page') or 0}"
+def _group(nodeid: str) -> str:
+    """What one process runs."""
+    module = nodeid.partition("::")[0]
+    return nodeid if module in APART else module
 
 
 def pytest_collection_finish() -> None:
