@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +19,13 @@ from tests.forks import Forks
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+APART = {
+    "tests/docs/test_commands.py",
+    "tests/in_place/test_architectures.py",
+    "tests/verification/test_matrix.py",
+    "tests/verification/test_strengths.py",
+}
+"""Modules with long tests that share nothing, which parallel processes may take apart."""
 
 
 def pytest_configure() -> None:
@@ -32,12 +41,45 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cpus[int(number) % len(cpus)]})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Keep a module in one process, with what its tests share.
+
+    The marks of xdist 3.8 for that have no effect with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Modules(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module in one process, with what its tests share; shares of a module are apart."""
-    for item in items:
-        share = getattr(item, "callspec", None) and item.callspec.params.get("share", "")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(f"{item.path}{share or 0}"))
+    """Let parallel processes take modules with slow tests first.
+
+    The others, none of which takes long, fill up what is left: all end at about the same time.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: _group(item.nodeid) not in slow)
+
+
+def _group(nodeid: str) -> str:
+    """What one process runs."""
+    module = nodeid.partition("::")[0]
+    return nodeid if module in APART else module
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was collected, hundreds of thousands of objects.
+
+    Each full collection looked through them: a quarter of a second, and some tests force many.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ the command line instead.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -17,17 +18,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import IO, NamedTuple, NoReturn
 
-COMMANDS_MODULE = "ggufsurgeon.cli.app"
-ALSO_IMPORTED = (
-    *("ggufsurgeon.api.files", "ggufsurgeon.api.loaded_model", "ggufsurgeon.api.verifying"),
-    *("rich.table", "rich.progress", "pydantic"),
-)
+import ggufsurgeon
+
+OTHER_LIBRARIES = ("clusters.dask", "leaderboard", "reporting", "serving")
+"""Parts of the package that import large libraries."""
+PROGRAMS = ("__main__", "worker_process")
+ALSO_IMPORTED = ("rich.table", "rich.progress", "pydantic", "typer._adapters", "gguf")
 """What commands import when they run."""
 
 
@@ -48,7 +51,10 @@ class Forks:
         with theirs:
             command = [sys.executable, "-m", "tests.forks", str(theirs.fileno())]
             root = Path(__file__).parent.parent
-            self._process = subprocess.Popen(command, cwd=root, pass_fds=[theirs.fileno()])
+            one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # forks have no others
+            self._process = subprocess.Popen(
+                command, cwd=root, env=one_thread, pass_fds=[theirs.fileno()]
+            )
 
     def __enter__(self) -> Forks:
         return self
@@ -114,12 +120,10 @@ def _read(connection: socket.socket, n_bytes: int) -> bytes:
 
 def _serve(connection: socket.socket) -> None:
     """Fork for each request, and send the process id and then the exit code. Returns in a fork."""
-    app = import_module(COMMANDS_MODULE)
-    for name in (*(f"ggufsurgeon.cli.{command}" for command in app.COMMANDS), *ALSO_IMPORTED):
+    for name in (*_modules(), *ALSO_IMPORTED):
         with suppress(ImportError):
             import_module(name)
-    if find_spec("typer._adapters"):
-        import_module("typer._adapters")
+    gc.freeze()  # forks would copy all memory that their collections look through
     while True:
         size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
         if not size:
@@ -134,6 +138,14 @@ def _serve(connection: socket.socket) -> None:
         connection.sendall(pid.to_bytes(4, "big"))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         connection.sendall(code.to_bytes(4, "big", signed=True))
+
+
+def _modules() -> Iterator[str]:
+    """Those of the package, without programs and parts that import large libraries."""
+    left_out = tuple(f"{ggufsurgeon.__name__}.{part}" for part in OTHER_LIBRARIES)
+    for module in walk_packages(ggufsurgeon.__path__, f"{ggufsurgeon.__name__}."):
+        if not module.name.startswith(left_out) and not module.name.endswith(PROGRAMS):
+            yield module.name
 
 
 def _become(request: Request, descriptors: list[int]) -> None:

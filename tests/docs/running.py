@@ -34,7 +34,7 @@ def furnish(folder: Path, models: Mapping[str, Path]) -> None:
         (folder / name).symlink_to(target)
     text = SHAKESPEARE.read_bytes()
     (folder / "shakespeare.txt").write_bytes(text)
-    (folder / "text.txt").write_bytes(text[:8000])
+    (folder / "text.txt").write_bytes(text[:4000])  # two contexts of 512 tokens
     (folder / "tasks.jsonl").symlink_to(ROOT / "fixtures/tasks/choices.jsonl")
     program = folder / "bin/ggufsurgeon"
     program.parent.mkdir()

@@ -111,6 +111,19 @@ def test_the_extras_that_run_no_model_need_no_compiler(checkout: Path) -> None:
     assert "compiler" not in done.stderr
 
 
+def test_what_is_installed_is_not_installed_again(checkout: Path) -> None:
+    """Until other extras are asked for, or pyproject.toml has changed."""
+    installed, project = checkout / ".venv/installed", checkout / "pyproject.toml"
+    installed.write_text("plot\nhub\n")
+    os.utime(project, (0, 0))
+    assert run(checkout, "scripts/setup hub,plot").returncode == 0
+    assert_short(run(checkout, "scripts/setup hub,plo"))
+    assert run(checkout, "scripts/setup plot").returncode == 0
+    os.utime(project)
+    assert_short(run(checkout, "scripts/setup plot"))
+    assert not installed.exists()
+
+
 def test_an_index_that_cannot_be_reached(checkout: Path) -> None:
     index = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "0", "PIP_RETRIES": "1"}
     done = run(checkout, "scripts/pip_install llama-cpp-python", **index)
