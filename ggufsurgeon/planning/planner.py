@@ -35,6 +35,7 @@ from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
+from ggufsurgeon.rules.reader_limits import alignment_notes
 from ggufsurgeon.rules.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan, coalesce
@@ -143,6 +144,7 @@ def plan_patch(
         *scaling_notes(factors),
         *strength_notes(trunk, scales),
         *mtp_notes(source.header, blocks.n_mtp, bool(blocks.of_block[-1])),
+        *alignment_notes(source.header),
     )
     of_source = _source_notes(source, shards)
     changes = _changes(source, pairs)
@@ -175,6 +177,7 @@ def _plan_several(
         *dict.fromkeys(edit.note for edit in edits if edit.note),
         *strength_notes(joined.path, scales),
         *mtp_notes(source.header, joined.blocks.n_mtp, bool(joined.blocks.of_block[-1])),
+        *alignment_notes(joined.file.header),
     )
     of_sources = (
         *rules.notes(),

@@ -32,6 +32,8 @@ Files = list[File]
 """Files of one model; the first is the unmodified one, as a control."""
 MTP_MODELS = {"qwen35": "qwen35-dense", "glm4moe": "glm4moe-moe", "deepseek2": "deepseek2-moe"}
 """Architectures of published models with MTP blocks, and headers that get them here."""
+MTP_PROMPT = "Once upon a time"
+"""For models of random weights, many of whose texts for other prompts no repeat changes."""
 NORMAL = 1
 """`LLAMA_TOKEN_TYPE_NORMAL` (include/llama.h): a token that is neither a byte nor for control."""
 

@@ -92,6 +92,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what patch would write, and its cost in memory. Writes nothing."""
+    from ggufsurgeon.rules.reader_limits import READERS_OF_SHARDS
     from ggufsurgeon.rules.tensor_overrides import tensor_overrides
     from ggufsurgeon.sizing.prediction import predict_patch
 
@@ -125,11 +126,14 @@ def plan(
     prediction = predict_patch(planned, settings)
     tell_overrides(planned.source, overrides)
     if json:
-        print_json({**_costs_as_json(plan, n_bytes, prediction), "fetched": fetched_as_json(model)})
+        costs = _costs_as_json(plan, n_bytes, prediction)
+        costs["notes"] += [READERS_OF_SHARDS] * (len(n_bytes) > 1)
+        print_json({**costs, "fetched": fetched_as_json(model)})
     else:
         print_plan(planned)
         if len(n_bytes) > 1:
-            print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
+            print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}")
+            print_text(f"note: {READERS_OF_SHARDS}\n")
         aliased = [] if mtp_from else [_aliased_note(planned)]
         print_prediction(prediction, *aliased, *_moe_notes(n_cpu_moe))
         print_text(forecast_text(planned))
