@@ -17,6 +17,7 @@ from ggufsurgeon.planning.strengths import Scales, strength_notes, with_scales
 from ggufsurgeon.planning.tensors import OutputTensor, place_tensors
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
+from ggufsurgeon.rules.reader_limits import alignment_notes
 from ggufsurgeon.write_plan import WritePlan
 
 
@@ -57,6 +58,7 @@ class Draft:
         yield from strength_notes(self.path, self.scales)
         has_mtp_tensors = bool(self.blocks.of_block[-1])
         yield from mtp_notes(self.model.header, self.blocks.n_mtp, has_mtp_tensors)
+        yield from alignment_notes(self.model.header)
 
 
 def draft(

@@ -3,8 +3,9 @@
 Ollama's parser (parser/parser.go of fb30760, 2026-08) takes a value up to the end of the line,
 without quotation marks unless it begins with one, without spaces at its ends, and without
 characters that are not printed. A path is relative to the folder of the Modelfile. A template
-that the GGUF contains is Ollama's to find, and its importer reads one file (server/create.go,
-`ggufLayers`): shards are not joined.
+that the GGUF contains is Ollama's to find. FROM names one file, or a folder whose GGUFs are all
+imported (`filesForModel`): since Ollama 0.30, shards in it are joined (server/create.go,
+`mergeSplitGGUFLayers`), and a shard without the others is refused.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def modelfile(patched: GgufFile) -> str:
     name = patched.path.name
     if patched.shards:
         raise RefusedError(
-            f"{patched.path}: Ollama imports single files, and this model is in shards",
-            hint="Write the same layer path as one file.",
+            f"{patched.path}: a Modelfile names one file, and this model is in shards",
+            hint="Write the same layer path as one file. Ollama 0.30 or later also imports shards, "
+            "by FROM and a folder in which they are the only GGUF files.",
         )
     if printable(name) != name or name != name.rstrip():
         raise RefusedError(

@@ -15,10 +15,13 @@ QWEN35 = (
     "known to load no such file of this architecture"
 )
 """OpenWhispr/openwhispr#939, lmstudio-bug-tracker#1924, koboldcpp#2211, ollama#16282."""
-LACKING_GLM4MOE = (
-    "counts MTP blocks that it does not hold, as its source does: llama.cpp of March 2026 is known "
-    "to load no such file of this architecture"
+LACKING = (
+    "counts MTP blocks that it does not hold, as its source does: llama-server of llama.cpp 0.7.0 "
+    "crashes when it is told to draft with MTP blocks, as Ollama from 0.30 on tells it for each "
+    "file that counts some, unless the MTP blocks are left out"
 )
+"""Seen with glm4moe and step35. Ollama: `hasMTPDraft`, llm/llama_server.go of fb30760."""
+LACKING_GLM4MOE = "; llama.cpp of March 2026 is known to load no such file of this architecture"
 """axolotl-ai-cloud/axolotl#3559."""
 WITH_TENSORS = {"qwen35": QWEN35, "qwen35moe": QWEN35}
 WITHOUT_TENSORS = {"glm4": LACKING_GLM4MOE, "glm4moe": LACKING_GLM4MOE}
@@ -31,10 +34,11 @@ def mtp_count_key(header: Header) -> str:
 
 def mtp_notes(header: Header, n_mtp: int, has_tensors: bool) -> Iterator[str]:
     """Facts about engines that do not know the MTP blocks of a model."""
-    known = WITH_TENSORS if has_tensors else WITHOUT_TENSORS
-    note = known.get(header.architecture or "")
-    if n_mtp and note is not None:
-        yield note
+    architecture = header.architecture or ""
+    if n_mtp and not has_tensors:
+        yield LACKING + WITHOUT_TENSORS.get(architecture, "")
+    elif n_mtp and architecture in WITH_TENSORS:
+        yield WITH_TENSORS[architecture]
 
 
 def missing_mtp(file: GgufFile, n_trunk: int, n_blocks: int, block: int) -> MalformedFileError:

@@ -1,13 +1,16 @@
-"""Files that GGUF allows, or other programs write, but llama.cpp's reader refuses.
+"""Files that GGUF allows, or other programs write, but that readers refuse or copy wrong.
 
-They can be inspected, since image models and other readers use such files. A language model with
-these properties is treated as malformed, since llama.cpp would not load a patch of it.
+Those that llama.cpp's reader refuses can be inspected, since image models and other readers use
+such files. A language model with these properties is treated as malformed, since llama.cpp would
+not load a patch of it. What only some programs cannot read is a note.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import KeyValue, TensorInfo
+from ggufsurgeon.container.header import DEFAULT_ALIGNMENT, Header, KeyValue, TensorInfo
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import MalformedFileError
@@ -16,6 +19,26 @@ from ggufsurgeon.rules.media_models import LANGUAGE_MODEL_N_DIMS
 MAX_NAME_N_BYTES = 63
 """Bytes of the longest tensor name: `GGML_MAX_NAME` less the final zero
 (ggml/include/ggml.h:228, gguf.cpp:657)."""
+
+OTHER_ALIGNMENT = (
+    "has tensor data aligned to {} bytes, as its source has: programs load it, but the files that "
+    "llama-quantize and llama-gguf-split of llama.cpp 0.7.0 make of such a file may not load, or "
+    "have wrong data; ollama create runs llama-quantize from version 0.30 on"
+)
+"""They pad tensors and header to 32 bytes, whatever the file says (`GGUF_DEFAULT_ALIGNMENT`,
+src/llama-quant.cpp:1013, tools/gguf-split/gguf-split.cpp:261 of b11434; Ollama's
+server/quantization.go of fb30760)."""
+READERS_OF_SHARDS = (
+    "llama.cpp and programs that load models with it read all shards when they are given the "
+    "first; transformers 5.24.0 loads the first alone, with random weights for the rest, "
+    "mistral.rs 0.9.5 does not load it, and Ollama before 0.30 imports no shards"
+)
+
+
+def alignment_notes(header: Header) -> Iterator[str]:
+    """A note of an alignment that some programs do not keep, if the file has one."""
+    if header.alignment != DEFAULT_ALIGNMENT:
+        yield OTHER_ALIGNMENT.format(header.alignment)
 
 
 def check_llama_cpp_reads(file: GgufFile) -> None:

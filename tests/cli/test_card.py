@@ -125,7 +125,7 @@ def test_a_modelfile_is_for_this_file(surgeon: Run, stories: Path, tmp_path: Pat
     assert_told(surgeon("card", "a\nSYSTEM evil.gguf", "--modelfile"), 4, "no Modelfile can")
     surgeon("patch", stories, "shard.gguf", *WINDOW, "--split-max-size", "1M")
     shard = "shard-00001-of-00002.gguf"
-    assert_told(surgeon("card", shard, "--modelfile"), 4, "Ollama imports single files")
+    assert_told(surgeon("card", shard, "--modelfile"), 4, "a Modelfile names one file")
     card = surgeon("card", shard).stdout
     assert "Ollama" not in card and "bytes, in 2 shards |" in card
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ggufsurgeon.rules.reader_limits import READERS_OF_SHARDS
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.cli.test_golden import normalised
@@ -154,8 +155,11 @@ def test_output_in_shards(stories: Path, tmp_path: Path, surgeon: Run) -> None:
     told = surgeon("plan", stories, *WINDOW, "--split-max-size", "1M")
     sizes = [(tmp_path / name).stat().st_size for name in names]
     assert f"in 2 shards, the largest of {max(sizes) / 1000:.2f} kB" in told.stdout
+    assert READERS_OF_SHARDS in " ".join(told.stdout.split())
+    assert READERS_OF_SHARDS not in " ".join(surgeon("plan", stories, *WINDOW).stdout.split())
     as_json = surgeon("plan", stories, *WINDOW, "--split-max-size", "1M", "--json").stdout
     assert json.loads(as_json)["n_bytes_of_files"] == sizes
+    assert json.loads(as_json)["notes"] == [READERS_OF_SHARDS]
     again = surgeon("patch", names[1], "again.gguf", *WINDOW, "--split-max-size", "1M", "--json")
     written = json.loads(again.stdout)
     assert written["destination"] == written["files"][0] == "again-00001-of-00002.gguf"

@@ -41,7 +41,7 @@ def test_ollama_reads_the_name_or_there_is_no_modelfile(name: str) -> None:
 
 
 def test_shards_have_no_modelfile() -> None:
-    with pytest.raises(RefusedError, match="Ollama imports single files"):
+    with pytest.raises(RefusedError, match="a Modelfile names one file"):
         modelfile(replace(STORIES, shards=(STORIES, STORIES)))
 
 

@@ -135,9 +135,12 @@ def _print_costs(
     plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction, *notes: str
 ) -> None:
     """The same as `_costs_as_json`, as tables, with notes on the memory."""
+    from ggufsurgeon.rules.reader_limits import READERS_OF_SHARDS
+
     print_plan(plan.planned)
     if len(n_bytes) > 1:
-        print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}\n")
+        print_text(f"in {len(n_bytes)} shards, the largest of {n_bytes_text(max(n_bytes))}")
+        print_text(f"note: {READERS_OF_SHARDS}\n")
     print_prediction(prediction, *notes)
     print_text(forecast_text(plan.planned))
 
@@ -145,10 +148,13 @@ def _print_costs(
 def _costs_as_json(plan: gs.Plan, n_bytes: Sequence[int], prediction: Prediction) -> dict[str, Any]:
     """A plan with the sizes of its files, and what it takes on disk and in memory."""
     from ggufsurgeon.aliasing.shared_tensors import n_bytes_made
+    from ggufsurgeon.rules.reader_limits import READERS_OF_SHARDS
 
     planned = plan.planned
+    found = plan_as_json(planned)
+    found["notes"] += [READERS_OF_SHARDS] * (len(n_bytes) > 1)
     return {
-        **plan_as_json(planned),
+        **found,
         "n_bytes_of_files": n_bytes,
         "in_place": forecast_as_json(planned),
         "n_bytes_shareable": plan.n_bytes_shareable,
