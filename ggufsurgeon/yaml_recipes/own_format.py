@@ -79,7 +79,14 @@ def _slices(field: Field, names: Sequence[str]) -> tuple[Slice, ...]:
     except UsageError as error:
         raise field.error(str(error), hint=error.hint) from None
     return tuple(
-        Slice(field.place, first.source, first.block, last.block + 1, first.strength)
+        Slice(
+            field.place,
+            first.source,
+            first.block,
+            last.block + 1,
+            first.strength,
+            first.factors,
+        )
         for first, last in path.runs()
     )
 

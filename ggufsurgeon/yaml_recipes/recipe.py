@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.layer_path.factors import Factors
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.yaml_recipes.scales import Setting
@@ -39,6 +40,7 @@ class Slice:
     end: int | None
     """The block behind the last one; None for all blocks."""
     strength: float = FULL
+    factors: Factors = ()
     scales: tuple[Setting, ...] = ()
     """mergekit's `scale`, from the innermost level on."""
 
