@@ -19,9 +19,8 @@ from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_left_out
 from ggufsurgeon.planning.span_ranges import PlacedSpans, file_of_plan
 from ggufsurgeon.progress import NO_PROGRESS, Progress
-from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.rules.strengths import is_scale_of_strength
+from ggufsurgeon.rules.strengths import SCALE, weight_of
 from ggufsurgeon.write_plan import CopySpan, WritePlan
 from ggufsurgeon.writing.digests import sha256_of_plan
 
@@ -41,18 +40,17 @@ def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     return replace(found, unexplained=unexplained)
 
 
-def _first_scales(file: GgufFile) -> dict[int, float]:
-    """For blocks with scales of a strength, the first number of one. Raises UsageError."""
-    tensors, layout, found = file.header.tensors, file.layout, dict[int, float]()
+def _first_scales(file: GgufFile) -> dict[str, float]:
+    """The first number of each scale of a strength or a factor. Raises UsageError."""
+    tensors, layout, found = file.header.tensors, file.layout, dict[str, float]()
     with opened_bytes(file) as data:
         for index, info in enumerate(tensors):
-            block = block_of(info.name)
-            if block is None or block in found or not is_scale_of_strength(info.name):
+            if weight_of(info.name, SCALE) is None:
                 continue
             if layout.tensor_n_bytes[index] >= FLOAT_N_BYTES:
                 number = data.read(layout.data_start + info.offset_in_data, FLOAT_N_BYTES)
                 if len(number) == FLOAT_N_BYTES:  # the file may have become shorter
-                    (found[block],) = struct.unpack(f"{file.header.byte_order}f", number)
+                    (found[info.name],) = struct.unpack(f"{file.header.byte_order}f", number)
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
-from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import check_on_disk, is_remote
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
 from ggufsurgeon.writing.equal_data import check_equal_data
@@ -43,10 +43,7 @@ def _with_each_once(
     """The path, and what is outside the blocks, with one index for all models of one file."""
     first_of = [next(m for m, other in enumerate(files) if _is_same(other, file)) for file in files]
     index = {n: first for n, first in enumerate(first_of)}
-    steps = (
-        BlockRef(index.get(step.source, step.source), step.block, step.strength)
-        for step in path.steps
-    )
+    steps = (step.at(index.get(step.source, step.source), step.block) for step in path.steps)
     if outside is not None:
         sides = (outside.embeddings, outside.output, outside.tokenizer)
         outside = OutsideBlocks(*(index.get(side, side) for side in sides))

@@ -114,8 +114,8 @@ Layers: TypeAlias = Annotated[
     typer.Option(
         "--layers",
         metavar="LAYERS",
-        help="Layer path in full, as inclusive ranges, which may have a strength: "
-        '"0..6,4..6*0.5,7..29".',
+        help="Layer path in full, as inclusive ranges, which may have a strength or factors of "
+        'weights: "0..6,4..6*0.5,7..29", "0..6,4..6*attn_q=0.84*attn_k=0.84,7..29".',
         rich_help_panel=LAYER_PATH,
     ),
 ]

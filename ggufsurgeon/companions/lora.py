@@ -14,10 +14,10 @@ from ggufsurgeon.companions.kinds import BaseModel, Dims, padded
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, RefusedError
-from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.rules.block_names import block_of
-from ggufsurgeon.rules.strengths import is_weight_of_strength
+from ggufsurgeon.rules.strengths import factor_of_weight
 
 SUFFIXES = (".lora_a", ".lora_b")
 IGNORED = "_norm.weight"
@@ -47,18 +47,21 @@ def check_lora(adapter: GgufFile, base: BaseModel, *, other_base: bool) -> None:
 
 
 def check_lora_strengths(adapter: GgufFile, path: LayerPath) -> None:
-    """Raise RefusedError where an adapter changes what a strength other than 1 multiplies.
+    """Raise RefusedError where an adapter changes what a strength or a factor multiplies.
 
     llama.cpp has added what an adapter gives before it multiplies by the scale of the weight, and
     behind it (build_lora_mm, src/llama-graph.cpp; ggml-org/llama.cpp PR 23484 moves it).
     """
-    weak = {step.block for step in path.steps if step.strength != FULL}
+    steps: dict[int | None, set[BlockRef]] = {}
+    for step in path.steps:
+        steps.setdefault(step.block, set()).add(step)
     for name in lora_pairs(adapter):
-        if block_of(name) in weak and is_weight_of_strength(name):
+        block = block_of(name)
+        if any(factor_of_weight(name, step) != FULL for step in steps.get(block, ())):
             raise RefusedError(
-                f"{adapter.path} changes {quoted(name)}, and block {block_of(name)} has a strength "
-                "on this layer path: it depends on the build of llama.cpp whether that multiplies "
-                "what an adapter adds"
+                f"{adapter.path} changes {quoted(name)}, and block {block} has a strength or a "
+                "factor on this layer path: it depends on the build of llama.cpp whether that "
+                "multiplies what an adapter adds"
             )
 
 

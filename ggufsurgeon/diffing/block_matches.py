@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.diffing.block_strengths import Bare, bare_blocks
 from ggufsurgeon.diffing.contents import Contents, TensorContent
+from ggufsurgeon.layer_path.factors import Factors
 from ggufsurgeon.layer_path.path import MAX_STEPS, BlockRef, LayerPath
 from ggufsurgeon.layer_path.strengths import FULL
 
@@ -25,7 +26,7 @@ class BlockMatch:
 
     block: int
     origin: int | None
-    """The block of A with the same content, but for scales of a strength; None if there is none."""
+    """The block of A with the same content, but for added scales; None if there is none."""
     nearest: int | None = None
     """Without an equal, the block of A that shares most tensors; None if none shares any."""
     differing: tuple[str, ...] = ()
@@ -33,6 +34,8 @@ class BlockMatch:
     n_tensors: int = 0
     strength: float = FULL
     """The strength with which the block is the one of A."""
+    factors: Factors = ()
+    """The factors of weights with which it is."""
 
 
 def match_blocks(a: Contents, b: Contents) -> tuple[BlockMatch, ...]:
@@ -43,7 +46,7 @@ def match_blocks(a: Contents, b: Contents) -> tuple[BlockMatch, ...]:
 def _matches(
     a: Mapping[int, Mapping[str, TensorContent]],
     b: Mapping[int, Mapping[str, TensorContent]],
-    bare: Mapping[int, Bare],
+    bare: Mapping[int, Sequence[Bare]],
 ) -> Iterator[BlockMatch]:
     equal: dict[frozenset[tuple[str, TensorContent]], list[int]] = {}
     holders: dict[tuple[str, TensorContent], list[int]] = {}
@@ -53,23 +56,29 @@ def _matches(
             holders.setdefault(tensor, []).append(block)
     # One set for each content, however many blocks have it: they may all be equal.
     known = {content: _Equal.of(blocks) for content, blocks in equal.items()}
-    sought = [_sought(tensors, bare.get(block), known) for block, tensors in b.items()]
+    sought = [_sought(tensors, bare.get(block, ()), known) for block, tensors in b.items()]
     origins = _longest_runs(list(b), [known.get(each.content, NONE_EQUAL) for each in sought])
     for (block, tensors), origin, each in zip(b.items(), origins, sought, strict=True):
         if origin is None:
             yield _nearest(a, block, tensors, holders)
         else:
-            yield BlockMatch(block, origin, n_tensors=len(tensors), strength=each.strength)
+            yield BlockMatch(
+                block,
+                origin,
+                n_tensors=len(tensors),
+                strength=each.strength,
+                factors=each.factors,
+            )
 
 
 def _sought(
     tensors: Mapping[str, TensorContent],
-    bare: Bare | None,
+    bare: Sequence[Bare],
     known: Container[frozenset[tuple[str, TensorContent]]],
 ) -> Bare:
-    """What to look for in A: the block as it is, unless A has it without its strength alone."""
-    content = frozenset(tensors.items())
-    return Bare(content, FULL) if bare is None or content in known else bare
+    """What to look for in A: the block as it is, unless A has it without added scales alone."""
+    as_it_is = Bare(frozenset(tensors.items()))
+    return next((each for each in (as_it_is, *bare) if each.content in known), as_it_is)
 
 
 class _Equal(NamedTuple):
@@ -142,5 +151,6 @@ def explaining_path(matches: Sequence[BlockMatch]) -> LayerPath | None:
     if not matches or len(origins) != len(matches) or not in_order or len(matches) > MAX_STEPS:
         return None
     return LayerPath(
-        BlockRef(0, origin, match.strength) for origin, match in zip(origins, matches, strict=True)
+        BlockRef(0, origin, match.strength, match.factors)
+        for origin, match in zip(origins, matches, strict=True)
     )

@@ -1,62 +1,99 @@
-"""Blocks that are those of another model with a strength: what they are without its scales."""
+"""Blocks that are those of another model with a strength or factors: without their scales."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ggufsurgeon.architectures.strengths import LAST_WEIGHTS, QUERIES_AND_KEYS
 from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.container.values import ByteOrder
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.strengths import FULL, strength_of
-from ggufsurgeon.rules.strengths import is_weight_of_strength, scale_of_weight
+from ggufsurgeon.layer_path.factors import Factors, factors_of
+from ggufsurgeon.layer_path.path import BlockRef
+from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.rules.block_names import block_of, renumber
+from ggufsurgeon.rules.strengths import (
+    FACTOR_OF,
+    WEIGHT,
+    WEIGHTS,
+    factor_of_weight,
+    scale_of_weight,
+    weight_of,
+)
 
 MOST_EXPERTS = 1 << 16
 """A scale of more numbers is none of a strength, so that a broken file costs no memory."""
+SETS = (WEIGHTS, LAST_WEIGHTS, QUERIES_AND_KEYS)
+"""Weights whose scales a patch may have added: the original may have scales of the others."""
 
 
 class Bare(NamedTuple):
-    """The content of a block with a strength as it would be with the strength 1."""
+    """The content of a block with a strength or factors as it would be without them."""
 
     content: frozenset[tuple[str, TensorContent]]
-    strength: float
+    strength: float = FULL
+    factors: Factors = ()
 
 
-def bare_blocks(contents: Contents) -> Mapping[int, Bare]:
-    """The blocks that have a strength by scales that `patch` adds, without them."""
+def bare_blocks(contents: Contents) -> Mapping[int, Sequence[Bare]]:
+    """What the blocks that have scales as `patch` adds them may be without them."""
+    numbers: dict[int, dict[str, float]] = {}
+    for name, number in contents.first_scales.items():
+        block = block_of(name)
+        if block is not None and number != FULL:
+            numbers.setdefault(block, {})[renumber(name, 0)] = number
     order = contents.file.header.byte_order
-    found = {
-        block: _bare(contents.blocks[block], number, order)
-        for block, number in contents.first_scales.items()
+    return {n: tuple(_bare(contents.blocks[n], found, order)) for n, found in numbers.items()}
+
+
+def _bare(
+    tensors: Mapping[str, TensorContent], numbers: Mapping[str, float], order: ByteOrder
+) -> Iterator[Bare]:
+    """A block without all scales that may be of a strength or factors, and without some."""
+    scales = {
+        name: scale_of_weight(name, content.dims)
+        for name, content in tensors.items()
+        if weight_of(name, WEIGHT)
     }
-    return {block: bare for block, bare in found.items() if bare}
+    added = {
+        name: numbers[scale]
+        for name, (scale, n_elements) in scales.items()
+        if scale in numbers and tensors[scale] == _scale(numbers[scale], n_elements, order)
+    }
+    for weights in SETS:
+        factors = {n: added.get(n, FULL) for n in scales if weight_of(n, WEIGHT) in weights}
+        step = _step(factors)
+        if step is not None:
+            gone = {scales[name][0] for name, factor in factors.items() if factor != FULL}
+            content = ((name, content) for name, content in tensors.items() if name not in gone)
+            yield Bare(frozenset(content), step.strength, step.factors)
 
 
-def _bare(tensors: Mapping[str, TensorContent], number: float, order: ByteOrder) -> Bare | None:
-    """A block without the scales of its strength; None if they are not those of a strength."""
+def _step(factors: Mapping[str, float]) -> BlockRef | None:
+    """A block with a strength and factors that multiply these weights so; None if there is none."""
+    by_weight = {weight_of(name, WEIGHT) or "": factor for name, factor in factors.items()}
+    outputs = {by_weight[weight] for weight in LAST_WEIGHTS if weight in by_weight}
+    strength = outputs.pop() if len(outputs) == 1 else FULL
+    single = {
+        FACTOR_OF.get(weight, weight): factor
+        for weight, factor in by_weight.items()
+        if factor != FULL and (weight in QUERIES_AND_KEYS or strength == FULL)
+    }
     try:
-        strength = strength_of(number)
+        step = BlockRef(0, 0, strength, factors_of(single))
     except UsageError:
         return None
-    weights = {name: content.dims for name, content in tensors.items()}
-    scales = dict(
-        scale_of_weight(name, dims) for name, dims in weights.items() if is_weight_of_strength(name)
-    )
-    if strength == FULL or any(
-        tensors.get(name) != _scale(strength, n_elements, order)
-        for name, n_elements in scales.items()
-    ):
-        return None
-    content = ((name, content) for name, content in tensors.items() if name not in scales)
-    return Bare(frozenset(content), strength)
+    is_so = all(factor_of_weight(name, step) == factor for name, factor in factors.items())
+    return step if is_so and not step.is_plain else None
 
 
-def _scale(strength: float, n_elements: int, order: ByteOrder) -> TensorContent | None:
+def _scale(number: float, n_elements: int, order: ByteOrder) -> TensorContent | None:
     """What the scale of a weight is; None for more experts than a model can have."""
     if n_elements > MOST_EXPERTS:
         return None
-    data = struct.pack(f"{order}f", strength) * n_elements
+    data = struct.pack(f"{order}f", number) * n_elements
     return TensorContent(F32, (n_elements,), hashlib.sha256(data).hexdigest())

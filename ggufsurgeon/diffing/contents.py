@@ -25,8 +25,8 @@ class Contents:
 
     file: GgufFile
     hashes: tuple[str, ...]
-    first_scales: Mapping[int, float] = field(default_factory=dict)
-    """For blocks with scales of a strength, the first number of one of these."""
+    first_scales: Mapping[str, float] = field(default_factory=dict)
+    """The first number of each scale that may be of a strength or a factor, by its name."""
 
     @cached_property
     def outside_blocks(self) -> Mapping[str, TensorContent]:

@@ -17,15 +17,23 @@ from enum import Enum
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
-from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.strengths import FULL, strength_text
+from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.layer_path.strengths import FULL, strength_of, strength_text
 
 PLACEHOLDER = "ORIGINAL"
 """Stands for the checkpoint in what is printed: a GGUF file does not say reliably where it is. For
 several models, their numbers are behind it, as in `ORIGINAL_1`."""
-LAST_IN_CHECKPOINTS = ("o_proj", "out_proj", "down_proj")
-"""What checkpoints call the weights that come last in a block: of attention, of a recurrent part,
-and of FFNs and experts. mergekit looks for a filter in the names of tensors."""
+IN_CHECKPOINTS = {"q_proj": "attn_q", "k_proj": "attn_k"}
+"""What checkpoints call the weights of queries and keys."""
+LAST_IN_CHECKPOINTS = {
+    "o_proj": "attn_output",
+    "out_proj": "",
+    "down_proj": "ffn_down",
+    ".w2.": "ffn_down",
+}
+"""What checkpoints call the weights that come last in a block, and the name of their factor: of
+attention, of a recurrent part, which has none, of FFNs and experts, and of the experts of Mixtral.
+mergekit looks for a filter in the names of tensors."""
 
 
 class OtherTool(Enum):
@@ -41,13 +49,13 @@ def in_notation_of(tool: OtherTool, path: LayerPath, outside: OutsideBlocks | No
     """A path as `tool` reads it.
 
     `outside` are the models of all that is in no block, where the path is over several. Raises
-    UsageError for several models and for strengths, both of which mergekit alone has (there,
-    strengths multiply weights), and for embeddings or an output head that mergekit would take from
-    another model.
+    UsageError for several models, and for strengths and factors, all of which mergekit alone has
+    (there, these multiply weights), and for embeddings or an output head that mergekit would take
+    from another model.
     """
-    if path.has_strengths and tool is not OtherTool.MERGEKIT:
+    if not path.is_plain and tool is not OtherTool.MERGEKIT:
         raise UsageError(
-            f"the layer path {shortened(str(path))} has strengths: {tool.value} has none"
+            f"the layer path {shortened(str(path))} has strengths or factors: {tool.value} has none"
         )
     if outside is None and not any(step.source for step in path.steps):
         return "\n".join(_WRITERS[tool](path))
@@ -86,13 +94,25 @@ def _mergekit(
         yield "  - sources:"
         yield f"      - model: {model(first.source)}"
         yield f"        layer_range: [{first.block}, {last.block + 1}]"
-        if first.strength != FULL:
+        if not first.is_plain:
             yield "        parameters:"
             yield "          scale:"
-            for name in LAST_IN_CHECKPOINTS:
+            for name, factor in mergekit_scales(first):
                 yield f"            - filter: {name}"
-                yield f"              value: {strength_text(first.strength)}"
+                yield f"              value: {strength_text(factor)}"
             yield "            - value: 1.0"
+
+
+def mergekit_scales(step: BlockRef) -> Iterator[tuple[str, float]]:
+    """The filters of mergekit's `scale` for a block, and the factors of the weights they find."""
+    factors = dict(step.factors)
+    for name, weight in IN_CHECKPOINTS.items():
+        if weight in factors:
+            yield name, factors[weight]
+    for name, weight in LAST_IN_CHECKPOINTS.items():
+        factor = strength_of(step.strength * factors.get(weight, FULL))
+        if factor != FULL:
+            yield name, factor
 
 
 def _inclusive_ranges(path: LayerPath) -> Iterator[str]:

@@ -9,29 +9,49 @@ from functools import cached_property
 
 from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.strengths import FULL, parse_strength, strength_of, strength_text
+from ggufsurgeon.layer_path.factors import (
+    Factors,
+    factors_of,
+    multipliers_text,
+    parse_multipliers,
+    product_of,
+)
+from ggufsurgeon.layer_path.strengths import FULL, strength_of
 
 
 @dataclass(frozen=True, order=True)
 class BlockRef:
-    """Block `block` of the model with index `source`, run with a strength.
+    """Block `block` of the model with index `source`, run with a strength and with factors.
 
     What the block adds to the residual stream is multiplied by the strength, each part where it is
-    added: x + s * attention(x), then x + s * FFN(x). Raises UsageError as `strength_of`.
+    added: x + s * attention(x), then x + s * FFN(x). Factors multiply single weights of it
+    besides. Raises UsageError as `strength_of` and `factors_of`.
     """
 
     source: int
     block: int
     strength: float = FULL
     """A number of 32 bits."""
+    factors: Factors = ()
 
     def __post_init__(self) -> None:
         if self.strength != FULL:
             object.__setattr__(self, "strength", strength_of(self.strength))
+        if self.factors:
+            object.__setattr__(self, "factors", factors_of(dict(self.factors)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the block runs as it is."""
+        return self.strength == FULL and not self.factors
+
+    def at(self, source: int, block: int) -> BlockRef:
+        """Another block, with the same strength and factors."""
+        return BlockRef(source, block, self.strength, self.factors)
 
     def next(self) -> BlockRef:
-        """The block behind it in its model, with the same strength."""
-        return BlockRef(self.source, self.block + 1, self.strength)
+        """The block behind it in its model, with the same strength and factors."""
+        return self.at(self.source, self.block + 1)
 
 
 MAX_STEPS = 10_000
@@ -46,13 +66,15 @@ class LayerPath:
     """The blocks that run, in order: `steps[n]` is the block that becomes block n.
 
     `LayerPath("0..6,4..29")` reads inclusive ranges, as llm-circuit-finder and exllamav3 write
-    them; single blocks and `source:range` are allowed, and `range*strength`. Raises UsageError for
-    another text.
+    them; single blocks and `source:range` are allowed, and `range*strength` and factors of weights
+    behind it, `range*strength*attn_q=factor`. Raises UsageError for another text.
 
     >>> LayerPath("0..3,2..5").blocks
     (0, 1, 2, 3, 2, 3, 4, 5)
     >>> LayerPath("0..1,1*0.5,2").strengths
     (1.0, 1.0, 0.5, 1.0)
+    >>> LayerPath("0..3*attn_q=0.84*attn_k=0.84").steps[2].factors[0]
+    ('attn_q', 0.8399999737739563)
     """
 
     steps: tuple[BlockRef, ...]
@@ -75,7 +97,10 @@ class LayerPath:
         return len(self.steps)
 
     def __str__(self) -> str:
-        """The compact form: inclusive runs, `0..6,4..6*0.5`; `1:0..3` names another source."""
+        """The compact form: inclusive runs, `0..6,4..6*0.5`; `1:0..3` names another source.
+
+        Factors of weights stand behind the strength: `4..6*0.5*attn_q=0.84`.
+        """
         return ",".join(_format_run(first, last) for first, last in self.runs())
 
     @cached_property
@@ -89,18 +114,23 @@ class LayerPath:
         return tuple(step.strength for step in self.steps)
 
     @property
-    def has_strengths(self) -> bool:
-        """Whether a block runs otherwise than as it is."""
-        return any(strength != FULL for strength in self.strengths)
+    def is_plain(self) -> bool:
+        """Whether every block runs as it is, without strengths and factors."""
+        return all(step.is_plain for step in self.steps)
 
     def behind(self, before: LayerPath) -> LayerPath:
         """The path over an original that runs this one over the model that `before` makes of it.
 
-        Strengths multiply. Raises UsageError where a product is none.
+        Strengths multiply, and so do factors. Raises UsageError where a product is none.
         """
         pairs = ((before.steps[step.block], step) for step in self.steps)
         return LayerPath(
-            BlockRef(origin.source, origin.block, origin.strength * step.strength)
+            BlockRef(
+                origin.source,
+                origin.block,
+                origin.strength * step.strength,
+                product_of(origin.factors, step.factors),
+            )
             for origin, step in pairs
         )
 
@@ -129,7 +159,10 @@ class LayerPath:
             raise UsageError(f"layer path {shortened(str(self))}: there is {problem}")
 
     def runs(self) -> Iterator[tuple[BlockRef, BlockRef]]:
-        """First and last step of each longest run of consecutive blocks of one strength."""
+        """First and last step of each longest run of consecutive blocks that run alike.
+
+        They have the same strength and the same factors.
+        """
         first = last = None
         for step in self.steps:
             if last is None or step != last.next():
@@ -143,8 +176,8 @@ class LayerPath:
 
 def _format_run(first: BlockRef, last: BlockRef) -> str:
     blocks = f"{first.block}" if first == last else f"{first.block}..{last.block}"
-    strength = "" if first.strength == FULL else f"*{strength_text(first.strength)}"
-    return f"{first.source}:{blocks}{strength}" if first.source else f"{blocks}{strength}"
+    text = blocks + multipliers_text(first.strength, first.factors)
+    return f"{first.source}:{text}" if first.source else text
 
 
 def _parse(text: str) -> tuple[BlockRef, ...]:
@@ -152,10 +185,11 @@ def _parse(text: str) -> tuple[BlockRef, ...]:
         raise UsageError("the layer path is empty: expected ranges such as 0..6,4..29")
     steps: list[BlockRef] = []
     for part in text.split(","):
-        source, blocks, strength = parse_range(part.strip(), _place(part.strip(), text))
+        first, last = parse_range(part.strip(), _place(part.strip(), text))
+        blocks = range(first.block, last + 1)
         if len(steps) + len(blocks) > MAX_STEPS:
             raise UsageError(f"layers {quoted(text)}: more than {MAX_STEPS} blocks")
-        steps.extend(BlockRef(source, block, strength) for block in blocks)
+        steps.extend(first.at(first.source, block) for block in blocks)
     return tuple(steps)
 
 
@@ -164,8 +198,8 @@ def _place(part: str, text: str) -> str:
     return f"layers {quoted(text)}" if part == text else f"layers {quoted(text)}: {quoted(part)}"
 
 
-def parse_range(part: str, where: str) -> tuple[int, range, float]:
-    """The source, the blocks and the strength of a range such as `4..29` or `1:7*0.5`.
+def parse_range(part: str, where: str) -> tuple[BlockRef, int]:
+    """The first step of a range such as `4..29` or `1:7*0.5`, and its last block.
 
     `where` is what messages call it. Raises UsageError for another text.
     """
@@ -176,8 +210,8 @@ def parse_range(part: str, where: str) -> tuple[int, range, float]:
     last = block_number(match[3] or match[2])
     if last < first:
         raise UsageError(f"{where} runs backwards; name the blocks one by one")
-    strength = FULL if match[4] is None else parse_strength(match[4], where)
-    return source, range(first, last + 1), strength
+    multipliers = () if match[4] is None else parse_multipliers(match[4], where)
+    return BlockRef(source, first, *multipliers), last
 
 
 def block_number(digits: str) -> int:

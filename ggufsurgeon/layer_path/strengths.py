@@ -22,36 +22,34 @@ SMALLEST = 2.0**-126
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
-def strength_of(value: float) -> float:
-    """The number of 32 bits that is nearest to a strength.
+def strength_of(value: float, what: str = "strength") -> float:
+    """The number of 32 bits that is nearest to a strength, or to another factor.
 
-    Raises UsageError unless it is 0 or greater and 32 bits can hold it.
+    `what` it is stands in messages. Raises UsageError unless it is 0 or greater and 32 bits can
+    hold it.
     """
     if not value >= 0:  # NaN is not
         raise UsageError(
-            f"a strength of {value}: expected a number that is 0 or greater; 1 is the unmodified "
-            "block, and 0 leaves it out"
+            f"a {what} of {value}: expected a number that is 0 or greater; 1 changes nothing"
         )
     rounded = _nearest(value)
     if math.isinf(rounded) or 0 < value < SMALLEST:
-        raise UsageError(
-            f"a strength of {value}: 32-bit floating-point numbers cannot represent it"
-        )
+        raise UsageError(f"a {what} of {value}: 32-bit floating-point numbers cannot represent it")
     return rounded
 
 
-def parse_strength(text: str, where: str) -> float:
-    """The strength in a text; `where` begins the message of an error.
+def parse_strength(text: str, where: str, what: str = "strength") -> float:
+    """The strength, or what else it is, in a text; `where` begins the message of an error.
 
     Raises UsageError for what is no number, and as `strength_of`.
     """
     if _NUMBER.fullmatch(text) is None:
         raise UsageError(
-            f"{where}: {quoted(text)} is no strength; expected a number that is 0 or greater, such "
+            f"{where}: {quoted(text)} is no {what}; expected a number that is 0 or greater, such "
             "as 0.5"
         )
     try:
-        return strength_of(float(text))
+        return strength_of(float(text), what)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, TensorInfo
 from ggufsurgeon.container.layout import Layout
-from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.rules.outside_sources import OutsideTensor
@@ -58,7 +58,7 @@ def join(
         odd_padding=(),
         shards=shards,
     )
-    steps = (BlockRef(0, numbers[step.source][step.block], step.strength) for step in path.steps)
+    steps = (step.at(0, numbers[step.source][step.block]) for step in path.steps)
     n_blocks = sum(map(len, numbers.values()))
     return Joined(file, _grouped(tensors, n_blocks, blocks[mtp_of].n_mtp), LayerPath(steps))
 

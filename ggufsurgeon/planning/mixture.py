@@ -49,9 +49,7 @@ class Mixed:
     def compact(self) -> LayerPath:
         """The path over the models that are used, numbered one behind the other."""
         new = {index: n for n, index in enumerate(self.blocks)}
-        return LayerPath(
-            BlockRef(new[step.source], step.block, step.strength) for step in self.trunk.steps
-        )
+        return LayerPath(step.at(new[step.source], step.block) for step in self.trunk.steps)
 
     @property
     def whole(self) -> LayerPath:

@@ -10,7 +10,8 @@
     result-sha256: 0c8d...
 
 `patch` comes once for each patch, in their order; `source-sha256` is left out where it is not
-known. A block may have a strength, `10..16*0.5`. A patch that multiplied weights ends in
+known. A block may have a strength, `10..16*0.5`, and weights of it factors. A patch that
+multiplied weights ends in
 `, weights scaled`, and one that named the model in `, named NAME`. For a model in shards, a line
 for each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote
 the shards lists how many tensors each has:
@@ -30,6 +31,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.layer_path.factors import FACTOR_NAMES
 from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.recipes import TOOL, FileIdentity, Patch, Recipe, ShardIdentity
@@ -42,7 +44,8 @@ SCALED = ", weights scaled"
 FORMS = {
     "recipe": re.compile(r"[0-9]{1,9}"),
     "patch": re.compile(
-        rf"(?P<layers>[0-9.,*e+-]+) by (?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
+        rf"(?P<layers>(?:[0-9.,*e+-]|(?:{'|'.join(FACTOR_NAMES)})=)+) by "
+        rf"(?P<tool>{TOOL.pattern})(?P<scaled>{SCALED})?"
         rf"(?:, named (?P<name>{MODEL_NAME.pattern}))?"
         r"(?:, in shards of (?P<n_tensors>[0-9]{1,9}(?:,[0-9]{1,9})+) tensors)?",
         re.ASCII,

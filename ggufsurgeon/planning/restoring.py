@@ -43,7 +43,7 @@ from ggufsurgeon.planning.span_ranges import PlacedSpans, compose, file_of_plan
 from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import block_count_key, find_blocks, first_positions
-from ggufsurgeon.rules.strengths import is_scale_of_strength
+from ggufsurgeon.rules.strengths import factor_of_tensor
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, Written, ZeroSpan, coalesce
 
 MOST_PATCHES = 32
@@ -197,15 +197,13 @@ def _origin(patched: GgufFile, tensor: OutputTensor) -> str:
 
 
 def _check_scales(patched: GgufFile, path: LayerPath, tensors: Sequence[OutputTensor]) -> None:
-    """Raise LostError where a scale of the source has been multiplied by a strength."""
+    """Raise LostError where a scale or a bias of the source has been multiplied."""
     for tensor in tensors:
         name = _origin(patched, tensor)
         position = block_of(name)
-        if position is None or path.strengths[position] == FULL:
-            continue
-        if is_scale_of_strength(name):
+        if position is not None and factor_of_tensor(name, path.steps[position]) != FULL:
             raise LostError(
-                f"{name} was multiplied by a strength and rounded: that has no inverse",
+                f"{name} was multiplied by a factor and rounded: that has no inverse",
                 hint="Only the file that was patched has it.",
             )
 

@@ -34,7 +34,7 @@ SCALED = (
 )
 UNMEASURED = "Nothing was measured: whether this model is better or worse than {} is not known."
 STRENGTHS = (
-    "The strengths of blocks are in tensors whose names end in `.scale`: programs with a llama.cpp "
+    "Strengths and factors are in tensors whose names end in `.scale`: programs with a llama.cpp "
     "from before March 2026 refuse the file, and engines other than llama.cpp may ignore them."
 )
 PATH_NOTE = (
@@ -160,7 +160,7 @@ def _row(name: str, figure: Figure, n_digits: int, factor: int = 1) -> tuple[str
 
 def _running(content: CardContent) -> Iterator[str]:
     yield "## How to run it"
-    if content.layer_path.has_strengths:
+    if not content.layer_path.is_plain:
         yield ""
         yield STRENGTHS
     for way in ways_to_run(content.patched):

@@ -2,9 +2,9 @@
 
 What runs before the first block stands as the block INPUT in front of the steps, and what runs
 behind the last one as a block behind that of its model. The state after some steps of a path is
-the output of the last of them. A run of consecutive blocks of one strength is one pass: the state
-before it is put in place of what feeds its first block, and the state behind it is read from its
-last.
+the output of the last of them. A run of consecutive blocks of one strength, and of the same
+factors, is one pass: the state before it is put in place of what feeds its first block, and the
+state behind it is read from its last.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def steps_of(path: LayerPath, outside: OutsideBlocks, n_blocks: int) -> Steps:
     """The steps of a path that change anything, from the input to the output.
 
     A block of strength 0 changes nothing. `n_blocks` are in the model that the output is of. Where
-    the input or the output is that of a neighbouring block, it has this block's strength, since it
-    has none of its own: then it is part of the block's run.
+    the input or the output is that of a neighbouring block, it has this block's strength and
+    factors, since it has none of its own: then it is part of the block's run.
     """
     steps = tuple(step for step in path.steps if step.strength)
-    first = BlockRef(outside.embeddings, INPUT, steps[0].strength)
-    last = BlockRef(outside.output, n_blocks, steps[-1].strength)
+    first = steps[0].at(outside.embeddings, INPUT)
+    last = steps[-1].at(outside.output, n_blocks)
     if first.next() != steps[0]:
         first = BlockRef(outside.embeddings, INPUT)
     if last != steps[-1].next():
@@ -74,7 +74,7 @@ def steps_of(path: LayerPath, outside: OutsideBlocks, n_blocks: int) -> Steps:
 
 
 def starts(steps: Steps) -> Iterator[tuple[BlockRef, Steps]]:
-    """The first block of each run of consecutive blocks of one strength, and the steps before."""
+    """The first block of each run of consecutive blocks that run alike, and the steps before."""
     for n, step in enumerate(steps):
         if n == 0 or step != steps[n - 1].next():
             yield step, steps[:n]

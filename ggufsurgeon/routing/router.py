@@ -39,7 +39,7 @@ class _Job(NamedTuple):
     def is_of_model_of(self, other: _Job) -> bool:
         """Whether both run in the same context."""
         ours, theirs = self.run.at, other.run.at
-        return (ours.source, ours.strength) == (theirs.source, theirs.strength)
+        return ours == theirs.at(theirs.source, ours.block)
 
     def can_share_batch_with(self, other: _Job) -> bool:
         """Whether they can be in one batch: of one model, and neither needs what another gives."""

@@ -72,20 +72,21 @@ class ModelRules:
         return [edit for rule in rules for edit in rule.follow(self._model, path)]
 
     def check_strengths(self, trunk: LayerPath) -> None:
-        """Raise RefusedError where scales do not give the blocks of a path their strengths."""
+        """Raise RefusedError where scales do not do what strengths and factors of a path mean."""
         check_strengths(self._header, self._blocks, trunk)
 
     def check_routing(self, trunk: LayerPath) -> None:
         """Raise RefusedError when blocks of a path would miss more than the residual stream, or
         when another block would run where later blocks need what feeds block 0. A block with a
-        strength is one of another model over the same weights: all else would not reach it."""
+        strength or factors is one of another model over the same weights: all else would not reach
+        it."""
         self.check_strengths(trunk)
         path = self._with_mtp(trunk.blocks)
-        if trunk.has_strengths and any(rule.crosses for rule in self._architecture.rules):
+        if not trunk.is_plain and any(rule.crosses for rule in self._architecture.rules):
             raise RefusedError(
                 f"in {self._architecture.name} more than the residual stream goes from block to "
-                "block, so that without a file its blocks cannot have strengths when they run "
-                "routed"
+                "block, so that without a file its blocks cannot have strengths or factors when "
+                "they run routed"
             )
         is_moved = path[0] != 0 or 0 in path[1:]
         if is_moved and residual_nodes(self._architecture.name).first_input_feeds_more:

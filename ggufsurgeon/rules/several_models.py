@@ -64,7 +64,7 @@ class SeveralModels:
         return [*edits, *context_edits(mixed.models), *self._vocabulary_size()]
 
     def check_strengths(self, trunk: LayerPath) -> None:
-        """Raise RefusedError where scales do not give the blocks of a path their strengths."""
+        """Raise RefusedError where scales do not do what strengths and factors of a path mean."""
         for n, (file, blocks) in enumerate(zip(self._files, self._blocks, strict=True)):
             of_model = (step for step in trunk.steps if step.source == n)
             check_strengths(file.header, blocks, LayerPath(of_model))

@@ -18,7 +18,6 @@ from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.container.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.planning.provenance import (
     ADDED_TENSORS,
     PREFIX,
@@ -97,7 +96,7 @@ def _wrong_strengths(patched: GgufFile, source: GgufFile, path: LayerPath) -> It
         yield f"no exact file exists: {error}"
         return
     scales = expected_scales(source, path)
-    added = [name for name, scale, _ in scales if scale.source_tensor is None]
+    added = [name for name, scale in scales if scale.source_tensor is None]
     recorded = recorded_names(patched.header, ADDED_TENSORS)
     if sorted(recorded) != sorted(added):
         yield f"{PREFIX}{ADDED_TENSORS} is not as it should be"
@@ -117,11 +116,11 @@ def check_tensors(
     """Every tensor has the shape, the type and, byte for byte, the data of its source block.
 
     A tensor with a slice for each block has the slices of the path, in every row. One that the
-    file says was multiplied has the products. Blocks with a strength have their scales.
+    file says was multiplied has the products. Blocks with a strength or factors have their scales.
     """
     origins = {tensor.name: index for index, tensor in enumerate(source.header.tensors)}
-    scales = {name: (scale, factor) for name, scale, factor in expected_scales(source, path)}
-    added = {name: scale for name, (scale, _) in scales.items() if scale.source_tensor is None}
+    scales = dict(expected_scales(source, path))
+    added = {name: scale for name, scale in scales.items() if scale.source_tensor is None}
     expected = _expected_tensors(source, path.blocks)
     found = {tensor.name: index for index, tensor in enumerate(patched.header.tensors)}
     if found.keys() != expected.keys() | added.keys():
@@ -134,13 +133,13 @@ def check_tensors(
         new, old = (descriptors_of(model, stack) for model in (patched, source))
         files = OpenFiles(patched, new, source, old, progress)
         factors = _expected_factors(patched, source, path.blocks)
-        products = {name: factor for name, (_, factor) in scales.items() if name not in added}
+        products = {name: each.factor for name, each in scales.items() if name not in added}
         same = SameTensor(files, path.blocks, factors, products)
         wrong = [patched.header.tensors[i].name for i, o in pairs if not same(i, o)]
         wrong_scales = [
             name
             for name, scale in added.items()
-            if not files.has_values(found[name], scales[name][1], scale.n_elements)
+            if not files.has_values(found[name], scale.factor, scale.n_elements)
         ]
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
@@ -167,13 +166,12 @@ def descriptors_of(model: GgufFile, stack: ExitStack) -> list[int]:
         raise UsageError(f"{error.filename}: cannot be opened: {error.strerror}") from None
 
 
-def expected_scales(source: GgufFile, path: LayerPath) -> Iterator[tuple[str, Scale, float]]:
-    """The name of each scale of a strength in the patched file, the scale, and the strength."""
+def expected_scales(source: GgufFile, path: LayerPath) -> Iterator[tuple[str, Scale]]:
+    """The name of each scale of a strength or a factor in the patched file, and the scale."""
     header, blocks = source.header, find_blocks(source)
     for position, step in enumerate(path.steps):
-        if step.strength != FULL:
-            for scale in scales_of(header, blocks, step.block):
-                yield renumber(scale.name, position), scale, step.strength
+        for scale in scales_of(header, blocks, step):
+            yield renumber(scale.name, position), scale
 
 
 def _expected_tensors(source: GgufFile, path: Sequence[int]) -> dict[str, str]:

@@ -22,8 +22,7 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
-from ggufsurgeon.layer_path.path import BlockRef, LayerPath
-from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.provenance import ADDED_TENSORS, PREFIX, recorded_names
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.rules.block_names import block_of, renumber
@@ -73,17 +72,16 @@ class Origins:
         new = {index: n for n, index in enumerate(self.sources)}
         n_mtp = self.blocks[self.outside.output].n_mtp
         trunk = self.path.steps[: len(self.path) - n_mtp]
-        steps = (BlockRef(new[step.source], step.block, step.strength) for step in trunk)
+        steps = (step.at(new[step.source], step.block) for step in trunk)
         sides = (self.outside.embeddings, self.outside.output, self.outside.tokenizer)
         return LayerPath(steps), OutsideBlocks(*(new[side] for side in sides))
 
-    def scales(self) -> Iterator[tuple[str, int, Scale, float]]:
-        """The name of each scale of a strength, its model, the scale, and the strength."""
+    def scales(self) -> Iterator[tuple[str, int, Scale]]:
+        """The name of each scale of a strength or a factor, its model, and the scale."""
         for position, step in enumerate(self.path.steps):
-            if step.strength != FULL:
-                header, blocks = self.sources[step.source].header, self.blocks[step.source]
-                for scale in scales_of(header, blocks, step.block):
-                    yield renumber(scale.name, position), step.source, scale, step.strength
+            header, blocks = self.sources[step.source].header, self.blocks[step.source]
+            for scale in scales_of(header, blocks, step):
+                yield renumber(scale.name, position), step.source, scale
 
 
 def check_metadata_of_several(patched: GgufFile, origins: Origins) -> Check:
@@ -104,7 +102,7 @@ def _wrong_pairs(patched: GgufFile, origins: Origins) -> Iterator[str]:
     except RefusedError as error:
         yield f"no exact file exists: {error}"
         return
-    added = [name for name, _, scale, _ in origins.scales() if scale.source_tensor is None]
+    added = [name for name, _, scale in origins.scales() if scale.source_tensor is None]
     if sorted(recorded_names(patched.header, ADDED_TENSORS)) != sorted(added):
         yield f"{PREFIX}{ADDED_TENSORS} is not as it should be"
     expected = {**rules.header.pair_of, **{edit.pair.key: edit.pair for edit in edits}}
@@ -128,8 +126,8 @@ def check_tensors_of_several(patched: GgufFile, origins: Origins, progress: Prog
 
     Tensors outside the blocks that all blocks read are the same in all models.
     """
-    scales = {name: (source, scale, factor) for name, source, scale, factor in origins.scales()}
-    added = {name for name, (_, scale, _) in scales.items() if scale.source_tensor is None}
+    scales = {name: (source, scale) for name, source, scale in origins.scales()}
+    added = {name for name, (_, scale) in scales.items() if scale.source_tensor is None}
     expected = dict(_expected_tensors(origins))
     found = {tensor.name: index for index, tensor in enumerate(patched.header.tensors)}
     odd = sorted(found.keys() ^ (expected.keys() | added))
@@ -137,14 +135,14 @@ def check_tensors_of_several(patched: GgufFile, origins: Origins, progress: Prog
         return Check("tensors", False, f"missing or left over: {', '.join(odd[:5])}")
     n_bytes = sum(patched.layout.tensor_n_bytes[found[name]] for name in expected)
     progress.begin("comparing", n_bytes, "bytes")
-    products = {name: factor for name, (_, _, factor) in scales.items() if name not in added}
+    products = {name: each.factor for name, (_, each) in scales.items() if name not in added}
     with ExitStack() as stack:
         same = _Comparisons(patched, origins, products, stack, progress)
         wrong = [name for name, origin in expected.items() if not same(found[name], *origin)]
         wrong += [name for name in expected if not same.in_all(found[name], name)]
         for name in added:
-            source, scale, factor = scales[name]
-            if not same.files[source].has_values(found[name], factor, scale.n_elements):
+            source, scale = scales[name]
+            if not same.files[source].has_values(found[name], scale.factor, scale.n_elements):
                 wrong.append(name)
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")

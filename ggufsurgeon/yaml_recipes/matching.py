@@ -11,8 +11,9 @@ from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
+from ggufsurgeon.yaml_recipes.checkpoint_names import CheckpointNames
 from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
-from ggufsurgeon.yaml_recipes.scales import strength_of_block
+from ggufsurgeon.yaml_recipes.scales import multipliers_of_block
 
 TOKENS = "tokenizer.ggml.tokens"
 
@@ -41,7 +42,8 @@ def match_models(
     """Let `source` stand for the model of the recipe that is not among the names of `others`.
 
     Raises UsageError when the names do not fit, or a model has fewer blocks than the recipe takes
-    from it, and RefusedError when a scale is no strength, or vocabularies differ that must not.
+    from it, and RefusedError when a scale is neither a strength nor a factor that a file can hold,
+    or vocabularies differ that must not.
     """
     left = _only_one_left(recipe, others)
     if left == recipe.mtp:
@@ -111,7 +113,7 @@ def _check_one_vocabulary(
 
 
 def _steps(part: Slice, recipe: YamlRecipe, index: int, file: GgufFile) -> Iterator[BlockRef]:
-    """The blocks of a slice, with their strengths."""
+    """The blocks of a slice, with their strengths and factors."""
     n_blocks = find_blocks(file).n_trunk
     end = n_blocks if part.end is None else part.end
     if end > n_blocks:
@@ -120,16 +122,12 @@ def _steps(part: Slice, recipe: YamlRecipe, index: int, file: GgufFile) -> Itera
             f"{part.place}: blocks {part.first} to {end - 1} of {name}, and {file.path} has "
             f"{n_blocks} blocks, 0 to {n_blocks - 1}"
         )
-    length = end - part.first
+    names, length = CheckpointNames(file.header), end - part.first
     for position, block in enumerate(range(part.first, end)):
-        strength = part.strength
-        if part.scales:
-            strength = strength_of_block(part.scales, file.header, block, position, length)
-        yield _step(part, index, block, strength)
-
-
-def _step(part: Slice, index: int, block: int, strength: float) -> BlockRef:
-    try:
-        return BlockRef(index, block, strength)
-    except UsageError as error:
-        raise UsageError(f"{part.place}: {error}", hint=error.hint) from None
+        multipliers = part.strength, part.factors
+        try:
+            if part.scales:
+                multipliers = multipliers_of_block(part.scales, names, block, position, length)
+            yield BlockRef(index, block, *multipliers)
+        except UsageError as error:
+            raise UsageError(f"{part.place}: {error}", hint=error.hint) from None

@@ -113,14 +113,22 @@ def _slices(field: Field, names: Sequence[str]) -> tuple[Slice, ...]:
     for text in (text.strip() for part in parts for text in part.split(",")):
         numbered = _numbered(field, text, names)
         try:
-            source, blocks, strength = parse_range(numbered, quoted(text))
+            first, last = parse_range(numbered, quoted(text))
         except UsageError as error:
             raise field.error(str(error), hint=error.hint) from None
+        blocks = range(first.block, last + 1)
         if len(steps) + len(blocks) > MAX_STEPS:
             raise field.error(f"more than {MAX_STEPS} blocks")
-        steps += (BlockRef(source, block, strength) for block in blocks)
+        steps += (first.at(first.source, block) for block in blocks)
     return tuple(
-        Slice(field.place, first.source, first.block, last.block + 1, first.strength)
+        Slice(
+            field.place,
+            first.source,
+            first.block,
+            last.block + 1,
+            first.strength,
+            first.factors,
+        )
         for first, last in LayerPath(steps).runs()
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.layer_path.factors import Factors
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.yaml_recipes.fields import Field
@@ -71,6 +72,7 @@ class Slice:
     end: int | None
     """The block behind the last one; None for all blocks."""
     strength: float = FULL
+    factors: Factors = ()
     scales: tuple[Setting, ...] = ()
     """mergekit's `scale`, from the innermost level on."""
 

@@ -1,4 +1,4 @@
-"""mergekit's parameter `scale`, which multiplies weights, as strengths of blocks where it is one.
+"""mergekit's parameter `scale`, which multiplies weights, as strengths and factors where it can be.
 
 A value can be a number, a list of numbers that is interpolated along a slice, or a list of values
 with filters: the first whose filter is in the name of a tensor counts, and where none is, the
@@ -9,28 +9,22 @@ mergekit/parameter_resolver.py, mergekit/merge_methods/passthrough.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ggufsurgeon.container.header import Header
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.layer_path.factors import FACTOR_NAMES, Factors, factors_of
 from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.rules.strengths import FACTOR_OF
+from ggufsurgeon.yaml_recipes.checkpoint_names import NAMED_SO, CheckpointNames
 from ggufsurgeon.yaml_recipes.fields import Field
 
-OUTPUTS = ("self_attn.o_proj", "mlp.down_proj", "mlp.experts.down_proj")
-"""Weights whose products a block adds to the residual stream."""
-_ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
-_NORMS = ("input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm")
-_FFN = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-_EXPERTS = ("mlp.gate", "mlp.experts.gate_up_proj", "mlp.experts.down_proj")
-NAMED_SO = ("cohere2", "llama", "mistral3", "qwen3", "qwen3moe")
-"""Architectures whose checkpoints have weights of these names (mergekit 0.1.5, llama.json and its
-like in mergekit/_data/architectures), and whose blocks can have strengths."""
 BEFORE_BLOCKS = ("model.embed_tokens.weight",)
 BEHIND_BLOCKS = ("model.norm.weight", "lm_head.weight")
+MOST_SHOWN = 4
 HINT = (
-    "The same value with the filters o_proj and down_proj, and 1 for all other tensors, is a "
-    "strength. mergekit can multiply the weights of a 16-bit checkpoint by any."
+    "A file can hold factors of q_proj, k_proj, o_proj and down_proj, with 1 for all other "
+    "tensors. mergekit can multiply any weights of a 16-bit checkpoint."
 )
 
 
@@ -89,55 +83,64 @@ def _condition(field: Field) -> Condition:
     return Condition(name, tuple(item.number() for item in values))
 
 
-def strength_of_block(
-    settings: Sequence[Setting], header: Header, block: int, position: int, length: int
-) -> float:
-    """The strength that settings, from the innermost level on, give to a block of a slice.
+def multipliers_of_block(
+    settings: Sequence[Setting], names: CheckpointNames, block: int, position: int, length: int
+) -> tuple[float, Factors]:
+    """The strength and the factors that settings, from the innermost level on, give to a block.
 
-    `position` is that of the block in its slice of `length` blocks. Raises RefusedError where the
-    factors of its weights are not those of a strength.
+    `position` is that of the block in its slice of `length` blocks. Equal factors of `o_proj` and
+    `down_proj` are a strength. Raises RefusedError where weights are multiplied that can have no
+    factor, or parts of one by different factors, and UsageError for what is no factor.
     """
     t = position / (length - 1) if length > 1 else 1.0
-    factors = {name: _factor(settings, name, block, t) for name in _names(header)}
-    if all(factor == FULL for factor in factors.values()):
-        return FULL
+    weights = dict(names.of_block(block))
+    values = {name: _value(settings, name, t) for name in weights}
+    if all(value == FULL for value in values.values()):
+        return FULL, ()
     place = settings[0].field
-    if header.architecture not in NAMED_SO:
+    if not names.are_known:
         raise place.refusal(
             f"scale multiplies weights by their names in a checkpoint, which are not known for "
-            f"the architecture {quoted(header.architecture)}",
+            f"the architecture {quoted(names.architecture)}",
             hint=f"They are known for {', '.join(NAMED_SO)}.",
         )
-    strengths = {factors[name] for name in factors if name in OUTPUTS}
-    others = [name for name in factors if name not in OUTPUTS and factors[name] != FULL]
-    if others or len(strengths) > 1:
-        shown = others[:4] or [
-            f"{name} by {factors[name]:g}" for name in factors if name in OUTPUTS
-        ]
+    parts: dict[str, dict[str, float]] = {}
+    for name, weight in weights.items():
+        parts.setdefault(FACTOR_OF.get(weight, weight), {})[name] = values[name]
+    for weight, found in parts.items():
+        _check_factor(place, weight, found, block)
+    factors = {weight: next(iter(parts[weight].values())) for weight in FACTOR_NAMES}
+    if factors["attn_output"] != factors["ffn_down"]:
+        return FULL, factors_of(factors)
+    strength = factors.pop("attn_output")
+    return strength, factors_of({**factors, "ffn_down": FULL})
+
+
+def _check_factor(place: Field, weight: str, found: Mapping[str, float], block: int) -> None:
+    """Raise RefusedError where a weight can have no factor, or its parts have different ones."""
+    shown = _shown({name: value for name, value in found.items() if value != FULL})
+    if weight not in FACTOR_NAMES and shown:
+        problem = f"scale multiplies {shown} in block {block}, which can have no factor in a file"
+        raise place.refusal(problem, hint=HINT)
+    if len(set(found.values())) > 1:
+        rest = _shown({name: value for name, value in found.items() if value == FULL})
         raise place.refusal(
-            f"scale multiplies {', '.join(shown)} in block {block}, and a GGUF can hold exactly "
-            f"only one factor, that of everything that a block adds",
+            f"scale multiplies {shown}{f', and {rest},' if rest else ''} in block {block}, which "
+            "have one factor together in a file",
             hint=HINT,
         )
-    return strengths.pop()
 
 
-def _factor(settings: Sequence[Setting], weight: str, block: int, t: float) -> float:
-    return _value(settings, f"model.layers.{block}.{weight}.weight", t)
+def _shown(values: Mapping[str, float]) -> str:
+    """Tensors of a checkpoint with their factors, for a message; the first of many."""
+    shown = [f"{name.split('.', 3)[3]} by {value:g}" for name, value in values.items()]
+    more = f" and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
+    return ", ".join(shown[:MOST_SHOWN]) + more
 
 
 def _value(settings: Sequence[Setting], tensor: str, t: float) -> float:
     found = (setting.of(tensor, t) for setting in settings)
     return next((value for value in found if value is not None), FULL)
-
-
-def _names(header: Header) -> Iterator[str]:
-    """The weights of a block; all that there are in any architecture where it is not known."""
-    if header.architecture not in NAMED_SO:
-        yield from (*_ATTENTION, *_NORMS, *_FFN, *_EXPERTS)
-        return
-    has_experts = any("_exps." in tensor.name for tensor in header.tensors)
-    yield from (*_ATTENTION, *_NORMS, *(_EXPERTS if has_experts else _FFN))
 
 
 def check_outside(settings: Sequence[Setting], tensors: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import ggufsurgeon as gs
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.writing.plans import temporaries
-from tests.yaml_recipes.published import PUBLISHED, Published
+from tests.yaml_recipes.published import DAMPED, PUBLISHED, Damped, Published
 
 SHUFFLED = "4,3,2,1,0"
 SCALES = "[{filter: o_proj, value: 0.5}, {filter: down_proj, value: 0.5}, {value: 1.0}]"
@@ -25,7 +25,7 @@ def deep(stories: Path, path: Path, n_blocks: int, blocks: str = "0..4") -> Path
     return gs.open(stories).plan(gs.LayerPath(steps)).write(path)
 
 
-def write_models(published: Published, stories: Path, folder: Path) -> list[str]:
+def write_models(published: Published | Damped, stories: Path, folder: Path) -> list[str]:
     """Files for the models of a recipe, and the options that name all but the first."""
     deep(stories, folder / "model.gguf", published.n_source_blocks)
     options = []
@@ -52,6 +52,21 @@ def test_a_published_recipe_becomes_a_proven_file_in_one_command(
     assert checks["routed = written"] and checks["aliased = written"]
     files = told["other_sources"]
     assert files == [f"model{n}.gguf" for n in range(1, len(PUBLISHED[name].models))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DAMPED)
+def test_a_damped_recipe_becomes_a_proven_file_in_one_command(
+    name: str, surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    options = write_models(DAMPED[name], stories, tmp_path)
+    recipe = ("--recipe", "recipe.yaml", *options)
+    done = surgeon("patch", "model.gguf", "new.gguf", *recipe, "--verify", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["layer_path"], told["verification"]["ok"]) == (DAMPED[name].layers, True)
+    checks = {check["name"]: check["ok"] for check in told["verification"]["checks"]}
+    assert checks["routed = written"] and checks["aliased = written"]
 
 
 @pytest.fixture

@@ -176,6 +176,8 @@ def test_an_adapter_of_what_a_strength_multiplies_is_refused(stories: Path, tmp_
     adapter.write_bytes(lora(stories))
     with pytest.raises(RefusedError, match=r"blk\.[23]\.(attn_output|ffn_down).* has a strength"):
         follow(stories, adapter, path)
+    with pytest.raises(RefusedError, match=r"blk\.2\.attn_k.* has a strength or a factor"):
+        follow(stories, adapter, LayerPath("0..3,2*attn_k=0.5,3..4"))
     kept = [
         t for t in lora_tensors(stories) if "attn_output" not in t.name and "down" not in t.name
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.edits import AnyPath, drop, repeat
+from ggufsurgeon.layer_path.factors import FACTOR_NAMES, factors_of
 from ggufsurgeon.layer_path.notations import (
     Window,
     drop_windows,
@@ -24,7 +26,8 @@ N_BLOCKS = 12
 blocks = st.integers(0, N_BLOCKS - 1)
 windows = st.tuples(blocks, blocks).map(lambda w: (min(w), max(w) + 1))
 strengths = st.just(1.0) | st.just(0.0) | st.floats(1.25e-38, 3e38)
-steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40), strengths)
+factors = st.dictionaries(st.sampled_from(FACTOR_NAMES), strengths, max_size=3).map(factors_of)
+steps = st.builds(BlockRef, st.integers(0, 2), st.integers(0, 40), strengths, st.just(()) | factors)
 
 
 @given(st.lists(steps, min_size=1).map(lambda found: LayerPath(tuple(found))))
@@ -78,6 +81,10 @@ def test_a_path_behind_another_multiplies_strengths() -> None:
     once = LayerPath("0..2,1..2*0.5,3")
     assert str(LayerPath("0..2,4*0.5,5").behind(once)) == "0..2,2*0.25,3"
     assert LayerPath.identity(6).behind(once) == once
+    weights = LayerPath("0*attn_q=0.5,1*0.5*ffn_down=0.5")
+    assert str(LayerPath("0*attn_q=2,1*ffn_down=0.5*attn_k=3").behind(weights)) == (
+        "0,1*0.5*attn_k=3*ffn_down=0.25"
+    )
 
 
 def test_a_path_of_which_nothing_would_run_is_refused() -> None:
@@ -88,8 +95,41 @@ def test_a_path_of_which_nothing_would_run_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["0*", "0*x", "0*0.5*0.5", "0..1*.", "0*1e", "0*0x1", "*0.5"])
 def test_what_is_no_strength_in_a_path_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is no strength|is not a range"):
+    with pytest.raises(UsageError, match=r"is no strength|is not a range|is no factor"):
         LayerPath(text)
+
+
+def test_factors_stand_behind_the_strength_in_one_order() -> None:
+    for text, printed in (
+        ("8..15*attn_q=0.84*attn_k=.84", "8..15*attn_q=0.84*attn_k=0.84"),
+        ("4*ffn_down=0.25*attn_output=0.5", "4*attn_output=0.5*ffn_down=0.25"),
+        ("1:4 * 0.5 * attn_k=2", "1:4*0.5*attn_k=2"),
+        ("4*1*attn_q=1", "4"),
+        ("4*0.5*attn_output=0.5", "4*0.5*attn_output=0.5"),
+    ):
+        assert str(LayerPath(text)) == printed
+    assert str(LayerPath("4*attn_q=2,5*attn_q=2,6*attn_q=3,7")) == "4..5*attn_q=2,6*attn_q=3,7"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0*attn_v=2", "'attn_v' is no weight that can have a factor: attn_q, attn_k, attn_output"),
+        ("0*=2", "'' is no weight"),
+        ("0*attn_q=", "'' is no factor"),
+        ("0*attn_q=-1", "'-1' is no factor"),
+        ("0*attn_q=x", "'x' is no factor"),
+        ("0*attn_q=1e-40", "a factor of 1e-40: 32-bit"),
+        ("0*attn_q=2*attn_q=2", "'attn_q' has two factors"),
+        ("0*attn_q=2*0.5", "'0.5' is no factor of a weight"),
+        ("0*attn_q=2*", "'' is no factor of a weight"),
+    ],
+)
+def test_what_is_no_factor_is_told(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        LayerPath(text)
+    with pytest.raises(UsageError, match="a factor of -1"):
+        BlockRef(0, 0, factors=(("attn_q", -1.0),))
 
 
 def test_the_compact_form_is_compact() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
-from ggufsurgeon.layer_path.other_tools import LAST_IN_CHECKPOINTS, OtherTool, in_notation_of
+from ggufsurgeon.layer_path.other_tools import OtherTool, in_notation_of
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
@@ -64,15 +64,33 @@ def test_strengths_are_scales_of_weights_in_mergekit() -> None:
         "layer_range: [1, 3]",
         "parameters:",
         "scale:",
-        *(part for name in LAST_IN_CHECKPOINTS for part in (f"- filter: {name}", "value: 0.5")),
+        *filters(o_proj="0.5", out_proj="0.5", down_proj="0.5", **{".w2.": "0.5"}),
         "- value: 1.0",
     ]
 
 
+def filters(**values: str) -> list[str]:
+    return [part for n, value in values.items() for part in (f"- filter: {n}", f"value: {value}")]
+
+
+def test_factors_are_scales_of_single_weights_in_mergekit() -> None:
+    path = LayerPath("0,1*attn_q=0.84*attn_k=0.5*ffn_down=0.3,2*0.5*attn_output=0.5*attn_k=0.25")
+    text = in_notation_of(OtherTool.MERGEKIT, path)
+    slices = [[line.strip() for line in one.splitlines()] for one in text.split("  - sources:\n")]
+    assert [line for line in slices[2] if line.startswith(("- f", "v"))] == filters(
+        q_proj="0.84", k_proj="0.5", down_proj="0.3", **{".w2.": "0.3"}
+    )
+    assert [line for line in slices[3] if line.startswith(("- f", "v"))] == filters(
+        k_proj="0.25", o_proj="0.25", out_proj="0.5", down_proj="0.5", **{".w2.": "0.5"}
+    )
+    assert all(one[-1] == "- value: 1.0" for one in slices[2:])
+
+
 @pytest.mark.parametrize("tool", [tool for tool in OtherTool if tool is not OtherTool.MERGEKIT])
-def test_strengths_are_refused_where_there_are_none(tool: OtherTool) -> None:
-    with pytest.raises(UsageError, match=f"has strengths: {tool.value} has none"):
-        in_notation_of(tool, LayerPath("0..2,1..2*0.5,3"))
+@pytest.mark.parametrize("factor", ["0.5", "attn_q=0.5"])
+def test_strengths_are_refused_where_there_are_none(tool: OtherTool, factor: str) -> None:
+    with pytest.raises(UsageError, match=f"has strengths or factors: {tool.value} has none"):
+        in_notation_of(tool, LayerPath(f"0..2,1..2*{factor},3"))
 
 
 @pytest.mark.parametrize("tool", [tool for tool in OtherTool if tool is not OtherTool.MERGEKIT])

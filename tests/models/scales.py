@@ -1,11 +1,12 @@
-"""Models with scales besides their weights, or with weights multiplied: what strengths stand for.
+"""Models with scales besides their weights, or with weights multiplied: what strengths and factors
+stand for.
 
 Shares no code with planning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,23 @@ F32 = 0
 SCALED = ("attn_output", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ssm_out")
 """The weights whose products llama.cpp multiplies, or may, before they leave the block."""
 
+WITH_BIASES = ("attn_q", "attn_k")
+"""The weights whose biases are multiplied with them."""
+
 Tensors = dict[str, tuple[TensorInfo, bytes]]
 
 
-def with_scales(source: Path, destination: Path, strengths: Mapping[int, float]) -> Path:
+def with_scales(
+    source: Path,
+    destination: Path,
+    strengths: Mapping[int, float],
+    weights: Sequence[str] = SCALED,
+) -> Path:
     """A copy in which the weights of these blocks have a scale, or what was there multiplied."""
     header, tensors = _read(source)
     for block, strength in strengths.items():
-        for name in SCALED:
+        _multiply_biases(tensors, block, weights, strength)
+        for name in weights:
             weight = tensors.get(f"blk.{block}.{name}.weight")
             if weight is None:
                 continue
@@ -38,18 +48,32 @@ def with_scales(source: Path, destination: Path, strengths: Mapping[int, float])
     return _write(header, tensors, destination)
 
 
-def with_scaled_weights(source: Path, destination: Path, strengths: Mapping[int, float]) -> Path:
+def with_scaled_weights(
+    source: Path,
+    destination: Path,
+    strengths: Mapping[int, float],
+    weights: Sequence[str] = SCALED,
+) -> Path:
     """A copy in which the weights of these blocks are multiplied; they must be F32."""
     header, tensors = _read(source)
     for block, strength in strengths.items():
-        for name in SCALED:
-            weight = f"blk.{block}.{name}.weight"
-            if weight in tensors:
-                info, data = tensors[weight]
-                assert info.type_id == F32
-                scaled = (np.frombuffer(data, "<f4") * np.float32(strength)).tobytes()
-                tensors[weight] = info, scaled
+        _multiply_biases(tensors, block, weights, strength)
+        for name in weights:
+            _multiply(tensors, f"blk.{block}.{name}.weight", strength)
     return _write(header, tensors, destination)
+
+
+def _multiply_biases(tensors: Tensors, block: int, weights: Sequence[str], strength: float) -> None:
+    for name in WITH_BIASES:
+        if name in weights:
+            _multiply(tensors, f"blk.{block}.{name}.bias", strength)
+
+
+def _multiply(tensors: Tensors, name: str, strength: float) -> None:
+    if name in tensors:
+        info, data = tensors[name]
+        assert info.type_id == F32
+        tensors[name] = info, (np.frombuffer(data, "<f4") * np.float32(strength)).tobytes()
 
 
 def without_biases(source: Path, destination: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Blocks with strengths, routed over aliased models: the same as the written file, to the bit."""
+"""Blocks with strengths and factors, routed over aliased models: as written, to the bit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.engine.context import Batch, Integers, as_flags
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import RefusedError
@@ -16,6 +17,7 @@ from ggufsurgeon.routing.router import opened_router
 from tests.calls import patch
 from tests.models.expanding import expand_named
 from tests.routing.conftest import Written, plain_logits
+from tests.verification.matrix import results_of
 
 PATHS = [
     "0..2,1..2*0.5,3..4",
@@ -25,6 +27,9 @@ PATHS = [
     "0..3,4*0.25",
     "0..3,4*0",
     "4*0.7,0..1*2,1*0,0*0.5,3..4*0.1",
+    "0..2,1..2*attn_q=0.84*attn_k=0.84,3..4",
+    "0..4*attn_q=0.5",
+    "0..2,1..2*0.5*attn_k=0.7,1..2*attn_output=0.3,3..4*ffn_down=0*attn_output=0",
 ]
 
 
@@ -62,8 +67,20 @@ def test_where_more_than_the_residual_stream_reaches_others_it_is_refused(tmp_pa
     source = expand_named("glm-dsa-moe", tmp_path / "model.gguf")
     with loaded_model(source, Devices()) as loaded:
         path = LayerPath.of(range(loaded.n_blocks), strength=0.5)
-        with pytest.raises(RefusedError, match="cannot have strengths when they run routed"):
+        with pytest.raises(RefusedError, match="cannot have strengths or factors"):
             route(loaded, path)
+
+
+def test_biases_of_queries_and_keys_are_multiplied(tmp_path: Path) -> None:
+    source = expand_named("qwen2-dense", tmp_path / "model.gguf")
+    tokens = np.arange(32, dtype=np.int32)
+    path = LayerPath("0..4,3..4*attn_q=0.84*attn_k=0.5,5..6,7*attn_k=3")
+    patch(source, tmp_path / "patched.gguf", path)
+    expected = plain_logits(tmp_path / "patched.gguf", tokens)
+    with loaded_model(source, Devices()) as loaded:
+        assert np.array_equal(route(loaded, path).logits(tokens), expected)
+        with alias(loaded, path) as aliased:
+            assert np.array_equal(results_of(aliased, tokens), expected)
 
 
 def test_an_architecture_without_strengths_is_refused(tmp_path: Path) -> None:

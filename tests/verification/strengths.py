@@ -22,7 +22,7 @@ import numpy as np
 
 from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.context import Integers, Results
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
@@ -42,16 +42,8 @@ N_DROPPED = 3
 
 def examine(name: str, folder: Path) -> dict[str, Any]:
     """What scales do in one model."""
-    model = expand_named(name, folder / "model.gguf")
+    model, tokens, plain = prepared(name, folder)
     n_blocks = find_blocks(open_gguf(model)).n_trunk
-    tokens = _tokens(name, model)
-    plain = plain_results(model, tokens)
-    has_biases = without_biases(model, folder / "plain.gguf")
-    if has_biases:
-        try:
-            model, plain = folder / "plain.gguf", plain_results(folder / "plain.gguf", tokens)
-        except MalformedFileError:
-            model = folder / "model.gguf"
     strengths = {n: STRENGTHS[n % len(STRENGTHS)] for n in range(n_blocks)}
     scaled = plain_results(with_scales(model, folder / "scaled.gguf", strengths), tokens)
     multiplied = with_scaled_weights(model, folder / "multiplied.gguf", strengths)
@@ -64,6 +56,18 @@ def examine(name: str, folder: Path) -> dict[str, Any]:
         "as_dropped": is_multiplied and _is_like_dropped(model, n_blocks, tokens, folder),
         "compared": _compare(model, n_blocks, tokens, folder),
     }
+
+
+def prepared(name: str, folder: Path) -> tuple[Path, Integers, Results]:
+    """A model without biases behind these weights where it loads so, tokens, and their results."""
+    model = expand_named(name, folder / "model.gguf")
+    tokens = _tokens(name, model)
+    if without_biases(model, folder / "plain.gguf"):
+        try:
+            return folder / "plain.gguf", tokens, plain_results(folder / "plain.gguf", tokens)
+        except MalformedFileError:
+            pass
+    return model, tokens, plain_results(model, tokens)
 
 
 def _tokens(name: str, model: Path) -> Integers:
@@ -91,27 +95,26 @@ def _is_like_dropped(model: Path, n_blocks: int, tokens: Integers, folder: Path)
 
 
 def _compare(model: Path, n_blocks: int, tokens: Integers, folder: Path) -> list[str]:
-    """The outcome of each path with strengths: `exact`, `exact aliased`, wrong, or refused."""
-    outcomes = []
-    for path in _paths(n_blocks):
+    """The outcome of each path with strengths."""
+    return [compare_path(model, path, tokens, folder) for path in _paths(n_blocks)]
+
+
+def compare_path(model: Path, path: LayerPath, tokens: Integers, folder: Path) -> str:
+    """`exact`, `exact aliased` where it cannot be routed, wrong, or refused."""
+    try:
+        patch(model, folder / "patched.gguf", path, replace=True)
+    except RefusedError as error:
+        return f"refused: {error}"
+    written = plain_results(folder / "patched.gguf", tokens)
+    with loaded_model(model, Devices()) as source:
+        with alias(source, path) as aliased:
+            if not np.array_equal(written, results_of(aliased, tokens)):
+                return f"wrong: {path} aliased"
         try:
-            patch(model, folder / "patched.gguf", path, replace=True)
-        except RefusedError as error:
-            outcomes.append(f"refused: {error}")
-            continue
-        written = plain_results(folder / "patched.gguf", tokens)
-        with loaded_model(model, Devices()) as source:
-            with alias(source, path) as aliased:
-                if not np.array_equal(written, results_of(aliased, tokens)):
-                    outcomes.append(f"wrong: {path} aliased")
-                    continue
-            try:
-                routed = route(source, path).logits(tokens)
-            except RefusedError:
-                outcomes.append("exact aliased")
-                continue
-        outcomes.append("exact" if np.array_equal(written, routed) else f"wrong: {path} routed")
-    return outcomes
+            routed = route(source, path).logits(tokens)
+        except RefusedError:
+            return "exact aliased"
+    return "exact" if np.array_equal(written, routed) else f"wrong: {path} routed"
 
 
 def _paths(n_blocks: int) -> list[LayerPath]:

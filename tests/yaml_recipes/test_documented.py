@@ -13,7 +13,7 @@ def test_recipes_of_the_page_are_files_that_are_read() -> None:
     for path in sorted((ROOT / "fixtures/recipes").iterdir()):
         data = path.read_bytes()
         assert f"```yaml\n{data.decode()}```" in PAGE
-        assert len(read_yaml_recipe(data, path.name).slices) == 2
+        assert len(read_yaml_recipe(data, path.name).slices) >= 2
 
 
 def test_the_table_has_every_key_of_mergekit() -> None:

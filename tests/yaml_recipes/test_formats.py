@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.yaml_recipes.matching import MatchedRecipe, match_models
 from ggufsurgeon.yaml_recipes.reading import read_yaml_recipe
 from ggufsurgeon.yaml_recipes.recipe import YamlRecipe
-from tests.models.builders import ARRAY, STRING, U32, block_tensors, gguf, llama_model, pair
+from tests.models.builders import ARRAY, STRING, U32, Tensor, block_tensors, gguf, llama_model, pair
 from tests.models.in_memory import opened
-from tests.yaml_recipes.published import EURYALE, PUBLISHED, XWIN
+from tests.yaml_recipes.published import DAMPED, EURYALE, PUBLISHED, XWIN
 
 
 def read(text: str) -> YamlRecipe:
@@ -44,6 +45,14 @@ def test_published_recipes(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", DAMPED)
+def test_published_forms_of_damped_recipes(name: str) -> None:
+    damped = DAMPED[name]
+    found = matched(damped.yaml(), damped.n_source_blocks)
+    assert str(found.path) == damped.layers
+    assert [model.name for model in found.recipe.models] == damped.models
+
+
 def test_any_model_of_a_recipe_can_be_the_source() -> None:
     model = opened(llama_model(80))
     recipe = read(PUBLISHED["goliath-120b"].yaml())
@@ -67,6 +76,7 @@ steps = st.builds(
     st.integers(0, len(MODELS) - 1),
     st.integers(0, 7),
     st.sampled_from([1.0, 1.0, 0.5, 0.0, 1 / 3]),
+    st.sampled_from([(), (), (("attn_q", 0.5), ("ffn_down", 0.25))]),
 )
 
 
@@ -98,7 +108,7 @@ def test_our_own_recipes_read_back(
     read_back = matched(text)
     index_of = {model: n for n, model in enumerate(used)}
     assert read_back.path == LayerPath(
-        BlockRef(index_of[step.source], step.block, step.strength) for step in path.steps
+        step.at(index_of[step.source], step.block) for step in path.steps
     )
     assert read_back.outside == OutsideBlocks(*(index_of[side] for side in sides))
 
@@ -271,6 +281,27 @@ STRENGTHS = {
         "0..1,2*0.5,3",
     ),
     "one filter": ((filters("1", "o_proj"), "", ""), "0..3"),
+    "one of two": ((f"[{filters('0.5', 'o_proj')}]", "", ""), "0..3*attn_output=0.5"),
+    "unequal": (
+        (f"[{filters('0.5', 'o_proj')}, {filters('0.25', 'down_proj')}]", "", ""),
+        "0..3*attn_output=0.5*ffn_down=0.25",
+    ),
+    "queries and keys": (
+        (f"[{filters('0.84', 'q_proj', 'k_proj')}, {{value: 1.0}}]", "", ""),
+        "0..3*attn_q=0.84*attn_k=0.84",
+    ),
+    "all four": (
+        (
+            f"[{filters('0.5', *BOTH)}, {filters('0.84', 'q_proj')}, {filters('2', 'k_proj')}]",
+            "",
+            "",
+        ),
+        "0..3*0.5*attn_q=0.84*attn_k=2",
+    ),
+    "of two levels": (
+        (f"[{filters('0.84', 'q_proj')}]", "", f"[{filters('0.5', 'down_proj', 'q_proj')}]"),
+        "0..3*attn_q=0.84*ffn_down=0.5",
+    ),
 }
 
 
@@ -287,26 +318,73 @@ def test_a_list_of_numbers_is_interpolated_along_the_slice() -> None:
     assert only.strength == 0.25
 
 
-NO_STRENGTHS = {
-    "one of two": ((f"[{filters('0.5', 'o_proj')}]", "", ""), "self_attn.o_proj by 0.5"),
-    "unequal": (
-        (f"[{filters('0.5', 'o_proj')}, {filters('0.25', 'down_proj')}]", "", ""),
-        "self_attn.o_proj by 0.5, mlp.down_proj by 0.25 in block 0",
+NO_FACTORS = {
+    "values": (
+        (f"[{filters('0.84', 'q_proj', 'v_proj')}, {{value: 1.0}}]", "", ""),
+        "scale multiplies self_attn.v_proj.weight by 0.84 in block 0, which can have no factor",
     ),
-    "attention": (
-        (f"[{filters('0.84', 'q_proj', 'k_proj')}, {{value: 1.0}}]", "", ""),
-        "scale multiplies self_attn.q_proj, self_attn.k_proj in block 0",
-    ),
-    "all": (("[{filter: layers, value: 0.5}]", "", ""), "scale multiplies self_attn.q_proj"),
+    "gates": ((f"[{filters('0.5', 'mlp')}]", "", ""), "multiplies mlp.gate_proj.weight by 0.5 in"),
+    "norms": ((f"[{filters('2', 'layernorm')}]", "", ""), "input_layernorm.weight by 2 in block 0"),
+    "all": (("[{filter: layers, value: 0.5}]", "", ""), "self_attn.v_proj.weight by 0.5"),
 }
 
 
-@pytest.mark.parametrize("name", NO_STRENGTHS)
-def test_scales_that_are_no_strengths_are_refused_by_name(name: str) -> None:
-    levels, says = NO_STRENGTHS[name]
+@pytest.mark.parametrize("name", NO_FACTORS)
+def test_scales_of_weights_that_can_have_none_are_refused_by_name(name: str) -> None:
+    levels, says = NO_FACTORS[name]
     with pytest.raises(RefusedError, match=re.escape(says)) as error:
         matched(scaled(*levels))
     assert "mergekit" in error.value.hint
+
+
+N_EXPERTS = 3
+
+
+def of_architecture(architecture: str, *names: str) -> GgufFile:
+    """A model of one block with these weights, and biases."""
+    pairs = [
+        pair("general.architecture", STRING, architecture),
+        pair(f"{architecture}.block_count", U32, 1),
+    ]
+    tensors = [
+        Tensor(f"blk.0.{n}", (8, 1, N_EXPERTS), bytes(32 * N_EXPERTS))
+        if "exps" in n
+        else Tensor(f"blk.0.{n}")
+        for n in ("attn_norm.weight", *names)
+    ]
+    return opened(gguf(pairs, tensors))
+
+
+def with_scale(model: GgufFile, *conditions: str) -> str:
+    """The layer path of one block of a model with a `scale`."""
+    recipe = read(scaled(f"[{', '.join(conditions)}]", "", "", n_blocks=1))
+    return str(match_models(recipe, model, {}).path)
+
+
+def test_a_filter_finds_biases_too() -> None:
+    """mergekit looks for a filter in `self_attn.q_proj.bias` as well."""
+    model = of_architecture("qwen2", "attn_q.weight", "attn_q.bias")
+    assert with_scale(model, filters("0.5", "q_proj")) == "0*attn_q=0.5"
+    says = "self_attn.q_proj.weight by 0.5, and self_attn.q_proj.bias by 1, in block 0, which have"
+    with pytest.raises(RefusedError, match=re.escape(says)):
+        with_scale(model, filters("0.5", "q_proj.weight"))
+    with pytest.raises(RefusedError, match=r"multiplies self_attn\.v_proj\.bias by 3 in block 0"):
+        with_scale(of_architecture("qwen2", "attn_v.bias"), filters("3", "v_proj.bias"))
+
+
+def test_experts_are_found_by_the_names_of_their_architecture() -> None:
+    """Those of Mixtral are called w1, w2 and w3, so that down_proj finds none of them."""
+    qwen = of_architecture("qwen3moe", "ffn_down_exps.weight")
+    assert with_scale(qwen, filters("0.5", *BOTH)) == "0*0.5"
+    with pytest.raises(
+        RefusedError, match=r"experts\.1\.down_proj\.weight by 0\.5, and .*by 1, in"
+    ):
+        with_scale(qwen, filters("0.5", "experts.1.down_proj"))
+    mixtral = of_architecture("llama", "ffn_down_exps.weight")
+    assert with_scale(mixtral, filters("0.5", *BOTH)) == "0*attn_output=0.5"
+    assert with_scale(mixtral, filters("0.5", "o_proj", "w2")) == "0*0.5"
+    with pytest.raises(RefusedError, match=r"block_sparse_moe\.experts\.0\.w1\.weight by 2"):
+        with_scale(mixtral, filters("2", "experts"))
 
 
 def test_names_of_weights_are_known_for_some_architectures_alone() -> None:

@@ -106,6 +106,7 @@ def _block_as_json(match: BlockMatch) -> dict[str, Any]:
         "block": match.block,
         "same_as": match.origin,
         "strength": match.strength,
+        "factors": dict(match.factors),
         "nearest": match.nearest,
         "differing": [_in_block(name) for name in match.differing],
         "n_tensors": match.n_tensors,
@@ -175,14 +176,21 @@ def _block_rows(matches: tuple[BlockMatch, ...]) -> Iterator[tuple[str, ...]]:
 def _way(match: BlockMatch) -> tuple[int | None, str]:
     """How far away the block of A is, and what it has in common."""
     if match.origin is not None:
-        strength = f", with the strength {strength_text(match.strength)}"
-        return match.origin - match.block, "the same" + strength * (match.strength != FULL)
+        return match.origin - match.block, f"the same{_multipliers(match)}"
     names = [_in_block(name) for name in match.differing]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     if match.nearest is None:
         return None, "no tensor in common"
     n_differ = f"{len(names)} of {match.n_tensors} tensors differ"
     return match.nearest - match.block, f"{n_differ}: {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def _multipliers(match: BlockMatch) -> str:
+    """The strength and the factors with which a block is one of A; nothing for one as it is."""
+    factors = [f"{name} times {strength_text(factor)}" for name, factor in match.factors]
+    if match.strength != FULL:
+        factors.insert(0, f"the strength {strength_text(match.strength)}")
+    return f", with {' and '.join(factors)}" if factors else ""
 
 
 def _conclusions(found: ModelDiff) -> Iterator[str]:
