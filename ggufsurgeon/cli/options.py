@@ -56,7 +56,8 @@ Quiet: TypeAlias = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Show no progress and no notes; errors are still shown.",
+        help="Show no progress and no notes on standard error; errors are still shown, and the "
+        "result with the notes in it.",
         callback=_silence,
         rich_help_panel=OUTPUT,
     ),

@@ -23,6 +23,8 @@ class RecordedModels(NamedTuple):
     models: Mapping[int, OtherSource]
     """By their indices in the path, model 0 among them."""
     outside: OutsideBlocks
+    licenses: tuple[str, ...] = ()
+    """Of each of the models, where they differ."""
 
 
 def find_recorded_models(patched: GgufFile) -> RecordedModels | None:
@@ -47,4 +49,4 @@ def find_recorded_models(patched: GgufFile) -> RecordedModels | None:
     if not used <= models.keys():
         raise damaged(OTHER_SOURCES)
     trunk = path.steps[: find_blocks(patched).n_trunk]
-    return RecordedModels(LayerPath(trunk), models, outside)
+    return RecordedModels(LayerPath(trunk), models, outside, several.licenses)

@@ -12,8 +12,8 @@ from ggufsurgeon.planning.recorded_models import RecordedModels
 from ggufsurgeon.publishing.hub_metadata import hub_metadata
 from ggufsurgeon.publishing.measurement import Figure, Measurement
 from ggufsurgeon.publishing.plain_text import markdown_text, yaml_mapping
+from ggufsurgeon.publishing.several_models import LICENSES_NOTE, facts_of_models, name_of_base
 from ggufsurgeon.publishing.several_models import PATH_NOTE as PATH_NOTE_OF_SEVERAL
-from ggufsurgeon.publishing.several_models import facts_of_models, name_of_base
 from ggufsurgeon.publishing.ways_to_run import ways_to_run
 
 EXACT = (
@@ -80,6 +80,9 @@ def _what(content: CardContent) -> Iterator[str]:
     yield from _table("", "", rows=list(_facts(content)))
     yield ""
     yield PATH_NOTE_OF_SEVERAL if isinstance(origin, RecordedModels) else PATH_NOTE
+    if isinstance(origin, RecordedModels) and origin.licenses:
+        yield ""
+        yield LICENSES_NOTE
 
 
 def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
@@ -90,7 +93,9 @@ def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
     yield "this file", f"{markdown_text(patched.path.name)}, {_identity(content.identity)}"
     if isinstance(origin, RecordedModels):
         yield from facts_of_models(origin)
-        licensed = "licence of model 0"
+        if origin.licenses:
+            return
+        licensed = "licence of all models"
     else:
         yield "its original", _identity(origin.source)
         licensed = "licence of the original"

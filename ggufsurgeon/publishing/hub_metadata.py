@@ -65,7 +65,13 @@ def recorded_repositories(header: Header) -> tuple[str, ...]:
 
 
 def _license(header: Header) -> Iterator[tuple[str, Scalar]]:
-    """The licence: an identifier, or `other` with the name that the file gives."""
+    """The licence: an identifier, or `other` with the name that the file gives.
+
+    None where the models of the file have different ones: it names that of model 0.
+    """
+    several = read_several(header)
+    if several is not None and several.licenses:
+        return
     text = header.get("general.license")
     name, link = header.get("general.license.name"), header.get("general.license.link")
     if isinstance(text, str) and LICENSE.fullmatch(text.lower()):

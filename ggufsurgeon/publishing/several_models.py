@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from ggufsurgeon.container.header import Header
 from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.planning.recorded_models import RecordedModels
+from ggufsurgeon.publishing.plain_text import markdown_text
 
 PATH_NOTE = (
     "The layer path lists which block runs at each position: inclusive ranges of blocks, numbered "
     "from 0. `1:4..11` is blocks 4 to 11 of model 1; a range without such a number is of model 0."
+)
+
+LICENSES_NOTE = (
+    "The models have different licences, so that the metadata of this card name none. The "
+    "licences of all models apply."
 )
 
 
@@ -25,6 +31,8 @@ def facts_of_models(record: RecordedModels) -> Iterator[tuple[str, str]]:
     yield "token embeddings", f"of model {outside.embeddings}"
     yield "output norm and head", f"of model {outside.output}"
     yield "tokenizer", f"of model {outside.tokenizer}"
+    for index, license_text in zip(record.models, record.licenses, strict=False):
+        yield f"licence of model {index}", markdown_text(license_text) or "none is named"
 
 
 def name_of_base(record: RecordedModels, header_sha256: str | None) -> str:
