@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufsurgeon.api.recipe_notes import naming_notes, same_file_notes
 from ggufsurgeon.api.sources import plan_over
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
@@ -16,6 +17,7 @@ from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import check_on_disk
+from ggufsurgeon.locating.model_name import model_name, shown_name
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.planning.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.recipes import (
@@ -96,10 +98,13 @@ def plan_of_recipe(
         planned = plan_over(
             source, matched.path, files, outside, scale_weights=False, name=recipe.name
         )
-        planned = replace(planned, source_notes=(*planned.source_notes, *recipe.notes))
+        notes = (*recipe.notes, *naming_notes(matched), *same_file_notes(matched))
+        planned = replace(planned, source_notes=(*planned.source_notes, *notes))
         return planned, None
     if others:
-        raise UsageError("this recipe is for one model, and names no others")
+        raise UsageError(
+            "this recipe is for one model, and names no others", hint="Give no further files."
+        )
     planned = plan_recipe(source, recipe)
     check_on_disk(source)
     in_shards = bool(recipe.source.shards)
@@ -118,7 +123,8 @@ def path_of_recipe(
         matched = _matched(source, recipe, others, progress)
         beside = OutsideBlocks.beside(matched.path)
         outside = None if matched.outside == beside else matched.outside
-        return RecipePath(matched.path, matched.files[1:], outside, recipe.notes, recipe.name)
+        notes = (*same_file_notes(matched), *recipe.notes)
+        return RecipePath(matched.path, matched.files[1:], outside, notes, recipe.name)
     if any(patch.scales_weights for patch in recipe.patches):
         raise RefusedError(
             "the recipe multiplies weights, and a path over the source runs them as they are",
@@ -137,11 +143,12 @@ def _matched(
     for file, sha256 in zip(matched.files, matched.sha256s, strict=True):
         if sha256 is not None:
             check_on_disk(file)
-        if sha256 is not None and file_sha256(file, progress) != sha256:
+        if sha256 is not None and (found := file_sha256(file, progress)) != sha256:
             raise RefusedError(
                 f"{file.path} is not the file that the recipe {quoted(recipe.file)} names: its "
-                "SHA-256 is another one",
-                hint=f"The recipe names the SHA-256 {sha256}.",
+                f"SHA-256 is {found}, and the recipe has {sha256}",
+                hint="Use the file that the recipe was made for; or, if this one is meant, its "
+                "SHA-256 in the recipe.",
             )
     return matched
 
@@ -160,6 +167,11 @@ def read_recipe(path: Path) -> Recipe | YamlRecipe:
     Raises UsageError when it cannot be read or is none, and RefusedError for a YAML recipe that
     cannot be followed exactly.
     """
+    if model_name(path) is not None:
+        raise UsageError(
+            f"{shown_name(path)} is a name, and a recipe is read from a file on disk",
+            hint="Download the file first: `hf download` takes the repository and the file.",
+        )
     if path == STANDARD_INPUT:
         return _parsed(_standard_input(), "standard input")
     try:

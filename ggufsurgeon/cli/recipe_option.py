@@ -51,8 +51,9 @@ def by_name(others: Sequence[NamedFile]) -> dict[str, Path]:
     for other in others:
         if not other.name:
             raise UsageError(
-                f"--with {other.path}: a recipe names its models",
-                hint=f"Give --with NAME={other.path}, with the name of the model in the recipe.",
+                f"--with {other.path}: beside a recipe, a further file needs a name",
+                hint=f"If the recipe names several models: --with NAME={other.path}, with the name "
+                "that it has there. A recipe of one model takes no --with.",
             )
     return {other.name: other.path for other in others}
 

@@ -21,6 +21,7 @@ from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -88,7 +89,11 @@ def plan_companion_of(
     change = recorded_mtp(patched)
     made_from = record.source_header_sha256 if change is None else change[1].source_header_sha256
     if made_from != source.header_sha256:
-        raise RefusedError(f"{patched.path} was not made from {source.path}, by its record")
+        raise RefusedError(
+            f"{patched.path} was not made from {source.path}, by its record",
+            hint="Give the model that it was made from: its header has the SHA-256 that begins "
+            f"with {quoted(made_from[:16])}.",
+        )
     if is_scaled(patched.header):
         raise RefusedError(
             f"weights of {patched.path} were multiplied by a factor: what was made for the "

@@ -49,10 +49,23 @@ class _Server(uvicorn.Server):
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the connections; after a second signal the job under way too, which else goes on."""
+        """End the connections: when requests have been answered, or a second signal comes."""
+        ending = asyncio.ensure_future(self._end_when_forced())
         await super().shutdown(sockets)
+        ending.cancel()
         if self.force_exit:
-            self._service.close()
+            self._end_requests()
+
+    async def _end_when_forced(self) -> None:
+        """From Python 3.12 on, uvicorn waits for connections even then (`Server.wait_closed`)."""
+        while not self.force_exit:
+            await asyncio.sleep(0.1)
+        self._end_requests()
+
+    def _end_requests(self) -> None:
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+        self._service.close()  # the worker goes on with its job otherwise
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -92,7 +105,7 @@ def run(service: Service, listener: socket.socket, api_key: str | None) -> None:
     A second signal ends them at once.
     """
     try:
-        # It loads llama.cpp's library into this process: behind `Service.start`, it has loaded once.
+        # It loads the library of llama.cpp: behind `Service.start`, which has shown that it loads.
         from ggufsurgeon.serving.app import make_app
 
         config = uvicorn.Config(

@@ -31,6 +31,8 @@ class MatchedRecipe:
     outside: OutsideBlocks
     sha256s: tuple[str | None, ...]
     """What the recipe says of each file."""
+    names: tuple[str, ...]
+    """What the recipe calls each file."""
 
 
 def match_models(
@@ -61,6 +63,7 @@ def match_models(
         files,
         OutsideBlocks(*(index_of[model] for model in parts)),
         tuple(recipe.models[n].sha256 for n in order),
+        tuple(names),
     )
 
 
@@ -79,7 +82,8 @@ def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
     if not left:
         raise UsageError(
             f"{recipe.file}: other files are given for all of its models: {models}",
-            hint="The source is the file of the model that no other file is given for.",
+            hint="Leave out the file of one of them: that model is the source, whose file is "
+            "given already.",
         )
     missing = listed([names[n] for n in left])
     raise UnmatchedModelsError(
@@ -123,4 +127,5 @@ def _step(part: Slice, index: int, block: int, strength: float) -> BlockRef:
     try:
         return BlockRef(index, block, strength)
     except UsageError as error:
-        raise UsageError(f"{part.place}: {error}", hint=error.hint) from None
+        place = part.scales[0].field.place if part.scales else part.place
+        raise UsageError(f"{place}: {error}", hint=error.hint) from None

@@ -32,8 +32,8 @@ MIXING_METHODS = frozenset(
 )
 """Methods that mix weights (mergekit/merge_methods, in 0.1.5 and later)."""
 OLD_MODEL = "model:"
-"""What stands before the name of a model in `tokenizer_source` of mergekit before 0.0.5
-(mergekit/tokenizer.py)."""
+"""What stands before the name of a model in `tokenizer_source` of earlier versions, in which
+tokenizers were a module (mergekit/tokenizer.py) and no package."""
 MIXING = (
     "ggufsurgeon moves blocks and does not mix weights: run this recipe with mergekit, on 16-bit "
     "checkpoints, and convert and quantize the result"

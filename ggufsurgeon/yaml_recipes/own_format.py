@@ -92,6 +92,12 @@ def _numbered(field: Field, text: str, names: Sequence[str]) -> str:
             problem = f"{quoted(text)} does not say of which model"
             raise field.error(problem, hint=f"Such as {names[0]}:0..3.")
         return text
+    if names == [UNNAMED]:
+        raise field.error(
+            f"{quoted(text)} has a name before its colon, and the recipe names no sources",
+            hint="Ranges of blocks are written 3..4, both ends included; names of models are given "
+            "in sources.",
+        )
     if name.strip() not in names:
         raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}")
     return f"{names.index(name.strip())}:{blocks.strip()}"

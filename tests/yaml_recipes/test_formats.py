@@ -52,7 +52,7 @@ def test_any_model_of_a_recipe_can_be_the_source() -> None:
     assert found.outside == OutsideBlocks(1, 1, 1)
     for others, says in (
         ({}, f"Give files for all but one of '{XWIN}', '{EURYALE}'"),
-        ({XWIN: model, EURYALE: model}, "the file of the model that no other file is given for"),
+        ({XWIN: model, EURYALE: model}, "Leave out the file of one of them"),
     ):
         with pytest.raises(UsageError) as error:
             match_models(recipe, model, others)
@@ -179,8 +179,9 @@ WRONG = {
     "negative strength": (
         f"{HEAD}models: [{{model: m, parameters: {{scale: [{{filter: o_proj, value: -1}}, "
         "{filter: down_proj, value: -1}]}}]\n",
-        "a strength of -1.0",
+        "models[0].parameters.scale: a strength of -1.0",
     ),
+    "half-open in ours": ("layers: 3:5\n", "and the recipe names no sources"),
     "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: 'a'"),
     "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
     "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import with_device_options
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.patch_models import PatchModels
 from ggufsurgeon.cli.files.plan import plan_as_json, print_plan
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
-from ggufsurgeon.cli.files.verified import check_can_be_verified, raise_if_failed, verified
+from ggufsurgeon.cli.files.verified import (
+    check_can_be_verified,
+    check_devices,
+    raise_if_failed,
+    verified,
+)
 from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
-from ggufsurgeon.cli.models import as_argument
+from ggufsurgeon.cli.models import as_argument, as_given
 from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     LAYER_PATH,
@@ -48,9 +54,11 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.verification.verifier import Verification
 
 
+@with_device_options
 def patch(
     source: Source,
     destination: Annotated[
@@ -119,8 +127,14 @@ def patch(
     split_max_size: SplitMaxSize = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Prove the written file, as the command verify does."),
+        typer.Option(
+            "--verify",
+            help="Prove the written file, as the command verify does. The options of devices are "
+            "for this alone.",
+        ),
     ] = False,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -135,6 +149,7 @@ def patch(
         raise UsageError("--in-place edits a single model: --with excludes it")
     if verify and in_place:
         raise UsageError("--verify compares with MODEL, which --in-place replaces")
+    check_devices(devices, verify=verify)
     check_mtp_options(others, without_mtp, mtp_from, in_place=in_place)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
@@ -168,8 +183,8 @@ def patch(
         else:
             written = planned.write_shards(destination, max_n_bytes, progress=progress)
     further = planned.planned.others if mtp_from is None else ()
-    used = [source, *(other.path for other in further)]
-    outcome = verified(used, mtp_from, written[0]) if verify else None
+    used = [source, *as_given((other.path for other in further), (each.path for each in others))]
+    outcome = verified(used, mtp_from, written[0], devices) if verify else None
     has_card = mtp_from is None and not without_mtp
     _tell(planned, written, used, mtp_from, outcome, has_card=has_card, json=json)
     raise_if_failed(outcome)
@@ -261,7 +276,7 @@ def _request(
     if store is None:
         if probe is not None or rank is not None:
             raise UsageError("--probe and --rank require --from-scan")
-        return layer_path(*options)
+        return layer_path(*options, further=("--recipe", "--from-scan"))
     if any(map(is_given, options)):
         raise UsageError(
             "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "

@@ -98,7 +98,7 @@ def patch_companion(
         raise UsageError(
             "--patched gives the layer path: --window, --times, --drop and --layers exclude it"
         )
-    path = None if patched is not None else layer_path(*options)
+    path = None if patched is not None else layer_path(*options, further=("--patched",))
     companion = on_disk(companion)
     try:
         with watched() as progress:

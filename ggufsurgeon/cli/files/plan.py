@@ -102,7 +102,7 @@ def plan(
     check_mtp_options(others, without_mtp, mtp_from)
     if recipe is None:
         plan = model.plan(
-            layer_path(*options),
+            layer_path(*options, further=("--recipe",)),
             others=[other.path for other in others],
             scale_weights=scale_weights,
             without_mtp=without_mtp,
