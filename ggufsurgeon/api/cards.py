@@ -12,6 +12,7 @@ from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.ingredients import find_models
 from ggufsurgeon.planning.original_path import find_original_path
 from ggufsurgeon.planning.other_sources import OtherSource
 from ggufsurgeon.planning.recipes import Recipe
@@ -56,7 +57,7 @@ def card_content(
     recipe = make_recipe(file, progress)
     for where, measurement in results:
         _check(measurement, where, file, recipe, layer_path)
-    return CardContent(file, recipe, layer_path, figures, bases)
+    return CardContent(file, recipe, layer_path, figures, bases, find_models(file))
 
 
 def _check(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufsurgeon.api.recipe_notes import naming_notes, same_file_notes
 from ggufsurgeon.api.sources import plan_over
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
@@ -16,6 +17,7 @@ from ggufsurgeon.hashing.whole_file import file_sha256, unreadable
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import check_on_disk
+from ggufsurgeon.locating.model_name import model_name, shown_name
 from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.planner import PatchPlan
@@ -96,8 +98,10 @@ def plan_of_recipe(
     Raises as `ModelFile.plan_recipe`.
     """
     if isinstance(recipe, YamlRecipe):
-        planned = _plan_of_matched(_matched(source, recipe, others, progress))
-        return replace(planned, source_notes=(*planned.source_notes, *recipe.notes)), None
+        matched = _matched(source, recipe, others, progress)
+        planned = _plan_of_matched(matched)
+        notes = (*recipe.notes, *naming_notes(matched), *same_file_notes(matched))
+        return replace(planned, source_notes=(*planned.source_notes, *notes)), None
     further = _further(recipe, others)
     planned = plan_recipe(source, recipe, further)
     check_on_disk(source, *further)
@@ -159,7 +163,8 @@ def path_of_recipe(
         matched = _matched(source, recipe, others, progress)
         beside = OutsideBlocks.beside(matched.path)
         outside = None if matched.outside == beside else matched.outside
-        return RecipePath(matched.path, matched.files[1:], outside, recipe.notes, recipe.name)
+        notes = (*same_file_notes(matched), *recipe.notes)
+        return RecipePath(matched.path, matched.files[1:], outside, notes, recipe.name)
     if any(patch.scales_weights for patch in recipe.patches):
         raise RefusedError(
             "the recipe multiplies weights, and a path over the source runs them as they are",
@@ -220,6 +225,11 @@ def read_recipe(path: Path) -> Recipe | YamlRecipe:
     Raises UsageError when it cannot be read or is none, and RefusedError for a YAML recipe that
     cannot be followed exactly.
     """
+    if model_name(path) is not None:
+        raise UsageError(
+            f"{shown_name(path)} is a name, and a recipe is read from a file on disk",
+            hint="Download the file first: `hf download` takes the repository and the file.",
+        )
     if path == STANDARD_INPUT:
         return _parsed(_standard_input(), "standard input")
     try:

@@ -41,7 +41,9 @@ def _with_each_once(
     files: Sequence[GgufFile], path: LayerPath, outside: OutsideBlocks | None
 ) -> tuple[LayerPath, OutsideBlocks | None]:
     """The path, and what is outside the blocks, with one index for all models of one file."""
-    first_of = [next(m for m, other in enumerate(files) if _is_same(other, file)) for file in files]
+    first_of = [
+        next(m for m, other in enumerate(files) if is_same_file(other, file)) for file in files
+    ]
     index = {n: first for n, first in enumerate(first_of)}
     steps = (step.at(index.get(step.source, step.source), step.block) for step in path.steps)
     if outside is not None:
@@ -50,7 +52,7 @@ def _with_each_once(
     return LayerPath(steps), outside
 
 
-def _is_same(one: GgufFile, other: GgufFile) -> bool:
+def is_same_file(one: GgufFile, other: GgufFile) -> bool:
     """Whether two models are one file."""
     if is_remote(one) or is_remote(other):
         return str(one.path) == str(other.path)

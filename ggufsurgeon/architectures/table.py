@@ -97,7 +97,7 @@ PER_LAYER_EMBEDDINGS = PerLayerSlices(
     {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
 )
 NO_ROPE = "NoPE"
-QUANTIZED = "the weights that could make up for it are quantized: scaling them is not exact"
+ROUNDED = "multiplying weights, which could make up for it, rounds them: that is not exact"
 DRAFT = Refused("a draft of another model, whose blocks it names; patch that model instead")
 
 
@@ -200,7 +200,7 @@ _ROWS = (
         (
             SlidingWindow(2),
             CountSelectsMaths(
-                (46,), "another query scale, as of gemma2-27B", beyond_weights=QUANTIZED
+                (46,), "another query scale, as of gemma2-27B", beyond_weights=ROUNDED
             ),
         ),
     ),
@@ -367,7 +367,7 @@ _ROWS = (
     Architecture(
         "minicpm3",
         "minicpm3.cpp",
-        (CountSelectsMaths((), "another residual scale", every=True, beyond_weights=QUANTIZED),),
+        (CountSelectsMaths((), "another residual scale", every=True, beyond_weights=ROUNDED),),
     ),
     # Block 0 reaches all others.
     *(

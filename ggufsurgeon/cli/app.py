@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TextIO
@@ -21,6 +20,7 @@ from ggufsurgeon.cli.single_values import SingleValuesCommand
 from ggufsurgeon.cli.terminal import print_error, print_warning
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
+from ggufsurgeon.own_version import own_version
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = (
@@ -79,7 +79,7 @@ def _engine_version() -> str:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ggufsurgeon {version('ggufsurgeon')} ({_engine_version()})")
+        typer.echo(f"ggufsurgeon {own_version()} ({_engine_version()})")
         raise typer.Exit
 
 

@@ -60,6 +60,14 @@ def as_argument(model: Path) -> Path | str:
     return model if model_name(model) is None else shown_name(model)
 
 
+def as_given(files: Iterable[Path], given: Iterable[Path]) -> list[Path]:
+    """Files on disk as they were named by `given` arguments, where one of them names it."""
+    from ggufsurgeon.locating.locate import local_file
+
+    names = {local_file(each): each for each in given if model_name(each) is not None}
+    return [names.get(file, file) for file in files]
+
+
 def fetched_text(model: gs.ModelFile) -> str:
     """What was read of a model on the hub; nothing for a file on disk."""
     if model.fetched is None:

@@ -56,7 +56,8 @@ Quiet: TypeAlias = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Show no progress and no notes; errors are still shown.",
+        help="Show no progress and no notes on standard error; errors are still shown, and the "
+        "result with the notes in it.",
         callback=_silence,
         rich_help_panel=OUTPUT,
     ),
@@ -198,13 +199,19 @@ def layer_path(
     layers: str | None,
     strength: float | None = None,
     damped: bool = False,
+    *,
+    further: Sequence[str] = (),
 ) -> AnyPath:
-    """The layer path that the options ask for. Raises UsageError unless they name exactly one."""
+    """The layer path that the options ask for. Raises UsageError unless they name exactly one.
+
+    `further` are other options of the command that give a path, for the message.
+    """
     asked = [bool(windows), bool(drops), layers is not None]
     if sum(asked) != 1:
         found = "none is given" if not any(asked) else "they exclude each other"
+        *first, last = "--window", "--drop", "--layers", *further
         raise UsageError(
-            f"expected one of --window, --drop and --layers: {found}",
+            f"expected one of {', '.join(first)} and {last}: {found}",
             hint="--window I:J repeats blocks, --drop I:J drops them, "
             '--layers "0..6,4..29" is the path in full.',
         )

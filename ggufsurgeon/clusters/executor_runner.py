@@ -7,12 +7,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from importlib.metadata import version
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ggufsurgeon.clusters.hosting import release, run_request
 from ggufsurgeon.clusters.requests import NeededModel, Reply, Request, packed, packed_job
 from ggufsurgeon.clusters.sending import Sending
+from ggufsurgeon.own_version import own_version
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.store.machine import Machine, machine_job
 
@@ -89,7 +89,7 @@ class ExecutorRunner:
         own = packed((), self._paths)
         request = self._form._replace(shared_sha256=sha256, shared=shared, own=own, machine=None)
         content = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
-        answers = self._executor.on_each(run_request, version("ggufsurgeon"), content)
+        answers = self._executor.on_each(run_request, own_version(), content)
         counts = Counter(pickle.loads(answer).value for answer in answers)
         return sorted(counts, key=lambda machine: (-counts[machine], machine))
 

@@ -12,13 +12,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.clusters.model_copies import ModelCopies
 from ggufsurgeon.clusters.requests import Reply, Request, unpacked
 from ggufsurgeon.errors import GgufSurgeonError, UnfitWorkerError
+from ggufsurgeon.own_version import own_version
 from ggufsurgeon.store.machine import Machine, machine_job
 from ggufsurgeon.workers.session import Reporter, Session
 from ggufsurgeon.workers.worker import Worker
@@ -138,7 +138,7 @@ def run_request(program: str, content: bytes) -> bytes:
     module, or for another version, llama.cpp or CPU. Raises what the job raises, and as
     `Worker.run`.
     """
-    if program != (own := version("ggufsurgeon")):
+    if program != (own := own_version()):
         raise UnfitWorkerError(f"it has ggufsurgeon {own}, and the caller {program}")
     request: Request = pickle.loads(content)
     shared = _host.shared(request)

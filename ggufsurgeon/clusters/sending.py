@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from ggufsurgeon.clusters.hosting import SEND_SHARED, run_request
 from ggufsurgeon.clusters.requests import Reply, Request, packed, packed_job
 from ggufsurgeon.errors import EngineError, UnfitWorkerError, UsageError
+from ggufsurgeon.own_version import own_version
 
 N_ATTEMPTS = 5
 """How often a request is sent at most, where a process dies of it."""
@@ -55,7 +55,7 @@ class Sending:
         self._executor = executor
         self._form = form._replace(shared_sha256=sha256)
         self._paths = paths
-        self._program = version("ggufsurgeon")
+        self._program = own_version()
         self._ended: SimpleQueue[tuple[Sent, Future[bytes]]] = SimpleQueue()
         self._out: set[Future[bytes]] = set()
         self._n_unfit = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ggufsurgeon.architectures.outside import is_before, is_behind
 from ggufsurgeon.companions.kinds import BaseModel
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, SeveralNumbersError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
@@ -98,7 +99,7 @@ def target_of_file(source: GgufFile, patched: GgufFile, number: int | None) -> T
     change = recorded_mtp(patched)
     made_from = record.source_header_sha256 if change is None else change[1].source_header_sha256
     if made_from != source.header_sha256:
-        raise _not_made_from(source, patched)
+        raise _not_made_from(source, patched, made_from)
     if is_scaled(patched.header):
         raise RefusedError(
             f"weights of {patched.path} were multiplied by a factor: what was made for the "
@@ -121,7 +122,8 @@ def _target_of_several(
     found = [n for n, model in sorted(models.models.items()) if tuple(model) == identity]
     if not found or number not in (None, *found):
         which = "" if number is None else f" as model {number} of its layer path"
-        raise _not_made_from(source, patched, which)
+        made_from = [model.header_sha256 for _, model in sorted(models.models.items())]
+        raise _not_made_from(source, patched, *made_from, which=which)
     if number is None and len(found) > 1:
         raise SeveralNumbersError(
             f"models {' and '.join(map(str, found))} of the layer path {models.layer_path} have "
@@ -135,5 +137,13 @@ def _target_of_several(
     return target
 
 
-def _not_made_from(source: GgufFile, patched: GgufFile, which: str = "") -> RefusedError:
-    return RefusedError(f"{patched.path} was not made from {source.path}{which}, by its record")
+def _not_made_from(
+    source: GgufFile, patched: GgufFile, *made_from: str, which: str = ""
+) -> RefusedError:
+    """The error for another source; `made_from` are the SHA-256 of the right ones' headers."""
+    begin = " or ".join(quoted(digest[:16]) for digest in made_from)
+    return RefusedError(
+        f"{patched.path} was not made from {source.path}{which}, by its record",
+        hint="Give a model that it was made from: its header has the SHA-256 that begins with "
+        f"{begin}.",
+    )

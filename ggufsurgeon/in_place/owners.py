@@ -10,6 +10,7 @@ from pathlib import Path
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.locating.stores.owners import owner_of
+from ggufsurgeon.writing.preflight import why_not_writable
 
 HUB_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """Files of a Hugging Face cache are named by their SHA-1 or SHA-256 (huggingface_hub, blobs/)."""
@@ -48,7 +49,7 @@ def check_model(path: Path, *, is_interrupted: bool = False) -> None:
     folder = Path(os.path.realpath(path)).parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RefusedError(
-            f"{path}: no permission to write into {folder}, where the journal is written",
+            f"{path}: {why_not_writable(folder)}, where the journal is written",
             hint=NEW_FILE,
         )
     if not is_interrupted:

@@ -58,6 +58,7 @@ MAX_STEPS = 10_000
 """Largest number of steps of a parsed path, so that a short text cannot exhaust memory. llama.cpp
 runs at most 512 blocks (`LLAMA_MAX_LAYERS`, src/llama-hparams.h:11)."""
 
+_NAMED_RANGE = re.compile(r"[^:]*[^:\d][^:]*:(\d{1,5}(?:\.\.\d{1,5})?).{0,9}", re.ASCII)
 _RANGE = re.compile(r"(?:(\d+):)?(\d+)(?:\.\.(\d+))?(?: ?\* ?(.*))?", re.ASCII)
 
 
@@ -153,7 +154,9 @@ class LayerPath:
                 models = "one model" if len(n_blocks) == 1 else f"{len(n_blocks)} models"
                 problem = f"no source {step.source}: the path is over {models}, counted from 0"
             elif step.block >= n_blocks[step.source]:
-                problem = f"no block {step.block}; the last one is {n_blocks[step.source] - 1}"
+                of = f" of model {step.source}" if len(n_blocks) > 1 else ""
+                last = n_blocks[step.source] - 1
+                problem = f"no block {step.block}{of}; the last one{of and ' of it'} is {last}"
             else:
                 continue
             raise UsageError(f"layer path {shortened(str(self))}: there is {problem}")
@@ -205,7 +208,9 @@ def parse_range(part: str, where: str) -> tuple[BlockRef, int]:
     """
     match = _RANGE.fullmatch(part)
     if match is None:
-        raise UsageError(f"{where} is not a range; expected 4..29, 7 or 4..29*0.5")
+        named = _NAMED_RANGE.fullmatch(part)
+        hint = f"Models have numbers here: 1:{named[1]} is of model 1." if named else ""
+        raise UsageError(f"{where} is not a range; expected 4..29, 7 or 4..29*0.5", hint=hint)
     source, first = block_number(match[1] or "0"), block_number(match[2])
     last = block_number(match[3] or match[2])
     if last < first:

@@ -79,6 +79,14 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
     return found
 
 
+def find_models(patched: GgufFile) -> RecordedModels | None:
+    """The models that the first patch of a file was over; None where it was over one alone.
+
+    The layer path is that of this patch. Raises RefusedError as `find_ingredients`.
+    """
+    return _recorded_patches(patched).models
+
+
 class _Recorded(NamedTuple):
     patches: list[Patch]
     """In the order in which they were done."""

@@ -6,6 +6,8 @@
                                               header without padding: "1+411904+4f1e..."
     layer_path.outside                string  indices of the models that embeddings, output and
                                               tokenizer come from: "0,1,0"
+    layer_path.licenses               string[] the licence of each model, model 0's first, if they
+                                              differ; empty where a model names none
     layer_path.added_tensors          string[] as of one model
 
 There is no more, since such a file cannot be restored: it holds neither of its sources.
@@ -28,10 +30,13 @@ from ggufsurgeon.planning.provenance import (
     OTHER_SOURCES,
     PREFIX,
     names_pair,
+    recorded_names,
     text_pair,
 )
+from ggufsurgeon.rules.descriptions import differing_licenses
 
 OUTSIDE = "outside"
+LICENSES = "licenses"
 _SOURCE = re.compile(r"(\d{1,5})\+(\d{1,18})\+([0-9a-f]{64})", re.ASCII)
 _OUTSIDE = re.compile(r"(\d{1,5}),(\d{1,5}),(\d{1,5})", re.ASCII)
 
@@ -49,6 +54,8 @@ class SeveralSources(NamedTuple):
     others: Mapping[int, OtherSource]
     """By their indices in the path."""
     outside: OutsideBlocks
+    licenses: tuple[str, ...] = ()
+    """Of model 0 and `others`, in order, where they differ."""
 
 
 def record_of_several(
@@ -65,6 +72,7 @@ def record_of_several(
         f"{n}+{file.layout.n_bytes}+{file.header_sha256}" for n, file in files.items() if n
     )
     sides = (outside.embeddings, outside.output, outside.tokenizer)
+    licenses = differing_licenses(list(files.values()))
     return [
         text_pair("tool", tool, order),
         text_pair("blocks", str(path), order),
@@ -72,6 +80,7 @@ def record_of_several(
         make_pair(f"{PREFIX}source_n_bytes", ValueType.UINT64, size, order),
         text_pair(OTHER_SOURCES, others, order),
         text_pair(OUTSIDE, ",".join(map(str, sides)), order),
+        *(names_pair(LICENSES, licenses, order) for _ in licenses[:1]),
         *(names_pair(ADDED_TENSORS, added_tensors, order) for _ in added_tensors[:1]),
     ]
 
@@ -89,4 +98,5 @@ def read_several(header: Header) -> SeveralSources | None:
     if of_sides is None:
         return None
     others = {int(m[1]): OtherSource(int(m[2]), m[3]) for m in matches if m is not None}
-    return SeveralSources(others, OutsideBlocks(*map(int, of_sides.groups())))
+    licenses = recorded_names(header, LICENSES)
+    return SeveralSources(others, OutsideBlocks(*map(int, of_sides.groups())), licenses)

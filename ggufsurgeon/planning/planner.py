@@ -120,7 +120,7 @@ def plan_patch(
     if trunk == LayerPath.identity(blocks.n_trunk) and name is None:
         return PatchPlan(source, whole, len(blocks), (), (), joined_plan(source))
     rules = ModelRules(source, blocks, scale_weights=scale_weights)
-    edits = _apply_rules(rules, source, blocks, trunk)
+    edits = _apply_rules(rules, source, blocks, trunk, in_windows=not isinstance(path, LayerPath))
     factors = rules.factors(trunk.blocks) if scale_weights else {}
     chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
@@ -178,16 +178,17 @@ def changes_of(before: Header, after: Header) -> tuple[Change, ...]:
 
 
 def _apply_rules(
-    rules: ModelRules, source: GgufFile, blocks: Blocks, trunk: LayerPath
+    rules: ModelRules, source: GgufFile, blocks: Blocks, trunk: LayerPath, *, in_windows: bool
 ) -> list[Edit]:
-    """The edits; a refusal names the nearest windows that work."""
+    """The edits; a refusal names the nearest windows that work, or their paths."""
     try:
         return rules.apply(trunk.blocks)
     except RefusedError as error:
         nearest = nearest_windows(source, blocks, trunk)
         if nearest:
-            windows = ", ".join(f"{first}:{end}" for first, end in nearest)
-            error.hint = f"{error.hint} Nearest windows that work: {windows}.".lstrip()
+            what = "windows" if in_windows else "layer paths"
+            named = (f"{w[0]}:{w[1]}" if in_windows else f'"{near}"' for w, near in nearest)
+            error.hint = f"{error.hint} Nearest {what} that work: {', '.join(named)}.".lstrip()
         raise
 
 

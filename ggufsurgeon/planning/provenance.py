@@ -39,7 +39,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 
 from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -54,6 +53,7 @@ from ggufsurgeon.container.values import (
     encode_value,
 )
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.own_version import own_version
 
 PREFIX = "layer_path."
 """Not `ggufsurgeon.`: another project writes `ggufsurgeon.padding`."""
@@ -72,7 +72,7 @@ SCALING_KEYS = (f"{PREFIX}scaled_tensors", f"{PREFIX}scaled_by")
 @cache
 def this_tool() -> str:
     """This program and its version, as a record names them."""
-    return f"ggufsurgeon {version('ggufsurgeon')}"
+    return f"ggufsurgeon {own_version()}"
 
 
 def is_left_out(key: str) -> bool:

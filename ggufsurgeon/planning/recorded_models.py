@@ -22,6 +22,8 @@ class RecordedModels(NamedTuple):
     models: Mapping[int, OtherSource]
     """By their indices in the path, model 0 among them."""
     outside: OutsideBlocks
+    licenses: tuple[str, ...] = ()
+    """Of each of the models, where they differ."""
 
 
 def read_models(header: Header) -> RecordedModels | None:
@@ -45,4 +47,4 @@ def read_models(header: Header) -> RecordedModels | None:
     used |= {outside.embeddings, outside.output, outside.tokenizer}
     if not used <= models.keys():
         raise damaged(OTHER_SOURCES)
-    return RecordedModels(path, models, outside)
+    return RecordedModels(path, models, outside, several.licenses)

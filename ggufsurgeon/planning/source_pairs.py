@@ -135,7 +135,8 @@ def no_record(file: GgufFile) -> RefusedError:
         )
     check_is_whole_model(file)
     return RefusedError(
-        f"{file.path} records no patch: ggufsurgeon did not write it, or it is an original"
+        f"{file.path} records no patch: ggufsurgeon did not write it, or it is an original",
+        hint="Give the patched file; inspect shows the layer path that a file records.",
     )
 
 

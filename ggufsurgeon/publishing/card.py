@@ -9,11 +9,12 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP
 from ggufsurgeon.planning.recipes import FileIdentity, Recipe
+from ggufsurgeon.planning.recorded_models import RecordedModels
 from ggufsurgeon.publishing.hub_metadata import hub_metadata
 from ggufsurgeon.publishing.measurement import Figure, Measurement
-from ggufsurgeon.publishing.plain_text import markdown_text, yaml_mapping
+from ggufsurgeon.publishing.plain_text import Scalar, markdown_text, yaml_mapping
+from ggufsurgeon.publishing.several_models import LICENSES_NOTE, facts_of_models, name_of_base
 from ggufsurgeon.publishing.several_models import PATH_NOTE as PATH_NOTE_OF_SEVERAL
-from ggufsurgeon.publishing.several_models import facts_of_models, name_of_base
 from ggufsurgeon.publishing.ways_to_run import ways_to_run
 
 EXACT = (
@@ -55,11 +56,18 @@ class CardContent:
     measurements: tuple[Measurement, ...] = ()
     base_models: tuple[str, ...] = ()
     """Ids of the original, or of the models, on the hub."""
+    models: RecordedModels | None = None
+    """Where the blocks are of several."""
 
     @property
     def is_of_several(self) -> bool:
         """Whether the blocks are of several models."""
-        return self.recipe.patches[0].outside is not None
+        return self.models is not None
+
+    @property
+    def metadata(self) -> dict[str, Scalar]:
+        """The fields of the front matter, in their order."""
+        return hub_metadata(self.patched.header, self.base_models, self.models)
 
 
 def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
@@ -67,7 +75,7 @@ def model_card(content: CardContent, recipe_lines: Sequence[str]) -> str:
 
     `recipe_lines` are those of the recipe, with what the user is to do with them.
     """
-    metadata = yaml_mapping(hub_metadata(content.patched.header, content.base_models))
+    metadata = yaml_mapping(content.metadata)
     parts = (_what(content), _measured(content), _running(content), _rebuilding(recipe_lines))
     body = "\n\n".join("\n".join(part) for part in parts)
     return f"---\n{metadata}\n---\n\n{body}\n"
@@ -88,6 +96,9 @@ def _what(content: CardContent) -> Iterator[str]:
     yield from _table("", "", rows=list(_facts(content)))
     yield ""
     yield PATH_NOTE_OF_SEVERAL if is_mixed else PATH_NOTE
+    if content.models and content.models.licenses:
+        yield ""
+        yield LICENSES_NOTE
 
 
 def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
@@ -96,15 +107,17 @@ def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
     yield "blocks", str(len(content.layer_path))
     yield "architecture", markdown_text(patched.header.architecture or "")
     yield "this file", f"{markdown_text(patched.path.name)}, {_identity(recipe.result)}"
-    if content.is_of_several:
-        yield from facts_of_models(recipe)
-        licensed = "licence of model 0"
+    licensed = "licence of the original"
+    if content.models is not None:
+        yield from facts_of_models(content.models)
+        licensed = "licence of all models"
     else:
         yield "its original", _identity(recipe.source)
-        licensed = "licence of the original"
     if recipe.patches[0].mtp is not None:
         yield "MTP blocks", _origin_of_mtp(recipe.patches[0].mtp)
     license_text = patched.header.get("general.license")
+    if content.models is not None and content.models.licenses:
+        return
     if isinstance(license_text, str) and license_text.strip():
         yield licensed, markdown_text(license_text)
 
@@ -142,8 +155,8 @@ def _measured(content: CardContent) -> Iterator[str]:
 
 def _figures(measurement: Measurement, content: CardContent) -> Iterator[tuple[str, str, str]]:
     base = "its original"
-    if content.is_of_several and measurement.base is not None:
-        base = name_of_base(content.recipe, measurement.base.header_sha256)
+    if content.models is not None and measurement.base is not None:
+        base = name_of_base(content.models, measurement.base.header_sha256)
     yield _row("perplexity of this model", measurement.perplexity, 4)
     if measurement.base_perplexity is not None:
         yield _row(f"perplexity of {base}", measurement.base_perplexity, 4)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.header import Header
-from ggufsurgeon.planning.other_sources import read_several
+from ggufsurgeon.planning.recorded_models import RecordedModels
 from ggufsurgeon.publishing.plain_text import Scalar
 
 REPOSITORY = re.compile(r"[0-9A-Za-z][\w.-]{0,95}/[0-9A-Za-z][\w.-]{0,95}", re.ASCII)
@@ -26,19 +26,22 @@ WHOLE_MODEL = ("general.source.repo_url", "general.repo_url")
 """Keys with the repository of the model itself, not of one that it was trained from."""
 
 
-def hub_metadata(header: Header, base_models: Sequence[str]) -> dict[str, Scalar]:
+def hub_metadata(
+    header: Header, base_models: Sequence[str], models: RecordedModels | None = None
+) -> dict[str, Scalar]:
     """The fields of the card of a patched file with this header, in their order.
 
     `base_models` are ids of the hub; without any, the header's own repository is taken if it has
-    one. A field that is not known is left out.
+    one. `models` are those that the blocks are of, if they are several: the header has the licence
+    and the repository of the first of them. A field that is not known is left out.
     """
-    bases = tuple(base_models) or recorded_repositories(header)
+    bases = tuple(base_models) or (() if models else recorded_repositories(header))
     row = ARCHITECTURES.get(header.architecture or "")
     is_encoder = row is not None and row.is_encoder
     found: dict[str, Scalar] = {"library_name": "gguf"}
     found |= {"pipeline_tag": "feature-extraction" if is_encoder else "text-generation"}
     found |= {"base_model": bases, "base_model_relation": "merge"} if bases else {}
-    found |= dict(_license(header))
+    found |= {} if models and models.licenses else dict(_license(header))
     languages = [code for code in _strings(header, "general.languages") if LANGUAGE.fullmatch(code)]
     found |= {"language": languages} if languages else {}
     return {**found, "tags": ["gguf", "merge", "ggufsurgeon"]}
@@ -50,12 +53,7 @@ def is_repository(text: str) -> bool:
 
 
 def recorded_repositories(header: Header) -> tuple[str, ...]:
-    """The repository on the hub of the model that the file was converted from, if it has one.
-
-    The metadata of a file of several models name that of model 0 alone, which would be misleading.
-    """
-    if read_several(header) is not None:
-        return ()
+    """The repository on the hub of the model that the file was converted from, if it has one."""
     for key in WHOLE_MODEL:
         url = header.get(key)
         found = HUB_URL.fullmatch(url) if isinstance(url, str) else None

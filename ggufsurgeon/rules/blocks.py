@@ -64,7 +64,10 @@ def find_mtp_blocks(file: GgufFile) -> Blocks:
     n_mtp = _n_mtp(file, n_blocks)
     found = _by_block(file)
     if not n_mtp or n_blocks > MAX_BLOCKS or max(found, default=0) >= n_blocks:
-        raise RefusedError(f"{file.path} has no MTP (multi-token prediction) blocks")
+        raise RefusedError(
+            f"{file.path} has no MTP (multi-token prediction) blocks",
+            hint="Many GGUFs are converted without them: give one of the model that has them.",
+        )
     missing = next((n for n in range(n_blocks - n_mtp, n_blocks) if n not in found), None)
     if missing is not None:
         raise RefusedError(

@@ -138,16 +138,19 @@ def reads_context(header: Header) -> bool:
 
 
 def context_edits(models: Sequence[Model]) -> Iterator[Edit]:
-    """The smallest context length of the models, where that is not model 0's."""
+    """The smallest context length of the models, where they differ."""
     lengths = [model.number(CONTEXT_LENGTH) for model in models]
-    if len(set(lengths)) > 1 and min(lengths) != lengths[0]:
-        edit = scalar_edit(models[0], CONTEXT_LENGTH, ValueType.UINT32, min(lengths))
+    if len(set(lengths)) > 1:
         note = (
             f"has the smallest context length of its sources, {min(lengths)} of "
             f"{', '.join(map(str, sorted(set(lengths))))} tokens: blocks of one of them were not "
             "trained beyond it; it limits contexts, and has no part in what is computed"
         )
-        yield Edit(edit.pair, note)
+        pair = models[0].pair(CONTEXT_LENGTH)
+        if min(lengths) != lengths[0]:
+            pair = scalar_edit(models[0], CONTEXT_LENGTH, ValueType.UINT32, min(lengths)).pair
+        if pair is not None:
+            yield Edit(pair, note)
 
 
 def _shown(value: Value | None) -> str:

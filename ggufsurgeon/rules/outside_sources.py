@@ -134,5 +134,6 @@ def _check_rows(
             raise RefusedError(
                 f"{name} would come from {files[source].path} and has {n_rows:,} rows, and the "
                 f"tokenizer from {base.path}, which has {n_tokens:,} tokens",
-                hint="Take embeddings, output and tokenizer from models of one vocabulary size.",
+                hint="Take embeddings, output and tokenizer from models of one vocabulary size: a "
+                "recipe of ggufsurgeon's own format has the keys embeddings, output and tokenizer.",
             )

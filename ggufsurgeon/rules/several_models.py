@@ -19,6 +19,7 @@ from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.rules.application import check_count
 from ggufsurgeon.rules.blocks import Blocks
+from ggufsurgeon.rules.descriptions import description_notes
 from ggufsurgeon.rules.mixing import OF_TOKENIZER, check_agreement, context_edits
 from ggufsurgeon.rules.strengths import check_strengths
 from ggufsurgeon.rules.vocabularies import TOKENS, vocabulary_notes, with_tokenizer_of
@@ -71,7 +72,10 @@ class SeveralModels:
 
     def notes(self) -> tuple[str, ...]:
         """Facts about the models that a user should know, as sentences."""
-        return tuple(vocabulary_notes(self._files, self._outside.tokenizer))
+        return (
+            *vocabulary_notes(self._files, self._outside.tokenizer),
+            *description_notes(self._files),
+        )
 
     @cached_property
     def _architecture(self) -> Architecture:

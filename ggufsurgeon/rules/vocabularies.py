@@ -6,7 +6,8 @@ may be another word than token 5 of the model whose tokenizer is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.header import Header, KeyValue
@@ -16,6 +17,11 @@ from ggufsurgeon.container.values import Value
 TOKENIZER = "tokenizer."
 """What all keys of a tokenizer begin with."""
 TOKENS = "tokenizer.ggml.tokens"
+CHAT_TEMPLATE = "tokenizer.chat_template"
+_SPECIAL = re.compile(
+    r"tokenizer\.(?:chat_template|ggml\.(?:[a-z_]{1,30}_token_id|add_[a-z_]{1,30}))"
+)
+"""Keys of the chat template and of tokens with a meaning of their own (gguf/constants.py)."""
 
 
 def vocabulary_notes(files: Sequence[GgufFile], tokenizer: int) -> Iterator[str]:
@@ -27,7 +33,7 @@ def vocabulary_notes(files: Sequence[GgufFile], tokenizer: int) -> Iterator[str]
 
 
 def _differences(base: GgufFile, other: GgufFile) -> Iterator[str]:
-    """A note of what tells a vocabulary from another, if anything does."""
+    """Notes of what tells a tokenizer from another, if anything does."""
     ours, theirs = (file.header.pair_of.get(TOKENS) for file in (base, other))
     if ours is None or theirs is None:
         if ours is not theirs:
@@ -35,6 +41,21 @@ def _differences(base: GgufFile, other: GgufFile) -> Iterator[str]:
             yield f"{has.path} has a vocabulary, and {lacks.path} has none"
     elif ours.raw != theirs.raw:
         yield f"{other.path} has {_difference(_tokens(ours), _tokens(theirs), base)}"
+    pairs = base.header.pair_of, other.header.pair_of
+    keys = sorted(key for key in {*pairs[0], *pairs[1]} if _SPECIAL.fullmatch(key))
+    found = [key for key in keys if _raw(pairs[0], key) != _raw(pairs[1], key)]
+    if found:
+        yield (
+            f"{', '.join(map(_named, found))} are those of {base.path}, and {other.path} has others"
+        )
+
+
+def _raw(pairs: Mapping[str, KeyValue], key: str) -> bytes | None:
+    return pairs[key].raw if key in pairs else None
+
+
+def _named(key: str) -> str:
+    return "the chat template" if key == CHAT_TEMPLATE else key
 
 
 def _difference(ours: Sequence[Value], theirs: Sequence[Value], base: GgufFile) -> str:

@@ -47,10 +47,13 @@ def _judge(rules: ModelRules, n_trunk: int, window: Window) -> Judgement:
     return Judgement(window, notes, None)
 
 
-def nearest_windows(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[Window]:
+def nearest_windows(
+    source: GgufFile, blocks: Blocks, path: LayerPath
+) -> list[tuple[Window, LayerPath]]:
     """The nearest windows that can be repeated, or dropped, as `path` does with another.
 
-    At most `N_NEAREST`; none when the path is of another form, or no window works.
+    Each has the path that does so. At most `N_NEAREST`; none when the path is of another form, or
+    no window works.
     """
     form = _form_of(path, blocks.n_trunk)
     if form is None:
@@ -59,7 +62,7 @@ def nearest_windows(source: GgufFile, blocks: Blocks, path: LayerPath) -> list[W
     rules = ModelRules(source, blocks)
     every = sorted(_windows(blocks.n_trunk), key=lambda window: (_distance(window, asked), window))
     working = (window for window in every if _works(rules, make(window)))
-    return list(islice(working, N_NEAREST))
+    return [(window, LayerPath.of(make(window))) for window in islice(working, N_NEAREST)]
 
 
 def _works(rules: ModelRules, path: Sequence[int]) -> bool:

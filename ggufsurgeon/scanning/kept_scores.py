@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from importlib.metadata import version
 
+from ggufsurgeon.own_version import own_version
 from ggufsurgeon.scanning.job import Scored
 from ggufsurgeon.scanning.probes.answers import PARSED_SUFFIX, PARSED_UNIT
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores, ScannedItem
@@ -31,7 +31,7 @@ class KeptScores:
         """Keep which layer paths are asked for."""
         for one in (self.scores, self.parsed):
             if one is not None:
-                one.ask(paths, version("ggufsurgeon"))
+                one.ask(paths, own_version())
 
     def add(self, found: Sequence[Scored]) -> None:
         """Commit what a job has emitted. Scores come last: a group that has them has all."""

@@ -68,7 +68,9 @@ def check_place(sources: Iterable[Path], destination: Path, *, replace: bool) ->
         problem = f"{destination}: the folder {folder} does not exist"
         raise WriteFailedError(problem, hint="Make it first: mkdir -p.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteFailedError(f"{destination}: no permission to write into {folder}")
+        raise WriteFailedError(
+            f"{destination}: {why_not_writable(folder)}", hint="Choose another destination."
+        )
     return target
 
 
@@ -81,6 +83,13 @@ def _not_a_file(destination: Path) -> UsageError:
         f"{destination} is standard output or a pipe, and what is written must be a file",
         hint="Name the file to write.",
     )
+
+
+def why_not_writable(folder: Path) -> str:
+    """Why no file can be made in a folder that the system does not let us write into."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return f"{folder} is on a file system that is mounted read-only"
+    return f"no permission to write into {folder}"
 
 
 def _check_no_journal(target: Path, *, exists: bool) -> None:

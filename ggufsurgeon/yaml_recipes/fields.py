@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UsageError
@@ -15,6 +15,7 @@ from ggufsurgeon.yaml_recipes.tree import Document, Items, Node, Table, Text
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 _N_BYTES = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_TOO_LARGE = re.compile(r"[1-9][0-9]{9,}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _NULL = ("", "~", "null", "Null", "NULL")
 _KINDS = {Text: "a text", Items: "a list", Table: "a table"}
@@ -64,6 +65,12 @@ class Field:
             raise self._unexpected("a text")
         return self.node.text
 
+    def without_prefix(self, prefix: str) -> Field:
+        """The value without what its text begins with; any other value as it is."""
+        if not isinstance(self.node, Text) or not self.node.text.startswith(prefix):
+            return self
+        return replace(self, node=replace(self.node, text=self.node.text.removeprefix(prefix)))
+
     def model_name(self) -> str:
         """A name that a new model can have. Raises UsageError for another value."""
         if not isinstance(self.node, Text) or MODEL_NAME.fullmatch(self.node.text) is None:
@@ -74,6 +81,8 @@ class Field:
         """A number such as 80. Raises UsageError for another value."""
         if isinstance(self.node, Text) and _INTEGER.fullmatch(self.node.text):
             return int(self.node.text)
+        if isinstance(self.node, Text) and _TOO_LARGE.fullmatch(self.node.text):
+            raise self.error(f"{quoted(self.node.text)} is too large")
         raise self._unexpected("a whole number from 0")
 
     def n_bytes(self) -> int:
@@ -127,20 +136,21 @@ class Field:
     ) -> dict[str, Field]:
         """The values of a table with these keys alone; `refused` says why some are refused.
 
+        A refused key that is null asks for nothing, and is left out.
         Raises UsageError as `entries`, and for an unknown key, RefusedError for a refused one.
         """
-        found = self.entries()
+        found, refused = self.entries(), refused or {}
         for key, field in found.items():
-            if refused and key in refused:
+            if key in refused and not field.is_null:
                 raise field.refusal(refused[key])
-            if key not in known:
+            if key not in known and key not in refused:
                 problem = f"the key {quoted(key)} is unknown"
                 line = self.line_of(key)
                 place = f" of {self.where}" if self.where else ""
                 raise UsageError(
                     f"{self.file}, line {line}: {problem}", hint=f"Keys{place}: {', '.join(known)}."
                 )
-        return found
+        return {key: field for key, field in found.items() if key in known}
 
     def line_of(self, key: str) -> int:
         """The line of a key of this table."""
@@ -156,6 +166,8 @@ class Field:
             found = "there is none"
         elif isinstance(self.node, Text):
             found = f"{quoted(self.node.text)} is none"
+        elif isinstance(self.node, Items) and not self.node.nodes:
+            found = "this list is empty"
         else:
             found = f"this is {_KINDS[type(self.node)]}"
         return self.error(f"expected {expected}; {found}")

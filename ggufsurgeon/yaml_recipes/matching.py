@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError
+from ggufsurgeon.layer_path.factors import Factors
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
@@ -34,6 +35,8 @@ class MatchedRecipe:
     """The file that MTP blocks are taken from, if the recipe names one."""
     named: tuple[tuple[NamedModel, GgufFile], ...]
     """What the recipe says of each file."""
+    names: tuple[str, ...]
+    """What the recipe calls each file."""
 
 
 def match_models(
@@ -72,6 +75,7 @@ def match_models(
         OutsideBlocks(*(index_of[model] for model in parts)),
         None if recipe.mtp is None else file_of[recipe.mtp],
         tuple((recipe.models[n], file) for n, file in file_of.items()),
+        tuple(recipe.models[n].name for n in order),
     )
 
 
@@ -90,7 +94,8 @@ def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
     if not left:
         raise UsageError(
             f"{recipe.file}: other files are given for all of its models: {models}",
-            hint="The source is the file of the model that no other file is given for.",
+            hint="Leave out the file of one of them: that model is the source, whose file is "
+            "given already.",
         )
     missing = listed([names[n] for n in left])
     raise UnmatchedModelsError(
@@ -125,9 +130,14 @@ def _steps(part: Slice, recipe: YamlRecipe, index: int, file: GgufFile) -> Itera
     names, length = CheckpointNames(file.header), end - part.first
     for position, block in enumerate(range(part.first, end)):
         multipliers = part.strength, part.factors
-        try:
-            if part.scales:
-                multipliers = multipliers_of_block(part.scales, names, block, position, length)
-            yield BlockRef(index, block, *multipliers)
-        except UsageError as error:
-            raise UsageError(f"{part.place}: {error}", hint=error.hint) from None
+        if part.scales:
+            multipliers = multipliers_of_block(part.scales, names, block, position, length)
+        yield _step(part, index, block, *multipliers)
+
+
+def _step(part: Slice, index: int, block: int, strength: float, factors: Factors) -> BlockRef:
+    try:
+        return BlockRef(index, block, strength, factors)
+    except UsageError as error:
+        place = part.scales[0].field.place if part.scales else part.place
+        raise UsageError(f"{place}: {error}", hint=error.hint) from None

@@ -6,7 +6,7 @@ mergekit/common.py, mergekit/tokenizer/config.py). What mixes weights is refused
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.layer_path.outside import OutsideBlocks
@@ -22,6 +22,18 @@ from ggufsurgeon.yaml_recipes.scales import (
 )
 
 PASSTHROUGH = "passthrough"
+MIXING_METHODS = frozenset(
+    (
+        *("arcee_fusion", "breadcrumbs", "breadcrumbs_ties", "core_space", "dare_linear"),
+        *("dare_ties", "della", "della_linear", "karcher", "linear", "lrp", "model_stock"),
+        *("multislerp", "nearswap", "nuslerp", "ram", "ramplus_tl", "sce", "slerp"),
+        *("task_arithmetic", "ties"),
+    )
+)
+"""Methods that mix weights (mergekit/merge_methods, in 0.1.5 and later)."""
+OLD_MODEL = "model:"
+"""What stands before the name of a model in `tokenizer_source` of earlier versions, in which
+tokenizers were a module (mergekit/tokenizer.py) and no package."""
 MIXING = (
     "ggufsurgeon moves blocks and does not mix weights: run this recipe with mergekit, on 16-bit "
     "checkpoints, and convert and quantize the result"
@@ -73,7 +85,7 @@ def _name(field: Field) -> str:
     if not field.is_table:
         return field.text()
     lora = {"lora": f"a LoRA adapter would be mixed into the model. {MIXING}"}
-    entries = field.table(("model", "path", "revision"), lora)
+    entries = _given(field, ("model", "path", "revision"), lora)
     inner = entries.get("model", entries.get("path"))
     if inner is None:
         raise field.error("expected the name of a model")
@@ -87,11 +99,8 @@ def read_mergekit(root: Field) -> YamlRecipe:
     Raises UsageError for what is not one, and RefusedError for what cannot be done exactly.
     """
     method = root.entries()["merge_method"]
-    if method.text() != PASSTHROUGH and method.text().lower() == PASSTHROUGH:
-        raise method.error(f"{quoted(method.text())} is no method of mergekit; {PASSTHROUGH} is")
-    if method.text() != PASSTHROUGH:
-        raise method.refusal(f"{quoted(method.text())} mixes weights. {MIXING}")
-    keys = root.table(KEYS, REFUSED_KEYS)
+    _check_method(method)
+    keys = _given(root, KEYS, REFUSED_KEYS)
     names = _Names()
     if ("slices" in keys) == ("models" in keys):
         raise root.error("expected one of slices and models")
@@ -116,28 +125,49 @@ def read_mergekit(root: Field) -> YamlRecipe:
     )
 
 
+def _check_method(method: Field) -> None:
+    """Raise RefusedError for a method that mixes weights, and UsageError for an unknown one."""
+    name = method.text()
+    if name in MIXING_METHODS:
+        raise method.refusal(f"{quoted(name)} mixes weights. {MIXING}")
+    if name != PASSTHROUGH:
+        raise method.error(
+            f"{quoted(name)} is no merge method that is known here",
+            hint=f"The only supported method is {PASSTHROUGH}, which moves blocks; the other "
+            "methods of mergekit mix weights.",
+        )
+
+
+def _given(
+    field: Field, known: Collection[str], refused: Mapping[str, str] | None = None
+) -> dict[str, Field]:
+    """The values of a table, without nulls: these keys are optional (mergekit/config.py)."""
+    found = field.table(known, refused)
+    return {key: value for key, value in found.items() if not value.is_null}
+
+
 def _notes(keys: Mapping[str, Field]) -> Iterator[str]:
     for key in ("dtype", "out_dtype"):
-        if key in keys and not keys[key].is_null:
+        if key in keys:
             yield NO_DTYPE.format(f"{key}: {quoted(keys[key].text())[1:-1]}")
 
 
 def _scales(keys: Mapping[str, Field]) -> tuple[Setting, ...]:
     """The `scale` among the parameters of one level; none if it is not there."""
-    if "parameters" not in keys or keys["parameters"].is_null:
+    if "parameters" not in keys:
         return ()
-    parameters = keys["parameters"].table(("scale",), REFUSED_PARAMETERS)
+    parameters = _given(keys["parameters"], ("scale",), REFUSED_PARAMETERS)
     return (read_setting(parameters["scale"]),) if "scale" in parameters else ()
 
 
 def _slices(field: Field, names: _Names, of_all: tuple[Setting, ...]) -> Iterator[Slice]:
     for item in field.items():
-        keys = item.table(("sources", "parameters"), REFUSED_OF_SLICE)
+        keys = _given(item, ("sources", "parameters"), REFUSED_OF_SLICE)
         if "sources" not in keys:
             raise item.error("expected sources")
         source = _only(keys["sources"])
         of_slice = (*_scales(keys), *of_all)
-        of_source = source.table(("model", "layer_range", "parameters"))
+        of_source = _given(source, ("model", "layer_range", "parameters"))
         if "model" not in of_source or "layer_range" not in of_source:
             raise source.error("expected model and layer_range")
         first, end = _layer_range(of_source["layer_range"])
@@ -156,7 +186,7 @@ def _only(field: Field) -> Field:
 
 def _whole_model(field: Field, names: _Names, of_all: tuple[Setting, ...]) -> Slice:
     model = _only(field)
-    keys = model.table(("model", "parameters"))
+    keys = _given(model, ("model", "parameters"))
     if "model" not in keys:
         raise model.error("expected model")
     scales = (*_scales(keys), *of_all)
@@ -196,7 +226,7 @@ def _tokenizer(root: Field, keys: Mapping[str, Field], names: _Names) -> int | N
     base, source = keys.get("base_model"), _tokenizer_source(keys)
     asked = source.text() if source is not None and source.is_text else ""
     if source is not None and asked not in ("base", "union"):
-        return names.index(source)
+        return names.index(source.without_prefix(OLD_MODEL))
     if asked == "base" and base is None:
         assert source is not None
         raise source.error("base is the tokenizer of base_model, which is missing")
@@ -207,8 +237,8 @@ def _tokenizer_source(keys: Mapping[str, Field]) -> Field | None:
     """What is said of the tokenizer, in either of the two ways; None where nothing is."""
     source = keys.get("tokenizer_source")
     if "tokenizer" in keys:
-        source = keys["tokenizer"].table(("source",), REFUSED_OF_TOKENIZER).get("source")
-    return None if source is None or source.is_null else source
+        source = _given(keys["tokenizer"], ("source",), REFUSED_OF_TOKENIZER).get("source")
+    return source
 
 
 def _is_union(keys: Mapping[str, Field]) -> bool:

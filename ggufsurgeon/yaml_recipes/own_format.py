@@ -142,8 +142,11 @@ def _numbered(field: Field, text: str, names: Sequence[str]) -> str:
             raise field.error(problem, hint=f"Such as {names[0]}:0..3.")
         return text
     if names == [UNNAMED]:
-        hint = "Name the models in sources, or leave the name out."
-        raise field.error(f"{quoted(text)} is of a model that is not named", hint=hint)
+        raise field.error(
+            f"{quoted(text)} has a name before its colon, and the recipe names no sources",
+            hint="Ranges of blocks are written 3..4, both ends included; names of models are given "
+            "in sources.",
+        )
     if name.strip() not in names:
         raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}")
     return f"{names.index(name.strip())}:{blocks.strip()}"

@@ -57,6 +57,7 @@ USAGE = [
     ("--layers|0...2", "is not a range"),
     ("--layers|0-2", "is not a range"),
     ("--layers|-1", "is not a range"),
+    ("--layers|b:1..2", "'b:1..2' is not a range"),
     ("--layers|0..3", "there is no block 3; the last one is 2"),
     ("--layers|3", "there is no block 3"),
     ("--layers|2..0", "runs backwards"),
@@ -117,12 +118,13 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
     ("arguments", "code", "says"),
     [
         ("--window|0:4", 2, "reaches past"),
-        ("", 2, "none is given"),
+        ("", 2, "--window, --drop, --layers, --recipe and --from-scan: none is given"),
+        ("--layers|0,b:1..2*0.5", 2, "Models have numbers here: 1:1..2 is of model 1."),
         ("--layers|\x1b[31m\udcff", 2, "is not a range"),
         ("--drop|0:3", 2, "would be dropped"),
         (TOO_LONG[0], 4, "more than 512"),
     ],
-    ids=["window", "nothing", "escapes", "all", "too-long"],
+    ids=["window", "nothing", "named", "escapes", "all", "too-long"],
 )
 def test_the_program_says_so(
     write: Write, tmp_path: Path, surgeon: Run, arguments: str, code: int, says: str

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.verification.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.models.hostile import hostile_model
+from tests.models.sharding import with_pairs
 from tests.planning.test_mtp_change import model
 from tests.publishing.ollama import parse_modelfile
 
@@ -179,6 +183,64 @@ def test_a_card_of_other_mtp_blocks(surgeon: Run, tmp_path: Path) -> None:
         rebuilt = surgeon(*made, *further)
         assert rebuilt.returncode == 0, rebuilt.stderr
         assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
+
+
+def with_license(source: Path, destination: Path, license_text: str, *more: KeyValue) -> None:
+    """A copy of a model with a licence and an author in its metadata."""
+    texts = {"general.license": license_text, "general.author": f"author of {license_text}"}
+    pairs = [string_pair(key, text) for key, text in texts.items() if text]
+    destination.write_bytes(source.read_bytes())
+    with_pairs(destination, lambda given: (*given, *pairs, *more))
+
+
+def string_pair(key: str, text: str) -> KeyValue:
+    """A pair of metadata with a string."""
+    kind = ValueType.STRING
+    return make_pair(key, kind, encode_value(kind, text, "<"), "<")
+
+
+def test_licences_that_differ_are_not_those_of_the_whole(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    licenses = {"a.gguf": "mit", "b.gguf": "cc-by-nc-4.0", "c.gguf": "mit", "none.gguf": ""}
+    for name, text in licenses.items():
+        with_license(stories, tmp_path / name, text)
+    path = ("--layers", "0..2,1:1..4", "--with")
+    mixed = surgeon("patch", "a.gguf", "ab.gguf", *path, "b.gguf")
+    assert mixed.returncode == 0, mixed.stderr
+    said = " ".join(mixed.stdout.split())
+    assert "name different licences: 'mit' of a.gguf, 'cc-by-nc-4.0' of b.gguf" in said
+    assert "which is not that of b.gguf: general.author" in said
+    card = surgeon("card", "ab.gguf").stdout
+    front, body = card.split("\n---\n", 1)
+    assert "license" not in front
+    assert "| licence of model 0 | mit |\n| licence of model 1 | cc-by-nc-4.0 |" in body
+    assert "The models have different licences" in body
+    surgeon("patch", "a.gguf", "an.gguf", *path, "none.gguf")
+    none = surgeon("card", "an.gguf").stdout
+    assert "license" not in none.split("\n---\n", 1)[0]
+    assert "| licence of model 1 | none is named |" in none
+    same = surgeon("patch", "a.gguf", "ac.gguf", *path, "c.gguf")
+    assert "licence" not in same.stdout and "origin" not in same.stdout
+    assert 'license: "mit"' in surgeon("card", "ac.gguf").stdout
+    assert "| licence of all models | mit |" in surgeon("card", "ac.gguf").stdout
+    verified = surgeon("verify", "ab.gguf", "--source", "a.gguf", "--with", "b.gguf", "--json")
+    checks = {check["name"]: check["ok"] for check in json.loads(verified.stdout)["checks"]}
+    assert checks["metadata"] and checks["source"]
+
+
+def test_each_model_needs_a_base_model(surgeon: Run, stories: Path, tmp_path: Path) -> None:
+    url = string_pair("general.source.repo_url", "https://huggingface.co/a/first")
+    with_license(stories, tmp_path / "a.gguf", "mit", url)
+    surgeon("patch", "a.gguf", "one.gguf", *WINDOW)
+    surgeon("patch", "a.gguf", "two.gguf", "--layers", "0..2,1:1..4", "--with", stories)
+    bases = ("--base-model", "a/first", "--base-model", "b/second", "--base-model", "c/third")
+    assert "--base-model" not in surgeon("card", "one.gguf").stderr
+    assert "for each of them" in surgeon("card", "two.gguf").stderr
+    assert "1 --base-model for a file of 2" in surgeon("card", "two.gguf", *bases[:2]).stderr
+    assert "--base-model" not in surgeon("card", "two.gguf", *bases[:4]).stderr
+    assert "3 --base-model for a file of 2" in surgeon("card", "two.gguf", *bases).stderr
+    assert "2 --base-model for a file of one" in surgeon("card", "one.gguf", *bases[:4]).stderr
 
 
 def test_a_given_name_is_in_the_recipe_of_several(

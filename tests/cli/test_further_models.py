@@ -85,7 +85,12 @@ def test_perplexity_is_that_of_the_written_file(
         (("--with", "b="), "0..2,1:3", 2, "expected a file, or NAME=FILE"),
         ((), "0..2,1:3", 2, "there is no model 1"),
         (("--with", "second.gguf"), "0..2,1:1,2:3", 2, "there is no model 2"),
-        (("--with", "second.gguf"), "0..2,1:5", 2, "there is no block 5"),
+        (
+            ("--with", "second.gguf"),
+            "0..2,1:5",
+            2,
+            "there is no block 5 of model 1; the last one of it is 4",
+        ),
         (("--with", "wide.gguf"), "0..2,1:3", 4, "wide.gguf"),
     ],
 )

@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], tuple[str, ...], int, str]] = 
         "leaves out all blocks that companion.gguf is about",
     ),
     "a path beyond the model": (lora, ("--window", "3:9"), 2, "9"),
-    "no path": (lora, (), 2, "expected one of --window, --drop and --layers"),
+    "no path": (lora, (), 2, "--window, --drop, --layers and --patched: none"),
     "a path and a patched model": (
         lora,
         (*WINDOW, "--patched", "model.gguf"),
@@ -325,6 +325,8 @@ def test_inspect_says_what_a_companion_is_and_for_which_model(
     words = surgeon("inspect", "new.gguf").stdout
     assert f"made for         {name}" in words and "about blocks     0..6" in words
     assert "for layer path 0..2,1..4" in words and digest[:16] in words
+    assert "Load it with that model" in words and "Patch that model" not in words
+    assert "Patch that model" in surgeon("inspect", "lora.gguf").stdout
     words = surgeon("inspect", "vectors.gguf").stdout
     assert "about blocks     1..2,4" in words and "re-indexed" not in words
 

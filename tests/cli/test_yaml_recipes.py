@@ -112,6 +112,20 @@ def test_both_formats_give_the_file_of_the_layer_path(surgeon: Run, pair: Path) 
     assert planned["layer_path"] == "0..3,1:2..5*0.5"
 
 
+def test_plan_says_which_file_stands_for_which_name(surgeon: Run, pair: Path) -> None:
+    plan = ("plan", "b.gguf", "--recipe", "own.yaml", "--json", "--with")
+    notes = json.loads(surgeon(*plan, "org/a=a.gguf").stdout)["notes"]
+    said = "models of the recipe by their numbers in the layer path: "
+    assert f"{said}0 is 'org/b', b.gguf, 1 is 'org/a', a.gguf" in notes
+    assert not any("same file" in note for note in notes)
+    notes = json.loads(surgeon(*plan, "org/a=b.gguf").stdout)["notes"]
+    same = "'org/b' and 'org/a' of the recipe are the same file, b.gguf, so that"
+    assert any(note.startswith(same) for note in notes)
+    (pair / "alone.yaml").write_text("layers: 0..5,5\n")
+    alone = surgeon("plan", "a.gguf", "--recipe", "alone.yaml", "--json")
+    assert not any("the recipe" in note for note in json.loads(alone.stdout)["notes"])
+
+
 def test_models_run_along_a_recipe(surgeon: Run, pair: Path) -> None:
     assert surgeon("patch", "a.gguf", "c.gguf", "--recipe", "own.yaml", *WITH_B).returncode == 0
     asked = ("--prompt", "Once upon", "--tokens", "12", "--threads", "1")
@@ -149,6 +163,8 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
         assert_told(surgeon(*write, "slerp.yaml"), 4, "'slerp' mixes weights")
         assert_told(surgeon(*write, "own.yaml"), 2, "--with NAME=FILE")
         assert_told(surgeon(*write, "own.yaml", "--with", "b.gguf"), 2, "NAME=b.gguf, with the")
+        on_hub = surgeon(*write, "hf://org/model/own.yaml")
+        assert_told(on_hub, 2, "hf://org/model/own.yaml is a name, and a recipe is read from")
         assert_told(surgeon(*write, "own.yaml", "--with", "b=b.gguf"), 2, "names no model 'b'")
         alone = surgeon(*write, "alone.yaml", *WITH_B)
         assert_told(alone, 2, "alone.yaml is for one model, which is the source: it names none")
@@ -157,6 +173,7 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
         assert_told(surgeon(*write, "own.yaml", *missing), 2, "none.gguf: cannot be opened")
         hashed = surgeon(*write, "own.yaml", "--with", "org/b=a.gguf")
         assert_told(hashed, 4, "a.gguf is not the file that the recipe 'own.yaml' names")
+        assert hashlib.sha256((pair / "a.gguf").read_bytes()).hexdigest() in hashed.stderr
         layers = surgeon(*write, "own.yaml", *WITH_B, "--layers", "0..3")
         assert_told(layers, 2, "--recipe gives the layer path")
         proof = surgeon("patch", "a.gguf", "--in-place", "--layers", "0..5,5", "--verify")
@@ -215,7 +232,9 @@ def test_what_recipe_prints_for_mergekit_is_read_back(
 
 
 def test_patch_proves_what_it_wrote(surgeon: Run, stories: Path) -> None:
-    done = surgeon("patch", stories, "new.gguf", "--window", "1:3", "--verify")
+    patch = ("patch", stories, "new.gguf", "--window", "1:3", "--threads", "1")
+    assert_told(surgeon(*patch), 2, "options of devices are for --verify")
+    done = surgeon(*patch, "--verify")
     assert done.returncode == 0, done.stderr
     assert "wrote new.gguf\n" in done.stdout
     last = done.stdout.splitlines()[-1]

@@ -150,6 +150,7 @@ def test_a_further_model_has_a_name_too(named: Named, tmp_path: Path, stories: P
     with hub_with({"model.gguf": stories}) as hub:
         done = named("patch", stories, "new.gguf", *layers, "--with", NAME, HF_ENDPOINT=hub.url)
         assert done.returncode == 0, done.stderr
+        assert f"--source {stories} --with {NAME}\n" in done.stdout
         words = ("--prompt", "Once upon", "--tokens", "4", "--threads", "1", "--json")
         text = named("generate", stories, *words, *layers, "--with", NAME, HF_ENDPOINT=hub.url)
     assert text.returncode == 0, text.stderr

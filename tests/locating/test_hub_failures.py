@@ -86,6 +86,14 @@ def test_nobody_listens(named: Named) -> None:
         assert_told(named("inspect", NAME, HF_ENDPOINT=url), 2, f"{url} cannot be reached")
 
 
+@pytest.mark.parametrize("endpoint", ["garbage", "ftp://hub", "http://", "http://hub:port"])
+def test_an_endpoint_that_is_no_address(named: Named, tmp_path: Path, endpoint: str) -> None:
+    for what, *rest in COMMANDS:
+        done = named(what, *rest, HF_ENDPOINT=endpoint)
+        assert_told(done, 2, f"HF_ENDPOINT is '{endpoint.rstrip('/')}', which is no address")
+    assert not (tmp_path / "new.gguf").exists()
+
+
 @pytest.mark.parametrize(
     "name",
     [

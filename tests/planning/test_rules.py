@@ -19,6 +19,7 @@ from ggufsurgeon.architectures.sources import SOURCES
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
+from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.notations import repeat_windows
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
@@ -288,8 +289,11 @@ def test_a_refusal_names_the_nearest_windows_that_work() -> None:
     ]
     file = opened(gguf(pairs, block_tensors(12)))
     with pytest.raises(RefusedError) as caught:
-        plan_patch(file, repeat_windows(12, [(2, 5)]))
+        plan_patch(file, repeat((2, 5)))
     assert "Nearest windows that work: 1:5, 2:6, " in caught.value.hint
+    with pytest.raises(RefusedError) as caught:  # whoever names the whole path gets whole paths
+        plan_patch(file, repeat_windows(12, [(2, 5)]))
+    assert 'Nearest layer paths that work: "0..4,1..11", "0..5,2..11", ' in caught.value.hint
     judged = {j.window: j.refusal for j in judge_windows(file, find_blocks(file))}
     assert len(judged) == 12 * 13 // 2
     assert all((refusal is None) == ((j - i) % 4 == 0 or (j == 12 and (j - i) % 4 == 0))

@@ -235,7 +235,12 @@ def test_the_smallest_context_length_is_taken_and_told() -> None:
     plan = planned(data)
     assert header_of(plan).get(key) == 2048
     assert any("smallest context length" in note for note in plan.notes)
-    assert header_of(planned(data[::-1])).get(key) == 2048
+    turned = planned(data[::-1])
+    assert header_of(turned).get(key) == 2048 and key not in [c.after.key for c in turned.changes]
+    assert any("smallest context length" in note for note in turned.notes)
+    assert not planned([data[0], model(1, 4, pair(key, U32, 4096))]).notes
+    absent = planned([model(0, 4), data[1]])
+    assert header_of(absent).get(key) is None
 
 
 @pytest.mark.parametrize("reader", ["yarn", "table", "factors"])
@@ -326,6 +331,14 @@ def test_rows_must_fit_the_tokenizer() -> None:
     assert (
         "model-1 has the vocabulary of model-0 with 1 tokens more at its end" in plan.source_notes
     )
+
+
+def test_other_special_tokens_and_chat_templates_are_told() -> None:
+    eos, template = "tokenizer.ggml.eos_token_id", "tokenizer.chat_template"
+    ours = (pair(eos, U32, 2), pair(template, STRING, "a"))
+    (note,) = planned([model(0, 4, *ours), model(1, 4, pair(eos, U32, 1))]).source_notes
+    assert note == f"the chat template, {eos} are those of model-0, and model-1 has others"
+    assert not planned([model(0, 4, *ours), model(1, 4, *ours)]).source_notes
 
 
 def test_another_vocabulary_is_told() -> None:

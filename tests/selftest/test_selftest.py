@@ -29,6 +29,33 @@ main()
 """
 
 
+NOT_INSTALLED = """
+import importlib.metadata as metadata
+version = metadata.version
+def version_of_installed(name):
+    if name == "ggufsurgeon":
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = version_of_installed
+from ggufsurgeon.__main__ import main
+main()
+"""
+
+
+def test_without_an_installation_it_says_to_install(stories: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "new.gguf"
+    for arguments in (
+        ["selftest"],
+        ["--version"],
+        ["patch", stories, destination, "--window", "1:3"],
+    ):
+        command = [sys.executable, "-c", NOT_INSTALLED, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert_told(done, 2, "ggufsurgeon is not installed in this Python")
+        assert "Install it first" in done.stderr
+    assert not destination.exists()
+
+
 def test_the_tiny_model_is_a_model_and_always_the_same(tmp_path: Path) -> None:
     content = tiny_model()
     assert content == tiny_model()

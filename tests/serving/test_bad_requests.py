@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,35 @@ def test_a_request_under_way_finishes(number: int) -> None:
         running.process.send_signal(number)
         assert sum(1 for _ in chunks) >= 100
         assert running.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGINT),
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    ],
+)
+def test_several_signals_end_it_without_a_traceback(
+    numbers: tuple[signal.Signals, ...], is_busy: bool
+) -> None:
+    with running_server(STORIES, *OPTIONS) as running, ThreadPoolExecutor(1) as pool:
+        if is_busy:
+            ask = running.client().completions.create
+            answer = pool.submit(ask, model=NAMES[0], prompt="Once", max_tokens=200)
+            time.sleep(0.3)
+        for number in numbers:
+            running.process.send_signal(number)
+            time.sleep(0.1)
+        assert running.process.wait(60) == 0
+        assert running.process.stderr is not None
+        told = running.process.stderr.read()
+        if is_busy:
+            answer.exception(60)
+    assert told.splitlines()[-1] == "stopped"
+    assert "Traceback" not in told and "Error" not in told, told
 
 
 @pytest.mark.parametrize(

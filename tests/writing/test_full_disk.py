@@ -226,7 +226,7 @@ def test_a_disk_that_is_read_only(
     before = start(disk, old)
     assert run("mount", "-o", "remount,ro", mounted) == ""
     try:
-        with pytest.raises(WriteFailedError, match="no permission to write"):
+        with pytest.raises(WriteFailedError, match="mounted read-only"):
             write_new_file(plan, disk / "new", replace=old is not None)
     finally:
         assert run("mount", "-o", "remount,rw", mounted) == ""

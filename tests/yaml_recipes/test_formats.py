@@ -61,7 +61,7 @@ def test_any_model_of_a_recipe_can_be_the_source() -> None:
     assert found.outside == OutsideBlocks(1, 1, 1)
     for others, says in (
         ({}, f"Give files for all but one of '{XWIN}', '{EURYALE}'"),
-        ({XWIN: model, EURYALE: model}, "the file of the model that no other file is given for"),
+        ({XWIN: model, EURYALE: model}, "Leave out the file of one of them"),
     ):
         with pytest.raises(UsageError) as error:
             match_models(recipe, model, others)
@@ -166,6 +166,7 @@ WRONG = {
     "negative": (SLICES.replace("0, 4", "0, -1"), "expected a whole number from 0; '-1' is none"),
     "three numbers": (SLICES.replace("0, 4", "0, 4, 8"), "expected two numbers"),
     "no list": (SLICES.replace("[0, 4]", "'0, 4'"), "expected a list; '0, 4' is none"),
+    "too large": (SLICES.replace("4]", f"{'9' * 26}]"), f"'{'9' * 26}' is too large"),
     "octal": (SLICES.replace("0, 4", "0, 010"), "'010' is none"),
     "no model": (SLICES.replace("model: m, ", ""), "expected model and layer_range"),
     "no base": (f"{SLICES}tokenizer_source: base\n", "tokenizer of base_model, which is missing"),
@@ -187,8 +188,9 @@ WRONG = {
     "negative strength": (
         f"{HEAD}models: [{{model: m, parameters: {{scale: [{{filter: o_proj, value: -1}}, "
         "{filter: down_proj, value: -1}]}}]\n",
-        "a strength of -1.0",
+        "models[0].parameters.scale: a strength of -1.0",
     ),
+    "half-open in ours": ("layers: 3:5\n", "and the recipe names no sources"),
     "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: 'a'"),
     "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
     "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),
@@ -234,9 +236,39 @@ def test_what_is_wrong_is_told_with_its_place(name: str) -> None:
 
 
 def test_methods_that_mix_are_refused_with_the_tool_that_has_them() -> None:
-    for method in ("linear", "slerp", "ties", "dare_ties", "task_arithmetic", "model_stock", "new"):
+    for method in ("linear", "slerp", "ties", "dare_ties", "task_arithmetic", "model_stock"):
         with pytest.raises(RefusedError, match=f"'{method}' mixes weights.*mergekit"):
             read(f"merge_method: {method}\nmodels: []\n")
+
+
+@pytest.mark.parametrize("method", ["passthroug", "Passthrough", "new", "TIES"])
+def test_an_unknown_method_is_not_said_to_mix(method: str) -> None:
+    with pytest.raises(UsageError, match=f"'{method}' is no merge method that is known") as error:
+        read(SLICES.replace("passthrough", method))
+    assert "only supported method is passthrough" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        "base_model: null\n",
+        "tokenizer: ~\nmodules: null\nchat_template: null\n",
+        "dtype: null\nout_dtype: null\nparameters: null\nname: null\n",
+    ],
+)
+def test_a_null_is_the_same_as_no_key(nulls: str) -> None:
+    """mergekit 0.1.5 has None for its optional keys (mergekit/config.py)."""
+    assert read(SLICES + nulls) == read(SLICES)
+    assert read(f"{SLICES}models:\n{nulls}") == read(SLICES)
+    within = ONE.replace("model: m", "model: {path: m, revision: null, lora: null}")
+    of_slice = "parameters: null, residual_weight: null, base_model: null"
+    slices = f"{HEAD}slices:\n  - {{sources: [{{{within}}}], {of_slice}}}\n"
+    assert read(slices) == read(SLICES)
+
+
+def test_the_old_form_of_a_tokenizer_of_a_model() -> None:
+    old, new = (matched(f"{TWO}tokenizer_source: {name}\n") for name in ("model:n", "n"))
+    assert old.outside == new.outside == OutsideBlocks(0, 1, 1)
 
 
 def test_constants_of_published_recipes_are_not_unknown_keys() -> None:

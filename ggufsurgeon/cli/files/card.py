@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -16,6 +17,12 @@ from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.publishing.card import CardContent
+
+_NO_BASE = "the file does not name its repository on the Hub: give --base-model"
+_NO_BASES = (
+    "the file does not say from which repositories on the Hub its models are: give --base-model "
+    "for each of them"
+)
 
 
 def card(
@@ -66,7 +73,7 @@ def card(
     if json:
         print_json(_as_json(content, text))
         return
-    _tell_what_is_missing(content)
+    _tell_what_is_missing(content, base_model or ())
     for line in text.splitlines():
         print_text(line)
 
@@ -82,13 +89,12 @@ def _print_modelfile(patched: Path, *, as_json: bool) -> None:
 
 
 def _as_json(content: CardContent, text: str) -> dict[str, Any]:
-    from ggufsurgeon.publishing.hub_metadata import hub_metadata
     from ggufsurgeon.publishing.ways_to_run import ways_to_run
 
     ways = ways_to_run(content.patched)
     return {
         "card": text,
-        "metadata": hub_metadata(content.patched.header, content.base_models),
+        "metadata": content.metadata,
         "layer_path": str(content.layer_path),
         "ways_to_run": [
             {"program": way.program, "language": way.language, "lines": list(way.lines)}
@@ -97,10 +103,11 @@ def _as_json(content: CardContent, text: str) -> dict[str, Any]:
     }
 
 
-def _tell_what_is_missing(content: CardContent) -> None:
-    """Print notes on what the card lacks, and where it comes from."""
-    from ggufsurgeon.publishing.hub_metadata import hub_metadata
+def _tell_what_is_missing(content: CardContent, named: Sequence[str]) -> None:
+    """Print notes on what the card lacks, and where it comes from.
 
+    `named` are the repositories that the command line names.
+    """
     patched = content.patched.path
     if not content.measurements:
         base = "MODEL_0.gguf" if content.is_of_several else "ORIGINAL.gguf"
@@ -109,5 +116,10 @@ def _tell_what_is_missing(content: CardContent) -> None:
             *("-f", "TEXT", "--json"),
         )
         print_note(f"note: no figures; measure with {command} > measured.json, for --measured")
-    if "base_model" not in hub_metadata(content.patched.header, content.base_models):
-        print_note("note: the file does not name its repository on the Hub: give --base-model")
+    n_models = len(content.models.models) if content.models else 1
+    if named and n_models not in (len(named), len(set(named))):
+        given = f"{len(set(named))} --base-model for a file of"
+        models = "one model" if n_models == 1 else f"{n_models} models"
+        print_note(f"note: {given} {models}: give one for each")
+    elif "base_model" not in content.metadata:
+        print_note(f"note: {_NO_BASES if n_models > 1 else _NO_BASE}")

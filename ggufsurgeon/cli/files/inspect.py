@@ -157,7 +157,9 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
     if inspection.file.ends_in_zeros:
         yield "data", "ends in zeros, as that of an unfinished download does: compare its SHA-256"
     yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
-    if inspection.instead:
+    if companion is not None and companion.record is not None:
+        yield "what to do", "Load it with that model; it fits no other, the original included."
+    elif inspection.instead:
         yield "what to do", inspection.instead
 
 

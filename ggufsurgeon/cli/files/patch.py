@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import with_device_options
 from ggufsurgeon.cli.files.in_place import check_destination, patch_in_place
 from ggufsurgeon.cli.files.interruption import telling_of
 from ggufsurgeon.cli.files.patch_models import PatchModels
@@ -21,10 +22,10 @@ from ggufsurgeon.cli.files.patch_request import (
 from ggufsurgeon.cli.files.plan_results import plan_as_json, print_plan
 from ggufsurgeon.cli.files.scan_choice import FromScan, ScanChoice, ScanProbe, ScanRank
 from ggufsurgeon.cli.files.split_size import SplitMaxSize, split_size
-from ggufsurgeon.cli.files.verified import raise_if_failed, verified
+from ggufsurgeon.cli.files.verified import check_devices, raise_if_failed, verified
 from ggufsurgeon.cli.files.verify import print_verification, verification_as_json
 from ggufsurgeon.cli.files.written import print_shared, written_as_json
-from ggufsurgeon.cli.models import as_argument
+from ggufsurgeon.cli.models import as_argument, as_given
 from ggufsurgeon.cli.mtp_options import MtpFrom, WithoutMtp, check_mtp_options
 from ggufsurgeon.cli.options import (
     Damped,
@@ -48,9 +49,11 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.verification.verifier import Verification
 
 
+@with_device_options
 def patch(
     source: Source,
     destination: Annotated[
@@ -91,8 +94,14 @@ def patch(
     split_max_size: SplitMaxSize = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Prove the written file, as the command verify does."),
+        typer.Option(
+            "--verify",
+            help="Prove the written file, as the command verify does. The options of devices are "
+            "for this alone.",
+        ),
     ] = False,
+    *,
+    devices: Devices,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,6 +111,7 @@ def patch(
     """
     max_n_bytes, others = split_size(split_max_size), other_models(with_)
     _check_exclusions(others, max_n_bytes, replace=replace, in_place=in_place, verify=verify)
+    check_devices(devices, verify=verify)
     check_mtp_options(others, without_mtp, mtp_from, in_place=in_place)
     check_destination(destination, in_place, replace or max_n_bytes is not None)
 
@@ -128,9 +138,10 @@ def patch(
         planned = planned_over(progress)
         written = _write(planned, destination, max_n_bytes, replace, progress)
     donor = planned.planned.donor
-    used = [source, *(other.path for other in planned.planned.others if other is not donor)]
+    further = (other.path for other in planned.planned.others if other is not donor)
+    used = [source, *as_given(further, (each.path for each in others))]
     donor_path = None if donor is None else donor.path
-    outcome = verified(used, donor_path, written[0]) if verify else None
+    outcome = verified(used, donor_path, written[0], devices) if verify else None
     _tell(planned, written, used, donor_path, outcome, json=json)
     raise_if_failed(outcome)
 

@@ -113,7 +113,7 @@ def patch_companion(
         )
     if number is not None and patched is None:
         raise UsageError("--source-number is for a patched file of several models: --patched")
-    path = None if patched is not None else layer_path(*options)
+    path = None if patched is not None else layer_path(*options, further=("--patched",))
     companion = on_disk(companion)
     try:
         with watched() as progress:

@@ -12,6 +12,7 @@ from ggufsurgeon.cli.device_options import with_device_options
 from ggufsurgeon.cli.options import Json, Quiet
 from ggufsurgeon.cli.terminal import print_json, print_table, print_text, watched
 from ggufsurgeon.errors import VerificationError
+from ggufsurgeon.own_version import own_version
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -28,6 +29,7 @@ def selftest(*, devices: Devices, json: Json = False, quiet: Quiet = False) -> N
     """
     from ggufsurgeon.selftest.checks import run_selftest
 
+    own_version()  # what is not installed cannot be checked
     if devices.n_threads is None:  # a tiny model is computed fastest by one thread
         devices = replace(devices, n_threads=1)
     with TemporaryDirectory(prefix="ggufsurgeon-selftest-") as folder, watched() as progress:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
+from ggufsurgeon.cli.device_options import tell_devices
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.terminal import watched
-from ggufsurgeon.errors import GgufSurgeonError, UsageError
+from ggufsurgeon.errors import EngineError, GgufSurgeonError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.planning.recipes import Recipe
     from ggufsurgeon.verification.verifier import Verification
 
@@ -27,11 +29,34 @@ def check_can_be_verified(recipe: Recipe) -> None:
         )
 
 
-def verified(sources: Sequence[Path], mtp_from: Path | None, written: Path) -> Verification:
-    """What verify finds of a file that was written from some sources."""
+def check_devices(devices: Devices, *, verify: bool) -> None:
+    """Raise UsageError for options of devices where no model is run."""
+    from ggufsurgeon.engine.devices.options import Devices
+
+    if devices != Devices() and not verify:
+        raise UsageError(
+            "options of devices are for --verify: without it, patch runs no model",
+            hint="Omit them, or add --verify.",
+        )
+
+
+def verified(
+    sources: Sequence[Path], mtp_from: Path | None, written: Path, devices: Devices
+) -> Verification:
+    """What verify finds of a file that was written from some sources, on these devices."""
     first, *others = sources
-    with telling_that_it_is_written(written), watched() as progress:
-        return gs.verify(written, first, others=others, mtp_from=mtp_from, progress=progress)
+    with telling_that_it_is_written(written):
+        with gs.load(written, devices) as loaded, suppress(MissingExtraError, EngineError):
+            tell_devices(loaded, devices)
+        with watched() as progress:
+            return gs.verify(
+                written,
+                first,
+                others=others,
+                mtp_from=mtp_from,
+                devices=devices,
+                progress=progress,
+            )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.terminal import n_bytes_text, print_text
+from ggufsurgeon.locating.model_name import shown_name
 
 if TYPE_CHECKING:
     from ggufsurgeon.write_plan import Written
@@ -31,5 +32,5 @@ def print_shared(written: Written | None, sources: Sequence[Path]) -> None:
     whole, shared = n_bytes_text(written.n_bytes), n_bytes_text(written.n_bytes_shared)
     new = n_bytes_text(written.n_bytes_written)
     told = f"of {whole}, {shared} are in disk blocks shared with "
-    told += f"{' and '.join(map(str, sources))}; {new} were written"
+    told += f"{' and '.join(map(shown_name, sources))}; {new} were written"
     print_text(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -108,11 +109,10 @@ def serve(
     print_note(f"loading {' and '.join(map(shown_name, (model, *asked.others)))}")
     print_placements(service.start())
     address = f"http://{host}:{listener.getsockname()[1]}/v1"
-    print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
-    try:
+    with suppress(Interrupted):  # before or behind the server, which takes signals itself
+        print_note(f"serving {', '.join(paths)} at {address}; Ctrl-C ends it")
         run(service, listener, api_key)
-    except Interrupted:  # raised again behind the last request: the way that a server ends
-        print_note("stopped")
+    print_note("stopped")
 
 
 def _name_of(model: gs.ModelFile) -> str:

@@ -6,8 +6,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from urllib.parse import urlsplit
 
-from ggufsurgeon.container.quoting import printable
+from ggufsurgeon.container.quoting import printable, quoted
 from ggufsurgeon.errors import GgufSurgeonError, UsageError, WriteFailedError
 from ggufsurgeon.locating.hub.address import HubAddress
 from ggufsurgeon.locating.hub.package import import_hub, quiet
@@ -24,6 +25,7 @@ def explained(address: HubAddress) -> Iterator[ModuleType]:
     cache cannot be written.
     """
     package = import_hub(address)
+    _check_endpoint(package.constants.ENDPOINT, address)
     try:
         with quiet():
             yield package
@@ -31,6 +33,21 @@ def explained(address: HubAddress) -> Iterator[ModuleType]:
         raise
     except (OSError, ValueError, package.errors.HTTPError) as error:
         raise _explanation(package, address, error) from None
+
+
+def _check_endpoint(endpoint: str, address: HubAddress) -> None:
+    """Raise UsageError for what is no address of a server, to which nothing can connect."""
+    try:
+        parts = urlsplit(endpoint)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of brackets
+        is_address = False
+    if not is_address:
+        raise UsageError(
+            f"{address}: HF_ENDPOINT is {quoted(endpoint)}, which is no address of a server",
+            hint="Unset it to use the Hugging Face Hub, or set it to a URL such as "
+            "https://huggingface.co.",
+        )
 
 
 def _explanation(

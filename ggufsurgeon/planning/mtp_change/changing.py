@@ -61,7 +61,10 @@ def change_mtp(
     """
     blocks = find_blocks(source)
     if donor is None and not blocks.n_mtp:
-        raise RefusedError(f"{source.path} has no MTP blocks that could be left out")
+        raise RefusedError(
+            f"{source.path} has no MTP blocks that could be left out",
+            hint="Ask for the layer path alone: the new file has none either.",
+        )
     pairs = list(_pairs(source, blocks, donor))
     view, names = _view(source, blocks.n_trunk, donor)
     chosen = [OutputTensor(tensor.name, n) for n, tensor in enumerate(view.header.tensors)]

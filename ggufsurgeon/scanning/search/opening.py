@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import UsageError
+from ggufsurgeon.own_version import own_version
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.scanning.job import ItemTable, list_items
 from ggufsurgeon.scanning.parts import settled_key
@@ -69,7 +69,7 @@ def open_search(store: Store, task: SearchTask, file: GgufFile, runner: Runner) 
     if scan is None:
         raise _no_scan(task)
     if not scan.asked_paths():  # of an old store: paths of the search would count as the scan's
-        scan.ask(list(scan.scores()), version("ggufsurgeon"))
+        scan.ask(list(scan.scores()), own_version())
     items = runner.run(list_items, *over, task.items)
     scores = store.probe_scores(
         dataclasses.replace(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import WindowEdit
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.own_version import own_version
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scanning.costs import PathCosts
 from ggufsurgeon.scanning.job import Scored, scan_job
@@ -144,7 +144,7 @@ class _Running:
             self._opened.scan,
             settings,
             self._costs.n_bytes_read,
-            version("ggufsurgeon"),
+            own_version(),
         )
 
     def _score(self, step: Sequence[Composition]) -> list[float]:
