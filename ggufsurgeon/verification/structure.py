@@ -144,13 +144,13 @@ def check_tensors(
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
     if wrong_scales:
-        detail = f"differ from the strength of their block: {', '.join(wrong_scales[:5])}"
+        detail = f"differ from the factors of their block: {', '.join(wrong_scales[:5])}"
         return Check("tensors", False, detail)
     times = "".join(f", {name} times {factor:.6g}" for name, factor in factors.items())
-    plural = "scale" if len(scales) == 1 else "scales"
-    of_strength = f", and {len(scales)} {plural} of strengths" if scales else ""
-    proven = f"{len(pairs)} tensors ({n_bytes:,} bytes){of_strength}"
-    detail = f"{len(pairs)} tensors, {n_bytes:,} bytes identical{times}{of_strength}"
+    plural = "factor" if len(scales) == 1 else "factors"
+    multiplied = f", and {len(scales)} {plural} of weights" if scales else ""
+    proven = f"{len(pairs)} tensors ({n_bytes:,} bytes){multiplied}"
+    detail = f"{len(pairs)} tensors, {n_bytes:,} bytes identical{times}{multiplied}"
     return Check("tensors", True, detail, proven)
 
 

@@ -146,8 +146,8 @@ def check_tensors_of_several(patched: GgufFile, origins: Origins, progress: Prog
                 wrong.append(name)
     if wrong:
         return Check("tensors", False, f"differ from their source: {', '.join(wrong[:5])}")
-    of_strength = f", and {len(scales)} scales of strengths" if scales else ""
-    detail = f"{len(expected)} tensors, {n_bytes:,} bytes identical{of_strength}"
+    multiplied = f", and {len(scales)} factors of weights" if scales else ""
+    detail = f"{len(expected)} tensors, {n_bytes:,} bytes identical{multiplied}"
     return Check("tensors", True, detail, f"{len(expected)} tensors ({n_bytes:,} bytes)")
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ggufsurgeon.architectures.strengths import EXACT, EXACT_QUERIES_AND_KEYS
+from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.verification.structure import check_metadata, check_tensors
 from tests.calls import patch
 from tests.models.expanding import expand_named
+from tests.models.scales import with_scaled_weights
+from tests.verification.matrix import N_TOKENS, plain_results
 from tests.verification.running import run_matrix
-from tests.verification.test_strengths import ALIASED_ALONE, HEADERS, N_SHARES, STORIES, UNPROVEN
+from tests.verification.test_strengths import HEADERS, N_SHARES, STORIES
 
 PATH = LayerPath("0..2,1..2*attn_q=0.84*attn_k=0.5,3..4*0.5*ffn_down=0.5")
 
@@ -36,10 +40,36 @@ def test_the_tables_are_what_llama_cpp_does(share: int) -> None:
             assert name not in EXACT | EXACT_QUERIES_AND_KEYS, line
             continue
         is_proven = effects["queries and keys"] == "as weights"
-        assert is_proven == (name in EXACT_QUERIES_AND_KEYS) or name in UNPROVEN, line
+        assert is_proven == (name in EXACT_QUERIES_AND_KEYS), line
         assert name not in EXACT or effects["outputs"] == "as weights", line
-        ways = (None, "exact aliased" if name in ALIASED_ALONE else "exact")
-        assert line["compared"] in ways, line
+        crosses = any(rule.crosses for rule in find_architecture(name).rules)
+        assert line["compared"] in (None, "exact aliased" if crosses else "exact"), line
+
+
+@pytest.mark.parametrize(
+    ("name", "factors", "parts"),
+    [
+        ("qwen2-dense", {"attn_q": 0.5, "attn_k": 4.0}, {}),
+        ("qwen3-dense", {"attn_q": 0.5, "attn_k": 4.0, "attn_output": 2.0, "ffn_down": 0.25}, {}),
+        ("llama-moe", {"attn_k": 0.5, "ffn_down": 0.25}, {"ffn_down": ("ffn_down_exps",)}),
+    ],
+)
+def test_a_written_file_computes_what_multiplied_weights_do(
+    name: str, factors: dict[str, float], parts: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    """Powers of two, with the biases of queries and keys, in two blocks: the same to the bit."""
+    source = expand_named(name, tmp_path / "model.gguf")
+    text = "".join(f"*{weight}={factor}" for weight, factor in factors.items())
+    patch(source, tmp_path / "patched.gguf", LayerPath(f"0..1,2..3{text},4..7"))
+    multiplied = source
+    for weight, factor in factors.items():
+        blocks = dict.fromkeys((2, 3), factor)
+        there = parts.get(weight, (weight,))
+        multiplied = with_scaled_weights(multiplied, tmp_path / f"{weight}.gguf", blocks, there)
+    tokens = np.arange(1, N_TOKENS + 1, dtype=np.int32)
+    found = plain_results(tmp_path / "patched.gguf", tokens)
+    assert np.array_equal(found, plain_results(multiplied, tokens))
+    assert not np.array_equal(found, plain_results(source, tokens))
 
 
 def test_each_architecture_of_the_table_has_a_model_and_is_documented() -> None:

@@ -67,7 +67,7 @@ def wrong(patched: Path, path: LayerPath = PATH) -> str:
 def test_what_patch_writes_holds(patched: Path) -> None:
     assert not wrong(patched)
     detail = check_tensors(open_gguf(patched), open_gguf(STORIES), PATH).detail
-    assert detail.endswith("identical, and 8 scales of strengths")
+    assert detail.endswith("identical, and 8 factors of weights")
 
 
 @pytest.mark.parametrize("name", ["blk.3.attn_output.scale", "blk.6.ffn_down.scale"])
@@ -79,7 +79,7 @@ def test_a_scale_of_another_value_is_found(patched: Path, name: str) -> None:
     assert data[at : at + 4] == struct.pack("<f", 0.5 if name.startswith("blk.3") else 0.25)
     data[at] ^= 1  # the last bit
     patched.write_bytes(data)
-    assert wrong(patched) == f"differ from the strength of their block: {name}"
+    assert wrong(patched) == f"differ from the factors of their block: {name}"
 
 
 def test_a_scale_elsewhere_is_found(patched: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_scale_elsewhere_is_found(patched: Path) -> None:
 
 
 def test_another_strength_is_found(patched: Path) -> None:
-    assert "differ from the strength of their block" in wrong(
+    assert "differ from the factors of their block" in wrong(
         patched, LayerPath("0..2,1..2*.5,3..4*.5")
     )
     assert "left over" in wrong(patched, LayerPath("0..2,1..4"))

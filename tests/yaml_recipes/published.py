@@ -118,11 +118,10 @@ DAMPED = {
     "queries, keys and FFNs of a self-merge": Damped(
         (("q_proj", ROOT_OF_HALF), ("k_proj", ROOT_OF_HALF), ("down_proj", "0.5")),
         tuple(
-            ("152334H/miqu-1-70b-sf", first, first + 4, 0 < first < 12) for first in range(0, 14, 2)
+            ("152334H/miqu-1-70b-sf", first, first + 4, 0 < first < 8) for first in range(0, 10, 2)
         ),
-        16,
-        f"0..3,2..5*{_QK}*ffn_down=0.5,4..7*{_QK}*ffn_down=0.5,6..9*{_QK}*ffn_down=0.5,"
-        f"8..11*{_QK}*ffn_down=0.5,10..13*{_QK}*ffn_down=0.5,12..15",
+        12,
+        f"0..3,2..5*{_QK}*ffn_down=0.5,4..7*{_QK}*ffn_down=0.5,6..9*{_QK}*ffn_down=0.5,8..11",
     ),
     "all four of a self-merge": Damped(
         (
