@@ -126,7 +126,8 @@ With: TypeAlias = Annotated[
         "--with",
         metavar="[NAME=]FILE",
         help='GGUF file whose blocks are 1:0, 1:1 and so on in LAYERS, as in "0..6,1:4..11"; '
-        "those of the next one are 2:0 and so on. May be given several times.",
+        "those of the next one are 2:0 and so on. NAME is what a recipe calls the model; LAYERS "
+        "have numbers alone. May be given several times.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),

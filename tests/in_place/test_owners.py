@@ -102,7 +102,9 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     with disk("ext4", tmp_path / "disk") as folder:
         (folder / "model.gguf").write_bytes(model_of(4))
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-        assert "no permission to write into" in str(refused(folder / "model.gguf"))
+        assert "is on a file system that is mounted read-only" in str(
+            refused(folder / "model.gguf")
+        )
 
 
 def test_an_immutable_file(model: Path) -> None:
