@@ -204,10 +204,11 @@ def _check_named_sha256(file: GgufFile, sha256: str | None, where: str, progress
     if sha256 is None:
         return
     check_on_disk(file)
-    if file_sha256(file, progress) != sha256:
+    if (found := file_sha256(file, progress)) != sha256:
         raise RefusedError(
-            f"{file.path} is not {where}: its SHA-256 is another one",
-            hint=f"The recipe names the SHA-256 {sha256}.",
+            f"{file.path} is not {where}: its SHA-256 is {found}, and the recipe has {sha256}",
+            hint="Use the file that the recipe was made for; or, if this one is meant, its SHA-256 "
+            "in the recipe.",
         )
 
 

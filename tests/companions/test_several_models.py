@@ -237,7 +237,7 @@ def test_strengths_of_the_other_model_do_no_harm(models: tuple[Path, Path], tmp_
     path = LayerPath("0..2,1:1..3*0.5")
     mixed = gs.open(models[0]).plan(path, others=[models[1]]).write(tmp_path / "mixed.gguf")
     moved(models[0], written(tmp_path / "a.gguf", lora(models[0])), mixed)
-    with pytest.raises(RefusedError, match="has a strength on this layer path"):
+    with pytest.raises(RefusedError, match="has a strength or a factor on this layer path"):
         moved(models[1], written(tmp_path / "b.gguf", lora(models[1])), mixed)
 
 

@@ -207,13 +207,13 @@ WRONG = {
     "result alone": ("layers: 0\nresult: {n_bytes: 1}\n", "expected made beside result"),
     "no layers": ("layers:\n", "layers: expected a text; there is none"),
     "an empty list": (f"{HEAD}slices: []\n", "slices: the list is empty"),
-    "capitals": ("merge_method: Passthrough\n", "'Passthrough' is no method of mergekit"),
+    "capitals": ("merge_method: Passthrough\n", "'Passthrough' is no merge method that is known"),
     "strength": (
         "sources: {a: }\nlayers: a:0..3*nan\n",
         "recipe.yaml, line 2: layers: 'a:0..3*nan': 'nan' is no strength",
     ),
     "many blocks": ("layers: [0..9999, 0]\n", "layers: more than 10000 blocks"),
-    "no name": ("layers: 1:0..3\n", "line 1: layers: '1:0..3' is of a model that is not named"),
+    "no name": ("layers: 1:0..3\n", "line 1: layers: '1:0..3' has a name before its colon"),
     "ranges": ("layers: 0..3,x\n", "'x' is not a range"),
     "unknown key in ours": ("layers: 0\nlayer: 1\n", "line 2: the key 'layer' is unknown"),
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ggufsurgeon.statistics.divergence import Comparison, Spread
     from ggufsurgeon.statistics.estimate import Estimate
     from ggufsurgeon.statistics.perplexity import Perplexity
+    from ggufsurgeon.store.fingerprint import ModelFingerprint
 
 
 def identities_as_json(
@@ -31,9 +32,17 @@ def identities_as_json(
     of_text = TextFingerprint.of(content.content)
     of_base = None if base is None else ModelFingerprint.of(on_disk(base))
     return {
-        "text": {"name": text.name, **of_text._asdict()},
-        "model": {"name": model.name, **ModelFingerprint.of(on_disk(model))._asdict()},
-        "base": {"header_sha256": None} if of_base is None else of_base._asdict(),
+        "text": {"name": text.name, "sha256": of_text.sha256, "n_bytes": of_text.n_bytes},
+        "model": {"name": model.name, **_model_as_json(ModelFingerprint.of(on_disk(model)))},
+        "base": {"header_sha256": None} if of_base is None else _model_as_json(of_base),
+    }
+
+
+def _model_as_json(model: ModelFingerprint) -> dict[str, Any]:
+    return {
+        "header_sha256": model.header_sha256,
+        "data_fingerprint": model.data_fingerprint,
+        "n_bytes": model.n_bytes,
     }
 
 
