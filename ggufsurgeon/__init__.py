@@ -14,14 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.evaluation_models import evaluation_model as evaluation_model
-    from ggufsurgeon.api.files import ModelFile as ModelFile
-    from ggufsurgeon.api.files import open_model as open
-    from ggufsurgeon.api.loaded_model import LoadedModel as LoadedModel
-    from ggufsurgeon.api.loaded_model import load as load
-    from ggufsurgeon.api.plans import Plan as Plan
-    from ggufsurgeon.api.scan_reports import scan_findings as scan_findings
-    from ggufsurgeon.api.verifying import verify as verify
+    from ggufsurgeon.api.loaded_models.evaluation_models import evaluation_model as evaluation_model
+    from ggufsurgeon.api.loaded_models.loaded_model import LoadedModel as LoadedModel
+    from ggufsurgeon.api.loaded_models.loaded_model import load as load
+    from ggufsurgeon.api.model_files.files import ModelFile as ModelFile
+    from ggufsurgeon.api.model_files.files import open_model as open
+    from ggufsurgeon.api.model_files.plans import Plan as Plan
+    from ggufsurgeon.api.model_files.verifying import verify as verify
+    from ggufsurgeon.api.reports.scan_reports import scan_findings as scan_findings
     from ggufsurgeon.engine.devices.options import Devices as Devices
     from ggufsurgeon.engine.sampling import Sampling as Sampling
     from ggufsurgeon.errors import GgufSurgeonError as GgufSurgeonError
@@ -52,26 +52,26 @@ _HOMES = {
     "GgufSurgeonError": "errors",
     "LayerPath": "layer_path.path",
     "LeaderboardResult": "leaderboard.results",
-    "LoadedModel": "api.loaded_model",
+    "LoadedModel": "api.loaded_models.loaded_model",
     "LogitsFileReference": "scoring.task",
-    "ModelFile": "api.files",
+    "ModelFile": "api.model_files.files",
     "ModelReference": "scoring.task",
     "MultipleChoiceResult": "multiple_choice.task_results",
     "PathReference": "scoring.task",
     "PathResult": "scoring.results",
     "Perplexity": "statistics.perplexity",
-    "Plan": "api.plans",
+    "Plan": "api.model_files.plans",
     "Sampling": "engine.sampling",
     "TextSettings": "scoring.chunks",
     "Verification": "verification.verifier",
     "drop": "layer_path.edits",
-    "evaluation_model": "api.evaluation_models",
-    "load": "api.loaded_model",
-    "open": "api.files",
+    "evaluation_model": "api.loaded_models.evaluation_models",
+    "load": "api.loaded_models.loaded_model",
+    "open": "api.model_files.files",
     "paired_difference": "multiple_choice.task_results",
     "repeat": "layer_path.edits",
-    "scan_findings": "api.scan_reports",
-    "verify": "api.verifying",
+    "scan_findings": "api.reports.scan_reports",
+    "verify": "api.model_files.verifying",
 }
 """The module of each public name."""
 _OTHER_NAMES = {"open": "open_model"}

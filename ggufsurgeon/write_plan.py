@@ -14,8 +14,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
-from ggufsurgeon.container.codec import parse_header
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.codec import parse_header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.layout import Layout, lay_out
 
 

@@ -27,7 +27,7 @@ CLOSE = 2e-3
 def rounds_alike() -> bool:
     """Whether this machine computes the logits of stories260K to the bit as pinned."""
     from ggufsurgeon.scoring.chunks import TextSettings
-    from ggufsurgeon.verification.model_run import shakespeare
+    from ggufsurgeon.verification.model_runs.model_run import shakespeare
     from tests.calls import score
 
     with tempfile.TemporaryDirectory() as folder:

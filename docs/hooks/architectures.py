@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from functools import singledispatch
 
-from ggufsurgeon.architectures.arrays import ImageStreams, OneBlockList, PerLayerArray
-from ggufsurgeon.architectures.compensation import QueryScale
-from ggufsurgeon.architectures.counts import (
+from ggufsurgeon.architectures.model import Rule
+from ggufsurgeon.architectures.table import ARCHITECTURES, GENERAL_RULES, Architecture
+from ggufsurgeon.architectures.vocabulary.arrays import ImageStreams, OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.vocabulary.compensation import QueryScale
+from ggufsurgeon.architectures.vocabulary.counts import (
     BlockCount,
     CountSelectsMaths,
     LiteModel,
@@ -15,15 +17,17 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
-from ggufsurgeon.architectures.kinds import HybridKinds, RecurrentLayers, SlidingWindow
-from ggufsurgeon.architectures.model import Rule
-from ggufsurgeon.architectures.periods import FixedPeriod, MoeEvery
-from ggufsurgeon.architectures.refusals import NotYet, Refused
-from ggufsurgeon.architectures.sizes import HeadCounts
-from ggufsurgeon.architectures.slices import PerLayerSlices
-from ggufsurgeon.architectures.table import ARCHITECTURES, GENERAL_RULES, Architecture
-from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
+from ggufsurgeon.architectures.vocabulary.crossing import (
+    PrefixStays,
+    ResidualCheckpoints,
+    SharedIndexers,
+)
+from ggufsurgeon.architectures.vocabulary.kinds import HybridKinds, RecurrentLayers, SlidingWindow
+from ggufsurgeon.architectures.vocabulary.periods import FixedPeriod, MoeEvery
+from ggufsurgeon.architectures.vocabulary.refusals import NotYet, Refused
+from ggufsurgeon.architectures.vocabulary.sizes import HeadCounts
+from ggufsurgeon.architectures.vocabulary.slices import PerLayerSlices
+from ggufsurgeon.architectures.vocabulary.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
 
 NO_RULE = "only the general arrays"
 

@@ -12,15 +12,15 @@ from ggufsurgeon.aliasing.empty_load import EmptyLoad, EmptyWeight, load_empty
 from ggufsurgeon.aliasing.placement import Placement, placements, split_beside
 from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, SharedTensor, planned_tensors
 from ggufsurgeon.aliasing.virtual_file import opened_virtual_file
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.engine.context import uses_flash_attention
-from ggufsurgeon.engine.family_lock import joined
+from ggufsurgeon.engine.graph.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.high_level.llama_over import llama_over
 from ggufsurgeon.engine.model import Model
+from ggufsurgeon.engine.native_objects.family_lock import joined
 from ggufsurgeon.engine.sources import Sources
-from ggufsurgeon.engine.tensor import buffer_of, give_memory_of, is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.errors import AliasingUnavailableError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath

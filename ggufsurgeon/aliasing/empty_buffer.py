@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from ggufsurgeon.engine.library import ggml
-from ggufsurgeon.engine.tensor import Tensor
+from ggufsurgeon.engine.graph.tensor import Tensor
+from ggufsurgeon.engine.installation.library import ggml
 
 BASE = 1 << 62
 """The address that the memory of an empty buffer seems to start at. No process can map it."""

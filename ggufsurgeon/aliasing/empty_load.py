@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from ggufsurgeon.aliasing.empty_buffer import EmptyBufferType
 from ggufsurgeon.aliasing.layout_check import check_layout
 from ggufsurgeon.engine.devices.device_use import UseLog
-from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.installation.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import LayerSplit, split_params
 from ggufsurgeon.engine.model import failure
-from ggufsurgeon.engine.native_overrides import NativeOverride
+from ggufsurgeon.engine.native_objects.native_overrides import NativeOverride
 from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.errors import AliasingUnavailableError
 

@@ -21,8 +21,8 @@ from ggufsurgeon.aliasing.empty_buffer import (
     EmptyBufferType,
     new_buffer,
 )
-from ggufsurgeon.engine.library import ggml, llama_cpp
-from ggufsurgeon.engine.tensor import FLAG_COMPUTE, Tensor
+from ggufsurgeon.engine.graph.tensor import FLAG_COMPUTE, Tensor
+from ggufsurgeon.engine.installation.library import ggml, llama_cpp
 from ggufsurgeon.engine.tensor_map import has_tensor_map
 from ggufsurgeon.errors import AliasingUnavailableError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import TensorInfo
+from ggufsurgeon.container.headers.header import TensorInfo
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan
 
 

@@ -16,9 +16,9 @@ from ggufsurgeon.errors import (
 )
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import WritePlan
-from ggufsurgeon.writing.copying import Copier, write_all
-from ggufsurgeon.writing.sources import opened_sources
-from ggufsurgeon.writing.spans import write_span
+from ggufsurgeon.writing.span_writers.copying import Copier, write_all
+from ggufsurgeon.writing.span_writers.sources import opened_sources
+from ggufsurgeon.writing.span_writers.spans import write_span
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ggufsurgeon.anatomy.reading.block_figures import BlockFigures
 from ggufsurgeon.anatomy.reading.job import Readings
 from ggufsurgeon.anatomy.reading.lens import LensFigures
 from ggufsurgeon.anatomy.similarity import GROUPS, Values, excess_of_contents, similarity
-from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import mean_of
 
 

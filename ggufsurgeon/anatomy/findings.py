@@ -8,7 +8,7 @@ from ggufsurgeon.anatomy.bands import Bands
 from ggufsurgeon.anatomy.pairs import PairReading
 from ggufsurgeon.anatomy.prediction import Prediction
 from ggufsurgeon.anatomy.similarity import Similarity
-from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate
 
 

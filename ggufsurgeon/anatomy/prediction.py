@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ggufsurgeon.anatomy.similarity import TAIL, Values
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
 from ggufsurgeon.scanning.windows import WINDOW
 from ggufsurgeon.statistics.maximum import LEVEL
 

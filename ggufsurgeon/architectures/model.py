@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
 
-from ggufsurgeon.container.codec import make_pair
-from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import (
     ValueType,
     encode_array_prefix,
     encode_value,

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ggufsurgeon.architectures.arrays import PerLayerArray
 from ggufsurgeon.architectures.model import Edit, Model, Rule
-from ggufsurgeon.container.codec import make_pair
-from ggufsurgeon.container.header import KeyValue
-from ggufsurgeon.container.quoting import shortened
-from ggufsurgeon.container.values import (
+from ggufsurgeon.architectures.vocabulary.arrays import PerLayerArray
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import (
     Value,
     ValueType,
     encode_array_prefix,
     encode_value,
     read_array_prefix,
 )
+from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import RefusedError
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ggufsurgeon.architectures.arrays import ImageStreams, OneBlockList, PerLayerArray
-from ggufsurgeon.architectures.compensation import QueryScale
-from ggufsurgeon.architectures.counts import (
+from ggufsurgeon.architectures.model import Rule
+from ggufsurgeon.architectures.vocabulary.arrays import ImageStreams, OneBlockList, PerLayerArray
+from ggufsurgeon.architectures.vocabulary.compensation import QueryScale
+from ggufsurgeon.architectures.vocabulary.counts import (
     BlockCount,
     CountSelectsMaths,
     LiteModel,
@@ -20,14 +21,22 @@ from ggufsurgeon.architectures.counts import (
     ResidualScale,
     SharedKvSuffix,
 )
-from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
-from ggufsurgeon.architectures.kinds import HEAD_SIZES, HybridKinds, RecurrentLayers, SlidingWindow
-from ggufsurgeon.architectures.model import Rule
-from ggufsurgeon.architectures.periods import FixedPeriod, MoeEvery
-from ggufsurgeon.architectures.refusals import NotYet, Refused
-from ggufsurgeon.architectures.sizes import HeadCounts
-from ggufsurgeon.architectures.slices import PerLayerSlices
-from ggufsurgeon.architectures.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
+from ggufsurgeon.architectures.vocabulary.crossing import (
+    PrefixStays,
+    ResidualCheckpoints,
+    SharedIndexers,
+)
+from ggufsurgeon.architectures.vocabulary.kinds import (
+    HEAD_SIZES,
+    HybridKinds,
+    RecurrentLayers,
+    SlidingWindow,
+)
+from ggufsurgeon.architectures.vocabulary.periods import FixedPeriod, MoeEvery
+from ggufsurgeon.architectures.vocabulary.refusals import NotYet, Refused
+from ggufsurgeon.architectures.vocabulary.sizes import HeadCounts
+from ggufsurgeon.architectures.vocabulary.slices import PerLayerSlices
+from ggufsurgeon.architectures.vocabulary.tensors import BorrowedFromBlockZero, OnlyBlockZeroMayLack
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 

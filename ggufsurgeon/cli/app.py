@@ -16,17 +16,17 @@ import typer
 from typer.core import TyperGroup
 
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.single_values import SingleValuesCommand
-from ggufsurgeon.cli.terminal import print_error, print_warning
+from ggufsurgeon.cli.output.terminal import print_error, print_warning
+from ggufsurgeon.cli.shared_options.single_values import SingleValuesCommand
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 from ggufsurgeon.own_version import own_version
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = (
-    *("files.inspect", "files.plan", "files.patch", "files.verify"),
-    *("files.restore", "files.recover", "files.recipe", "files.diff"),
-    *("files.patch_companion", "files.card", "files.selftest"),
+    *("inspecting.inspect", "patching.plan", "patching.patch", "inspecting.verify"),
+    *("patching.restore", "patching.recover", "publishing.recipe", "inspecting.diff"),
+    *("publishing.patch_companion", "publishing.card", "inspecting.selftest"),
     *("measuring.perplexity", "running.generate", "running.chat", "running.serve"),
     *("measuring.choose", "measuring.leaderboard", "scanning.scan", "scanning.search"),
     *("scanning.report", "scanning.anatomy"),

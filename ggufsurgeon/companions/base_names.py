@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import OtherBaseError
 

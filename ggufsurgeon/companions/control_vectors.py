@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.companions.kinds import BaseModel
-from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.ggml_types import F32
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_value
 from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.errors import MalformedFileError, RefusedError
-from ggufsurgeon.planning.tensors import OutputTensor
+from ggufsurgeon.planning.new_tensors.tensors import OutputTensor
 
 COUNT = "controlvector.layer_count"
 HINT = "controlvector.model_hint"

@@ -9,7 +9,7 @@ from ggufsurgeon.companions.control_vectors import block_of_vector
 from ggufsurgeon.companions.drafts import ON_KV, TARGET_OF_ON_KV, states_read
 from ggufsurgeon.companions.kinds import CompanionKind, companion_kind
 from ggufsurgeon.companions.record import CompanionRecord, read_record
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.rules.block_names import block_of
 
 

@@ -15,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from ggufsurgeon.companions.base_names import check_base_name
 from ggufsurgeon.companions.kinds import BaseModel
 from ggufsurgeon.companions.target import Target
-from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import (
     ValueType,
     encode_array_prefix,
     encode_value,
     read_array_prefix,
 )
+from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError, RefusedError
-from ggufsurgeon.rules.same_tokens import check_same_tokens
+from ggufsurgeon.rules.mixtures.same_tokens import check_same_tokens
 
 WIDTH_KEYS = {
     "eagle3": "target_hidden_size",

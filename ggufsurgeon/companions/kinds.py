@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.rules.file_kinds import other_kind
+from ggufsurgeon.rules.whole_models.file_kinds import other_kind
 
 Dims: TypeAlias = "tuple[int, ...]"
 DRAFTS = ("eagle3", "dflash", "gemma4-assistant")

@@ -18,17 +18,22 @@ from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
 from ggufsurgeon.companions.notes_on_several import notes_on_several
 from ggufsurgeon.companions.record import check_record, read_record, record_pairs
 from ggufsurgeon.companions.target import Target, target_of_file, target_of_path
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.codec import serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.new_tensors.tensors import (
+    OutputTensor,
+    choose_tensors,
+    data_spans,
+    place_tensors,
+)
 from ggufsurgeon.planning.planner import joined_plan
 from ggufsurgeon.planning.provenance import is_left_out, read_provenance
-from ggufsurgeon.planning.tensors import OutputTensor, choose_tensors, data_spans, place_tensors
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.write_plan import WritePlan, ZeroSpan, coalesce

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.header import Header, KeyValue
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.planning.provenance import PREFIX, text_pair, this_tool
 

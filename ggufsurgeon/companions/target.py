@@ -12,11 +12,11 @@ from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, SeveralNumbersError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mixtures.recorded_models import RecordedModels, read_models
 from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
+from ggufsurgeon.planning.originals.source_pairs import damaged, no_record, recorded_path
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_scaled, read_provenance
-from ggufsurgeon.planning.recorded_models import RecordedModels, read_models
-from ggufsurgeon.planning.source_pairs import damaged, no_record, recorded_path
 from ggufsurgeon.rules.block_names import block_of
 
 

@@ -14,13 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import parse_header, serialize_header
-from ggufsurgeon.container.cursor import INCOMPLETE
 from ggufsurgeon.container.file_bytes import Buffer, FileBytes
-from ggufsurgeon.container.file_names import hint_of_name
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.codec import parse_header, serialize_header
+from ggufsurgeon.container.headers.cursor import INCOMPLETE
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
 from ggufsurgeon.container.layout import Layout, lay_out, pad
+from ggufsurgeon.container.other_files.file_names import hint_of_name
+from ggufsurgeon.container.other_files.transfer_faults import (
+    ends_in_zeros,
+    hint_of_end,
+    hint_of_line_ends,
+)
 from ggufsurgeon.container.padding import PaddingRange, odd_padding
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import (
@@ -32,7 +37,6 @@ from ggufsurgeon.container.shards import (
     shard_of,
     shard_paths,
 )
-from ggufsurgeon.container.transfer_faults import ends_in_zeros, hint_of_end, hint_of_line_ends
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 
 

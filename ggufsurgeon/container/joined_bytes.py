@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.file_bytes import read_at
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.headers.codec import serialize_header
 from ggufsurgeon.errors import UsageError
 
 

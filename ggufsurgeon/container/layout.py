@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufsurgeon.container.cursor import INCOMPLETE
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.cursor import INCOMPLETE
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import MalformedFileError
 

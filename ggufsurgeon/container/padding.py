@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ggufsurgeon.container.file_bytes import Buffer
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 
 LOOKED_AT_N_BYTES = 4096

@@ -5,7 +5,7 @@ A corrupt length can make a name of any size, and a hostile file can contain any
 
 from __future__ import annotations
 
-from ggufsurgeon.container.values import Value
+from ggufsurgeon.container.headers.values import Value
 
 LONGEST = 60
 """Characters of a name or a value that are shown."""

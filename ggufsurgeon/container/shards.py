@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
+from ggufsurgeon.container.headers.values import ValueType
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError
 
 NUMBER, COUNT, N_TENSORS = "split.no", "split.count", "split.tensors.count"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.architectures.strengths import LAST_WEIGHTS, QUERIES_AND_KEYS
 from ggufsurgeon.container.ggml_types import F32
-from ggufsurgeon.container.values import ByteOrder
+from ggufsurgeon.container.headers.values import ByteOrder
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.factors import Factors, factors_of

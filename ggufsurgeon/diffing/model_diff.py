@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.header import Header, KeyValue
 from ggufsurgeon.diffing.block_matches import BlockMatch, explaining_path, match_blocks
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.layer_path.path import LayerPath

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
 from ggufsurgeon.errors import UsageError
 
 Integers: TypeAlias = npt.NDArray[np.int32]

@@ -16,12 +16,12 @@ from ggufsurgeon.engine.batch import as_flags as as_flags
 from ggufsurgeon.engine.batch import as_tokens as as_tokens
 from ggufsurgeon.engine.batch import native_batch as native_batch
 from ggufsurgeon.engine.devices.heartbeat import beat
-from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
+from ggufsurgeon.engine.graph.taps import Taps
+from ggufsurgeon.engine.installation.library import last_errors, llama_cpp, log_read_by
+from ggufsurgeon.engine.limits.threads import n_threads_of
 from ggufsurgeon.engine.model import Model, failure
-from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.native_objects.native import NativeObject
 from ggufsurgeon.engine.stopping import ABORTED, check_stop, set_abort_callback
-from ggufsurgeon.engine.taps import Taps
-from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
 Results: TypeAlias = npt.NDArray[np.float32]

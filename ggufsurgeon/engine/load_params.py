@@ -11,8 +11,8 @@ from ggufsurgeon.engine.devices.heartbeat import beat
 from ggufsurgeon.engine.devices.offload import Offload
 from ggufsurgeon.engine.devices.options import Devices
 from ggufsurgeon.engine.devices.registry import Device, cpu_device, has_other_servers
-from ggufsurgeon.engine.library import llama_cpp
-from ggufsurgeon.engine.native_overrides import override_list
+from ggufsurgeon.engine.installation.library import llama_cpp
+from ggufsurgeon.engine.native_objects.native_overrides import override_list
 from ggufsurgeon.engine.stopping import is_stop_requested
 
 

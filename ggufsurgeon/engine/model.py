@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ggufsurgeon.architectures.positions import has_learned_positions
 from ggufsurgeon.architectures.table import ARCHITECTURES
+from ggufsurgeon.architectures.vocabulary.positions import has_learned_positions
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.shards import siblings
 from ggufsurgeon.engine.devices.device_use import DeviceUse, UseLog
 from ggufsurgeon.engine.devices.heartbeat import awaiting
 from ggufsurgeon.engine.devices.offload import Offload, find_offload
 from ggufsurgeon.engine.devices.options import Devices as Devices
-from ggufsurgeon.engine.library import last_errors, llama_cpp, log_read_by
+from ggufsurgeon.engine.installation.library import last_errors, llama_cpp, log_read_by
 from ggufsurgeon.engine.load_params import load_params
-from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.native_objects.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop
 from ggufsurgeon.engine.tokenizing import read_tokens, written_text
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, OutOfMemoryError, UsageError

@@ -11,8 +11,8 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ggufsurgeon.engine.library import ggml, llama_cpp
-from ggufsurgeon.engine.tensor import name_of
+from ggufsurgeon.engine.graph.tensor import name_of
+from ggufsurgeon.engine.installation.library import ggml, llama_cpp
 from ggufsurgeon.errors import AliasingUnavailableError
 
 FUNCTION = "_Z29llama_internal_get_tensor_mapB5cxx11PK11llama_model"

@@ -13,7 +13,7 @@ from pathlib import Path
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import CannotInsertError
 from ggufsurgeon.in_place.processes import users_of
-from ggufsurgeon.writing.temporaries import lock
+from ggufsurgeon.writing.placement.temporaries import lock
 
 BRIEFLY_S = 0.3
 """Seconds to wait, before an edit, for other processes to close the file."""

@@ -27,11 +27,11 @@ from ggufsurgeon.in_place.steps import (
     write_prefix,
 )
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import write_failed
-from ggufsurgeon.writing.file_systems import file_system_of
-from ggufsurgeon.writing.preflight import check_room
-from ggufsurgeon.writing.reservation import NO_ROOM, fallocate
+from ggufsurgeon.writing.placement.file_systems import file_system_of
+from ggufsurgeon.writing.placement.preflight import check_room
+from ggufsurgeon.writing.placement.reservation import NO_ROOM, fallocate
+from ggufsurgeon.writing.span_writers.copying import SourceReadError
 
 LONGEST_NAME_N_BYTES = 255
 """On ext4 and XFS."""

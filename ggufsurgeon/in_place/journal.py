@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import LARGEST_N_BYTES, InsertingEdit
-from ggufsurgeon.writing.copying import read_all
 from ggufsurgeon.writing.new_file import write_bytes
-from ggufsurgeon.writing.publishing import sync_folder, sync_folders
+from ggufsurgeon.writing.placement.publishing import sync_folder, sync_folders
+from ggufsurgeon.writing.span_writers.copying import read_all
 
 FIRST_LINE = (
     b"ggufsurgeon journal 1: the model beside this file was being edited in place. "

@@ -18,9 +18,9 @@ from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan
 from ggufsurgeon.writing.failures import write_failed
 from ggufsurgeon.writing.new_file import write_new_file
-from ggufsurgeon.writing.preflight import n_free_bytes
-from ggufsurgeon.writing.sharing import USUAL_BLOCK_N_BYTES, clone_range, shareable
-from ggufsurgeon.writing.sources import check_header
+from ggufsurgeon.writing.placement.preflight import n_free_bytes
+from ggufsurgeon.writing.span_writers.sharing import USUAL_BLOCK_N_BYTES, clone_range, shareable
+from ggufsurgeon.writing.span_writers.sources import check_header
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ggufsurgeon.container.interrupted_edits import check_not_interrupted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.locating.stores.owners import owner_of
-from ggufsurgeon.writing.preflight import why_not_writable
+from ggufsurgeon.writing.placement.preflight import why_not_writable
 
 HUB_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """Files of a Hugging Face cache are named by their SHA-1 or SHA-256 (huggingface_hub, blobs/)."""

@@ -14,9 +14,9 @@ from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_journal, remove_j
 from ggufsurgeon.in_place.owners import check_model
 from ggufsurgeon.in_place.states import UnknownStateError, find_gap
 from ggufsurgeon.in_place.steps import FILE_SYSTEMS, take_out, undo, write_prefix
-from ggufsurgeon.writing.file_systems import file_system_of
-from ggufsurgeon.writing.reservation import NO_ROOM
-from ggufsurgeon.writing.strays import remove_strays
+from ggufsurgeon.writing.placement.file_systems import file_system_of
+from ggufsurgeon.writing.placement.reservation import NO_ROOM
+from ggufsurgeon.writing.placement.strays import remove_strays
 
 
 class Recovery(Enum):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from ggufsurgeon.in_place.journal import NO_GAP, Journal, read_around, sample_sha256
-from ggufsurgeon.writing.copying import read_all
+from ggufsurgeon.writing.span_writers.copying import read_all
 
 IF_VALID = "If the model is valid, for instance downloaded again, remove the journal."
 OTHER_HEADER = "it has the header of neither the old nor the new model"

@@ -16,9 +16,9 @@ from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.in_place.edit import InsertingEdit
 from ggufsurgeon.in_place.journal import Journal
 from ggufsurgeon.progress import Progress
-from ggufsurgeon.writing.copying import Copier, write_at
-from ggufsurgeon.writing.reservation import fallocate, reserve
-from ggufsurgeon.writing.spans import write_span
+from ggufsurgeon.writing.placement.reservation import fallocate, reserve
+from ggufsurgeon.writing.span_writers.copying import Copier, write_at
+from ggufsurgeon.writing.span_writers.spans import write_span
 
 FILE_SYSTEMS = ("ext4", "xfs")
 """Those on which bytes are inserted and taken out: the states after a crash are known (Linux

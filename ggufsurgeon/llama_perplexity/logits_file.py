@@ -23,8 +23,8 @@ import numpy.typing as npt
 from ggufsurgeon.errors import MalformedFileError, UsageError, WriteFailedError
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, heads, n_values, quantised
 from ggufsurgeon.llama_perplexity.softmax import Logits
-from ggufsurgeon.writing.preflight import n_free_bytes
-from ggufsurgeon.writing.reservation import check_size
+from ggufsurgeon.writing.placement.preflight import n_free_bytes
+from ggufsurgeon.writing.placement.reservation import check_size
 
 MAGIC = b"_logits_"
 HEAD = struct.Struct("=8siii")

@@ -15,8 +15,8 @@ from typing import Any
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.tasks import Task, TaskFormat
-from ggufsurgeon.scoring.server_answers import format_of_answer
-from ggufsurgeon.scoring.text_formats import format_of_binary
+from ggufsurgeon.scoring.text_sources.server_answers import format_of_answer
+from ggufsurgeon.scoring.text_sources.text_formats import format_of_binary
 
 MOST_PROBLEMS = 20
 """Malformed lines of a file that are told."""

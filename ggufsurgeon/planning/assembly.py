@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.codec import serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.planning.new_tensors.tensors import OutputTensor, data_spans
 from ggufsurgeon.planning.provenance import filler_pair, is_left_out, shortest_filler
-from ggufsurgeon.planning.tensors import OutputTensor, data_spans
 from ggufsurgeon.write_plan import CopySpan, SourceFile, WritePlan, ZeroSpan, coalesce
 
 

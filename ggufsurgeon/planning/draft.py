@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from ggufsurgeon.architectures.model import Edit
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
 from ggufsurgeon.container.padding import PaddingRange
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import assemble, new_header, with_filler
 from ggufsurgeon.planning.naming import descriptive_pairs
-from ggufsurgeon.planning.scaling import scaling_notes
-from ggufsurgeon.planning.strengths import Scales, strength_notes, with_scales
-from ggufsurgeon.planning.tensors import OutputTensor, place_tensors
+from ggufsurgeon.planning.new_tensors.scaling import scaling_notes
+from ggufsurgeon.planning.new_tensors.strengths import Scales, strength_notes, with_scales
+from ggufsurgeon.planning.new_tensors.tensors import OutputTensor, place_tensors
 from ggufsurgeon.rules.blocks import Blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_notes
-from ggufsurgeon.rules.reader_limits import alignment_notes
+from ggufsurgeon.rules.whole_models.reader_limits import alignment_notes
 from ggufsurgeon.write_plan import WritePlan
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ggufsurgeon.container.codec import make_pair
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.values import INTEGER_TYPES, SCALAR_WIDTHS, ValueType, encode_value
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.values import (
+    INTEGER_TYPES,
+    SCALAR_WIDTHS,
+    ValueType,
+    encode_value,
+)
 from ggufsurgeon.layer_path.path import LayerPath
 
 DESCRIPTIVE = frozenset({"general.name", "general.size_label", "general.parameter_count"})

@@ -7,32 +7,32 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ggufsurgeon.architectures.model import Edit
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.codec import serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
 from ggufsurgeon.planning.draft import draft
-from ggufsurgeon.planning.mixture import Mixed, mix
-from ggufsurgeon.planning.other_sources import record_of_several
-from ggufsurgeon.planning.provenance import name_pairs, provenance_pairs, this_tool
-from ggufsurgeon.planning.resolving import over_trunk
-from ggufsurgeon.planning.scaling import scale
-from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.source_shards import SourceShards, record_of_shards, shards_of
-from ggufsurgeon.planning.tensors import (
+from ggufsurgeon.planning.mixtures.mixture import Mixed, mix
+from ggufsurgeon.planning.mixtures.other_sources import record_of_several
+from ggufsurgeon.planning.new_tensors.scaling import scale
+from ggufsurgeon.planning.new_tensors.slices import reslice
+from ggufsurgeon.planning.new_tensors.tensors import (
     OutputTensor,
     choose_tensors,
     data_spans,
     lost_padding,
 )
+from ggufsurgeon.planning.originals.source_shards import SourceShards, record_of_shards, shards_of
+from ggufsurgeon.planning.provenance import name_pairs, provenance_pairs, this_tool
+from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.rules.application import ModelRules, with_mtp
 from ggufsurgeon.rules.blocks import Blocks, find_blocks
 from ggufsurgeon.rules.outside_blocks import unknown_tensor_notes
-from ggufsurgeon.rules.unknown_types import unknown_type_notes
+from ggufsurgeon.rules.whole_models.unknown_types import unknown_type_notes
 from ggufsurgeon.rules.windows import nearest_windows
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan, coalesce
 

@@ -13,7 +13,7 @@
                                               pairs whose keys this file lacks: "27,28". They are
                                               keys of an earlier record, or the split keys that
                                               llama-gguf-split leaves in merged files
-    layer_path.source_shards*         of a source in shards: see `planning/source_shards.py`
+    layer_path.source_shards*         of a source in shards: `planning/originals/source_shards.py`
     layer_path.added_keys             string[] keys that the source did not have, if there are any
     layer_path.added_tensors          string[] tensors of this file that the source did not have,
                                               if there are any: scales of blocks with strengths
@@ -26,7 +26,7 @@
     layer_path.scaled_by              f64[]   their factors; such a patch is not reversible
     layer_path.mtp                    of other MTP blocks: see `planning/mtp_change/changing.py`
     layer_path.other_sources*, layer_path.outside
-                                      of several models: see `planning/other_sources.py`
+                                      of several models: see `planning/mixtures/other_sources.py`
 
 Pairs keep their place when they are replaced, new ones come last; tensors that were there keep
 their order, repeats come last; a tensor with a slice for each block holds the original slices
@@ -40,18 +40,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.padding import PaddingRange
-from ggufsurgeon.container.shards import SPLIT_KEYS
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import (
     ByteOrder,
     ValueType,
     encode_array_prefix,
     encode_string,
     encode_value,
 )
+from ggufsurgeon.container.padding import PaddingRange
+from ggufsurgeon.container.shards import SPLIT_KEYS
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.own_version import own_version
 

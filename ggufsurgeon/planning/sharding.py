@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from ggufsurgeon.container.codec import (
+from ggufsurgeon.container.headers.codec import (
     make_pair,
     serialize_header,
     serialize_tensor_info,
 )
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import encode_value
 from ggufsurgeon.container.layout import Layout, pad
 from ggufsurgeon.container.shards import COUNT, N_TENSORS, NUMBER, SPLIT_KEYS, without_split_keys
-from ggufsurgeon.container.values import encode_value
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.write_plan import Span, WritePlan, ZeroSpan, coalesce
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ggufsurgeon.planning.new_tensors.span_ranges import compose
 from ggufsurgeon.planning.planner import PatchPlan, changes_of
-from ggufsurgeon.planning.span_ranges import compose
 
 
 def two_as_one(before: PatchPlan, step: PatchPlan) -> PatchPlan:

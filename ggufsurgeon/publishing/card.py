@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.mixtures.recorded_models import RecordedModels
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP
-from ggufsurgeon.planning.recipes import FileIdentity, Recipe
-from ggufsurgeon.planning.recorded_models import RecordedModels
+from ggufsurgeon.planning.rebuilding.recipes import FileIdentity, Recipe
 from ggufsurgeon.publishing.hub_metadata import hub_metadata
 from ggufsurgeon.publishing.measurement import Figure, Measurement
 from ggufsurgeon.publishing.plain_text import Scalar, markdown_text, yaml_mapping

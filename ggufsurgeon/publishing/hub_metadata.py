@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.container.header import Header
-from ggufsurgeon.planning.recorded_models import RecordedModels
+from ggufsurgeon.container.headers.header import Header
+from ggufsurgeon.planning.mixtures.recorded_models import RecordedModels
 from ggufsurgeon.publishing.plain_text import Scalar
 
 REPOSITORY = re.compile(r"[0-9A-Za-z][\w.-]{0,95}/[0-9A-Za-z][\w.-]{0,95}", re.ASCII)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.other_sources import OtherSource
+from ggufsurgeon.planning.mixtures.other_sources import OtherSource
 from ggufsurgeon.publishing.consistency import Contradiction, check_consistent
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 

@@ -15,15 +15,15 @@ from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP
 from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL
-from ggufsurgeon.planning.recipe_text import parse_patch, patch_text
-from ggufsurgeon.planning.recipes import (
+from ggufsurgeon.planning.originals.restoring import MOST_PATCHES
+from ggufsurgeon.planning.rebuilding.recipe_text import parse_patch, patch_text
+from ggufsurgeon.planning.rebuilding.recipes import (
     FileIdentity,
     FurtherModel,
     Patch,
     Recipe,
     ShardIdentity,
 )
-from ggufsurgeon.planning.restoring import MOST_PATCHES
 from ggufsurgeon.yaml_recipes.fields import Field
 from ggufsurgeon.yaml_recipes.recipe import MadeFile, NamedModel, ShardSize, YamlRecipe
 from ggufsurgeon.yaml_recipes.tree import MAX_N_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ggufsurgeon.planning.recorded_models import RecordedModels
+from ggufsurgeon.planning.mixtures.recorded_models import RecordedModels
 from ggufsurgeon.publishing.plain_text import markdown_text
 
 PATH_NOTE = (

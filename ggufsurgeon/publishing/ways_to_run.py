@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.shell_words import argument, shell_command
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.publishing.modelfile import modelfile, ollama_name

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.engine.context import Batch, Integers, Results, as_tokens
+from ggufsurgeon.engine.graph.taps import Activation, Rows
 from ggufsurgeon.engine.sampling import Sampling, opened_sampler
 from ggufsurgeon.engine.sources import Sources
-from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import NotFiniteError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress

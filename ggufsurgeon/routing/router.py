@@ -18,9 +18,9 @@ from ggufsurgeon.engine.context import (
     as_flags,
     as_tokens,
 )
+from ggufsurgeon.engine.graph.taps import Activation, Rows
 from ggufsurgeon.engine.model import Model
 from ggufsurgeon.engine.sources import Sources
-from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import DEFAULT_LIMIT, ArrayStore

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ggufsurgeon.aliasing.layout_check import check_layout
 from ggufsurgeon.engine.context import Batch
-from ggufsurgeon.engine.graph_trace import GraphTrace, Node
-from ggufsurgeon.engine.taps import WHOLE, Overwrites, Rows
+from ggufsurgeon.engine.graph.graph_trace import GraphTrace, Node
+from ggufsurgeon.engine.graph.taps import WHOLE, Overwrites, Rows
 from ggufsurgeon.errors import AliasingUnavailableError
 
 Shape = tuple[int, int, int]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ggufsurgeon.architectures.residual import ResidualNodes, residual_nodes
-from ggufsurgeon.engine.block_inputs import BlockInputs
 from ggufsurgeon.engine.context import Batch, Context, Results, opened_context
+from ggufsurgeon.engine.graph.block_inputs import BlockInputs
+from ggufsurgeon.engine.graph.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.taps import WHOLE, Activation, Rows, Taps
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.routing.passes import INPUT
 from ggufsurgeon.routing.savings import Savings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from ggufsurgeon.architectures.arrays import check_arrays_known
 from ggufsurgeon.architectures.model import Edit, Model
 from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.architectures.table import Architecture, find_architecture
+from ggufsurgeon.architectures.vocabulary.arrays import check_arrays_known
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ggufsurgeon.architectures.table import MAX_BLOCKS, MTP_BY_TENSOR, NEEDS_MTP_TENSORS
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
+from ggufsurgeon.container.headers.values import ValueType
 from ggufsurgeon.container.quoting import quoted, shortened
-from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.mtp_blocks import missing_mtp
-from ggufsurgeon.rules.preconditions import check_is_whole_model
+from ggufsurgeon.rules.whole_models.preconditions import check_is_whole_model
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
-from ggufsurgeon.container.values import ValueType, read_array_prefix
+from ggufsurgeon.container.headers.header import Header
+from ggufsurgeon.container.headers.values import ValueType, read_array_prefix
 from ggufsurgeon.errors import MalformedFileError, UsageError
 
 MTP = "MTP (multi-token prediction)"

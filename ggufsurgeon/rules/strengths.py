@@ -18,7 +18,7 @@ from ggufsurgeon.architectures.strengths import (
     QUERIES_AND_KEYS,
 )
 from ggufsurgeon.container.ggml_types import F32
-from ggufsurgeon.container.header import Header, TensorInfo
+from ggufsurgeon.container.headers.header import Header, TensorInfo
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
-from ggufsurgeon.architectures.arrays import reindexed
 from ggufsurgeon.architectures.model import Edit
-from ggufsurgeon.container.codec import make_pair
-from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.values import (
+from ggufsurgeon.architectures.vocabulary.arrays import reindexed
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import (
     SCALAR_WIDTHS,
     ValueType,
     encode_array_prefix,

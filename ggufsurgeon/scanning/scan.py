@@ -14,19 +14,19 @@ from ggufsurgeon.errors import GgufSurgeonError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scanning.answers_job import answers_job, list_questions
-from ggufsurgeon.scanning.best_so_far import BestSoFar
 from ggufsurgeon.scanning.costs import PathCosts
-from ggufsurgeon.scanning.job import ItemTable, Scored, list_items, scan_job
-from ggufsurgeon.scanning.joint import JOINT
-from ggufsurgeon.scanning.kept_scores import KeptScores, kept_scores
-from ggufsurgeon.scanning.parts import part_size, run_parts, settled_key
+from ggufsurgeon.scanning.jobs.answers_job import answers_job, list_questions
+from ggufsurgeon.scanning.jobs.job import ItemTable, Scored, list_items, scan_job
+from ggufsurgeon.scanning.jobs.kept_scores import KeptScores, kept_scores
+from ggufsurgeon.scanning.jobs.parts import part_size, run_parts, settled_key
+from ggufsurgeon.scanning.jobs.stored_groups import StoredGroups, WholeScan
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe, constant_score
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.racing.work import RacedScan
 from ggufsurgeon.scanning.selection import LeftOut, Selection, select_paths
-from ggufsurgeon.scanning.stored_groups import StoredGroups, WholeScan
+from ggufsurgeon.scanning.verdicts.best_so_far import BestSoFar
+from ggufsurgeon.scanning.verdicts.joint import JOINT
 from ggufsurgeon.store.database import StoreWriteError
 from ggufsurgeon.store.fingerprint import ModelFingerprint
 from ggufsurgeon.store.machine import Machine

@@ -12,9 +12,9 @@ from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.llama_perplexity.logits_file import LogitsWriter, opened_logits_writer
 from ggufsurgeon.scoring.chunks import Chunks
-from ggufsurgeon.scoring.kept_logits import KeptLogits, ReferenceRows
-from ggufsurgeon.scoring.rows import GroupRows, LogitRows
-from ggufsurgeon.scoring.score_rows import Scorer, ScoresByPlace, in_order
+from ggufsurgeon.scoring.logits.kept_logits import KeptLogits, ReferenceRows
+from ggufsurgeon.scoring.logits.rows import GroupRows, LogitRows
+from ggufsurgeon.scoring.logits.score_rows import Scorer, ScoresByPlace, in_order
 from ggufsurgeon.scoring.task import LogitsFileReference, ModelReference, PathReference, ScoringTask
 from ggufsurgeon.statistics.perplexity import Lengths
 from ggufsurgeon.statistics.scores import TokenScores

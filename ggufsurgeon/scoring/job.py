@@ -12,8 +12,8 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.llama_perplexity.logits_file import LogitsFile, opened_logits_file
 from ggufsurgeon.scoring.chunks import Chunks, cut_text
 from ggufsurgeon.scoring.group import UsedDevices, opened_group_scorer
-from ggufsurgeon.scoring.kept_logits import KeptLogits, opened_kept_logits
-from ggufsurgeon.scoring.rows import opened_rows
+from ggufsurgeon.scoring.logits.kept_logits import KeptLogits, opened_kept_logits
+from ggufsurgeon.scoring.logits.rows import opened_rows
 from ggufsurgeon.scoring.task import (
     LogitsFileReference,
     ModelReference,

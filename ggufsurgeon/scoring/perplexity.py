@@ -8,8 +8,8 @@ from ggufsurgeon.engine.model import Model
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scoring.chunks import TextSettings, cut_text
-from ggufsurgeon.scoring.rows import opened_rows
-from ggufsurgeon.scoring.score_rows import Scorer, ScoresByPlace, in_order
+from ggufsurgeon.scoring.logits.rows import opened_rows
+from ggufsurgeon.scoring.logits.score_rows import Scorer, ScoresByPlace, in_order
 from ggufsurgeon.statistics.perplexity import Perplexity, estimate_perplexity
 from ggufsurgeon.statistics.scores import joined
 

@@ -13,7 +13,7 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.resolving import resolve_path
-from ggufsurgeon.rules.preconditions import check_is_language_model
+from ggufsurgeon.rules.whole_models.preconditions import check_is_language_model
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.workers.model_paths import ModelPaths
 

@@ -16,8 +16,8 @@ from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.scoring.chunks import Chunks, cut_text
 from ggufsurgeon.scoring.group import GroupScorer, UsedDevices, opened_group_scorer
-from ggufsurgeon.scoring.kept_logits import KeptLogits, opened_kept_logits
-from ggufsurgeon.scoring.rows import opened_rows
+from ggufsurgeon.scoring.logits.kept_logits import KeptLogits, opened_kept_logits
+from ggufsurgeon.scoring.logits.rows import opened_rows
 from ggufsurgeon.scoring.task import ModelReference, ScoringTask
 from ggufsurgeon.sizing.prediction import MARGIN
 from ggufsurgeon.statistics.divergence import check_enough

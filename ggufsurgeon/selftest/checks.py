@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ggufsurgeon.api.files import open_model
+from ggufsurgeon.api.model_files.files import open_model
 from ggufsurgeon.errors import GgufSurgeonError, VerificationError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS, Progress
@@ -106,7 +106,7 @@ def _verified(
     name: str, original: Path, path: LayerPath, devices: Devices | None, progress: Progress
 ) -> Outcome:
     """Whether a patched file computes what its path says: written, aliased and routed."""
-    from ggufsurgeon.api.verifying import verify
+    from ggufsurgeon.api.model_files.verifying import verify
 
     title = f"{name} ({path})"
     try:

@@ -12,16 +12,16 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import make_pair, serialize_header
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.values import (
     ByteOrder,
     ValueType,
     encode_array_prefix,
     encode_string,
     encode_value,
 )
+from ggufsurgeon.container.layout import pad
 
 N_BLOCKS = 6
 N_EMBD, N_HEADS, N_KV_HEADS, N_FF = 64, 4, 2, 96

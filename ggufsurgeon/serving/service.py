@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ggufsurgeon.aliasing.placement import Placement
-from ggufsurgeon.api.loaded_model import LoadedModel, load
+from ggufsurgeon.api.loaded_models.loaded_model import LoadedModel, load
 from ggufsurgeon.architectures.table import find_architecture
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.inference.contexts import ContextSettings
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.layer_path.edits import AnyPath
-from ggufsurgeon.rules.preconditions import check_is_language_model
+from ggufsurgeon.rules.whole_models.preconditions import check_is_language_model
 
 Chunk = dict[str, Any]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufsurgeon.architectures.kinds import per_block
 from ggufsurgeon.architectures.model import Model
-from ggufsurgeon.architectures.refusals import Refused
 from ggufsurgeon.architectures.table import find_architecture
+from ggufsurgeon.architectures.vocabulary.kinds import per_block
+from ggufsurgeon.architectures.vocabulary.refusals import Refused
 from ggufsurgeon.errors import RefusedError
 
 NO_CACHE = frozenset({"dream", "llada", "llada-moe", "rnd1"})

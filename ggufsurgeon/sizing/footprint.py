@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from ggufsurgeon.architectures.model import Model
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.layout import Layout, pad
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.tensor_overrides import TensorOverride, override_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.layout import pad
+from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
 from ggufsurgeon.planning.planner import PatchPlan
-from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.tensor_overrides import TensorOverride
 from ggufsurgeon.sizing.footprint import (

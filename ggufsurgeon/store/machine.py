@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from ggufsurgeon.engine.build import cpu_name, engine_build, engine_version
 from ggufsurgeon.engine.devices.registry import gpu_descriptions
+from ggufsurgeon.engine.installation.build import cpu_name, engine_build, engine_version
 
 if TYPE_CHECKING:  # what reads a store alone runs no job
     from ggufsurgeon.workers.runner import Runner

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.engine.context import Integers
 from ggufsurgeon.errors import MalformedFileError, MissingExtraError
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.headers.codec import serialize_header
 from ggufsurgeon.container.shards import without_split_keys
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import (
@@ -21,20 +21,20 @@ from ggufsurgeon.errors import (
     VerificationError,
 )
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.other_sources import SeveralSources, read_several
+from ggufsurgeon.planning.mixtures.other_sources import SeveralSources, read_several
 from ggufsurgeon.planning.provenance import read_provenance
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.rules.preconditions import check_is_language_model
+from ggufsurgeon.rules.whole_models.preconditions import check_is_language_model
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.verification.checks import Check
-from ggufsurgeon.verification.runs import NOT_RUN, Runs, run_both
-from ggufsurgeon.verification.structure import (
+from ggufsurgeon.verification.model_runs.runs import NOT_RUN, Runs, run_both
+from ggufsurgeon.verification.structures.structure import (
     check_against_gguf_py,
     check_metadata,
     check_tensors,
 )
-from ggufsurgeon.verification.structure_of_several import (
+from ggufsurgeon.verification.structures.structure_of_several import (
     Origins,
     check_metadata_of_several,
     check_tensors_of_several,

@@ -11,8 +11,8 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.engine.build import cpu_name
-from ggufsurgeon.engine.library_errors import REBUILD
+from ggufsurgeon.engine.installation.build import cpu_name
+from ggufsurgeon.engine.installation.library_errors import REBUILD
 from ggufsurgeon.errors import EngineError, MalformedFileError, OutOfMemoryError, UsageError
 from ggufsurgeon.workers.memory_kills import MemoryKills, cause_of_kill
 

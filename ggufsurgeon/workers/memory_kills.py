@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufsurgeon.engine.control_groups import (
+from ggufsurgeon.engine.limits.control_groups import (
     PROC,
     ControlGroup,
     control_groups,

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.progress import Progress

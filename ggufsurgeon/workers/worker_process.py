@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ggufsurgeon.engine.devices.heartbeat import SilenceWatch, beat
-from ggufsurgeon.engine.library import import_bindings_alone, print_logged_errors
+from ggufsurgeon.engine.installation.library import import_bindings_alone, print_logged_errors
 from ggufsurgeon.engine.stopping import JobStoppedError, check_stop, clear_stop, request_stop
 from ggufsurgeon.engine.tokenizing import report_reading
 from ggufsurgeon.errors import GgufSurgeonError, OutOfMemoryError, UsageError

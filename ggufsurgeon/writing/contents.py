@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.write_plan import WritePlan, Written
-from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.preflight import check_room
-from ggufsurgeon.writing.reservation import reserve_new
-from ggufsurgeon.writing.sharing import share, unshared
-from ggufsurgeon.writing.spans import write_span
+from ggufsurgeon.writing.placement.preflight import check_room
+from ggufsurgeon.writing.placement.reservation import reserve_new
+from ggufsurgeon.writing.span_writers.copying import Copier
+from ggufsurgeon.writing.span_writers.sharing import share, unshared
+from ggufsurgeon.writing.span_writers.spans import write_span
 
 
 def write_contents(

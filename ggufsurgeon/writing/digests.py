@@ -7,11 +7,11 @@ import hashlib
 from ggufsurgeon.errors import UsageError, VerificationError
 from ggufsurgeon.progress import Progress
 from ggufsurgeon.write_plan import WritePlan
-from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import hint_of
-from ggufsurgeon.writing.sources import opened_sources
-from ggufsurgeon.writing.spans import write_span
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import SourceReadError
+from ggufsurgeon.writing.span_writers.sources import opened_sources
+from ggufsurgeon.writing.span_writers.spans import write_span
 
 
 class HashingSink:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.write_plan import CopySpan, SourceFile
-from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import SourceReadError
 from ggufsurgeon.writing.failures import hint_of
-from ggufsurgeon.writing.sources import opened_sources
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import SourceReadError
+from ggufsurgeon.writing.span_writers.sources import opened_sources
 
 
 def check_equal_data(

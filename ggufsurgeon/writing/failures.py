@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from ggufsurgeon.errors import WriteFailedError
-from ggufsurgeon.writing.copying import SourceReadError
-from ggufsurgeon.writing.preflight import FREE_SOME
-from ggufsurgeon.writing.reservation import NO_ROOM
+from ggufsurgeon.writing.placement.preflight import FREE_SOME
+from ggufsurgeon.writing.placement.reservation import NO_ROOM
+from ggufsurgeon.writing.span_writers.copying import SourceReadError
 
 FAILING_DISK = (
     "The disk may be failing: check the kernel log (dmesg), and back up the data on it first."

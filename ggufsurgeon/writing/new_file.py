@@ -12,14 +12,14 @@ from ggufsurgeon.errors import PermissionsWarning
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.write_plan import WritePlan, Written
 from ggufsurgeon.writing.contents import write_contents
-from ggufsurgeon.writing.copying import write_all
 from ggufsurgeon.writing.digests import check_sha256
 from ggufsurgeon.writing.failures import write_failed
-from ggufsurgeon.writing.preflight import check_place, check_places
-from ggufsurgeon.writing.publishing import publish, publish_all, sync_folders
-from ggufsurgeon.writing.sources import opened_sources
-from ggufsurgeon.writing.strays import remove_strays
-from ggufsurgeon.writing.temporaries import temporaries
+from ggufsurgeon.writing.placement.preflight import check_place, check_places
+from ggufsurgeon.writing.placement.publishing import publish, publish_all, sync_folders
+from ggufsurgeon.writing.placement.strays import remove_strays
+from ggufsurgeon.writing.placement.temporaries import temporaries
+from ggufsurgeon.writing.span_writers.copying import write_all
+from ggufsurgeon.writing.span_writers.sources import opened_sources
 
 
 def write_new_file(

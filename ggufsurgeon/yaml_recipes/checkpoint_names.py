@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 
 MOST_EXPERTS = 1024
 """llama.cpp runs no more (`LLAMA_MAX_EXPERTS`, src/llama-hparams.h:12)."""

@@ -9,8 +9,8 @@ result:
   sha256: 0c8d...
 
 `made` is the program that made the file, which the file names, and `then` has further patches; both
-are as in the other recipes of patched files (`planning/recipe_text.py`). A result in shards has
-`shards`, a list of sizes and SHA-256, in place of the SHA-256.
+are as in the other recipes of patched files (`planning/rebuilding/recipe_text.py`). A result in
+shards has `shards`, a list of sizes and SHA-256, in place of the SHA-256.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 import ggufsurgeon as gs
-from ggufsurgeon.engine.threads import default_threads
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.engine.limits.threads import default_threads
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 ROOT = Path(__file__).parent.parent.parent
 STORIES = ROOT / "fixtures/stories260K.gguf"

@@ -7,7 +7,7 @@ import random
 import time
 
 from ggufsurgeon.clusters.requests import Reply, Request, unpacked
-from ggufsurgeon.scanning.job import Scored, Work
+from ggufsurgeon.scanning.jobs.job import Scored, Work
 
 
 def seconds_of(work: Work, pass_seconds: float) -> float:

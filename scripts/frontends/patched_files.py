@@ -9,10 +9,10 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import ggufsurgeon as gs
-from ggufsurgeon.container.codec import make_pair, serialize_header
-from ggufsurgeon.container.header import Header, TensorInfo
+from ggufsurgeon.container.headers.codec import make_pair, serialize_header
+from ggufsurgeon.container.headers.header import Header, TensorInfo
+from ggufsurgeon.container.headers.values import ValueType, encode_value
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import ValueType, encode_value
 from tests.models.expanding import expand_named
 from tests.models.fine_tunes import fine_tune
 

@@ -11,8 +11,8 @@ from ggufsurgeon.aliasing.aliased_model import alias
 from ggufsurgeon.aliasing.placement import Placement, split_beside
 from ggufsurgeon.engine.context import Batch, Results, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
+from ggufsurgeon.engine.graph.tensor import is_in_host_memory
 from ggufsurgeon.engine.model import Devices, Model
-from ggufsurgeon.engine.tensor import is_in_host_memory
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.route import route

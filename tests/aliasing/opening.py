@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ggufsurgeon.aliasing.aliased_model import AliasedModel, alias
+from ggufsurgeon.engine.graph.tensor import Tensor
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
-from ggufsurgeon.engine.tensor import Tensor
 from ggufsurgeon.engine.tensor_map import weights_of
 from ggufsurgeon.layer_path.path import LayerPath
 

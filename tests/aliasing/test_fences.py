@@ -15,8 +15,8 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.aliasing import aliased_model, empty_load, layout_check
 from ggufsurgeon.aliasing.empty_buffer import BufferFunctions, BufferType
 from ggufsurgeon.engine import tensor_map
+from ggufsurgeon.engine.graph.tensor import Tensor, give_memory_of, name_of
 from ggufsurgeon.engine.model import Devices, loaded_model
-from ggufsurgeon.engine.tensor import Tensor, give_memory_of, name_of
 from ggufsurgeon.errors import AliasingUnavailableError, OutOfMemoryError, UsageError
 from tests.aliasing.opening import alias_along, opened_alias
 from tests.models.sharding import cut_evenly

@@ -13,7 +13,7 @@ from tests.calls import patch
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
 from ggufsurgeon.engine.model import Devices, loaded_model
 from tests.aliasing.jobs import logits_of
 from tests.aliasing.opening import memory_of, opened_alias

@@ -11,8 +11,8 @@ from ggufsurgeon.aliasing.shared_tensors import PlannedTensor, planned_tensors
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS
-from ggufsurgeon.writing.copying import Copier
-from ggufsurgeon.writing.spans import write_span
+from ggufsurgeon.writing.span_writers.copying import Copier
+from ggufsurgeon.writing.span_writers.spans import write_span
 from tests.calls import patch
 from tests.models.expanding import expand_named
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from ggufsurgeon.anatomy.prediction import predict_windows
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
 
 N_BLOCKS, N_ITEMS, N_CONTENTS = 20, 16, 12
 HELD_OUT = tuple(k % 2 == 1 for k in range(N_ITEMS))

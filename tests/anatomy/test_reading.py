@@ -21,8 +21,8 @@ from ggufsurgeon.anatomy.reading.patching import TokenPair, patched_differences
 from ggufsurgeon.anatomy.reading.states import as_vectors, read_states
 from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.engine.context import Batch, Integers, Results, opened_context
+from ggufsurgeon.engine.graph.taps import Activation, Rows, Taps
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
-from ggufsurgeon.engine.taps import Activation, Rows, Taps
 from ggufsurgeon.routing.stage import Stage, opened_stage
 from tests.anatomy.numpy_llama import NumpyLlama
 

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.app import make_app
-from ggufsurgeon.cli.options import layer_path
+from ggufsurgeon.cli.shared_options.options import layer_path
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.edits import AnyPath
 from tests.calls import patch

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from ggufsurgeon.container.codec import make_pair
-from ggufsurgeon.container.header import KeyValue
-from ggufsurgeon.container.values import ValueType, encode_value
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_value
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
 from tests.models.hostile import hostile_model

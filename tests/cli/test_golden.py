@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.test_help import COMMANDS
 from tests.conftest import ROOT, Run
 from tests.leaderboard.mirrors import write_mirror

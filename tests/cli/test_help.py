@@ -74,7 +74,7 @@ def test_a_command_that_reads_a_header_imports_no_other_command_nor_numpy(storie
     assert "ggufsurgeon.planning.planner" in imported
     assert not imported & {"numpy", "gguf", "sqlite3", "llama_cpp"}
     assert imported & {f"ggufsurgeon.cli.{name}" for name in MODULES} == {
-        "ggufsurgeon.cli.files.inspect"
+        "ggufsurgeon.cli.inspecting.inspect"
     }
 
 

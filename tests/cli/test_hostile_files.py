@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.test_other_files import COMMAND_LINES, RUN_NO_MODEL, WINDOW
 from tests.conftest import ROOT
 from tests.fuzzing.large_files import MAKE

@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.cli import terminal
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.cli.output import terminal
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.conftest import ROOT
 from tests.leaderboard.mirrors import musr, write_benchmark
 from tests.models.builders import STRING, pair

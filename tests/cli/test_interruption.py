@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.cli.files.interruption import telling_of
-from ggufsurgeon.cli.files.verified import telling_that_it_is_written
 from ggufsurgeon.cli.interrupted import Interrupted
+from ggufsurgeon.cli.output.interruption import telling_of
+from ggufsurgeon.cli.patching.verified import telling_that_it_is_written
 
 
 def test_a_file_whose_proof_is_interrupted_is_written() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.conftest import ROOT
 from tests.interrupts import children, started
 

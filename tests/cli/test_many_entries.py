@@ -20,7 +20,7 @@ import pytest
 
 import ggufsurgeon as gs
 from ggufsurgeon.cli.app import make_app
-from ggufsurgeon.cli.terminal import MOST_LAID_OUT
+from ggufsurgeon.cli.output.terminal import MOST_LAID_OUT
 from ggufsurgeon.errors import UsageError
 from tests.models.builders import (
     ARRAY,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.terminal import n_bytes_text
+from ggufsurgeon.cli.output.terminal import n_bytes_text
 from ggufsurgeon.container.gguf_file import open_gguf
 from tests.conftest import ROOT, Run
 from tests.models.expanding import expand, expand_named

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.cli.test_help import COMMANDS
 from tests.conftest import ROOT, Run

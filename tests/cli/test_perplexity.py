@@ -19,7 +19,7 @@ from tests.pinned import assert_logits_file
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 pytestmark = pytest.mark.slow
 

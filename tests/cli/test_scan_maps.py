@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ggufsurgeon.cli.scanning.scan_results import print_findings
-from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ScanFindings
 from tests.reporting.scanned import scan, unscored
 
 

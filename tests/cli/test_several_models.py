@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.cli.options import NamedFile, other_models
+from ggufsurgeon.cli.shared_options.options import NamedFile, other_models
 from ggufsurgeon.errors import UsageError
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run

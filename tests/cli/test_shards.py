@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ggufsurgeon.rules.reader_limits import READERS_OF_SHARDS
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.rules.whole_models.reader_limits import READERS_OF_SHARDS
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.cli.test_golden import normalised
 from tests.conftest import ROOT, Run

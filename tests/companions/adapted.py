@@ -14,9 +14,9 @@ import numpy as np
 from ggufsurgeon.architectures.residual import residual_nodes
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import Batch, Context, Integers, Results, opened_context
+from ggufsurgeon.engine.graph.taps import Taps
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.engine.sources import Sources
-from ggufsurgeon.engine.taps import Taps
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.routing.array_store import ArrayStore

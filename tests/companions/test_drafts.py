@@ -67,8 +67,8 @@ def states_along(model: Path, path: LayerPath, tokens: Any) -> list[Any]:
     Routed by hand: runs of blocks of the unmodified model, one after the other.
     """
     from ggufsurgeon.engine.context import Batch
+    from ggufsurgeon.engine.graph.taps import WHOLE, Rows
     from ggufsurgeon.engine.model import Devices, loaded_model
-    from ggufsurgeon.engine.taps import WHOLE, Rows
     from ggufsurgeon.routing.passes import INPUT
     from ggufsurgeon.routing.stage import opened_stage
 

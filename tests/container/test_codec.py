@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.container.codec import MAX_NESTING, parse_header, serialize_header
+from ggufsurgeon.container.headers.codec import MAX_NESTING, parse_header, serialize_header
 from ggufsurgeon.errors import MalformedFileError
 from tests.conftest import ROOT
 from tests.models.builders import ARRAY, BOOL, STRING, U32, U64, Tensor, gguf, pair, string, value

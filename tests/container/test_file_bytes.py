@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.container import codec, file_bytes
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container import file_bytes
 from ggufsurgeon.container.file_bytes import FileBytes
+from ggufsurgeon.container.headers import codec
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError
 from tests.models.builders import ARRAY, STRING, gguf, llama_pairs, pair
 from tests.models.strategies import files

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.container.file_names import hint_of_name
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.other_files.file_names import hint_of_name
 from ggufsurgeon.errors import MalformedFileError
 from tests.models.builders import llama_model
 

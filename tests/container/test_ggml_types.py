@@ -14,7 +14,7 @@ N_TYPES = 43
 
 def of_ggml() -> dict[int, TypeSize]:
     pytest.importorskip("llama_cpp", reason="needs the llama extra")
-    from ggufsurgeon.engine.library import ggml
+    from ggufsurgeon.engine.installation.library import ggml
 
     library = ggml()
     library.ggml_type_name.restype = ctypes.c_char_p

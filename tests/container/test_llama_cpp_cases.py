@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ggufsurgeon.container.ggml_types import type_size
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import MalformedFileError
-from ggufsurgeon.rules.reader_limits import check_llama_cpp_reads
+from ggufsurgeon.rules.whole_models.reader_limits import check_llama_cpp_reads
 from tests.container.llama_cpp_cases import (
     CASES,
     MOST,

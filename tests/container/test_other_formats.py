@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.container.archives import ENTRY
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.headers.codec import parse_header
+from ggufsurgeon.container.other_files.archives import ENTRY
 from ggufsurgeon.errors import MalformedFileError
 from tests.models.builders import llama_model
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import ValueType
 from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.container.shards import Shard, parse_name, siblings
-from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, UsageError
 from tests.models.builders import U16, Tensor, gguf, llama_model, llama_pairs, pair
 from tests.models.sharding import cut, cut_evenly, with_alignment

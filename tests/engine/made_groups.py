@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.engine.control_groups import ControlGroup, control_groups
+from ggufsurgeon.engine.limits.control_groups import ControlGroup, control_groups
 from tests.conftest import ROOT
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ggufsurgeon.engine.library import ggml
+from ggufsurgeon.engine.installation.library import ggml
 
 CPU = 0
 """`GGML_BACKEND_DEVICE_TYPE_CPU`."""

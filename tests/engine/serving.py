@@ -19,7 +19,7 @@ START_SECONDS = 30
 
 def has_rpc() -> bool:
     """Whether the llama.cpp at hand was built with its RPC backend."""
-    from ggufsurgeon.engine.library import ggml
+    from ggufsurgeon.engine.installation.library import ggml
 
     return hasattr(ggml(), "ggml_backend_rpc_start_server")
 

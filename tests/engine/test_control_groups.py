@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.engine.control_groups import control_groups
 from ggufsurgeon.engine.devices.system_memory import free_in_system
-from ggufsurgeon.engine.threads import cpu_quota
+from ggufsurgeon.engine.limits.control_groups import control_groups
+from ggufsurgeon.engine.limits.threads import cpu_quota
 from tests.engine.made_groups import memory_limits, proc_of, put, real_group, run_in
 
 V2 = "30 23 0:26 / FOLDER/cg rw - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -93,7 +93,7 @@ def test_a_container_that_sees_its_own_group_as_the_root(tmp_path: Path, path: s
 
 @pytest.mark.parametrize(("quota_us", "expected"), [(50_000, "1"), (1_000_000, None)])
 def test_a_real_quota_bounds_the_threads(quota_us: int, expected: str | None) -> None:
-    code = "from ggufsurgeon.engine.threads import default_threads; print(default_threads())"
+    code = "from ggufsurgeon.engine.limits.threads import default_threads; print(default_threads())"
     limits = {
         1: {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": str(quota_us)},
         2: {"cpu.max": f"{quota_us} 100000"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ggufsurgeon.engine.library_errors import FOLDER_VARIABLE, import_error
+from ggufsurgeon.engine.installation.library_errors import FOLDER_VARIABLE, import_error
 
 ABSENT = "cannot open shared object file: No such file or directory"
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.library import log_read_by
+from ggufsurgeon.engine.installation.library import log_read_by
 from ggufsurgeon.engine.model import Devices, loaded_model
 
 

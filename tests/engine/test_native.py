@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.native_objects.native import NativeObject
 from ggufsurgeon.errors import UsageError
 
 Freed = list[str]

@@ -163,7 +163,7 @@ def test_a_server_that_is_lost_while_it_works(smollm2: Path, surgeon: Run) -> No
 def test_a_wheel_without_rpc(stories: Path, surgeon: Run, tmp_path: Path) -> None:
     """The library of such a wheel lacks the function; here it is hidden."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import ggufsurgeon.engine.library as library\nlibrary.ggml = lambda: object()\n"
+        "from ggufsurgeon.engine.installation import library\nlibrary.ggml = lambda: object()\n"
     )
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     arguments = ["--text", TEXT, "--rpc", "127.0.0.1:50052"]

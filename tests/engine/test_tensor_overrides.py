@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.engine.library import log_read_by
+from ggufsurgeon.engine.installation.library import log_read_by
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import struct
 
-from ggufsurgeon.container.codec import MAX_DIMS, serialize_header
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.codec import MAX_DIMS, serialize_header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.new_tensors.slices import reslice
+from ggufsurgeon.planning.new_tensors.tensors import choose_tensors, place_tensors
+from ggufsurgeon.planning.originals.source_pairs import source_pairs
 from ggufsurgeon.planning.planner import Origin, plan_patch
-from ggufsurgeon.planning.slices import reslice
-from ggufsurgeon.planning.source_pairs import source_pairs
-from ggufsurgeon.planning.tensors import choose_tensors, place_tensors
 from ggufsurgeon.rules.blocks import find_blocks, first_positions
 from tests.fuzzing.fields import Fields
 from tests.models.in_memory import opened, run

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from ggufsurgeon.cli.values import value_as_json, value_text
-from ggufsurgeon.container.codec import parse_header, serialize_header
+from ggufsurgeon.cli.output.values import value_as_json, value_text
 from ggufsurgeon.container.ggml_types import type_size
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf, read_gguf
+from ggufsurgeon.container.headers.codec import parse_header, serialize_header
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.container.shards import Shard
 from ggufsurgeon.diffing.contents import Contents
@@ -30,18 +30,18 @@ from ggufsurgeon.errors import (
 )
 from ggufsurgeon.layer_path.notations import parse_window
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.ingredients import find_ingredients
+from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from ggufsurgeon.planning.planner import Origin, plan_patch
-from ggufsurgeon.planning.recipe_text import parse_recipe, recipe_text
-from ggufsurgeon.planning.recipes import (
+from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
+from ggufsurgeon.planning.rebuilding.recipe_text import parse_recipe, recipe_text
+from ggufsurgeon.planning.rebuilding.recipes import (
     FileIdentity,
     Patch,
     Recipe,
     plan_recipe,
 )
-from ggufsurgeon.planning.restoring import plan_restore
 from ggufsurgeon.planning.sharding import in_shards
-from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.publishing.rebuilding_yaml import recipe_of_yaml
 from ggufsurgeon.rules.application import ModelRules
 from ggufsurgeon.rules.blocks import Blocks, find_blocks

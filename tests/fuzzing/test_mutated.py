@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError
-from ggufsurgeon.planning.restoring import plan_restore
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from tests.fuzzing.fields import Fields
 from tests.fuzzing.keeping import lines_run, smallest_cover
 from tests.fuzzing.mending import laid_out, patched, signed, unfilled

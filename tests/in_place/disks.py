@@ -11,7 +11,7 @@ import pytest
 
 from ggufsurgeon.in_place.steps import FILE_SYSTEMS
 from ggufsurgeon.write_plan import CopySpan, WritePlan
-from ggufsurgeon.writing.file_systems import file_system_of
+from ggufsurgeon.writing.placement.file_systems import file_system_of
 from tests.models.builders import U32, block_tensors, gguf, llama_pairs, pair
 from tests.writing.mounting import mounted_image, mounted_memory
 from tests.writing.plans import plan_over

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import ggufsurgeon as gs
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.write_plan import GatherSpan
 from tests.conftest import ROOT

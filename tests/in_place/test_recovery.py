@@ -17,8 +17,8 @@ from ggufsurgeon.in_place.journal import DIGEST_N_BYTES, Journal, journal_of, wr
 from ggufsurgeon.in_place.recovery import Recovery, recover
 from ggufsurgeon.in_place.steps import INSERT_RANGE, append_tail
 from ggufsurgeon.progress import NO_PROGRESS
-from ggufsurgeon.writing.copying import write_at
-from ggufsurgeon.writing.reservation import fallocate
+from ggufsurgeon.writing.placement.reservation import fallocate
+from ggufsurgeon.writing.span_writers.copying import write_at
 from tests.in_place.disks import model_of, plan_that_inserts, skip_unless_inserting
 from tests.writing.plans import listing, result_of
 

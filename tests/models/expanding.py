@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.headers.codec import parse_header
 from tests.conftest import ROOT
 from tests.models.variants import vary
 

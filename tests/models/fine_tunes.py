@@ -34,7 +34,7 @@ def fine_tune(source: Path, destination: Path, seed: int = 1) -> Path:
 
 def requantize(source: Path, destination: Path, kind: str) -> Path:
     """The model with its matrices in another type, such as `Q8_0`."""
-    from ggufsurgeon.engine.library import llama_cpp
+    from ggufsurgeon.engine.installation.library import llama_cpp
 
     lib = llama_cpp()
     params = lib.llama_model_quantize_default_params()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import TensorInfo
+from ggufsurgeon.container.headers.codec import serialize_header
+from ggufsurgeon.container.headers.header import TensorInfo
 from ggufsurgeon.container.layout import pad
 from tests.models.builders import (
     STRING,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_array_prefix
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import ValueType, encode_array_prefix
 
 INJECTED = "INJECTED"
 """What stands behind each line break: no line of any output begins with it."""

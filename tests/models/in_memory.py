@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile, read_gguf
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.codec import parse_header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.layout import pad
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.headers.codec import make_pair, serialize_header
+from ggufsurgeon.container.headers.values import ValueType
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import ValueType
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.tensors import choose_tensors, place_tensors
+from ggufsurgeon.planning.new_tensors.tensors import choose_tensors, place_tensors
 from ggufsurgeon.rules.blocks import find_blocks
 
 

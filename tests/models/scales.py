@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ggufsurgeon.container.codec import parse_header, serialize_header
-from ggufsurgeon.container.header import Header, TensorInfo
+from ggufsurgeon.container.headers.codec import parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, TensorInfo
 from ggufsurgeon.container.layout import lay_out, pad
 
 F32 = 0

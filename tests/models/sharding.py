@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.container.header import Header, KeyValue
-from ggufsurgeon.container.values import ValueType
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import ValueType
 
 
 def split_keys(number: int, count: int, n_tensors: int) -> tuple[KeyValue, ...]:

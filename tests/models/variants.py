@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
-from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.values import (
     ValueType,
     encode_array_prefix,
     encode_string,
     take_elements,
 )
+from ggufsurgeon.container.layout import lay_out, pad
 from ggufsurgeon.rules.block_names import block_of, renumber
 from tests.conftest import ROOT
 

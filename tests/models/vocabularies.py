@@ -6,11 +6,11 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_array_prefix, encode_string
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import ValueType, encode_array_prefix, encode_string
 
 PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 """Bytes that GPT-2's tokenizer writes as the characters of their number; others follow 255."""

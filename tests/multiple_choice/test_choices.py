@@ -33,7 +33,7 @@ from ggufsurgeon.multiple_choice.task_results import (
 from ggufsurgeon.multiple_choice.task_tokens import TaskTokens
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 from ggufsurgeon.statistics.estimate import mean_of
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.models.expanding import expand, expand_named
 
 pytestmark = pytest.mark.slow

@@ -10,9 +10,9 @@ import re
 import struct
 from dataclasses import replace
 
-from ggufsurgeon.container.codec import parse_header, serialize_header
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
-from ggufsurgeon.container.header import Header, KeyValue, TensorInfo
+from ggufsurgeon.container.headers.codec import parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
 
 SLICED_DIMS = {"per_layer_token_embd.weight": 0, "per_layer_model_proj.weight": 1}
 """Tensors with a slice for each block, and in which dimension."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch

@@ -15,8 +15,8 @@ import ggufsurgeon as gs
 from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.factors import FACTOR_NAMES, factors_of
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.restoring import plan_restore
 from tests.calls import patch
 from tests.conftest import ROOT
 from tests.models.builders import STRING, Tensor, gguf, llama_pairs, pair

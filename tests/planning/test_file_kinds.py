@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.rules.file_kinds import OLLAMA_ARCHITECTURES, other_kind
-from ggufsurgeon.rules.media_models import OF_ARCHITECTURE
 from ggufsurgeon.rules.outside_blocks import KNOWN, unknown_tensor_notes
-from ggufsurgeon.rules.preconditions import check_is_language_model
+from ggufsurgeon.rules.whole_models.file_kinds import OLLAMA_ARCHITECTURES, other_kind
+from ggufsurgeon.rules.whole_models.media_models import OF_ARCHITECTURE
+from ggufsurgeon.rules.whole_models.preconditions import check_is_language_model
 from tests.conftest import ROOT
 from tests.models import foreign
 from tests.models.builders import (

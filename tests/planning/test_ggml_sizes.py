@@ -8,7 +8,7 @@ import pytest
 
 import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
-from ggufsurgeon.verification.structure import check_against_gguf_py
+from ggufsurgeon.verification.structures.structure import check_against_gguf_py
 from tests.models.builders import Tensor, block_tensors, gguf, llama_pairs
 
 Q8_1, Q2_0 = 9, 42

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ggufsurgeon.container.codec import parse_header, serialize_header
-from ggufsurgeon.container.header import TensorInfo
+from ggufsurgeon.container.headers.codec import parse_header, serialize_header
+from ggufsurgeon.container.headers.header import TensorInfo
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.naming import size_label
 from tests.conftest import ROOT

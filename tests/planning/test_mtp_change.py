@@ -12,7 +12,7 @@ from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mtp_change.changing import change_mtp
-from ggufsurgeon.verification.mtp_blocks import check_mtp_blocks
+from ggufsurgeon.verification.structures.mtp_blocks import check_mtp_blocks
 from tests.models.builders import (
     ARRAY,
     F32,

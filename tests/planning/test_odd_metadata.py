@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import ggufsurgeon as gs
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
-from ggufsurgeon.container.layout import pad
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.values import (
     ValueType,
     encode_array_prefix,
     encode_string,
 )
+from ggufsurgeon.container.layout import pad
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.edits import AnyPath, Drop, drop, repeat
 from ggufsurgeon.layer_path.path import LayerPath

@@ -6,7 +6,7 @@ import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.rules.reader_limits import OTHER_ALIGNMENT
+from ggufsurgeon.rules.whole_models.reader_limits import OTHER_ALIGNMENT
 from tests.models.builders import U32, block_tensors, gguf, llama_pairs, pair
 from tests.models.in_memory import opened
 

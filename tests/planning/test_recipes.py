@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError
 from ggufsurgeon.layer_path.model_names import MODEL_NAME
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
-from ggufsurgeon.planning.ingredients import find_ingredients
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.recipe_text import FORMS, parse_recipe, recipe_text
-from ggufsurgeon.planning.recipes import (
+from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
+from ggufsurgeon.planning.rebuilding.recipe_text import FORMS, parse_recipe, recipe_text
+from ggufsurgeon.planning.rebuilding.recipes import (
     FileIdentity,
     Patch,
     Recipe,

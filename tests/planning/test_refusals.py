@@ -9,7 +9,7 @@ import pytest
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.rules.file_kinds import OF_ARCHITECTURE, OF_TYPE
+from ggufsurgeon.rules.whole_models.file_kinds import OF_ARCHITECTURE, OF_TYPE
 from tests.models.builders import (
     ARRAY,
     BOOL,

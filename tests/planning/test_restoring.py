@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ggufsurgeon.container.codec import make_pair, parse_header, serialize_header
 from ggufsurgeon.container.ggml_types import tensor_n_bytes
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.codec import make_pair, parse_header, serialize_header
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_value
 from ggufsurgeon.container.layout import lay_out, pad
-from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.ingredients import find_ingredients
+from ggufsurgeon.planning.new_tensors.span_ranges import compose
+from ggufsurgeon.planning.originals.restoring import MOST_PATCHES, plan_restore
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.restoring import MOST_PATCHES, plan_restore
-from ggufsurgeon.planning.span_ranges import compose
+from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.write_plan import CopySpan, GatherSpan, WritePlan, ZeroSpan
 from tests.conftest import ROOT

@@ -8,16 +8,25 @@ import re
 import numpy as np
 import pytest
 
-from ggufsurgeon.architectures.arrays import ImageStreams, PerLayerArray
-from ggufsurgeon.architectures.counts import LiteModel, PrefixCount, ResidualScale, SharedKvSuffix
-from ggufsurgeon.architectures.crossing import PrefixStays, ResidualCheckpoints, SharedIndexers
-from ggufsurgeon.architectures.kinds import RecurrentLayers, SlidingWindow
 from ggufsurgeon.architectures.model import Model, Rule
-from ggufsurgeon.architectures.periods import FixedPeriod
-from ggufsurgeon.architectures.sizes import HeadCounts
 from ggufsurgeon.architectures.sources import SOURCES
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.architectures.vocabulary.arrays import ImageStreams, PerLayerArray
+from ggufsurgeon.architectures.vocabulary.counts import (
+    LiteModel,
+    PrefixCount,
+    ResidualScale,
+    SharedKvSuffix,
+)
+from ggufsurgeon.architectures.vocabulary.crossing import (
+    PrefixStays,
+    ResidualCheckpoints,
+    SharedIndexers,
+)
+from ggufsurgeon.architectures.vocabulary.kinds import RecurrentLayers, SlidingWindow
+from ggufsurgeon.architectures.vocabulary.periods import FixedPeriod
+from ggufsurgeon.architectures.vocabulary.sizes import HeadCounts
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.errors import MalformedFileError, RefusedError
 from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.notations import repeat_windows

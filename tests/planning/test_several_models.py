@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile, read_gguf
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.codec import parse_header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.errors import LostError, RefusedError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.in_place import check_in_place
-from ggufsurgeon.planning.ingredients import find_ingredients
-from ggufsurgeon.planning.other_sources import read_several
+from ggufsurgeon.planning.mixtures.other_sources import read_several
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from ggufsurgeon.planning.planner import PatchPlan, plan_patch
-from ggufsurgeon.planning.restoring import plan_restore
+from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
 from ggufsurgeon.write_plan import CopySpan, ValueSpan, ZeroSpan
 from tests.models.builders import (
     ARRAY,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ggufsurgeon as gs
-from ggufsurgeon.container.codec import serialize_header
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.headers.codec import serialize_header
 from ggufsurgeon.container.joined_bytes import opened_bytes
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath

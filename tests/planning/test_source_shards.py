@@ -14,19 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ggufsurgeon as gs
-from ggufsurgeon.container.codec import make_pair
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import KeyValue
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_value
 from ggufsurgeon.container.shards import paths_at
-from ggufsurgeon.container.values import ValueType, encode_value
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.originals.restoring import plan_restore
+from ggufsurgeon.planning.originals.source_shards import MOST_N_BYTES
 from ggufsurgeon.planning.planner import ODD_SHARDS
 from ggufsurgeon.planning.provenance import array_pair, text_pair
-from ggufsurgeon.planning.restoring import plan_restore
 from ggufsurgeon.planning.sharding import in_shards, in_shards_of
-from ggufsurgeon.planning.source_shards import MOST_N_BYTES
 from ggufsurgeon.write_plan import WritePlan
 from tests.calls import patch
 from tests.models.builders import I32, U16, U32, llama_model, pair

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.planning.span_ranges import PlacedSpans
+from ggufsurgeon.planning.new_tensors.span_ranges import PlacedSpans
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
 from tests.models.in_memory import run
 

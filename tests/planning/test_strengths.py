@@ -17,8 +17,8 @@ from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.in_place.edit import find_edit
 from ggufsurgeon.layer_path.edits import repeat
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from ggufsurgeon.planning.planner import plan_patch
-from ggufsurgeon.planning.restoring import plan_restore
 from tests.calls import patch
 from tests.conftest import ROOT, Run
 from tests.models.builders import STRING, Tensor, gguf, llama_pairs, pair

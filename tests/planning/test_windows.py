@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.container.layout import lay_out
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError
 from ggufsurgeon.layer_path.notations import repeat_windows

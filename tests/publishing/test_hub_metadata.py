@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.container.gguf_file import open_gguf
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.publishing.hub_metadata import hub_metadata, is_repository
 from tests.models.builders import ARRAY, STRING, llama_model, pair
 

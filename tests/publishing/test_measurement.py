@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufsurgeon.cli.serializers import comparison_as_json
+from ggufsurgeon.cli.output.serializers import comparison_as_json
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.other_sources import OtherSource
+from ggufsurgeon.planning.mixtures.other_sources import OtherSource
 from ggufsurgeon.publishing.consistency import check_consistent
 from ggufsurgeon.publishing.measurement import (
     check_belongs,

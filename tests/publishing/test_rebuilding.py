@@ -12,7 +12,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.errors import RefusedError, UnmatchedModelsError, UsageError, VerificationError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.recipes import (
+from ggufsurgeon.planning.rebuilding.recipes import (
     Patch,
     patch_all,
 )

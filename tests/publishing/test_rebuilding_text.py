@@ -14,7 +14,7 @@ from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP
-from ggufsurgeon.planning.recipes import (
+from ggufsurgeon.planning.rebuilding.recipes import (
     FileIdentity,
     FurtherModel,
     Patch,

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ggufsurgeon.scanning.findings import PathCost, PathFinding, ProbeFindings, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import (
+    PathCost,
+    PathFinding,
+    ProbeFindings,
+    ScanFindings,
+)
 from ggufsurgeon.statistics.estimate import mean_of
 
 HOSTILE = "</script><script>alert(1)</script><!--&\"'"

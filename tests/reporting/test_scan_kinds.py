@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 from ggufsurgeon.reporting.scan_findings.kinds import not_of_its_scan, of_its_scan
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture.picture import scan_figure
-from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings, ScanFindings
 from tests.reporting.markup import Page
 from tests.reporting.scanned import scan, unscored
 from tests.reporting.test_scan_page import data_of

@@ -17,7 +17,7 @@ from ggufsurgeon.reporting.scan_findings.diverging import CLIP_PERCENT
 from ggufsurgeon.reporting.scan_findings.spans import interval
 from ggufsurgeon.reporting.scan_findings.words import estimate_text, p_text, z_text
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate
 from tests.reporting.markup import Found, Page
 from tests.reporting.scanned import (

@@ -13,7 +13,7 @@ import pytest
 
 from ggufsurgeon.reporting.scan_findings.words import path_name
 from ggufsurgeon.reporting.scan_page.page import scan_page
-from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 from tests.models.hostile import EVIL, INJECTED, SCRIPT
 from tests.reporting.markup import Page
 from tests.reporting.scanned import (

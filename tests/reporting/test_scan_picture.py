@@ -16,7 +16,7 @@ from ggufsurgeon.reporting.formats import FORMATS
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture.picture import N_BEST, scan_figure, scan_picture
 from ggufsurgeon.reporting.style import house_style
-from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 from ggufsurgeon.statistics.estimate import Estimate
 from tests.reporting.markup import Page
 from tests.reporting.scanned import (

@@ -14,7 +14,7 @@ from ggufsurgeon.reporting.scan_findings.spans import luck_reach
 from ggufsurgeon.reporting.scan_findings.words import ON_FEWER_ITEMS, State, remark, state_of
 from ggufsurgeon.reporting.scan_page.page import scan_page
 from ggufsurgeon.reporting.scan_picture.picture import scan_figure, scan_picture
-from ggufsurgeon.scanning.findings import PathFinding, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ScanFindings
 from ggufsurgeon.statistics.estimate import mean_of
 from tests.reporting.markup import Page
 from tests.reporting.scanned import scan

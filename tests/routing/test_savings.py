@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ggufsurgeon.aliasing import layout_check
-from ggufsurgeon.engine import tensor
 from ggufsurgeon.engine.context import Integers
+from ggufsurgeon.engine.graph import tensor
 from ggufsurgeon.engine.model import Devices, Model, loaded_model
 from ggufsurgeon.errors import AliasingUnavailableError
 from ggufsurgeon.layer_path.notations import repeat_windows

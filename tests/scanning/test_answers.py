@@ -15,14 +15,14 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.scan_reports import scanned_path
+from ggufsurgeon.api.reports.scan_reports import scanned_path
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.inference.contexts import ContextSettings
 from ggufsurgeon.inference.requests import RequestKind
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.job import Scored
+from ggufsurgeon.scanning.jobs.job import Scored
 from ggufsurgeon.scanning.probes.answers import Question
 from ggufsurgeon.scanning.probes.arithmetic import EXAMPLES
 from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe

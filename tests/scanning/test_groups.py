@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.engine.context import MAX_SEQUENCES, Integers
-from ggufsurgeon.scanning.groups import N_PACKED, N_PADDED, Group, make_groups
-from ggufsurgeon.scanning.packing import Packed, n_packed, packed, padded
+from ggufsurgeon.scanning.jobs.groups import N_PACKED, N_PADDED, Group, make_groups
+from ggufsurgeon.scanning.jobs.packing import Packed, n_packed, packed, padded
 from ggufsurgeon.scanning.probes.probe import Item, TokenSequence, items_sha256
 from ggufsurgeon.scoring.chunks import N_UBATCH
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ggufsurgeon.scanning.findings import ProbeFindings
-from ggufsurgeon.scanning.joint import joint_findings
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings
+from ggufsurgeon.scanning.verdicts.joint import joint_findings
 from ggufsurgeon.statistics.estimate import Estimate
 from tests.scanning.test_judging import N_ITEMS, PATHS, judged, scores
 

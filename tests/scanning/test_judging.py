@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.findings import ProbeFindings
-from ggufsurgeon.scanning.judging import ProbeData, Split, judge
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings
+from ggufsurgeon.scanning.verdicts.judging import ProbeData, Split, judge
 from ggufsurgeon.scanning.windows import WindowRange, repeats
 from ggufsurgeon.store.scan_scores import ScannedPath
 

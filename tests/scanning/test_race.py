@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.findings import ProbeFindings
-from ggufsurgeon.scanning.judging import ProbeData
 from ggufsurgeon.scanning.racing.judging import judge_race
 from ggufsurgeon.scanning.racing.race import LEAST_ITEMS_OF_Z, Race, current_round, strengths
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings
+from ggufsurgeon.scanning.verdicts.judging import ProbeData
 from ggufsurgeon.statistics.maximum import held_out_items
 from ggufsurgeon.store.scan_scores import ScannedPath
 from tests.scanning.racing import (

@@ -20,13 +20,13 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 import ggufsurgeon as gs
 from ggufsurgeon.multiple_choice.task_files import read_tasks
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
-from ggufsurgeon.scanning.findings import ProbeFindings
-from ggufsurgeon.scanning.job import Scored
+from ggufsurgeon.scanning.jobs.job import Scored
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 from ggufsurgeon.scanning.probes.choices import ChoicesProbe
 from ggufsurgeon.scanning.probes.probe import Probe
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.scan import ScanSize
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings
 from ggufsurgeon.scanning.windows import WindowRange, repeats
 from tests.conftest import ROOT, Run
 

@@ -15,11 +15,11 @@ import pytest
 
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.groups import make_groups
-from ggufsurgeon.scanning.job import ItemTable, Work
+from ggufsurgeon.scanning.jobs.groups import make_groups
+from ggufsurgeon.scanning.jobs.job import ItemTable, Work
+from ggufsurgeon.scanning.jobs.stored_groups import N_LEASED, StoredGroups
 from ggufsurgeon.scanning.racing.race import Race
 from ggufsurgeon.scanning.racing.work import RacedScan
-from ggufsurgeon.scanning.stored_groups import N_LEASED, StoredGroups
 from ggufsurgeon.store.lease_owner import this_owner
 from ggufsurgeon.store.scan_scores import ProbeKey, ProbeScores
 from ggufsurgeon.store.store import opened_store

@@ -25,8 +25,8 @@ from ggufsurgeon.errors import EngineError, RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.multiple_choice.task_files import read_tasks
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
-from ggufsurgeon.scanning import stored_groups
-from ggufsurgeon.scanning.job import Scored
+from ggufsurgeon.scanning.jobs import stored_groups
+from ggufsurgeon.scanning.jobs.job import Scored
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe
 from ggufsurgeon.scanning.probes.choices import ChoicesProbe

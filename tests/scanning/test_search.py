@@ -17,10 +17,10 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.search_reports import search_findings
+from ggufsurgeon.api.reports.search_reports import search_findings
 from ggufsurgeon.errors import RefusedError, UsageError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.job import Scored, Work, scan_job
+from ggufsurgeon.scanning.jobs.job import Scored, Work, scan_job
 from ggufsurgeon.scanning.probes.arithmetic import ArithmeticProbe
 from ggufsurgeon.scanning.probes.arithmetic_answers import ArithmeticAnswerProbe
 from ggufsurgeon.scanning.racing.race import Race

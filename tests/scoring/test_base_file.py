@@ -24,7 +24,7 @@ from ggufsurgeon.llama_perplexity.logits_file import HEAD, opened_logits_file, o
 from ggufsurgeon.llama_perplexity.logits_rows import dequantised, quantised
 from ggufsurgeon.llama_perplexity.softmax import sums_of
 from ggufsurgeon.scoring.chunks import TextSettings
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 TOOLS_BASE = ROOT / "fixtures/stories260K.ctx64.base"
 SETTINGS = TextSettings(64, 4)

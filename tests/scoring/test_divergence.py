@@ -25,11 +25,11 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.llama_perplexity.logits_rows import BaseRows, quantised
 from ggufsurgeon.scoring.chunks import TextSettings
-from ggufsurgeon.scoring.score_rows import score_rows
+from ggufsurgeon.scoring.logits.score_rows import score_rows
 from ggufsurgeon.statistics.divergence import Comparison, Spread, compare_scores
 from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.scores import PairedScores
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 pytestmark = pytest.mark.slow
 

@@ -20,10 +20,10 @@ from ggufsurgeon.routing.stage import Stage
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.group import ChunkResult
 from ggufsurgeon.scoring.job import score_job
-from ggufsurgeon.scoring.kept_logits import opened_kept_logits
+from ggufsurgeon.scoring.logits.kept_logits import opened_kept_logits
+from ggufsurgeon.scoring.logits.rows import LogitRows
 from ggufsurgeon.scoring.perplexity import measure_perplexity
 from ggufsurgeon.scoring.results import PartialResult
-from ggufsurgeon.scoring.rows import LogitRows
 from ggufsurgeon.scoring.score_paths import score_paths
 from ggufsurgeon.scoring.task import (
     LogitsFileReference,
@@ -32,7 +32,7 @@ from ggufsurgeon.scoring.task import (
     ScoringTask,
 )
 from ggufsurgeon.statistics.scores import TokenScores, joined
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from ggufsurgeon.workers.runner import InProcess
 from tests.models.expanding import expand_named
 
@@ -201,7 +201,7 @@ def test_logits_in_a_file_are_those_in_memory() -> None:
 def test_scores_beside_logits_in_a_file(stories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [None, *WINDOWS[:2]]
     in_memory = scores_of(task_of(stories, paths))
-    monkeypatch.setattr("ggufsurgeon.scoring.kept_logits.LIMIT_N_BYTES", 0)
+    monkeypatch.setattr("ggufsurgeon.scoring.logits.kept_logits.LIMIT_N_BYTES", 0)
     for one, other in zip(in_memory, scores_of(task_of(stories, paths)), strict=True):
         assert_equal(one, other)
 

@@ -31,7 +31,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.perplexity import measure_perplexity
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.scoring.test_divergence import as_printed
 
 pytestmark = pytest.mark.slow

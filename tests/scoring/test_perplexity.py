@@ -24,7 +24,7 @@ from ggufsurgeon.llama_perplexity.softmax import losses_of, sums_of
 from ggufsurgeon.llama_perplexity.stride import single_losses
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.statistics.perplexity import Perplexity
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufsurgeon.llama_perplexity.softmax import losses_of
-from ggufsurgeon.scoring.row_targets import score_targets
+from ggufsurgeon.scoring.logits.row_targets import score_targets
 
 
 @given(st.integers(1, 40), st.integers(0, 90), st.integers(2, 300), st.integers(0, 9))

@@ -31,7 +31,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.scoring.chunks import TextSettings
 from ggufsurgeon.scoring.results import PartialResult, PathResult
 from ggufsurgeon.statistics.perplexity import Perplexity
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.multiple_choice.task_files import read_tasks
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
-from ggufsurgeon.scoring.text_formats import notes_on_text
-from ggufsurgeon.scoring.texts import content_of
+from ggufsurgeon.scoring.text_sources.text_formats import notes_on_text
+from ggufsurgeon.scoring.text_sources.texts import content_of
 from tests.cli.failing import assert_told
 from tests.conftest import Run
 

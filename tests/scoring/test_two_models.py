@@ -32,7 +32,7 @@ from ggufsurgeon.scoring.two_models import (
     score_in_step,
 )
 from ggufsurgeon.statistics.perplexity import Perplexity
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from ggufsurgeon.workers.runner import InProcess
 
 pytestmark = pytest.mark.slow

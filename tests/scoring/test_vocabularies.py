@@ -22,8 +22,8 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.scoring.chunks import TextSettings, cut_text
-from ggufsurgeon.scoring.score_rows import score_rows
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.scoring.logits.score_rows import score_rows
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 
 TEXT = shakespeare()[:9_000]
 SETTINGS = TextSettings(n_ctx=64, n_chunks=6)

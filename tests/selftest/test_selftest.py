@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ggufsurgeon.api.files import open_model
+from ggufsurgeon.api.model_files.files import open_model
 from ggufsurgeon.selftest.tiny_model import N_BLOCKS, tiny_model
 from tests.cli.failing import assert_told
 from tests.conftest import ROOT, Run

@@ -17,7 +17,7 @@ from pathlib import Path
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.engine.context import WITHOUT_FLASH_ATTENTION
 from ggufsurgeon.engine.devices.device_use import UseLog
-from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.installation.library import llama_cpp, log_read_by
 from ggufsurgeon.sizing.footprint import CACHE_TYPES
 from ggufsurgeon.sizing.prediction import DeviceSettings, footprint_of, predict
 from tests.conftest import ROOT

@@ -20,7 +20,7 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.scoring.chunks import TextSettings
-from ggufsurgeon.verification.equivalence import (
+from ggufsurgeon.verification.model_runs.equivalence import (
     NO_NOISE,
     Equivalence,
     Noise,
@@ -31,7 +31,7 @@ from ggufsurgeon.verification.equivalence import (
     take_control,
     take_sample,
 )
-from ggufsurgeon.verification.runs import run_both
+from ggufsurgeon.verification.model_runs.runs import run_both
 
 pytestmark = pytest.mark.slow
 

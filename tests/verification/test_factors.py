@@ -10,10 +10,10 @@ import pytest
 
 from ggufsurgeon.architectures.strengths import EXACT, EXACT_QUERIES_AND_KEYS
 from ggufsurgeon.architectures.table import find_architecture
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.verification.structure import check_metadata, check_tensors
+from ggufsurgeon.verification.structures.structure import check_metadata, check_tensors
 from tests.calls import patch
 from tests.models.expanding import expand_named
 from tests.models.scales import with_scaled_weights

@@ -12,7 +12,7 @@ import pytest
 
 from ggufsurgeon.engine import context
 from ggufsurgeon.engine.context import Batch
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from ggufsurgeon.architectures.refusals import Refused
 from ggufsurgeon.architectures.table import ARCHITECTURES
-from ggufsurgeon.container.codec import parse_header
+from ggufsurgeon.architectures.vocabulary.refusals import Refused
+from ggufsurgeon.container.headers.codec import parse_header
 from tests.conftest import ROOT
 from tests.verification.running import run_matrix
 

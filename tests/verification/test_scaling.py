@@ -18,7 +18,7 @@ import ggufsurgeon as gs
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.errors import LostError, RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.verification.structure import check_metadata, check_tensors
+from ggufsurgeon.verification.structures.structure import check_metadata, check_tensors
 from ggufsurgeon.write_plan import ScaleSpan
 from ggufsurgeon.writing.new_file import write_new_file
 from tests.calls import patch, plan

@@ -16,7 +16,7 @@ from tests.models.sharding import cut
 
 pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
 from tests.verification.running import run_matrix
 
 ONE_THREAD = gs.Devices(n_threads=1)

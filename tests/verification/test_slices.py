@@ -9,8 +9,8 @@ import pytest
 
 from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.verification import comparing
-from ggufsurgeon.verification.structure import check_metadata, check_tensors
+from ggufsurgeon.verification.structures import comparing
+from ggufsurgeon.verification.structures.structure import check_metadata, check_tensors
 from tests.calls import patch
 from tests.models.builders import Tensor, block_tensors
 from tests.planning.test_slices import PROJECTION, TOKENS, gemma4

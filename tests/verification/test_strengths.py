@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.architectures.strengths import EXACT
-from ggufsurgeon.container.codec import parse_header
 from ggufsurgeon.container.gguf_file import open_gguf
+from ggufsurgeon.container.headers.codec import parse_header
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.verification.structure import check_metadata, check_tensors
+from ggufsurgeon.verification.structures.structure import check_metadata, check_tensors
 from tests.calls import patch
 from tests.conftest import ROOT
 from tests.verification.running import run_matrix

@@ -23,7 +23,7 @@ pytest.importorskip("sentencepiece", reason="needs the tokens extra")
 
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.verification.checks import Check
-from ggufsurgeon.verification.model_run import shakespeare
+from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from ggufsurgeon.verification.sentencepiece_tokens import tokens_by_sentencepiece
 from ggufsurgeon.verification.tokens import Tokens, check_tokens, first_difference, read_text
 

@@ -11,9 +11,9 @@ pytest.importorskip("llama_cpp", reason="needs the llama extra")
 
 from ggufsurgeon.engine.devices.device_use import DeviceUse
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.verification.equivalence import NO_NOISE, Noise, Sample
-from ggufsurgeon.verification.model_run import ModelRun, SampledRun
-from ggufsurgeon.verification.yardstick import measure_noise
+from ggufsurgeon.verification.model_runs.equivalence import NO_NOISE, Noise, Sample
+from ggufsurgeon.verification.model_runs.model_run import ModelRun, SampledRun
+from ggufsurgeon.verification.model_runs.yardstick import measure_noise
 
 PATH = LayerPath("0..1,1..2")
 NOISE = Noise(0.001, 1e-7)

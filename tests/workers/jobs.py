@@ -14,7 +14,7 @@ import numpy as np
 
 from ggufsurgeon.engine.context import Batch, opened_context
 from ggufsurgeon.engine.devices.device_use import DeviceUse
-from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.installation.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Devices, loaded_model
 from ggufsurgeon.errors import GgufSurgeonError, MalformedFileError
 from ggufsurgeon.workers.session import Reporter, Session

@@ -27,7 +27,8 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from ggufsurgeon.cli import app
-from ggufsurgeon.writing import new_file, temporaries
+from ggufsurgeon.writing import new_file
+from ggufsurgeon.writing.placement import temporaries
 
 WATCHED = (str(Path(new_file.__file__).parent), contextlib.__file__)
 PATHLIB = pathlib.__file__.removesuffix("__init__.py")

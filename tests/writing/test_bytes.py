@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.progress import NO_PROGRESS
 from ggufsurgeon.write_plan import CopySpan, Span, WritePlan, ZeroSpan
-from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import Copier, CopyMethod
 from ggufsurgeon.writing.digests import sha256_of_plan
 from ggufsurgeon.writing.new_file import write_new_file
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import Copier, CopyMethod
 from tests.calls import plan as plan_patch
 from tests.writing.plans import Watcher, plan_over, result_of, spans
 

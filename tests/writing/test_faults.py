@@ -15,9 +15,10 @@ import pytest
 
 from ggufsurgeon.errors import GgufSurgeonError, PermissionsWarning
 from ggufsurgeon.write_plan import CopySpan, WritePlan, ZeroSpan
-from ggufsurgeon.writing import copying, reservation
-from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
+from ggufsurgeon.writing.placement import reservation
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import CopyMethod
 from tests.writing.plans import listing, plan_over, result_of
 
 PREFLIGHT = [(Path, "stat"), (os, "statvfs")]

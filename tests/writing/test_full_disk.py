@@ -14,9 +14,10 @@ import pytest
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan, WritePlan
-from ggufsurgeon.writing import copying, reservation
-from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
+from ggufsurgeon.writing.placement import reservation
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import CopyMethod
 from tests.calls import patch
 from tests.conftest import Run
 from tests.models.builders import llama_model

@@ -11,7 +11,7 @@ import pytest
 
 from ggufsurgeon.errors import GgufSurgeonError, RefusedError, UsageError, WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.writing.preflight import check_place
+from ggufsurgeon.writing.placement.preflight import check_place
 from tests.calls import patch, plan
 from tests.models.builders import llama_model
 from tests.writing.plans import Watcher, listing, result_of

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import ggufsurgeon as gs
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.write_plan import CopySpan, ScaleSpan, Span, WritePlan, Written, ZeroSpan
-from ggufsurgeon.writing import sharing
 from ggufsurgeon.writing.new_file import write_new_file, write_new_shards
-from ggufsurgeon.writing.sharing import SharedRange, shareable, unshared
+from ggufsurgeon.writing.span_writers import sharing
+from ggufsurgeon.writing.span_writers.sharing import SharedRange, shareable, unshared
 from tests.conftest import Run
 from tests.writing.extents import n_bytes_in_shared_extents
 from tests.writing.mounting import mounted_image, run

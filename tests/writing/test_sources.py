@@ -11,9 +11,9 @@ import pytest
 from ggufsurgeon.errors import WriteFailedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.write_plan import CopySpan
-from ggufsurgeon.writing import copying
-from ggufsurgeon.writing.copying import CopyMethod
 from ggufsurgeon.writing.new_file import write_new_file
+from ggufsurgeon.writing.span_writers import copying
+from ggufsurgeon.writing.span_writers.copying import CopyMethod
 from tests.calls import plan
 from tests.models.builders import llama_model
 from tests.writing.plans import listing, plan_over

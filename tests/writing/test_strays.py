@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ggufsurgeon.write_plan import CopySpan, WritePlan
-from ggufsurgeon.writing import temporaries as temporaries_module
-from ggufsurgeon.writing.file_systems import file_system_of
 from ggufsurgeon.writing.new_file import new_file, write_bytes, write_new_file, write_new_shards
-from ggufsurgeon.writing.strays import remove_strays
-from ggufsurgeon.writing.temporaries import Temporary, lock, temporaries
+from ggufsurgeon.writing.placement import temporaries as temporaries_module
+from ggufsurgeon.writing.placement.file_systems import file_system_of
+from ggufsurgeon.writing.placement.strays import remove_strays
+from ggufsurgeon.writing.placement.temporaries import Temporary, lock, temporaries
 from tests.conftest import is_root
 from tests.models.builders import llama_model
 from tests.writing.mounting import mounted_image, mounted_memory

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Batch, Flags, Integers, Results
-from ggufsurgeon.engine.taps import Activation, Rows
+from ggufsurgeon.engine.graph.taps import Activation, Rows
 from ggufsurgeon.errors import NotFiniteError
 from ggufsurgeon.llama_perplexity.softmax import sums_of
 from ggufsurgeon.routing.stage import Stage

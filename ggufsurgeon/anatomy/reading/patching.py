@@ -18,8 +18,8 @@ from ggufsurgeon.anatomy.reading.lens import lens_logits
 from ggufsurgeon.anatomy.reading.states import read_states
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.engine.context import MAX_SEQUENCES, Batch, Integers
+from ggufsurgeon.engine.graph.taps import Activation, Rows
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.taps import Activation, Rows
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.routing.stage import N_BATCH, Stage, opened_stage
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.engine.context import Batch, Integers
-from ggufsurgeon.engine.taps import Activation
+from ggufsurgeon.engine.graph.taps import Activation
 from ggufsurgeon.errors import NotFiniteError
 from ggufsurgeon.routing.passes import INPUT
 from ggufsurgeon.routing.stage import Stage

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ggufsurgeon.cli.devices import print_devices
-from ggufsurgeon.cli.serializers import multiple_choice_as_json, paired_difference_as_json
-from ggufsurgeon.cli.terminal import print_table
+from ggufsurgeon.cli.output.devices import print_devices
+from ggufsurgeon.cli.output.serializers import multiple_choice_as_json, paired_difference_as_json
+from ggufsurgeon.cli.output.terminal import print_table
 
 if TYPE_CHECKING:
     from ggufsurgeon.multiple_choice.task_results import (

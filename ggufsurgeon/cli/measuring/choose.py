@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.choice_results import print_details, print_results, results_as_json
 from ggufsurgeon.cli.measuring.task_files import tasks_of
-from ggufsurgeon.cli.models import on_disk
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import on_disk
+from ggufsurgeon.cli.output.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import (
     MEASURING,
     OUTPUT,
     Damped,
@@ -31,8 +32,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     With,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
-from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.multiple_choice.tasks import TaskFormat
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.leaderboard_options import (
     AnswerContext,
@@ -27,9 +25,12 @@ from ggufsurgeon.cli.measuring.leaderboard_options import (
     ThinkingTokens,
     UsesChatTemplate,
 )
-from ggufsurgeon.cli.models import all_on_disk, on_disk
-from ggufsurgeon.cli.named_paths import add_named_paths
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import all_on_disk, on_disk
+from ggufsurgeon.cli.output.terminal import print_json, print_note, print_warning, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.named_paths import add_named_paths
+from ggufsurgeon.cli.shared_options.options import (
     Drops,
     Json,
     Layers,
@@ -39,8 +40,7 @@ from ggufsurgeon.cli.options import (
     Windows,
     With,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
-from ggufsurgeon.cli.terminal import print_json, print_note, print_warning, watched
+from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, asked_path_beside_model
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.errors import EngineError, UsageError
 

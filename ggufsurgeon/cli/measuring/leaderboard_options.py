@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import LAYER_PATH, MEASURING, OUTPUT
+from ggufsurgeon.cli.shared_options.options import LAYER_PATH, MEASURING, OUTPUT
 
 CHAT = "Chat models"
 

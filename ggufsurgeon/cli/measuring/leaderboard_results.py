@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.measuring.leaderboard_verdict import notes, verdict
-from ggufsurgeon.cli.serializers import estimate_as_json
-from ggufsurgeon.cli.terminal import print_table, print_text
+from ggufsurgeon.cli.output.serializers import estimate_as_json
+from ggufsurgeon.cli.output.terminal import print_table, print_text
 
 if TYPE_CHECKING:
     from ggufsurgeon.leaderboard.results import LeaderboardResult, PathResult

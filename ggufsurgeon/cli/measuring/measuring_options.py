@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import MEASURING, OUTPUT
+from ggufsurgeon.cli.shared_options.options import MEASURING, OUTPUT
 
 Text: TypeAlias = Annotated[
     Path,

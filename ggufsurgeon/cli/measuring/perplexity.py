@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.pictures import check_picture, draw_losses
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.further_models import tell_further_models
+from ggufsurgeon.api.reports.pictures import check_picture, draw_losses
 from ggufsurgeon.cli.interrupted import Interrupted
 from ggufsurgeon.cli.measuring.measuring_options import (
     Base,
@@ -35,8 +33,11 @@ from ggufsurgeon.cli.measuring.perplexity_results import (
     print_measured,
 )
 from ggufsurgeon.cli.measuring.text_notes import noted_text
-from ggufsurgeon.cli.models import all_on_disk, on_disk
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import all_on_disk, on_disk
+from ggufsurgeon.cli.output.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import (
     Damped,
     Drops,
     Json,
@@ -49,9 +50,8 @@ from ggufsurgeon.cli.options import (
     With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
-from ggufsurgeon.cli.standard_input import check_read_once
-from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, asked_path_beside_model
+from ggufsurgeon.cli.shared_options.standard_input import check_read_once
 from ggufsurgeon.errors import EngineError, UsageError
 from ggufsurgeon.locating.model_name import model_name, shown_name
 

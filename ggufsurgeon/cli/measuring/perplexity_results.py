@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.devices import print_devices
-from ggufsurgeon.cli.models import on_disk
-from ggufsurgeon.cli.serializers import comparison_as_json, perplexity_as_json
-from ggufsurgeon.cli.terminal import print_table, print_text
+from ggufsurgeon.cli.output.devices import print_devices
+from ggufsurgeon.cli.output.models import on_disk
+from ggufsurgeon.cli.output.serializers import comparison_as_json, perplexity_as_json
+from ggufsurgeon.cli.output.terminal import print_table, print_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ggufsurgeon.scoring.results import PathResult
-    from ggufsurgeon.scoring.texts import Text
+    from ggufsurgeon.scoring.text_sources.texts import Text
     from ggufsurgeon.statistics.divergence import Comparison, Spread
     from ggufsurgeon.statistics.estimate import Estimate
     from ggufsurgeon.statistics.perplexity import Perplexity

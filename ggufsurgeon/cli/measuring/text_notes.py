@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.cli.standard_input import STANDARD_INPUT
-from ggufsurgeon.cli.terminal import print_note
+from ggufsurgeon.cli.output.terminal import print_note
+from ggufsurgeon.cli.shared_options.standard_input import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scoring.texts import Text
+    from ggufsurgeon.scoring.text_sources.texts import Text
 
 
 def noted_text(text: Path) -> Text:
@@ -18,8 +18,8 @@ def noted_text(text: Path) -> Text:
     It is read here and not again, since pipes can be read but once. Raises what `content_of`
     raises, before a model is loaded.
     """
-    from ggufsurgeon.scoring.text_formats import notes_on_text
-    from ggufsurgeon.scoring.texts import content_of, text_files
+    from ggufsurgeon.scoring.text_sources.text_formats import notes_on_text
+    from ggufsurgeon.scoring.text_sources.texts import content_of, text_files
 
     files = text_files(text)
     if files != [text]:

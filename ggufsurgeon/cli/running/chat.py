@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.further_models import tell_further_models
-from ggufsurgeon.cli.models import all_on_disk, on_disk
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import all_on_disk, on_disk
+from ggufsurgeon.cli.output.terminal import print_note
+from ggufsurgeon.cli.running.conversation import Conversation
+from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.shared_options.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import (
     Damped,
     Drops,
     Layers,
@@ -28,11 +31,8 @@ from ggufsurgeon.cli.options import (
     With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path_beside_model
-from ggufsurgeon.cli.running.conversation import Conversation
-from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
-from ggufsurgeon.cli.standard_input import STANDARD_INPUT, check_read_once
-from ggufsurgeon.cli.terminal import print_note
+from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, asked_path_beside_model
+from ggufsurgeon.cli.shared_options.standard_input import STANDARD_INPUT, check_read_once
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices

@@ -7,15 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.devices import print_placements
-from ggufsurgeon.cli.further_models import check_given
-from ggufsurgeon.cli.terminal import OutputError, print_error, print_note, print_piece, print_text
+from ggufsurgeon.cli.output.devices import print_placements
+from ggufsurgeon.cli.output.further_models import check_given
+from ggufsurgeon.cli.output.terminal import (
+    OutputError,
+    print_error,
+    print_note,
+    print_piece,
+    print_text,
+)
 from ggufsurgeon.errors import GgufSurgeonError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 
 if TYPE_CHECKING:
-    from ggufsurgeon.api.loaded_model import LoadedModel
+    from ggufsurgeon.api.loaded_models.loaded_model import LoadedModel
     from ggufsurgeon.inference.contexts import ContextSettings
 
 COMMANDS = """/path LAYERS  change the layer path, such as 0..16,10..29

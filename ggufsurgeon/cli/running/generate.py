@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.devices import print_placements
-from ggufsurgeon.cli.further_models import tell_further_models
-from ggufsurgeon.cli.models import all_on_disk, on_disk
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.devices import print_placements
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import all_on_disk, on_disk
+from ggufsurgeon.cli.output.serializers import generated_text_as_json
+from ggufsurgeon.cli.output.terminal import print_json, print_note, print_piece, print_text, watched
+from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import (
     LAYER_PATH,
     Damped,
     Drops,
@@ -26,10 +29,7 @@ from ggufsurgeon.cli.options import (
     With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import RecipeFile, asked_path
-from ggufsurgeon.cli.running.sampling_options import Seed, Temperature, TopK, TopP
-from ggufsurgeon.cli.serializers import generated_text_as_json
-from ggufsurgeon.cli.terminal import print_json, print_note, print_piece, print_text, watched
+from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, asked_path
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.context_options import ChatFormat, ContextSize
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.devices import print_placements
-from ggufsurgeon.cli.further_models import tell_further_models
 from ggufsurgeon.cli.interrupted import Interrupted
-from ggufsurgeon.cli.models import all_on_disk, on_disk
-from ggufsurgeon.cli.named_paths import add_named_paths
-from ggufsurgeon.cli.options import (
+from ggufsurgeon.cli.output.devices import print_placements
+from ggufsurgeon.cli.output.further_models import tell_further_models
+from ggufsurgeon.cli.output.models import all_on_disk, on_disk
+from ggufsurgeon.cli.output.terminal import print_note, print_warning
+from ggufsurgeon.cli.shared_options.context_options import ChatFormat, ContextSize
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.named_paths import add_named_paths
+from ggufsurgeon.cli.shared_options.options import (
     Quiet,
     Source,
     With,
     check_context,
 )
-from ggufsurgeon.cli.recipe_option import AskedPath, RecipeFile, asked_path_beside_model
-from ggufsurgeon.cli.terminal import print_note, print_warning
+from ggufsurgeon.cli.shared_options.recipe_option import (
+    AskedPath,
+    RecipeFile,
+    asked_path_beside_model,
+)
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shards import parse_name
 from ggufsurgeon.errors import MissingExtraError, UsageError

@@ -9,10 +9,10 @@ import typer
 
 import ggufsurgeon as gs
 from ggufsurgeon.anatomy.contents import DEFAULT_N_CONTENTS
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.models import as_argument, on_disk
-from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet, Source
-from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.output.models import as_argument, on_disk
+from ggufsurgeon.cli.output.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import MEASURING, OUTPUT, Json, Quiet, Source
 from ggufsurgeon.container.shell_words import shell_command
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def anatomy(
     from ggufsurgeon.anatomy.pairs import read_pairs
     from ggufsurgeon.cli.scanning.anatomy_results import anatomy_as_json, print_anatomy
     from ggufsurgeon.writing.new_file import write_bytes
-    from ggufsurgeon.writing.preflight import check_place
+    from ggufsurgeon.writing.placement.preflight import check_place
 
     gs.open(model)
     read = None if pairs is None else read_pairs(pairs)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.output.serializers import estimate_as_json
+from ggufsurgeon.cli.output.terminal import print_table, print_text
 from ggufsurgeon.cli.scanning.scan_results import findings_as_json
-from ggufsurgeon.cli.serializers import estimate_as_json
-from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.reporting.anatomy_page.words import pair_text, verdicts
 from ggufsurgeon.reporting.lettering import MINUS, counted
 from ggufsurgeon.reporting.scan_findings.single_drops import single_drops

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 import ggufsurgeon as gs
-from ggufsurgeon.api.pictures import check_picture
-from ggufsurgeon.cli.options import MEASURING, OUTPUT, Json, Quiet
-from ggufsurgeon.cli.terminal import print_json, print_note
+from ggufsurgeon.api.reports.pictures import check_picture
+from ggufsurgeon.cli.output.terminal import print_json, print_note
+from ggufsurgeon.cli.shared_options.options import MEASURING, OUTPUT, Json, Quiet
 from ggufsurgeon.container.quoting import printable
 from ggufsurgeon.container.shell_words import shell_command
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scanning.findings import ScanFindings
     from ggufsurgeon.scanning.search.findings import SearchFindings
+    from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 
 
 def report(
@@ -164,7 +164,7 @@ class _Searches:
 
     def of(self, model: ScanFindings) -> tuple[SearchFindings, ...]:
         """Those over a model."""
-        from ggufsurgeon.api.search_reports import search_findings
+        from ggufsurgeon.api.reports.search_reports import search_findings
 
         sha256 = model.header_sha256
         if sha256 not in self._known:
@@ -176,7 +176,7 @@ class _Searches:
 
 def _check_outputs(outputs: dict[str, Path | None], store: Path, replace: bool) -> None:
     """Refuse files to write that are the store, each other, or there already."""
-    from ggufsurgeon.writing.preflight import check_place
+    from ggufsurgeon.writing.placement.preflight import check_place
 
     sources = [store] if store.exists() else []
     places: dict[Path, str] = {}

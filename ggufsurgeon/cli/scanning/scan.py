@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.models import on_disk
-from ggufsurgeon.cli.options import (
-    Damped,
-    Quiet,
-    Source,
-    Strength,
-    Times,
-    check_context,
-)
+from ggufsurgeon.cli.output.models import on_disk
+from ggufsurgeon.cli.output.terminal import SCHEMA, print_json_line, print_note, watched
 from ggufsurgeon.cli.scanning.resuming import telling_how_to_resume
 from ggufsurgeon.cli.scanning.scan_options import (
     Answers,
@@ -49,17 +41,25 @@ from ggufsurgeon.cli.scanning.scan_probes import (
     likelihood_probes,
 )
 from ggufsurgeon.cli.scanning.workers import Scheduler, Workers, local_pool, share_of
-from ggufsurgeon.cli.terminal import SCHEMA, print_json_line, print_note, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import (
+    Damped,
+    Quiet,
+    Source,
+    Strength,
+    Times,
+    check_context,
+)
 from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from ggufsurgeon.api.loaded_model import LoadedModel
+    from ggufsurgeon.api.loaded_models.loaded_model import LoadedModel
     from ggufsurgeon.engine.devices.options import Devices
     from ggufsurgeon.layer_path.path import LayerPath
-    from ggufsurgeon.scanning.job import Scored
+    from ggufsurgeon.scanning.jobs.job import Scored
     from ggufsurgeon.scanning.probes.answers import AnyProbe
     from ggufsurgeon.scanning.racing.race import Race
     from ggufsurgeon.scanning.scan import ScanSize

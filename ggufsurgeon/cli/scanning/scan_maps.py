@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ggufsurgeon.cli.terminal import print_text
+from ggufsurgeon.cli.output.terminal import print_text
 from ggufsurgeon.reporting.scan_findings.single_drops import single_drops
 from ggufsurgeon.reporting.scan_findings.spans import interval, span_of_most
 from ggufsurgeon.reporting.scan_findings.words import HEADINGS, State, has_map, state_of
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
+    from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
 
 OF_Z = {
     "#": "above the 5 % bound",

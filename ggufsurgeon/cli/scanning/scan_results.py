@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.output.serializers import estimate_as_json
+from ggufsurgeon.cli.output.terminal import n_bytes_text, print_table, print_text
 from ggufsurgeon.cli.scanning.scan_maps import print_bars, print_maps
-from ggufsurgeon.cli.serializers import estimate_as_json
-from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
 from ggufsurgeon.reporting.lettering import MINUS, counted
 from ggufsurgeon.reporting.scan_findings.kinds import not_of_its_scan, of_its_scan
 from ggufsurgeon.reporting.scan_findings.words import joint_note, luck_text, verdict_text, z_text
 
 if TYPE_CHECKING:
-    from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
+    from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings, ScanFindings
     from ggufsurgeon.statistics.estimate import Estimate
 
 COLUMNS = ("layer path", "search", "held out", "z", "p", "weights", "KV cache")

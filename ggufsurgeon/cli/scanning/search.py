@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ggufsurgeon as gs
-from ggufsurgeon.cli.device_options import tell_devices, with_device_options
-from ggufsurgeon.cli.models import on_disk
-from ggufsurgeon.cli.options import Json, Quiet, Source, check_context
+from ggufsurgeon.cli.output.models import on_disk
+from ggufsurgeon.cli.output.terminal import print_json, print_note, watched
 from ggufsurgeon.cli.scanning.resuming import telling_how_to_resume
 from ggufsurgeon.cli.scanning.scan_options import (
     Arithmetic,
@@ -38,7 +37,8 @@ from ggufsurgeon.cli.scanning.search_options import (
     strengths_of,
 )
 from ggufsurgeon.cli.scanning.workers import Scheduler, Workers, local_pool, share_of
-from ggufsurgeon.cli.terminal import print_json, print_note, watched
+from ggufsurgeon.cli.shared_options.device_options import tell_devices, with_device_options
+from ggufsurgeon.cli.shared_options.options import Json, Quiet, Source, check_context
 from ggufsurgeon.container.shell_words import shell_word
 from ggufsurgeon.errors import UsageError
 

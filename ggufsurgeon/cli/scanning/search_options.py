@@ -7,7 +7,7 @@ from typing import Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import LAYER_PATH, MEASURING
+from ggufsurgeon.cli.shared_options.options import LAYER_PATH, MEASURING
 
 SearchStore: TypeAlias = Annotated[
     Path,

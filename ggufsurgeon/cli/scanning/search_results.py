@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ggufsurgeon.cli.output.serializers import estimate_as_json
+from ggufsurgeon.cli.output.terminal import print_table, print_text
 from ggufsurgeon.cli.scanning.scan_results import bytes_text, difference_text, print_verdict
-from ggufsurgeon.cli.serializers import estimate_as_json
-from ggufsurgeon.cli.terminal import print_table, print_text
 from ggufsurgeon.reporting.lettering import counted
 
 if TYPE_CHECKING:

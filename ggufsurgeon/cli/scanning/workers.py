@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, TypeAlias
 
 import typer
 
-from ggufsurgeon.cli.options import DEVICES
+from ggufsurgeon.cli.shared_options.options import DEVICES
 from ggufsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ Workers: TypeAlias = Annotated[
 
 def share_of(devices: Devices, workers: int | None) -> Devices:
     """The devices of one of several processes, which has an equal share of the CPU threads."""
-    from ggufsurgeon.engine.threads import n_threads_of
+    from ggufsurgeon.engine.limits.threads import n_threads_of
 
     if workers is None:
         return devices

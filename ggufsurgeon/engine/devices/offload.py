@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ggufsurgeon.engine.build import engine_version
 from ggufsurgeon.engine.devices.heartbeat import awaiting
 from ggufsurgeon.engine.devices.options import Devices
 from ggufsurgeon.engine.devices.registry import (
@@ -13,6 +12,7 @@ from ggufsurgeon.engine.devices.registry import (
     backend_names,
     offload_devices,
 )
+from ggufsurgeon.engine.installation.build import engine_version
 from ggufsurgeon.errors import UsageError
 
 NO_GPU_BACKENDS = frozenset({"CPU", "RPC", "BLAS"})

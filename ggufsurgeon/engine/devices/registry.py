@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ggufsurgeon.engine.devices.rpc_handshake import ANSWER_SECONDS, NOT_A_SERVER, check_rpc_server
-from ggufsurgeon.engine.library import ggml, llama_cpp
+from ggufsurgeon.engine.installation.library import ggml, llama_cpp
 from ggufsurgeon.errors import MissingExtraError, UsageError
 
 KINDS = ("CPU", "GPU", "integrated GPU", "accelerator", "meta")

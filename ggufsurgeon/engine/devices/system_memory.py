@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ggufsurgeon.engine.control_groups import PROC, control_groups, memory_limit
+from ggufsurgeon.engine.limits.control_groups import PROC, control_groups, memory_limit
 
 
 def free_in_system(proc: Path = PROC) -> int:

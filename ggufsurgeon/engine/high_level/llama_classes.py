@@ -13,9 +13,9 @@ from llama_cpp import Llama, _internals
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from ggufsurgeon.engine.high_level.templates import TEMPLATES
-from ggufsurgeon.engine.library import llama_cpp, log_read_by
+from ggufsurgeon.engine.installation.library import llama_cpp, log_read_by
 from ggufsurgeon.engine.model import Model, failure
-from ggufsurgeon.engine.native import NativeObject
+from ggufsurgeon.engine.native_objects.native import NativeObject
 from ggufsurgeon.engine.stopping import check_stop, set_abort_callback
 from ggufsurgeon.engine.tokenizing import read_tokens
 

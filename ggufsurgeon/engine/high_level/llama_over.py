@@ -12,9 +12,9 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from ggufsurgeon.container.layout import pad
-from ggufsurgeon.engine.library import llama_cpp
+from ggufsurgeon.engine.installation.library import llama_cpp
+from ggufsurgeon.engine.limits.threads import n_threads_of
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.threads import n_threads_of
 
 CONTEXT_PADDING = 256
 """llama.cpp rounds contexts up to a multiple of it (src/llama-context.cpp, `GGML_PAD`)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ggufsurgeon.engine.limits.threads import n_threads_of
 from ggufsurgeon.engine.model import Devices
-from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.inference.execution import opened_execution
 from ggufsurgeon.leaderboard.answering.along_path import PathRun
 from ggufsurgeon.leaderboard.answering.encoding import n_inputs_of

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from ggufsurgeon.engine.context import MAX_SEQUENCES
+from ggufsurgeon.engine.limits.threads import n_threads_of
 from ggufsurgeon.engine.model import Model
-from ggufsurgeon.engine.threads import n_threads_of
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.leaderboard.answering.encoding import (
     EncodedRequests,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ggufsurgeon.container.codec import MAGIC
 from ggufsurgeon.container.gguf_file import GgufFile, join_shards, read_header
+from ggufsurgeon.container.headers.codec import MAGIC
 from ggufsurgeon.container.shards import shard_of, shard_paths
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.locating.hub.address import HubAddress, HubPath, hub_address

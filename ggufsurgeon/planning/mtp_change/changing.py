@@ -13,23 +13,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ggufsurgeon.architectures.arrays import check_arrays_known, reindexed
 from ggufsurgeon.architectures.table import UNINDEXED_ARRAYS, find_architecture
-from ggufsurgeon.container.codec import make_pair
+from ggufsurgeon.architectures.vocabulary.arrays import check_arrays_known, reindexed
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header, KeyValue
+from ggufsurgeon.container.headers.codec import make_pair
+from ggufsurgeon.container.headers.header import Header, KeyValue
+from ggufsurgeon.container.headers.values import ValueType, encode_value, read_array_prefix
 from ggufsurgeon.container.layout import Layout
-from ggufsurgeon.container.values import ValueType, encode_value, read_array_prefix
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import assemble, new_header, with_filler
 from ggufsurgeon.planning.mtp_change.donors import check_donor, pairs_of_donor
 from ggufsurgeon.planning.naming import descriptive_pairs
+from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
+from ggufsurgeon.planning.new_tensors.tensors import OutputTensor, lost_padding, place_tensors
+from ggufsurgeon.planning.originals.source_shards import record_of_shards, shards_of
 from ggufsurgeon.planning.planner import Origin
 from ggufsurgeon.planning.provenance import MTP, provenance_pairs, text_pair, this_tool
-from ggufsurgeon.planning.source_shards import record_of_shards, shards_of
-from ggufsurgeon.planning.span_ranges import file_of_plan
-from ggufsurgeon.planning.tensors import OutputTensor, lost_padding, place_tensors
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import Blocks, block_count_key, find_blocks, find_mtp_blocks
 from ggufsurgeon.rules.mtp_blocks import mtp_count_key

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import KeyValue, TensorInfo
-from ggufsurgeon.container.quoting import quoted, shortened
-from ggufsurgeon.container.values import (
+from ggufsurgeon.container.headers.header import KeyValue, TensorInfo
+from ggufsurgeon.container.headers.values import (
     SCALAR_WIDTHS,
     ValueType,
     read_array_prefix,
     take_elements,
 )
+from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.rules.blocks import Blocks, block_count_key
+from ggufsurgeon.rules.mixtures.same_tokens import check_same_tokens
 from ggufsurgeon.rules.mtp_blocks import MTP, mtp_count_key
-from ggufsurgeon.rules.same_tokens import check_same_tokens
 from ggufsurgeon.rules.tensor_names import NAMES
 
 QUANTIZATION_VERSION = "general.quantization_version"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.header import Header
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
+from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
+from ggufsurgeon.planning.originals.source_pairs import source_pairs
+from ggufsurgeon.planning.originals.source_shards import shards_of
 from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, plan_patch
 from ggufsurgeon.planning.provenance import MTP, PREFIX, Provenance, read_provenance
-from ggufsurgeon.planning.source_pairs import source_pairs
-from ggufsurgeon.planning.source_shards import shards_of
-from ggufsurgeon.planning.span_ranges import file_of_plan
 from ggufsurgeon.planning.two_patches import two_as_one
 from ggufsurgeon.rules.blocks import find_blocks
 

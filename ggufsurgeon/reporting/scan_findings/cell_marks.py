@@ -11,7 +11,7 @@ from ggufsurgeon.reporting.scan_findings.words import (
     is_significant,
     state_of,
 )
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 from ggufsurgeon.statistics.maximum import LEVEL
 
 

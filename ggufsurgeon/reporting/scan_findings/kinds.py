@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ggufsurgeon.reporting.lettering import counted
 from ggufsurgeon.reporting.scan_findings.words import State, state_of
-from ggufsurgeon.scanning.findings import ProbeFindings
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings
 
 
 def of_its_scan(probe: ProbeFindings) -> ProbeFindings:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ggufsurgeon.reporting.scan_findings.words import ranked
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.reporting.lettering import MINUS
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
 
 N_ERRORS = 2

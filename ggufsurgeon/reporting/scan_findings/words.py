@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from ggufsurgeon.reporting.lettering import MINUS, with_error
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
 from ggufsurgeon.statistics.estimate import Estimate
 from ggufsurgeon.statistics.maximum import LEVEL
 

@@ -21,7 +21,7 @@ from ggufsurgeon.reporting.scan_findings.words import (
     state_of,
     z_text,
 )
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings, ScanFindings
 
 
 def scan_data(findings: ScanFindings) -> str:

@@ -10,7 +10,7 @@ from ggufsurgeon.reporting.scan_findings.diverging import step_colours
 from ggufsurgeon.reporting.scan_page.data import scan_data
 from ggufsurgeon.reporting.scan_page.legend import PATTERNS, step_class
 from ggufsurgeon.reporting.scan_page.markup import element, escape
-from ggufsurgeon.scanning.findings import ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 
 LIGHT = ("#D55E00", "#F0F0EE", "#0072B2")
 """The worst colour, that around 0, and the best, as in the pictures."""

@@ -21,7 +21,7 @@ from ggufsurgeon.reporting.scan_findings.words import (
 )
 from ggufsurgeon.reporting.scan_page.legend import cell_mark, legend, step_class
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 
 MOST_TICKS = 8
 LEAST_PIXELS = 7

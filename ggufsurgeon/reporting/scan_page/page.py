@@ -9,8 +9,8 @@ from ggufsurgeon.reporting.scan_page.document import document
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.section import COPY, section, section_id
 from ggufsurgeon.reporting.search_section.section import search_section
-from ggufsurgeon.scanning.findings import ScanFindings
 from ggufsurgeon.scanning.search.findings import SearchFindings
+from ggufsurgeon.scanning.verdicts.findings import ScanFindings
 
 HOW_TO_READ = (
     "A difference is the mean over items of the score along the path less that of the unmodified "

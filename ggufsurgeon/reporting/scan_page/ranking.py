@@ -21,7 +21,7 @@ from ggufsurgeon.reporting.scan_findings.words import (
     z_text,
 )
 from ggufsurgeon.reporting.scan_page.markup import element, escape, percent
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
 from ggufsurgeon.statistics.estimate import Estimate
 
 N_BEST = 20

@@ -23,7 +23,7 @@ from ggufsurgeon.reporting.scan_page.ablation import ablation
 from ggufsurgeon.reporting.scan_page.heatmap import heatmap
 from ggufsurgeon.reporting.scan_page.markup import element, escape
 from ggufsurgeon.reporting.scan_page.ranking import N_BEST, N_WORST, ranking
-from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings, ScanFindings
 
 COPY = element("button", "Copy", type="button", class_="copy")
 """Copies the code before it."""

@@ -24,7 +24,7 @@ from ggufsurgeon.reporting.scan_findings.words import (
     state_of,
 )
 from ggufsurgeon.reporting.style import BETTER, INK, QUIET, WORSE
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

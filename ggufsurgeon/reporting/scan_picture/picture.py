@@ -12,7 +12,7 @@ from ggufsurgeon.reporting.scan_findings.words import joint_note, measure, ranke
 from ggufsurgeon.reporting.scan_picture.map import draw_map, kind_of_map
 from ggufsurgeon.reporting.scan_picture.ranking import draw_ranking
 from ggufsurgeon.reporting.style import drawn, house_style
-from ggufsurgeon.scanning.findings import ProbeFindings, ScanFindings
+from ggufsurgeon.scanning.verdicts.findings import ProbeFindings, ScanFindings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

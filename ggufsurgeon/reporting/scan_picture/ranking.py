@@ -17,7 +17,7 @@ from ggufsurgeon.reporting.scan_findings.spans import (
 )
 from ggufsurgeon.reporting.scan_findings.words import is_significant, p_text, path_name
 from ggufsurgeon.reporting.style import BAND, INK, MODEL, QUIET
-from ggufsurgeon.scanning.findings import PathFinding
+from ggufsurgeon.scanning.verdicts.findings import PathFinding
 from ggufsurgeon.statistics.estimate import Estimate
 
 if TYPE_CHECKING:

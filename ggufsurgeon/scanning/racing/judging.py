@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.findings import PathFinding, ProbeFindings
-from ggufsurgeon.scanning.judging import (
+from ggufsurgeon.scanning.racing.race import Course, Race
+from ggufsurgeon.scanning.verdicts.findings import PathFinding, ProbeFindings
+from ggufsurgeon.scanning.verdicts.judging import (
     ProbeData,
     Tested,
     held_out_p_value,
@@ -23,7 +24,6 @@ from ggufsurgeon.scanning.judging import (
     problem_of,
     too_few,
 )
-from ggufsurgeon.scanning.racing.race import Course, Race
 from ggufsurgeon.statistics.maximum import LEVEL, studentised
 from ggufsurgeon.store.scan_scores import ScannedPath
 

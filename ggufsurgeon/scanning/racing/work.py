@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.job import ItemTable, Work
+from ggufsurgeon.scanning.jobs.job import ItemTable, Work
+from ggufsurgeon.scanning.jobs.stored_groups import PATIENCE_S, StoredGroups
 from ggufsurgeon.scanning.racing.race import Race, Round, current_round
-from ggufsurgeon.scanning.stored_groups import PATIENCE_S, StoredGroups
 
 
 class RacedScan:

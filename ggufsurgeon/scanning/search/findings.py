@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufsurgeon.scanning.findings import PathCost
 from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits
+from ggufsurgeon.scanning.verdicts.findings import PathCost
 from ggufsurgeon.statistics.estimate import Estimate
 
 

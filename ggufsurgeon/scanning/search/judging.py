@@ -10,8 +10,6 @@ import numpy as np
 
 from ggufsurgeon.layer_path.edits import WindowEdit
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.scanning.findings import PathCost
-from ggufsurgeon.scanning.judging import too_few
 from ggufsurgeon.scanning.search.beam import Space, beam_search
 from ggufsurgeon.scanning.search.candidates import Composition
 from ggufsurgeon.scanning.search.composition_paths import CompositionPaths
@@ -22,6 +20,8 @@ from ggufsurgeon.scanning.search.luck import N_REPLAYS, search_luck
 from ggufsurgeon.scanning.search.measured import Measured
 from ggufsurgeon.scanning.search.singles import Scores, Singles, scanned_singles
 from ggufsurgeon.scanning.search.verdict import search_verdict
+from ggufsurgeon.scanning.verdicts.findings import PathCost
+from ggufsurgeon.scanning.verdicts.judging import too_few
 from ggufsurgeon.scanning.windows import scan_path
 from ggufsurgeon.statistics.estimate import mean_of
 from ggufsurgeon.statistics.maximum import MaximumNull, maximum_null

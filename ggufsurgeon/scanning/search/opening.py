@@ -12,8 +12,8 @@ from ggufsurgeon.engine.model import Devices
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.own_version import own_version
 from ggufsurgeon.rules.blocks import find_blocks
-from ggufsurgeon.scanning.job import ItemTable, list_items
-from ggufsurgeon.scanning.parts import settled_key
+from ggufsurgeon.scanning.jobs.job import ItemTable, list_items
+from ggufsurgeon.scanning.jobs.parts import settled_key
 from ggufsurgeon.scanning.probes.answers import AnswerProbe, AnyProbe
 from ggufsurgeon.scanning.probes.probe import probe_errors
 from ggufsurgeon.scanning.search.limits import SearchItems, SearchLimits

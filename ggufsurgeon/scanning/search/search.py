@@ -15,8 +15,9 @@ from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.own_version import own_version
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.scanning.costs import PathCosts
-from ggufsurgeon.scanning.job import Scored, scan_job
-from ggufsurgeon.scanning.parts import part_size, run_parts
+from ggufsurgeon.scanning.jobs.job import Scored, scan_job
+from ggufsurgeon.scanning.jobs.parts import part_size, run_parts
+from ggufsurgeon.scanning.jobs.stored_groups import StoredGroups
 from ggufsurgeon.scanning.scan import telling_what_is_kept
 from ggufsurgeon.scanning.search.beam import Space, beam_search
 from ggufsurgeon.scanning.search.candidates import Composition
@@ -25,7 +26,6 @@ from ggufsurgeon.scanning.search.front import best_of_lengths
 from ggufsurgeon.scanning.search.measured import Measured
 from ggufsurgeon.scanning.search.opening import OpenedSearch, SearchTask, open_search
 from ggufsurgeon.scanning.search.singles import chosen_singles, scanned_singles
-from ggufsurgeon.scanning.stored_groups import StoredGroups
 from ggufsurgeon.statistics.maximum import LEAST_ITEMS
 from ggufsurgeon.store.scan_scores import ScannedPath
 from ggufsurgeon.store.store import Store, opened_store

@@ -20,7 +20,7 @@ from ggufsurgeon.leaderboard.answering.prefix_order import Leaf, Unit
 from ggufsurgeon.leaderboard.answering.running.broken_prefixes import BrokenPrefixes
 from ggufsurgeon.leaderboard.requests import LikelihoodAnswer
 from ggufsurgeon.scoring.chunks import N_UBATCH
-from ggufsurgeon.scoring.row_targets import TargetScores, score_targets
+from ggufsurgeon.scoring.logits.row_targets import TargetScores, score_targets
 
 Answers = Sequence[tuple[int, LikelihoodAnswer]]
 """Answers with the indices of their requests."""

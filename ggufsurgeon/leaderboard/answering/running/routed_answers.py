@@ -13,7 +13,7 @@ from ggufsurgeon.leaderboard.answering.encoding import GenerationTokens, Likelih
 from ggufsurgeon.leaderboard.answering.running.text_so_far import TextSoFar
 from ggufsurgeon.leaderboard.requests import GenerationAnswer, LikelihoodAnswer
 from ggufsurgeon.routing.route import Route
-from ggufsurgeon.scoring.row_targets import score_targets
+from ggufsurgeon.scoring.logits.row_targets import score_targets
 
 
 def routed_likelihood(

@@ -1,0 +1,1 @@
+"""Loaded models: what can be run and measured along layer paths."""

@@ -1,0 +1,1 @@
+"""Recipes on files: what rebuilds a patched file, and YAML over named models."""

@@ -1,0 +1,1 @@
+"""What is in stores, as findings, tables and pictures."""

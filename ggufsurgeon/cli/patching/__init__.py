@@ -1,0 +1,1 @@
+"""Commands that plan, write, restore and recover patched files."""

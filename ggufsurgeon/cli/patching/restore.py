@@ -1,0 +1,79 @@
+"""`ggufsurgeon restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import ggufsurgeon as gs
+from ggufsurgeon.cli.output.interruption import telling_of
+from ggufsurgeon.cli.output.models import on_disk
+from ggufsurgeon.cli.output.terminal import n_bytes_text, print_json, print_text, watched
+from ggufsurgeon.cli.patching.written import print_shared, written_as_json
+from ggufsurgeon.cli.shared_options.options import Json, Patched, Quiet
+from ggufsurgeon.container.shards import paths_at
+
+if TYPE_CHECKING:
+    from ggufsurgeon.planning.originals.restoring import RestorePlan
+
+
+def restore(
+    patched: Patched,
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DEST",
+            help="GGUF file to write; if the original was in shards, they are named "
+            "DEST-00001-of-00002.gguf and so on.",
+            show_default=False,
+            readable=False,
+        ),
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite the destination if it exists.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the original of a patched file, byte for byte, from the patched file alone."""
+    patched = on_disk(patched)
+    with telling_of(destination):
+        with watched() as progress:
+            planned = gs.open(patched).restore(destination, replace=replace, progress=progress)
+        files = paths_at(destination, len(planned.file_plans))
+        if json:
+            written = {"destination": str(files[0]), "files": list(map(str, files))}
+            print_json({**written, **_as_json(planned)})
+        else:
+            _print(planned, files)
+
+
+def _as_json(planned: RestorePlan) -> dict[str, Any]:
+    return {
+        "patched": str(planned.patched.path),
+        "undone": [str(path) for path in planned.undone],
+        "is_original": not planned.remaining,
+        "remaining": planned.remaining or None,
+        "header_sha256": planned.restored.header_sha256,
+        "n_bytes": {
+            "before": planned.patched.n_bytes,
+            "after": planned.n_bytes,
+        },
+        **written_as_json(planned.written),
+    }
+
+
+def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
+    undone = ", then ".join(str(path) for path in planned.undone)
+    what = "the original" if not planned.remaining else "the file as it was before this patch"
+    n_bytes = n_bytes_text(planned.n_bytes)
+    first, *others = written
+    files = f"{first} to {others[-1].name}" if others else f"{first}"
+    print_text(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}")
+    print_shared(planned.written, [planned.patched.path])
+    if planned.remaining:
+        note = "it is a patched file itself, and its own patch cannot be undone"
+        print_text(f"note: {note}: {planned.remaining}")

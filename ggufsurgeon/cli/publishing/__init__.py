@@ -1,0 +1,1 @@
+"""Commands that make what goes with a patched file: cards, recipes, companions."""

@@ -1,0 +1,1 @@
+"""Files that are no GGUF, and faults of transfers."""

@@ -1,0 +1,1 @@
+"""Nodes of llama.cpp's graph: found, traced, read and overwritten."""

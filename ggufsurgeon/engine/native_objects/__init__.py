@@ -1,0 +1,1 @@
+"""Native objects: their lifetimes, and the lock for those that share memory."""

@@ -1,0 +1,1 @@
+"""Plans over the blocks of several models."""

@@ -1,0 +1,1 @@
+"""The tensors of a new file: their order, their data, and what multiplies them."""

@@ -1,0 +1,1 @@
+"""The original of a patched file, from its record."""

@@ -1,0 +1,1 @@
+"""What rebuilds a patched file from its original."""

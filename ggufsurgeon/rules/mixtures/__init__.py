@@ -1,0 +1,1 @@
+"""The rules of several models whose blocks are in one file."""

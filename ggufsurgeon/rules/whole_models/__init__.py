@@ -1,0 +1,1 @@
+"""Whether a file is one whole language model that llama.cpp can read."""

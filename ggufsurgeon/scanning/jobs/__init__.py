@@ -1,0 +1,1 @@
+"""The jobs of a scan: groups of items, decoded and scored."""

@@ -1,0 +1,1 @@
+"""From the scores of a scan to findings and a verdict. Pure."""

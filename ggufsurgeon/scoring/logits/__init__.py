@@ -1,0 +1,1 @@
+"""Logits of the scored tokens, and the scores computed from them."""

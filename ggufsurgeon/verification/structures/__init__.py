@@ -1,0 +1,1 @@
+"""Structure of a patched file against its sources: pairs and bytes."""

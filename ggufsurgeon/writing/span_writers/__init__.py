@@ -1,0 +1,1 @@
+"""Writing of the spans of a plan, one kind a module."""
