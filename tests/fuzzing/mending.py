@@ -19,7 +19,7 @@ from tests.fuzzing.fields import Fields
 from tests.models.in_memory import opened, run
 
 MOST_DATA_N_BYTES = 1 << 14
-TOOL = "ggufsurgeon 0.1.0"
+TOOL = "ggufsurgeon 1.0.0"
 FILLER = b"layer_path.filler"
 SIGNATURE = b"layer_path.source_header_sha256"
 

@@ -27,8 +27,8 @@ LARGEST_PAIR = 400
 """Bytes: vocabularies are left out."""
 RECIPE = b"""# a comment
 recipe: 1
-patch: 0..2,1..4 by ggufsurgeon 0.1.0
-patch: 0..6 by ggufsurgeon 0.1.0, weights scaled
+patch: 0..2,1..4 by ggufsurgeon 1.0.0
+patch: 0..6 by ggufsurgeon 1.0.0, weights scaled
 source-n-bytes: 98570784
 source-header-sha256: 4f1e%(sha)s
 source-sha256: 9a0b%(sha)s

@@ -13,7 +13,7 @@ from tests.fuzzing.targets import FILES, recipe
 
 SECONDS = 5
 MOST_TIMES = 100
-PATCH = b"patch: 0..9999 by ggufsurgeon 0.1.0\n"
+PATCH = b"patch: 0..9999 by ggufsurgeon 1.0.0\n"
 
 
 @pytest.mark.parametrize("make", MAKE, ids=lambda make: make.__name__)

@@ -79,7 +79,7 @@ def test_any_other_text_is_an_error_with_its_line(
 
 
 RECIPE = Recipe(
-    (Patch(LayerPath("0..2,1..4"), "ggufsurgeon 0.1.0"),),
+    (Patch(LayerPath("0..2,1..4"), "ggufsurgeon 1.0.0"),),
     FileIdentity(100, "0" * 64, "1" * 64),
     FileIdentity(200, "2" * 64, "3" * 64),
 )
@@ -132,7 +132,7 @@ def test_errors_name_the_line(case: str) -> None:
 def test_there_is_a_form_for_each_key() -> None:
     written = [line.split(":")[0] for line in (*LINES, *SHARDS)]
     assert set(written) == set(FORMS)
-    assert SHARDS[1] == "patch: 0..2,1..4 by ggufsurgeon 0.1.0, in shards of 3,4 tensors"
+    assert SHARDS[1] == "patch: 0..2,1..4 by ggufsurgeon 1.0.0, in shards of 3,4 tensors"
     assert SHARDS[5:7] == [f"source-shard: 60 {'4' * 64}", "source-shard: 70"]
 
 

@@ -43,7 +43,7 @@ def result() -> dict[str, Any]:
     both = {"n_chunks": 2, "n_ctx": 64, "n_scored": 120, "is_partial": False}
     return {
         "schema": 1,
-        "tool": "ggufsurgeon 0.1.0",
+        "tool": "ggufsurgeon 1.0.0",
         "text": {"name": "wiki.txt", "n_bytes": 9, "sha256": "d" * 64},
         "model": {"name": "rys.gguf", **PATCHED._asdict()},
         "perplexity": mine.value,

@@ -1,7 +1,7 @@
 """The text of a recipe: a few lines `key: value`, lines of `#` for people, nothing else.
 
     recipe: 1
-    patch: 0..16,10..29 by ggufsurgeon 0.1.0
+    patch: 0..16,10..29 by ggufsurgeon 1.0.0
     source-n-bytes: 98570784
     source-header-sha256: 4f1e...
     source-sha256: 9a0b...
@@ -16,7 +16,7 @@ multiplied weights ends in
 for each shard, with its size and SHA-256, replaces that of the SHA-256, and the patch that wrote
 the shards lists how many tensors each has:
 
-    patch: 0..16,10..29 by ggufsurgeon 0.1.0, in shards of 120,213 tensors
+    patch: 0..16,10..29 by ggufsurgeon 1.0.0, in shards of 120,213 tensors
     source-shard: 49912345 5d41...
     result-shard: 60160672 1b64...
 

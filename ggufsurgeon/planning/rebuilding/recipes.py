@@ -35,7 +35,7 @@ class Patch:
 
     layers: LayerPath
     tool: str
-    """Such as `ggufsurgeon 0.1.0`: the file names it, so that the same bytes need it."""
+    """Such as `ggufsurgeon 1.0.0`: the file names it, so that the same bytes need it."""
     scales_weights: bool = False
     name: str | None = None
     """The name that was given to the model; None for one that follows from the source's."""
