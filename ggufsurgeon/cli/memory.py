@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ggufsurgeon.cli.options import split_shares
+from ggufsurgeon.cli.device_options import split_shares
 from ggufsurgeon.cli.serializers import loads_as_json
 from ggufsurgeon.cli.terminal import n_bytes_text, print_table, print_text
 from ggufsurgeon.errors import UsageError
