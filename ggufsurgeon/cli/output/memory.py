@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufsurgeon.cli.output.serializers import loads_as_json
 from ggufsurgeon.cli.output.terminal import n_bytes_text, print_table, print_text
-from ggufsurgeon.cli.shared_options.options import split_shares
+from ggufsurgeon.cli.shared_options.device_options import split_shares
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 

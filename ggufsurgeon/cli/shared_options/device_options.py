@@ -19,7 +19,6 @@ from ggufsurgeon.cli.shared_options.options import (
     Rpc,
     TensorSplit,
     Threads,
-    split_shares,
 )
 from ggufsurgeon.errors import UsageError
 
@@ -135,6 +134,20 @@ def device_options(
         n_cpu_moe=cpu_moe_blocks(n_cpu_moe, cpu_moe),
         allow_cpu=allow_cpu,
     )
+
+
+def split_shares(tensor_split: str | None) -> tuple[float, ...]:
+    """The shares of --tensor-split; none where it is not given."""
+    if tensor_split is None:
+        return ()
+    try:
+        shares = tuple(float(share) for share in tensor_split.split(","))
+    except ValueError:
+        shares = ()
+    # 0, or what 32-bit floats hold and can add up
+    if not any(shares) or not all(share == 0 or 1e-9 < share < 1e30 for share in shares):
+        raise UsageError(f"--tensor-split {tensor_split!r}: expected shares, for instance 3,1")
+    return shares
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -274,20 +274,6 @@ def optional_layer_path(
     return layer_path(windows, times, drops, layers, strength, damped)
 
 
-def split_shares(tensor_split: str | None) -> tuple[float, ...]:
-    """The shares of --tensor-split; none where it is not given."""
-    if tensor_split is None:
-        return ()
-    try:
-        shares = tuple(float(share) for share in tensor_split.split(","))
-    except ValueError:
-        shares = ()
-    # 0, or what 32-bit floats hold and can add up
-    if not any(shares) or not all(share == 0 or 1e-9 < share < 1e30 for share in shares):
-        raise UsageError(f"--tensor-split {tensor_split!r}: expected shares, for instance 3,1")
-    return shares
-
-
 def check_context(
     model: ModelFile, n_ctx: int, option: str = "--ctx", *, is_limit: bool = False
 ) -> None:
