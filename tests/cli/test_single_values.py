@@ -21,21 +21,19 @@ SINGLE = [
     for option in command.params
     if option.param_type_name == "option" and not (option.multiple or option.is_flag)
 ]
-NUMBERS = ("--ctx", "--threads", "--tokens", "--chunks", "--seed", "--top-k", "--port")
+NUMBERS = ("--ctx", "--tokens", "--top-k", "--port")
 INPUTS = (
     *("--recipe", "--layers", "--times", "--strength", "--from-scan", "--mtp-from", "--source"),
-    *("--text", "--store", "--base", "--base-layers", "--save-logits", "--html", "--tasks"),
+    *("--text", "--store", "--base", "--base-layers", "--save-logits", "--html"),
 )
 
 
-def of(options: tuple[str, ...]) -> Any:
+def _of(options: tuple[str, ...]) -> list[Any]:
     chosen = [(name, option) for name, option in SINGLE if option.opts[0] in options]
-    chosen = [(name, option) for name, option in chosen if option.metavar != "NAME,..."]
-    ids = [f"{name}{option.opts[0]}" for name, option in chosen]
-    return pytest.mark.parametrize(("name", "option"), chosen, ids=ids)
+    return [pytest.param(name, option, id=f"{name}{option.opts[0]}") for name, option in chosen]
 
 
-@of(NUMBERS)
+@pytest.mark.parametrize(("name", "option"), _of(NUMBERS))
 def test_the_last_of_several_numbers_counts(name: str, option: Any) -> None:
     """As in llama.cpp, so that what an alias gives can be overridden."""
     words = ["a", option.opts[0], "512", option.opts[-1], "1024"]
@@ -43,7 +41,7 @@ def test_the_last_of_several_numbers_counts(name: str, option: Any) -> None:
     assert 1024 in params.values() and 512 not in params.values()
 
 
-@of(INPUTS)
+@pytest.mark.parametrize(("name", "option"), _of(INPUTS))
 def test_a_second_file_or_layer_path_is_refused(name: str, option: Any) -> None:
     """By any of its names, with a value that is the same or another."""
     for second in option.opts:
