@@ -27,7 +27,8 @@ def test_every_extra_of_users_can_be_tried(script: dict[str, object]) -> None:
 
 
 def test_an_unknown_extra_is_no_success() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "plots"], capture_output=True, text=True)
+    command = (sys.executable, SCRIPT, "plots")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("no such extra: plots. There are: llama serve")
 
