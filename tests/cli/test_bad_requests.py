@@ -119,7 +119,7 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
     [
         ("--window|0:4", 2, "reaches past"),
         ("", 2, "--window, --drop, --layers, --recipe and --from-scan: none is given"),
-        ("--layers|0,b:1..2*0.5", 2, "Models have numbers here: 1:1..2 is of model 1."),
+        ("--layers|0,b:1..2*0.5", 2, "Models have numbers here, not names: 1:1..2 is of model 1."),
         ("--layers|\x1b[31m\udcff", 2, "is not a range"),
         ("--drop|0:3", 2, "would be dropped"),
         (TOO_LONG[0], 4, "more than 512"),

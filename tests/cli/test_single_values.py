@@ -27,7 +27,7 @@ SINGLE = [
 def test_every_option_of_one_value_is_refused_twice(name: str, option: Any) -> None:
     """By any of its names, with a value that is the same or another."""
     for second in option.opts:
-        with pytest.raises(UsageError, match=r"is given 2 times, and has one value") as refused:
+        with pytest.raises(UsageError, match=r"is given 2 times, but takes one value") as refused:
             PROGRAM.commands[name].make_context(name, [option.opts[0], "1", f"{second}", "2"])
         assert str(refused.value).startswith(option.opts[0])
 

@@ -1,4 +1,4 @@
-"""What plan and patch are asked to make of their models."""
+"""The requests to plan and patch: a layer path or a recipe, as the options give it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PathRequest(NamedTuple):
-    """A layer path, and what the new file may be and lack."""
+    """A layer path, and whether weights may be scaled and MTP blocks left out."""
 
     path: AnyPath
     scale_weights: bool
@@ -37,7 +37,7 @@ class PathRequest(NamedTuple):
 
 
 class RecipeRequest(NamedTuple):
-    """A recipe, which says all that the new file is."""
+    """A recipe, which determines the new file in full."""
 
     recipe: Recipe | YamlRecipe
 
@@ -79,7 +79,7 @@ def check_result(
 ) -> None:
     """Raise UsageError for options that the recipe of a patched file excludes.
 
-    It has the SHA-256 of its files. Nothing is hashed before this is told.
+    Such a recipe has the SHA-256 of its files. This is checked before anything is hashed.
     """
     from ggufsurgeon.planning.rebuilding.recipes import Recipe
 

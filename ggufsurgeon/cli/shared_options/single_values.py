@@ -1,4 +1,4 @@
-"""A command whose options of one value are given once."""
+"""Commands that refuse to be given an option of one value twice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ggufsurgeon.errors import UsageError
 
 
 class SingleValuesCommand(TyperCommand):
-    """A command that refuses an option that is given twice and keeps one value.
+    """A command that refuses an option of one value that is given twice.
 
-    click keeps the last value, as argparse does: the file that was named first would be ignored
-    without a word. An option that takes several values, or none, may be repeated.
+    click keeps the last value, as argparse does, and ignores the first without a message. An option
+    that takes several values, or none, may be repeated.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -24,7 +24,7 @@ class SingleValuesCommand(TyperCommand):
             if n_times > 1 and _has_one_value(parameter):
                 first, *others = parameter.opts
                 name = f"{first} ({', '.join(others)})" if others else first
-                raise UsageError(f"{name} is given {n_times} times, and has one value")
+                raise UsageError(f"{name} is given {n_times} times, but takes one value")
         return super().parse_args(ctx, args)
 
 
