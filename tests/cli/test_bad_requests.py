@@ -82,7 +82,7 @@ TOO_LONG = ["--window|0:3|--times|512", "--layers|" + ",".join(["0..2"] * 171)]
 
 def asked_of_patch(arguments: list[str]) -> AnyPath:
     """What the program's parser makes of the arguments, less the files."""
-    command: Any = get_command(make_app(["files.patch"]))
+    command: Any = get_command(make_app(["patching.patch"]))
     context = command.commands["patch"].make_context("patch", ["a", "b", *arguments])
     return layer_path(*(context.params[key] for key in ("window", "times", "drop", "layers")))
 

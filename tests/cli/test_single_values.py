@@ -1,4 +1,4 @@
-"""Options that have one value are given once, and standard input is read once."""
+"""Options that name a file or a layer path are given once, and standard input is read once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,28 @@ SINGLE = [
     for option in command.params
     if option.param_type_name == "option" and not (option.multiple or option.is_flag)
 ]
+NUMBERS = ("--ctx", "--tokens", "--top-k", "--port")
+INPUTS = (
+    *("--recipe", "--layers", "--times", "--strength", "--from-scan", "--mtp-from", "--source"),
+    *("--text", "--store", "--base", "--base-layers", "--save-logits", "--html"),
+)
 
 
-@pytest.mark.parametrize(("name", "option"), SINGLE, ids=[f"{n}{o.opts[0]}" for n, o in SINGLE])
-def test_every_option_of_one_value_is_refused_twice(name: str, option: Any) -> None:
+def _of(options: tuple[str, ...]) -> list[Any]:
+    chosen = [(name, option) for name, option in SINGLE if option.opts[0] in options]
+    return [pytest.param(name, option, id=f"{name}{option.opts[0]}") for name, option in chosen]
+
+
+@pytest.mark.parametrize(("name", "option"), _of(NUMBERS))
+def test_the_last_of_several_numbers_counts(name: str, option: Any) -> None:
+    """As in llama.cpp, so that what an alias gives can be overridden."""
+    words = ["a", option.opts[0], "512", option.opts[-1], "1024"]
+    params = PROGRAM.commands[name].make_context(name, words, resilient_parsing=True).params
+    assert 1024 in params.values() and 512 not in params.values()
+
+
+@pytest.mark.parametrize(("name", "option"), _of(INPUTS))
+def test_a_second_file_or_layer_path_is_refused(name: str, option: Any) -> None:
     """By any of its names, with a value that is the same or another."""
     for second in option.opts:
         with pytest.raises(UsageError, match=r"is given 2 times, but takes one value") as refused:

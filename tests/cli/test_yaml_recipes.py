@@ -119,7 +119,7 @@ def test_plan_says_which_file_stands_for_which_name(surgeon: Run, pair: Path) ->
     assert f"{said}0 is 'org/b', b.gguf, 1 is 'org/a', a.gguf" in notes
     assert not any("same file" in note for note in notes)
     notes = json.loads(surgeon(*plan, "org/a=b.gguf").stdout)["notes"]
-    same = "'org/b' and 'org/a' of the recipe are the same file, b.gguf, so that"
+    same = "'org/b' and 'org/a' of the recipe are the same file, b.gguf, so its"
     assert any(note.startswith(same) for note in notes)
     (pair / "alone.yaml").write_text("layers: 0..5,5\n")
     alone = surgeon("plan", "a.gguf", "--recipe", "alone.yaml", "--json")
@@ -177,7 +177,7 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
         layers = surgeon(*write, "own.yaml", *WITH_B, "--layers", "0..3")
         assert_told(layers, 2, "--recipe gives the layer path")
         proof = surgeon("patch", "a.gguf", "--in-place", "--layers", "0..5,5", "--verify")
-        assert_told(proof, 2, "--verify compares with MODEL")
+        assert_told(proof, 2, "--verify and --in-place exclude")
         onto = surgeon("patch", "a.gguf", "own.yaml", "--recipe", "own.yaml", *WITH_B, "--replace")
         assert_told(onto, 4, "itself")
     assert not temporaries(pair)

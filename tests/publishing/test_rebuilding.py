@@ -278,5 +278,5 @@ def test_other_files_than_those_of_the_recipe(tmp_path: Path) -> None:
         plan.write(tmp_path / "wrong.gguf")
     assert not (tmp_path / "wrong.gguf").exists()
     told = replace(recipe, further=(replace(recipe.further[0], sha256="0" * 64),))
-    with pytest.raises(RefusedError, match="its SHA-256 is .*, and the recipe has 0000"):
+    with pytest.raises(RefusedError, match=r"its SHA-256 is .*, and the recipe has 0000"):
         gs.open(first).plan_recipe(told, others={"model-1": second})
