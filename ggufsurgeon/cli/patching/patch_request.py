@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import ggufsurgeon as gs
 from ggufsurgeon.cli.output.further_models import check_all_used
 from ggufsurgeon.cli.patching.patch_models import PatchModels
-from ggufsurgeon.cli.patching.scan_choice import NO_SCAN, ScanChoice
+from ggufsurgeon.cli.patching.scan_choice import ScanChoice
 from ggufsurgeon.cli.patching.verified import check_can_be_verified
 from ggufsurgeon.cli.shared_options.options import NamedFile, PathOptions, layer_path
 from ggufsurgeon.cli.shared_options.recipe_option import check_alone, is_given
@@ -51,14 +51,19 @@ def patch_request(
     others: Sequence[NamedFile],
     options: PathOptions,
     recipe: Path | None,
-    scan: ScanChoice = NO_SCAN,
+    scan: ScanChoice | None = None,
     *,
     scale_weights: bool,
     without_mtp: bool,
     mtp_from: Path | None,
 ) -> PathRequest | RecipeRequest:
-    """What the options ask for. Raises UsageError where they exclude each other, or as
-    `read_recipe` and `ScanChoice.path_over`."""
+    """What the options ask for; `scan` is None for a command without the options of a scan.
+
+    Raises UsageError where options exclude each other, and as `read_recipe` and
+    `ScanChoice.path_over`.
+    """
+    further = ("--recipe",) if scan is None else ("--recipe", "--from-scan")
+    scan = scan or ScanChoice()
     if recipe is not None:
         from ggufsurgeon.api.recipe_files.recipes import read_recipe
 
@@ -69,7 +74,7 @@ def patch_request(
             "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "
             "--layers exclude it"
         )
-    path = scan.path_over(source) or layer_path(*options)
+    path = scan.path_over(source) or layer_path(*options, further=further)
     check_all_used([other.path for other in others], [path])
     return PathRequest(path, scale_weights, without_mtp)
 
