@@ -73,7 +73,7 @@ class UnmatchedModelsError(UsageError):
 
 
 class SeveralNumbersError(UsageError):
-    """A file is that of several models of a layer path by its header."""
+    """A file has the header of several models of a layer path: a number must tell which it is."""
 
 
 class MalformedFileError(GgufSurgeonError):

@@ -1,4 +1,4 @@
-"""The version of this program, which is that of the installed package."""
+"""The version of the installed package."""
 
 from __future__ import annotations
 

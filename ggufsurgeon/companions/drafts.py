@@ -111,7 +111,7 @@ def follow_target(draft: GgufFile, target: Target, n_trunk: int) -> Iterator[Key
         check_same_tokens(draft, target.file)
     if 0 in (target_layers(draft.header) or ()) and not target.has_embeddings:
         raise RefusedError(
-            f"{draft.path} reads the embeddings, and on this layer path they are of another model"
+            f"{draft.path} reads the embeddings, which come from another model on this path"
         )
     if draft.header.architecture == ON_KV:
         _check_last_two(draft, path, n_trunk)

@@ -12,16 +12,16 @@ from ggufsurgeon.container.quoting import quoted
 MOST_NAMES = 4
 IMATRIX = (
     "llama-quantize quantizes weights without sums as if there were no imatrix, and refuses them "
-    "in types that need one: re-index the imatrix of each other model too, and let llama-imatrix "
-    "join them, which combines several without a text"
+    "in types that need one: re-index the imatrix of each other model too, and join them with "
+    "llama-imatrix, which needs no text for that"
 )
 """tools/imatrix/imatrix.cpp:1120-1139 and src/llama-quant.cpp:1277-1303."""
 
 
 def notes_on_several(kind: CompanionKind, companion: GgufFile, target: Target) -> list[str]:
-    """Notes on the parts of other models, which the companion says nothing of; none for one model.
+    """Notes on parts from other models, for which the companion has nothing; none for one model.
 
-    Those of an imatrix say how its gaps are filled.
+    The note for an imatrix says how to fill its gaps.
     """
     return list(_notes(kind, companion, target)) if target.models is not None else []
 
@@ -32,7 +32,7 @@ def _notes(kind: CompanionKind, companion: GgufFile, target: Target) -> Iterator
     follows = kind is not CompanionKind.DRAFT
     if n_others and follows:
         yield (
-            f"it has nothing for the {n_others} of {len(target.path)} blocks that are of other "
+            f"it has nothing for the {n_others} of {len(target.path)} blocks that come from other "
             f"models than model {target.number} of the layer path"
         )
     names = [tensor.name for tensor in companion.header.tensors]
@@ -41,7 +41,7 @@ def _notes(kind: CompanionKind, companion: GgufFile, target: Target) -> Iterator
         more = f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else ""
         yield (
             f"it leaves out {', '.join(lost[:MOST_NAMES])}{more}: the new model has these weights "
-            "of another model"
+            "from another model"
         )
     if kind is CompanionKind.IMATRIX and (n_others or lost):
         yield IMATRIX

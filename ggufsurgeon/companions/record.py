@@ -31,7 +31,7 @@ class CompanionRecord(NamedTuple):
     blocks: str
     patched_header_sha256: str
     number: str | None
-    """That of its model in a layer path over several."""
+    """The number of its model, for a layer path over several."""
 
 
 def record_pairs(companion: GgufFile, base: GgufFile, target: Target) -> list[KeyValue]:

@@ -30,7 +30,7 @@ class Target:
     """Number of MTP blocks in the path."""
     header_sha256: str
     number: int = 0
-    """That of the companion's model in the path."""
+    """The number of the companion's model in the path."""
     models: RecordedModels | None = None
     """All models of a path over several."""
     file: GgufFile | None = None
@@ -44,7 +44,7 @@ class Target:
 
     @property
     def trunk(self) -> tuple[int | None, ...]:
-        """The same without MTP blocks."""
+        """`blocks` without MTP blocks."""
         return self.blocks[: len(self.path) - self.n_mtp]
 
     @property

@@ -1,7 +1,7 @@
 """Factors of single weights of a block, and how they are written: `attn_q=0.84*attn_k=0.84`.
 
 A factor multiplies the product of a weight, as if the weight itself were multiplied by it. It is a
-number like a strength, and stands behind that.
+number like a strength, and follows it in a range.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def factors_of(values: Mapping[str, float]) -> Factors:
     for name in values:
         if name not in FACTOR_NAMES:
             raise UsageError(
-                f"{quoted(name)} is no weight that can have a factor: {', '.join(FACTOR_NAMES)} can"
+                f"{quoted(name)} cannot have a factor: only {', '.join(FACTOR_NAMES)} can"
             )
     rounded = {name: strength_of(value, "factor") for name, value in values.items()}
     return tuple((n, rounded[n]) for n in FACTOR_NAMES if rounded.get(n, FULL) != FULL)
@@ -54,7 +54,9 @@ def parse_multipliers(text: str, where: str) -> tuple[float, Factors]:
     for part in parts:
         name, equals, number = part.partition("=")
         if not equals:
-            raise UsageError(f"{where}: {quoted(part)} is no factor of a weight, like attn_q=0.84")
+            raise UsageError(
+                f"{where}: {quoted(part)} is not a factor of a weight, like attn_q=0.84"
+            )
         if name in values:
             raise UsageError(f"{where}: {quoted(name)} has two factors")
         values[name] = parse_strength(number, where, "factor")

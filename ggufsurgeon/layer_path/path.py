@@ -209,7 +209,7 @@ def parse_range(part: str, where: str) -> tuple[BlockRef, int]:
     match = _RANGE.fullmatch(part)
     if match is None:
         named = _NAMED_RANGE.fullmatch(part)
-        hint = f"Models have numbers here: 1:{named[1]} is of model 1." if named else ""
+        hint = f"Models have numbers here, not names: 1:{named[1]} is of model 1." if named else ""
         raise UsageError(f"{where} is not a range; expected 4..29, 7 or 4..29*0.5", hint=hint)
     source, first = block_number(match[1] or "0"), block_number(match[2])
     last = block_number(match[3] or match[2])

@@ -1,4 +1,4 @@
-"""A new file before its record: the tensors and the metadata that follow from its layer path."""
+"""A new file without the record of its patch: tensors and metadata that follow from the path."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Draft:
     scales: Scales
     tensors: tuple[TensorInfo, ...]
     pairs: tuple[KeyValue, ...]
-    """Those of the edits, and those that describe the file."""
+    """Pairs that the edits change, and pairs that describe the file."""
 
     @property
     def chosen(self) -> Sequence[OutputTensor]:

@@ -7,7 +7,9 @@ from ggufsurgeon.planning.planner import PatchPlan, changes_of
 
 
 def two_as_one(before: PatchPlan, step: PatchPlan) -> PatchPlan:
-    """The plan of `step`, which is over the file of `before`, over what that file is made of.
+    """Combine the plan of a file, `before`, with a plan over that file, `step`.
+
+    The result is over the sources of `before`.
 
     Raises RefusedError where two patches have cut one tensor.
     """

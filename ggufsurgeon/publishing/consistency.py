@@ -1,8 +1,8 @@
-"""Whether the figures of a result fit each other: one that was changed by hand seldom does.
+"""Whether the figures of a result agree with each other, which edited ones seldom do.
 
 A result against a base has each figure in several forms: the perplexities, their ratio, its
 logarithm and their difference, with errors to first order (`statistics/divergence.py`). A single
-perplexity has no second form, so that it is taken as it is.
+perplexity has no second form, so it is not checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 ENOUGH = 1e-5
 """The largest relative difference: sums are made in 32 and in 64 bits."""
 ENOUGH_OF_ERROR = 1e-2
-"""That of standard errors, in which squares cancel out (`llama_perplexity/moments.py`)."""
+"""The same for standard errors, in which squares cancel out (`llama_perplexity/moments.py`)."""
 SMALLEST = 2.0**-126
 """Percentiles are numbers of 32 bits: smaller ones may be 0."""
 
@@ -25,7 +25,7 @@ class Contradiction(ValueError):
 
 
 class _Pair(NamedTuple):
-    """A figure, and what it is by the others."""
+    """A figure, and its value as computed from the others."""
 
     name: str
     told: float
@@ -35,7 +35,7 @@ class _Pair(NamedTuple):
 
 
 def check_consistent(found: dict[str, Any]) -> None:
-    """Raise Contradiction where figures contradict each other, and names the figure.
+    """Raise Contradiction, which names the figure, where figures contradict each other.
 
     Raises KeyError, TypeError, AttributeError and ArithmeticError for what is no result of
     `ggufsurgeon perplexity`.
@@ -49,12 +49,12 @@ def check_consistent(found: dict[str, Any]) -> None:
     _check_distribution("kl", divergence["kl"], divergence["n_scored"])
     for name, told, expected, tolerance in _pairs(found, divergence):
         if not abs(told - expected) <= tolerance:
-            raise Contradiction(f"{name} is {told:g}, but {expected:g} by the other figures")
+            raise Contradiction(f"{name} is {told:g}, but the other figures give {expected:g}")
 
 
 def _check_ranges(name: str, told: float, least: float, most: float) -> None:
     if not least <= told <= most:
-        raise Contradiction(f"{name} is {told:g}, which cannot be")
+        raise Contradiction(f"{name} is {told:g}, which is impossible")
 
 
 def _check_distribution(name: str, spread: dict[str, Any], n: int) -> None:

@@ -37,7 +37,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     text = "\n".join((*_lines(recipe), ""))
     if len(text) > MAX_N_BYTES:
         raise RefusedError(
-            f"a recipe of this file would have more than {MAX_N_BYTES:,} bytes, which are not read"
+            f"a recipe of this file would be longer than {MAX_N_BYTES:,} bytes, which is refused"
         )
     return text
 
@@ -184,9 +184,9 @@ def _patch_of(made: Field) -> Patch:
     try:
         patch = parse_patch(f"0 {made.text()}", made.place)
     except UsageError:
-        raise made.error("expected such as: by ggufsurgeon 1.0.0") from None
+        raise made.error("expected a value such as: by ggufsurgeon 1.0.0") from None
     if patch.name is not None:
-        raise made.error("the name of the model belongs to name")
+        raise made.error("the name of the model belongs in the key name")
     return patch
 
 

@@ -13,7 +13,7 @@ PATH_NOTE = (
 )
 
 LICENSES_NOTE = (
-    "The models have different licences, so that the metadata of this card name none. The "
+    "The models have different licences, so the metadata of this card name none. The "
     "licences of all models apply."
 )
 

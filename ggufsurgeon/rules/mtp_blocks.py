@@ -12,16 +12,16 @@ from ggufsurgeon.errors import MalformedFileError, UsageError
 MTP = "MTP (multi-token prediction)"
 QWEN35 = (
     "has an MTP block: llama.cpp before b9180 (May 2026), koboldcpp 1.113 and Ollama 0.24.0 are "
-    "known to load no such file of this architecture"
+    "known not to load such files of this architecture"
 )
 """OpenWhispr/openwhispr#939, lmstudio-bug-tracker#1924, koboldcpp#2211, ollama#16282."""
 LACKING = (
-    "counts MTP blocks that it does not hold, as its source does: llama-server of llama.cpp 0.7.0 "
-    "crashes when it is told to draft with MTP blocks, as Ollama from 0.30 on tells it for each "
-    "file that counts some, unless the MTP blocks are left out"
+    "counts MTP blocks in its metadata that it does not contain, as its source does: llama-server "
+    "of llama.cpp 0.7.0 crashes when it is asked to draft with MTP blocks, which Ollama from 0.30 "
+    "on does for every file that counts some; a file without MTP blocks avoids this"
 )
 """Seen with glm4moe and step35. Ollama: `hasMTPDraft`, llm/llama_server.go of fb30760."""
-LACKING_GLM4MOE = "; llama.cpp of March 2026 is known to load no such file of this architecture"
+LACKING_GLM4MOE = "; llama.cpp of March 2026 is known not to load such files of this architecture"
 """axolotl-ai-cloud/axolotl#3559."""
 WITH_TENSORS = {"qwen35": QWEN35, "qwen35moe": QWEN35}
 WITHOUT_TENSORS = {"glm4": LACKING_GLM4MOE, "glm4moe": LACKING_GLM4MOE}

@@ -1,4 +1,4 @@
-"""Scales that give a block a strength, and its weights factors: which they are, and when they do.
+"""Scales that give a block a strength, and its weights factors: which, and where they suffice.
 
 A block runs with the strength s when all that it adds to the residual stream is multiplied by s,
 and a weight has a factor when its product is. llama.cpp multiplies the product of a weight by its
@@ -39,7 +39,7 @@ class Scale(NamedTuple):
     name: str
     """Its full name in the source's block, whether the source has it or not."""
     n_elements: int
-    """Of a scale: one, or one for each expert."""
+    """Elements of a scale: one, or one for each expert."""
     source_tensor: int | None
     """Its index among the source's tensors; None if the source lacks it."""
     factor: float
@@ -87,7 +87,7 @@ def scale_of_weight(name: str, dims: Sequence[int]) -> tuple[str, int]:
 
 
 def factor_of_weight(name: str, step: BlockRef) -> float:
-    """By what a step multiplies the product of a tensor: 1 for what is no such weight.
+    """The number by which a step multiplies the product of a weight; 1 for any other tensor.
 
     Raises UsageError where a strength times a factor is none.
     """
@@ -96,7 +96,7 @@ def factor_of_weight(name: str, step: BlockRef) -> float:
 
 
 def factor_of_tensor(name: str, step: BlockRef) -> float:
-    """By what a step multiplies a tensor itself: a scale of the source, or a bias of it."""
+    """The number by which a step multiplies a tensor itself: a scale or a bias of the source."""
     weight = weight_of(name, SCALE) or weight_of(name, BIAS)
     return FULL if weight is None else _factor_of(weight, step)
 
@@ -151,7 +151,9 @@ def _check_block(header: Header, blocks: Blocks, step: BlockRef) -> None:
         if name not in there:
             fused = any(_stem(tensor, WEIGHT) == "attn_qkv" for tensor in names)
             why = ": its queries, keys and values have one weight, attn_qkv" if fused else ""
-            raise RefusedError(f"block {step.block} has no weight {name} to give a factor{why}")
+            raise RefusedError(
+                f"block {step.block} has no weight {name} that could have a factor{why}"
+            )
 
 
 def _check_tensor(tensor: TensorInfo, step: BlockRef) -> None:

@@ -1,4 +1,4 @@
-"""What mergekit calls the weights of a block, for files whose checkpoints have these names.
+"""Names of a block's weights in the checkpoint that a file was converted from.
 
 Names are those of mergekit 0.1.5 (llama.json, qwen2.json and their like in
 mergekit/_data/architectures, and mergekit/architecture/moe_defs.py for experts).
@@ -19,7 +19,7 @@ ATTENTION = {
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
 }
-"""By the name in a checkpoint, that in a GGUF."""
+"""The name in a GGUF, by the name in a checkpoint."""
 FFN = {"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
 ROUTERS = {"mlp.gate": "ffn_gate_inp", "block_sparse_moe.gate": "ffn_gate_inp"}
 NORMS = {
@@ -39,7 +39,7 @@ MIXTRAL_EXPERTS = {
     "block_sparse_moe.experts.{}.w2": "ffn_down_exps",
 }
 EXPERTS_OF = {"llama": MIXTRAL_EXPERTS, "qwen3moe": EXPERTS}
-"""By architecture, for those that can have experts."""
+"""Names of experts by architecture, for architectures that can have experts."""
 NAMED_SO = ("cohere2", "llama", "mistral3", "qwen2", "qwen3", "qwen3moe")
 """Architectures whose checkpoints have these names, and whose weights can have factors."""
 
@@ -53,13 +53,13 @@ class CheckpointNames:
 
     @property
     def are_known(self) -> bool:
-        """Whether they are known for this architecture."""
+        """Whether the names are known for this architecture."""
         return self.architecture in NAMED_SO
 
     def of_block(self, block: int) -> Iterator[tuple[str, str]]:
-        """The name of each weight and bias, and that of its weight in a GGUF, `attn_q`.
+        """The name of each weight and bias, with that of the weight in a GGUF, such as `attn_q`.
 
-        All that there are in any architecture where they are not known.
+        Where the names of an architecture are not known, those of all known ones.
         """
         for name, weight in self._weights(block):
             whole = f"model.layers.{block}.{name}"

@@ -34,7 +34,7 @@ def read_made_file(root: Field, keys: Mapping[str, Field]) -> MadeFile | None:
     if "result" not in keys:
         lonely = next((key for key in MADE_FILE_KEYS if key in keys), None)
         if lonely is not None:
-            raise keys[lonely].error("expected result too: which file is rebuilt")
+            raise keys[lonely].error("expected result too, which says which file is rebuilt")
         return None
     for key in ("made", "sources"):
         if key not in keys:

@@ -132,7 +132,7 @@ def _check_method(method: Field) -> None:
         raise method.refusal(f"{quoted(name)} mixes weights. {MIXING}")
     if name != PASSTHROUGH:
         raise method.error(
-            f"{quoted(name)} is no merge method that is known here",
+            f"{quoted(name)} is not a known merge method",
             hint=f"The only supported method is {PASSTHROUGH}, which moves blocks; the other "
             "methods of mergekit mix weights.",
         )

@@ -50,7 +50,9 @@ def read_own(root: Field) -> YamlRecipe:
     without_mtp, mtp = _mtp(keys["mtp"], names) if "mtp" in keys else (False, None)
     used = {*parts, *(each.model for each in slices)}
     if mtp in used:
-        raise keys["mtp"].error(f"{quoted(names[mtp])} has its own MTP blocks, which stay")
+        raise keys["mtp"].error(
+            f"{quoted(names[mtp])} gives other parts too, and its own MTP blocks stay"
+        )
     for index, name in enumerate(names):
         if index not in used and index != mtp:
             raise keys["sources"].error(f"nothing comes from {quoted(name)}")

@@ -30,7 +30,7 @@ class ShardSize(NamedTuple):
 
 @dataclass(frozen=True)
 class MadeFile:
-    """The very file that a recipe rebuilds, and how it was made."""
+    """The file that a recipe rebuilds to the byte, and how it was made."""
 
     made: Field
     """The program, and what else the first patch depends on."""
@@ -45,7 +45,7 @@ class MadeFile:
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model that a recipe names, and what the recipe says of its file: None is nothing."""
+    """A model that a recipe names, with what the recipe says of its file, or None."""
 
     name: str
     sha256: str | None = None

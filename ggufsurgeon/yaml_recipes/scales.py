@@ -23,8 +23,8 @@ BEFORE_BLOCKS = ("model.embed_tokens.weight",)
 BEHIND_BLOCKS = ("model.norm.weight", "lm_head.weight")
 MOST_SHOWN = 4
 HINT = (
-    "A file can hold factors of q_proj, k_proj, o_proj and down_proj, with 1 for all other "
-    "tensors. mergekit can multiply any weights of a 16-bit checkpoint."
+    "A file can hold factors of q_proj, k_proj, o_proj and down_proj alone. "
+    "mergekit can multiply any weights of a 16-bit checkpoint."
 )
 
 
@@ -120,13 +120,13 @@ def _check_factor(place: Field, weight: str, found: Mapping[str, float], block: 
     """Raise RefusedError where a weight can have no factor, or its parts have different ones."""
     shown = _shown({name: value for name, value in found.items() if value != FULL})
     if weight not in FACTOR_NAMES and shown:
-        problem = f"scale multiplies {shown} in block {block}, which can have no factor in a file"
+        problem = f"scale multiplies {shown} in block {block}, which cannot have a factor in a file"
         raise place.refusal(problem, hint=HINT)
     if len(set(found.values())) > 1:
         rest = _shown({name: value for name, value in found.items() if value == FULL})
         raise place.refusal(
             f"scale multiplies {shown}{f', and {rest},' if rest else ''} in block {block}, which "
-            "have one factor together in a file",
+            "a file can only multiply by the same factor",
             hint=HINT,
         )
 

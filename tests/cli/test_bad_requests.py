@@ -82,7 +82,7 @@ TOO_LONG = ["--window|0:3|--times|512", "--layers|" + ",".join(["0..2"] * 171)]
 
 def asked_of_patch(arguments: list[str]) -> AnyPath:
     """What the program's parser makes of the arguments, less the files."""
-    command: Any = get_command(make_app(["files.patch"]))
+    command: Any = get_command(make_app(["patching.patch"]))
     context = command.commands["patch"].make_context("patch", ["a", "b", *arguments])
     return layer_path(*(context.params[key] for key in ("window", "times", "drop", "layers")))
 
@@ -119,7 +119,7 @@ def test_512_blocks_are_not_too_many(write: Write) -> None:
     [
         ("--window|0:4", 2, "reaches past"),
         ("", 2, "--window, --drop, --layers, --recipe and --from-scan: none is given"),
-        ("--layers|0,b:1..2*0.5", 2, "Models have numbers here: 1:1..2 is of model 1."),
+        ("--layers|0,b:1..2*0.5", 2, "Models have numbers here, not names: 1:1..2 is of model 1."),
         ("--layers|\x1b[31m\udcff", 2, "is not a range"),
         ("--drop|0:3", 2, "would be dropped"),
         (TOO_LONG[0], 4, "more than 512"),

@@ -15,7 +15,7 @@ from ggufsurgeon.cli.patching.verified import telling_that_it_is_written
 def test_a_file_whose_proof_is_interrupted_is_written() -> None:
     with pytest.raises(Interrupted) as found, telling_that_it_is_written(Path("new.gguf")):
         raise Interrupted(signal.SIGINT)
-    assert found.value.state == "new.gguf was written, and not proven."
+    assert found.value.state == "new.gguf was written, but not proven."
 
 
 @pytest.mark.parametrize("name", ["new.gguf", "new-00001-of-00002.gguf"])

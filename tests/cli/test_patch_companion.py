@@ -273,7 +273,7 @@ def test_companions_of_one_of_several_models(model: Path, tmp_path: Path, surgeo
         assert_told(surgeon(*command, "--layers", "0,1:1"), 2, "give that file in place of a")
     done = surgeon(*of_both, "--source-number", "1")
     assert done.returncode == 0, done.stderr
-    assert "it has nothing for the 3 of 6 blocks that are of other models" in done.stderr
+    assert "it has nothing for the 3 of 6 blocks that come from other models" in done.stderr
     assert done.stdout.startswith("wrote new.gguf: a LoRA adapter for layer path 0..2,1:1..3, ")
     told = surgeon("inspect", "new.gguf").stdout
     assert "for layer path 0..2,1:1..3, of model 1" in " ".join(told.split())

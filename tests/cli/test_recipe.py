@@ -56,7 +56,7 @@ def test_what_is_not_right_is_told_and_nothing_written(
     write = ("patch", stories, "new.gguf", "--recipe")
     with Unchanged(tmp_path):
         other = surgeon("patch", "other.gguf", "new.gguf", "--recipe", "recipe.txt")
-        assert_told(other, 4, "its SHA-256 is another one")
+        assert_told(other, 4, "its SHA-256 differs")
         again = surgeon("patch", "patched.gguf", "new.gguf", "--recipe", "recipe.txt")
         assert_told(again, 4, "it has 1,5")
         assert_told(surgeon(*write, "wrong.txt"), 7, "it was not kept")

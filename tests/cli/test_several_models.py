@@ -82,7 +82,11 @@ BAD = {
     "missing": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "none.gguf"), 2, "none.gguf"),
     "beyond": (("plan", "a.gguf", "--layers", "0,2:1", "--with", "b.gguf"), 2, "no model 2"),
     "block": (("plan", "a.gguf", "--layers", "0,1:4", "--with", "b.gguf"), 2, "no block 4"),
-    "in place": (("patch", "a.gguf", "--in-place", *MIXED), 2, "--with excludes it"),
+    "in place": (
+        ("patch", "a.gguf", "--in-place", *MIXED),
+        2,
+        "--in-place and --with exclude each",
+    ),
     "recipe": (("patch", "a.gguf", "n.gguf", "--recipe", "r", "--with", "b.gguf"), 2, "--with"),
     "scaled": (("plan", "a.gguf", *MIXED, "--scale-weights"), 2, "one model alone"),
     "folder": (("plan", "a.gguf", "--layers", "0,1:1", "--with", "."), 2, "found a folder"),

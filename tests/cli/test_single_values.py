@@ -45,7 +45,7 @@ def test_the_last_of_several_numbers_counts(name: str, option: Any) -> None:
 def test_a_second_file_or_layer_path_is_refused(name: str, option: Any) -> None:
     """By any of its names, with a value that is the same or another."""
     for second in option.opts:
-        with pytest.raises(UsageError, match=r"is given 2 times, and has one value") as refused:
+        with pytest.raises(UsageError, match=r"is given 2 times, but takes one value") as refused:
             PROGRAM.commands[name].make_context(name, [option.opts[0], "1", f"{second}", "2"])
         assert str(refused.value).startswith(option.opts[0])
 

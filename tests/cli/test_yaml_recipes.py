@@ -119,7 +119,7 @@ def test_plan_says_which_file_stands_for_which_name(surgeon: Run, pair: Path) ->
     assert f"{said}0 is 'org/b', b.gguf, 1 is 'org/a', a.gguf" in notes
     assert not any("same file" in note for note in notes)
     notes = json.loads(surgeon(*plan, "org/a=b.gguf").stdout)["notes"]
-    same = "'org/b' and 'org/a' of the recipe are the same file, b.gguf, so that"
+    same = "'org/b' and 'org/a' of the recipe are the same file, b.gguf, so its"
     assert any(note.startswith(same) for note in notes)
     (pair / "alone.yaml").write_text("layers: 0..5,5\n")
     alone = surgeon("plan", "a.gguf", "--recipe", "alone.yaml", "--json")
@@ -164,7 +164,7 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
         assert_told(surgeon(*write, "own.yaml"), 2, "--with NAME=FILE")
         assert_told(surgeon(*write, "own.yaml", "--with", "b.gguf"), 2, "NAME=b.gguf, with the")
         on_hub = surgeon(*write, "hf://org/model/own.yaml")
-        assert_told(on_hub, 2, "hf://org/model/own.yaml is a name, and a recipe is read from")
+        assert_told(on_hub, 2, "hf://org/model/own.yaml is the name of a model, but a recipe is")
         assert_told(surgeon(*write, "own.yaml", "--with", "b=b.gguf"), 2, "names no model 'b'")
         alone = surgeon(*write, "alone.yaml", *WITH_B)
         assert_told(alone, 2, "alone.yaml is for one model, which is the source: it names none")
@@ -177,7 +177,7 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
         layers = surgeon(*write, "own.yaml", *WITH_B, "--layers", "0..3")
         assert_told(layers, 2, "--recipe gives the layer path")
         proof = surgeon("patch", "a.gguf", "--in-place", "--layers", "0..5,5", "--verify")
-        assert_told(proof, 2, "--verify compares with MODEL")
+        assert_told(proof, 2, "--verify and --in-place exclude")
         onto = surgeon("patch", "a.gguf", "own.yaml", "--recipe", "own.yaml", *WITH_B, "--replace")
         assert_told(onto, 4, "itself")
     assert not temporaries(pair)
@@ -185,7 +185,7 @@ def test_what_is_not_right_is_told_and_nothing_written(surgeon: Run, pair: Path)
 
 def test_a_file_of_another_recipe_is_told(surgeon: Run, pair: Path) -> None:
     (pair / "other.yaml").write_text((pair / "own.yaml").read_text() + "name: Duet\n")
-    for recipe, says in (("other.yaml", "general.name is another one"), ("own.yaml", "")):
+    for recipe, says in (("other.yaml", "general.name differs"), ("own.yaml", "")):
         done = surgeon("patch", "a.gguf", "c.gguf", "--replace", "--recipe", "own.yaml", *WITH_B)
         assert done.returncode == 0
         sources = ("--source", "a.gguf", *WITH_B, "--threads", "1")

@@ -79,8 +79,8 @@ def test_vectors_are_behind_blocks_of_the_model_alone(
     assert after == {f"direction.{n}": before[f"direction.{old}"] for n, old in of.items()}
     planned = gs.open(models[1]).plan_companion(vectors, patched=mixed)
     assert planned.notes == (
-        "it has nothing for the 3 of 7 blocks that are of other models than model 1 of the layer "
-        "path",
+        "it has nothing for the 3 of 7 blocks that come from other models than model 1 of the "
+        "layer path",
     )
 
 
@@ -92,7 +92,7 @@ def test_imatrices_of_all_models_together_cover_every_block_once(
     for number, model in enumerate(models):
         about = written(tmp_path / f"about-{number}.gguf", imatrix(model))
         planned = gs.open(model).plan_companion(about, patched=mixed)
-        assert any("let llama-imatrix join them" in note for note in planned.notes)
+        assert any("join them with llama-imatrix" in note for note in planned.notes)
         parts.append(set(contents(planned.write(tmp_path / f"part-{number}.gguf"))))
     whole = {tensor.name for tensor in imatrix_tensors(mixed)}
     assert parts[0] | parts[1] == whole and not parts[0] & parts[1]
@@ -136,7 +136,7 @@ def test_a_number_is_for_a_file_of_several_models(stories: Path, tmp_path: Path)
     once = gs.open(stories).plan(gs.repeat("1:3")).write(tmp_path / "once.gguf")
     with pytest.raises(UsageError, match="is over one model, which has number 0"):
         moved(stories, adapter, once, 1)
-    with pytest.raises(UsageError, match="belongs to a patched file"):
+    with pytest.raises(UsageError, match="only for a patched file"):
         gs.open(stories).plan_companion(adapter, gs.repeat("1:3"), number=0)
     with pytest.raises(UsageError, match="give that file in place of a layer path"):
         gs.open(stories).plan_companion(adapter, PATH)
@@ -249,7 +249,7 @@ def test_drafts_read_the_states_behind_blocks_of_their_target(tmp_path: Path) ->
     found = gs.open(moved(second, draft, mixed, 1))
     assert found.metadata["eagle3.target_layers"] == [6, 10, 11]
     for number, layers, told in (
-        (1, (0, 3, 5), "reads the embeddings, and on this layer path they are of another model"),
+        (1, (0, 3, 5), "reads the embeddings, which come from another model on this path"),
         (1, (1, 3, 5), "reads the output of block 0, which the layer path leaves out"),
         (0, (3, 5, 8), "reads the output of block 7, which the layer path leaves out"),
     ):

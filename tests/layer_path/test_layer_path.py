@@ -95,7 +95,7 @@ def test_a_path_of_which_nothing_would_run_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["0*", "0*x", "0*0.5*0.5", "0..1*.", "0*1e", "0*0x1", "*0.5"])
 def test_what_is_no_strength_in_a_path_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is no strength|is not a range|is no factor"):
+    with pytest.raises(UsageError, match=r"is no strength|is not a range|is not a factor"):
         LayerPath(text)
 
 
@@ -114,15 +114,15 @@ def test_factors_stand_behind_the_strength_in_one_order() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("0*attn_v=2", "'attn_v' is no weight that can have a factor: attn_q, attn_k, attn_output"),
-        ("0*=2", "'' is no weight"),
+        ("0*attn_v=2", "'attn_v' cannot have a factor: only attn_q, attn_k, attn_output, ffn_down"),
+        ("0*=2", "'' cannot have a factor"),
         ("0*attn_q=", "'' is no factor"),
         ("0*attn_q=-1", "'-1' is no factor"),
         ("0*attn_q=x", "'x' is no factor"),
         ("0*attn_q=1e-40", "a factor of 1e-40: 32-bit"),
         ("0*attn_q=2*attn_q=2", "'attn_q' has two factors"),
-        ("0*attn_q=2*0.5", "'0.5' is no factor of a weight"),
-        ("0*attn_q=2*", "'' is no factor of a weight"),
+        ("0*attn_q=2*0.5", "'0.5' is not a factor of a weight"),
+        ("0*attn_q=2*", "'' is not a factor of a weight"),
     ],
 )
 def test_what_is_no_factor_is_told(text: str, says: str) -> None:

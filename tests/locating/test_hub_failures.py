@@ -90,7 +90,7 @@ def test_nobody_listens(named: Named) -> None:
 def test_an_endpoint_that_is_no_address(named: Named, tmp_path: Path, endpoint: str) -> None:
     for what, *rest in COMMANDS:
         done = named(what, *rest, HF_ENDPOINT=endpoint)
-        assert_told(done, 2, f"HF_ENDPOINT is '{endpoint.rstrip('/')}', which is no address")
+        assert_told(done, 2, f"HF_ENDPOINT is '{endpoint.rstrip('/')}', which is not the address")
     assert not (tmp_path / "new.gguf").exists()
 
 

@@ -136,12 +136,12 @@ def test_experts_have_the_factor_of_the_ffn() -> None:
         (
             gguf(llama_pairs(2), [Tensor(f"blk.{n}.attn_qkv.weight") for n in range(2)]),
             "0,1*attn_q=2",
-            "block 1 has no weight attn_q to give a factor: its queries, keys and values have one",
+            "block 1 has no weight attn_q that could have a factor: its queries, keys and",
         ),
         (
             gguf(llama_pairs(2), [Tensor(f"blk.{n}.attn_q.weight") for n in range(2)]),
             "0,1*attn_k=2",
-            "block 1 has no weight attn_k to give a factor",
+            "block 1 has no weight attn_k that could have a factor",
         ),
     ],
     ids=["architecture", "no table", "bias", "type of a bias", "fused", "absent"],
@@ -175,7 +175,7 @@ def test_notes_say_what_factors_need_and_cost() -> None:
     assert "multiplies biases that the source has" in notes("0,1*attn_q=2,2", biases=True)
     norm = Tensor("blk.1.attn_q_norm.weight")
     assert "a norm" not in notes("0,1,2*attn_q=2", norm)
-    assert "multiplies attn_q by factors in front of a norm" in notes("0,1*attn_q=2,2", norm)
+    assert "multiplies attn_q by factors before a norm" in notes("0,1*attn_q=2,2", norm)
 
 
 def test_recipes_compose_factors(tmp_path: Path) -> None:

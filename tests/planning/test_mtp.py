@@ -81,7 +81,7 @@ def test_engines_that_are_known_not_to_load_mtp_blocks_are_named() -> None:
     assert "llama.cpp before b9180" in notes("qwen35", 2, 5)
     assert "Ollama 0.24.0" in notes("qwen35moe", 2, 5)
     assert "llama.cpp of March 2026" in notes("glm4moe", 2, 3)
-    assert "counts MTP blocks that it does not hold" in notes("step35", 2, 3)
+    assert "counts MTP blocks in its metadata that it does not contain" in notes("step35", 2, 3)
     assert "does not hold" not in notes("step35", 2, 5) + notes("step35", 0, 5)
     assert "March 2026" not in notes("glm4moe", 2, 5)
     assert "b9180" not in notes("qwen35", 0, 5)

@@ -358,7 +358,7 @@ def test_a_recipe_asks_for_the_very_shards(tmp_path: Path) -> None:
     content = bytearray(shards[1].read_bytes())
     content[end_of_tensors(shards[1]) - 1] ^= 1
     shards[1].write_bytes(content)
-    with pytest.raises(RefusedError, match=r"00002-of-00003.* its SHA-256 is another one"):
+    with pytest.raises(RefusedError, match=r"00002-of-00003.* its SHA-256 differs"):
         gs.open(shards[2]).plan_recipe(recipe)
 
 

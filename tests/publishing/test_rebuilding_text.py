@@ -116,11 +116,15 @@ BAD = {
         "n_bytes: 100\n    number: 1",
         "numbers of the sources are 1, 1",
     ),
-    "made": ("made: by gguf", "made: by rm", "made: expected such as: by ggufsurgeon 1.0.0"),
+    "made": (
+        "made: by gguf",
+        "made: by rm",
+        "made: expected a value such as: by ggufsurgeon 1.0.0",
+    ),
     "named": (
         "made: by ggufsurgeon 1.0.0",
         "made: by ggufsurgeon 1.0.0, named X",
-        "belongs to name",
+        "belongs in the key name",
     ),
     "not made": ("made: by ggufsurgeon 1.0.0\n", "", "expected made beside result"),
     "then": ("- 0..3,2", "- 3..0,2", "then[0]: layers '3..0,2..5'"),

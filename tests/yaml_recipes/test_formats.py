@@ -199,7 +199,10 @@ WRONG = {
     "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
     "unused source": ("sources: {a: , b: }\nlayers: a:0..3\n", "nothing comes from 'b'"),
     "no such MTP blocks": ("layers: 0\nmtp: b\n", "mtp: 'b' is none of the sources"),
-    "own MTP blocks": ("sources: {a: }\nlayers: a:0\nmtp: a\n", "'a' has its own MTP blocks"),
+    "own MTP blocks": (
+        "sources: {a: }\nlayers: a:0\nmtp: a\n",
+        "'a' gives other parts too, and its own",
+    ),
     "size": ("sources: {a: {n_bytes: -1}}\nlayers: a:0\n", "expected a number of bytes"),
     "number": ("sources: {a: {number: 1000}}\nlayers: a:0\n", "expected a number below 1000"),
     "number alone": ("sources: {a: {number: 0}}\nlayers: a:0\n", "are for a recipe with result"),
@@ -207,7 +210,7 @@ WRONG = {
     "result alone": ("layers: 0\nresult: {n_bytes: 1}\n", "expected made beside result"),
     "no layers": ("layers:\n", "layers: expected a text; there is none"),
     "an empty list": (f"{HEAD}slices: []\n", "slices: the list is empty"),
-    "capitals": ("merge_method: Passthrough\n", "'Passthrough' is no merge method that is known"),
+    "capitals": ("merge_method: Passthrough\n", "'Passthrough' is not a known merge method"),
     "strength": (
         "sources: {a: }\nlayers: a:0..3*nan\n",
         "recipe.yaml, line 2: layers: 'a:0..3*nan': 'nan' is no strength",
@@ -243,7 +246,7 @@ def test_methods_that_mix_are_refused_with_the_tool_that_has_them() -> None:
 
 @pytest.mark.parametrize("method", ["passthroug", "Passthrough", "new", "TIES"])
 def test_an_unknown_method_is_not_said_to_mix(method: str) -> None:
-    with pytest.raises(UsageError, match=f"'{method}' is no merge method that is known") as error:
+    with pytest.raises(UsageError, match=f"'{method}' is not a known merge method") as error:
         read(SLICES.replace("passthrough", method))
     assert "only supported method is passthrough" in error.value.hint
 
@@ -353,7 +356,7 @@ def test_a_list_of_numbers_is_interpolated_along_the_slice() -> None:
 NO_FACTORS = {
     "values": (
         (f"[{filters('0.84', 'q_proj', 'v_proj')}, {{value: 1.0}}]", "", ""),
-        "scale multiplies self_attn.v_proj.weight by 0.84 in block 0, which can have no factor",
+        "scale multiplies self_attn.v_proj.weight by 0.84 in block 0, which cannot have a factor",
     ),
     "gates": ((f"[{filters('0.5', 'mlp')}]", "", ""), "multiplies mlp.gate_proj.weight by 0.5 in"),
     "norms": ((f"[{filters('2', 'layernorm')}]", "", ""), "input_layernorm.weight by 2 in block 0"),
@@ -397,7 +400,7 @@ def test_a_filter_finds_biases_too() -> None:
     """mergekit looks for a filter in `self_attn.q_proj.bias` as well."""
     model = of_architecture("qwen2", "attn_q.weight", "attn_q.bias")
     assert with_scale(model, filters("0.5", "q_proj")) == "0*attn_q=0.5"
-    says = "self_attn.q_proj.weight by 0.5, and self_attn.q_proj.bias by 1, in block 0, which have"
+    says = "self_attn.q_proj.weight by 0.5, and self_attn.q_proj.bias by 1, in block 0, which a"
     with pytest.raises(RefusedError, match=re.escape(says)):
         with_scale(model, filters("0.5", "q_proj.weight"))
     with pytest.raises(RefusedError, match=r"multiplies self_attn\.v_proj\.bias by 3 in block 0"):

@@ -63,7 +63,9 @@ def plan(
     models = [] if is_remote(source) else [each.path for each in source.files]
     if path is not None:
         if number is not None:
-            raise UsageError("the number of a model belongs to a patched file, not to a layer path")
+            raise UsageError(
+                "the number of a model is only for a patched file, not for a layer path"
+            )
         return Companion(plan_companion(file, source, path, other_base=other_base), models)
     made = locate(patched).file  # type: ignore[arg-type]
     planned = plan_companion_of(file, source, made, number=number, other_base=other_base)

@@ -1,4 +1,4 @@
-"""A model that is found by its path or name, and known by its header."""
+"""A model file that is found by its path or its name, and read up to the end of its header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LocatedFile:
-    """What every method of a model file needs. Raises as `ggufsurgeon.open`."""
+    """A model file and where it was found. Raises as `ggufsurgeon.open`."""
 
     def __init__(self, path: PathLike) -> None:
         located = locate(path)
@@ -29,6 +29,6 @@ class LocatedFile:
         return is_remote(self.file)
 
     def _on_disk(self) -> GgufFile:
-        """The file, for what reads its data."""
+        """The file, for callers that read its data. Raises RefusedError for a model on the Hub."""
         check_on_disk(self.file)
         return self.file

@@ -1,1 +1,1 @@
-"""Recipes on files: what rebuilds a patched file, and YAML over named models."""
+"""Recipes of model files: those that rebuild a patched file, and YAML over named models."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RecipeMethods(LocatedFile):
-    """What a model file has to do with recipes."""
+    """The methods of a model file that make or follow recipes."""
 
     def recipe(self, progress: Progress = NO_PROGRESS) -> Recipe:
         """What rebuilds this patched file, to the byte, from its original.

@@ -1,4 +1,4 @@
-"""Which file stands for which model of a recipe, in sentences."""
+"""Notes that say which file stands for which model of a recipe."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def naming_notes(matched: MatchedRecipe) -> Iterator[str]:
 
 
 def same_file_notes(matched: MatchedRecipe) -> Iterator[str]:
-    """A note for each model that is the same file as one before it: a merge with itself."""
+    """A note for each model that is the same file as an earlier one, as in a merge with itself."""
     for n, file in enumerate(matched.files):
         first = next(m for m, other in enumerate(matched.files) if is_same_file(other, file))
         if first != n:
             names = f"{quoted(matched.names[first])} and {quoted(matched.names[n])}"
             yield (
-                f"{names} of the recipe are the same file, {file.path}, so that its blocks are "
-                "combined with each other, and not with those of a second model"
+                f"{names} of the recipe are the same file, {file.path}, so its blocks are "
+                "combined with each other, not with those of a second model"
             )

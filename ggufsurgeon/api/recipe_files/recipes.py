@@ -134,7 +134,7 @@ def _further(recipe: Recipe, others: Mapping[str, GgufFile]) -> tuple[GgufFile, 
     if recipe.source_name in others:
         raise UsageError(
             f"{quoted(recipe.source_name)} is the first model of the recipe: its file is the "
-            "source, beside which the others are given"
+            "source, and only the other models are given by name"
         )
     names = [model.name for model in recipe.further]
     for name in others:
@@ -192,7 +192,7 @@ def _matched(
             )
         if model.header_sha256 not in (None, file.header_sha256):
             raise RefusedError(
-                f"{file.path} is not {where}: its header is another one",
+                f"{file.path} is not {where}: its header differs",
                 hint=f"The recipe names the SHA-256 {model.header_sha256} of the header.",
             )
         _check_named_sha256(file, model.sha256, where, progress)
@@ -207,8 +207,8 @@ def _check_named_sha256(file: GgufFile, sha256: str | None, where: str, progress
     if (found := file_sha256(file, progress)) != sha256:
         raise RefusedError(
             f"{file.path} is not {where}: its SHA-256 is {found}, and the recipe has {sha256}",
-            hint="Use the file that the recipe was made for; or, if this one is meant, its SHA-256 "
-            "in the recipe.",
+            hint="Use the file that the recipe was made for; or, if this file is meant, put its "
+            "SHA-256 into the recipe.",
         )
 
 
@@ -217,7 +217,7 @@ def _check_sha256(files: Sequence[GgufFile], expected: FileIdentity, progress: P
     identities: Sequence[FileIdentity | ShardIdentity] = expected.shards or (expected,)
     for file, wanted in zip(files, identities, strict=True):
         if wanted.sha256 is not None and file_sha256(file, progress) != wanted.sha256:
-            raise not_the_original(file, "its SHA-256 is another one", wanted)
+            raise not_the_original(file, "its SHA-256 differs", wanted)
 
 
 def read_recipe(path: Path) -> Recipe | YamlRecipe:
@@ -228,7 +228,7 @@ def read_recipe(path: Path) -> Recipe | YamlRecipe:
     """
     if model_name(path) is not None:
         raise UsageError(
-            f"{shown_name(path)} is a name, and a recipe is read from a file on disk",
+            f"{shown_name(path)} is the name of a model, but a recipe is read from a file on disk",
             hint="Download the file first: `hf download` takes the repository and the file.",
         )
     if path == STANDARD_INPUT:

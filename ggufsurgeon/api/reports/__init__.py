@@ -1,1 +1,1 @@
-"""What is in stores, as findings, tables and pictures."""
+"""Contents of stores, as findings, tables and pictures."""

@@ -1,1 +1,1 @@
-"""Commands that read model files."""
+"""Commands that read model files and check them."""

@@ -158,7 +158,7 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
         yield "data", "ends in zeros, as that of an unfinished download does: compare its SHA-256"
     yield "can be patched", "yes" if facts["can_be_patched"] else f"no: {facts['refusal']}"
     if companion is not None and companion.record is not None:
-        yield "what to do", "Load it with that model; it fits no other, the original included."
+        yield "what to do", "Load it with that model; it fits no other, not even the original."
     elif inspection.instead:
         yield "what to do", inspection.instead
 

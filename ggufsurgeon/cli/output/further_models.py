@@ -1,4 +1,4 @@
-"""Models beside a first one: which layer paths use them, and what is said before loading."""
+"""Models besides the first: whether layer paths use them, and what is printed before loading."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def check_all_used(others: Sequence[Path], paths: Iterable[AnyPath | None]) -> None:
     """Raise UsageError unless layer paths use each of the files that --with gives, and no more.
 
-    A file that no path uses is most often a path without its `1:`, which would run, and be written,
-    without the blocks that were meant. What is no LayerPath is over MODEL alone.
+    The usual reason for a file that no path uses is a path that lacks its `1:`: it would be run or
+    written without the blocks that were meant. A path that is no LayerPath is over MODEL alone.
     """
     whole = [path for path in paths if isinstance(path, LayerPath)]
     check_given(whole, len(others))
@@ -47,7 +47,7 @@ def check_given(paths: Iterable[AnyPath | None], n_others: int) -> None:
 
 
 def tell_further_models(model: Path, others: Sequence[Path], devices: Devices) -> None:
-    """Say what the models take together, and how their vocabularies differ.
+    """Print what the models take together, and how their vocabularies differ.
 
     Raises UsageError and MalformedFileError for files that cannot be read.
     """
@@ -62,7 +62,7 @@ def tell_further_models(model: Path, others: Sequence[Path], devices: Devices) -
     told = f"{len(distinct)} models are loaded side by side, {n_bytes_text(n_bytes)} together"
     runs_on_cpu = devices.n_gpu_layers == 0 or devices.names == ()
     if runs_on_cpu and n_bytes > (n_free := free_in_system()):
-        print_warning(f"{told}, and {n_bytes_text(n_free)} of memory are free")
+        print_warning(f"{told}, but only {n_bytes_text(n_free)} of memory is free")
     else:
         print_note(told)
     for note in vocabulary_notes(files, 0):

@@ -96,8 +96,8 @@ def patch(
         bool,
         typer.Option(
             "--verify",
-            help="Prove the written file, as the command verify does. The options of devices are "
-            "for this alone.",
+            help="Prove the written file, as the command verify does. The options of devices "
+            "apply to this proof only.",
         ),
     ] = False,
     *,
@@ -248,6 +248,8 @@ def _check_exclusions(
             hint="Remove the old files first, or choose another destination.",
         )
     if others and in_place:
-        raise UsageError("--in-place edits a single model: --with excludes it")
+        raise UsageError("--in-place and --with exclude each other: a single model is edited")
     if verify and in_place:
-        raise UsageError("--verify compares with MODEL, which --in-place replaces")
+        raise UsageError(
+            "--verify and --in-place exclude each other: the proof needs MODEL as it was"
+        )

@@ -1,4 +1,4 @@
-"""What plan and patch are asked to make of their models."""
+"""The requests to plan and patch: a layer path or a recipe, as the options give it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import ggufsurgeon as gs
 from ggufsurgeon.cli.output.further_models import check_all_used
 from ggufsurgeon.cli.patching.patch_models import PatchModels
-from ggufsurgeon.cli.patching.scan_choice import NO_SCAN, ScanChoice
+from ggufsurgeon.cli.patching.scan_choice import ScanChoice
 from ggufsurgeon.cli.patching.verified import check_can_be_verified
 from ggufsurgeon.cli.shared_options.options import NamedFile, PathOptions, layer_path
 from ggufsurgeon.cli.shared_options.recipe_option import check_alone, is_given
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PathRequest(NamedTuple):
-    """A layer path, and what the new file may be and lack."""
+    """A layer path, and whether weights may be scaled and MTP blocks left out."""
 
     path: AnyPath
     scale_weights: bool
@@ -37,7 +37,7 @@ class PathRequest(NamedTuple):
 
 
 class RecipeRequest(NamedTuple):
-    """A recipe, which says all that the new file is."""
+    """A recipe, which determines the new file in full."""
 
     recipe: Recipe | YamlRecipe
 
@@ -51,14 +51,19 @@ def patch_request(
     others: Sequence[NamedFile],
     options: PathOptions,
     recipe: Path | None,
-    scan: ScanChoice = NO_SCAN,
+    scan: ScanChoice | None = None,
     *,
     scale_weights: bool,
     without_mtp: bool,
     mtp_from: Path | None,
 ) -> PathRequest | RecipeRequest:
-    """What the options ask for. Raises UsageError where they exclude each other, or as
-    `read_recipe` and `ScanChoice.path_over`."""
+    """What the options ask for; `scan` is None for a command without the options of a scan.
+
+    Raises UsageError where options exclude each other, and as `read_recipe` and
+    `ScanChoice.path_over`.
+    """
+    further = ("--recipe",) if scan is None else ("--recipe", "--from-scan")
+    scan = scan or ScanChoice()
     if recipe is not None:
         from ggufsurgeon.api.recipe_files.recipes import read_recipe
 
@@ -69,7 +74,7 @@ def patch_request(
             "--from-scan gives the layer path: --window, --times, --strength, --damped, --drop and "
             "--layers exclude it"
         )
-    path = scan.path_over(source) or layer_path(*options)
+    path = scan.path_over(source) or layer_path(*options, further=further)
     check_all_used([other.path for other in others], [path])
     return PathRequest(path, scale_weights, without_mtp)
 
@@ -79,7 +84,7 @@ def check_result(
 ) -> None:
     """Raise UsageError for options that the recipe of a patched file excludes.
 
-    It has the SHA-256 of its files. Nothing is hashed before this is told.
+    Such a recipe has the SHA-256 of its files. This is checked before anything is hashed.
     """
     from ggufsurgeon.planning.rebuilding.recipes import Recipe
 

@@ -60,6 +60,3 @@ class ScanChoice(NamedTuple):
         from ggufsurgeon.api.reports.scan_reports import scanned_path
 
         return scanned_path(self.store, source, probe=self.probe, rank=self.rank)
-
-
-NO_SCAN = ScanChoice()

@@ -43,7 +43,7 @@ def check_devices(devices: Devices, *, verify: bool) -> None:
 def verified(
     sources: Sequence[Path], mtp_from: Path | None, written: Path, devices: Devices
 ) -> Verification:
-    """What verify finds of a file that was written from some sources, on these devices."""
+    """The verification of a file that was written from some sources, run on these devices."""
     first, *others = sources
     with telling_that_it_is_written(written):
         with gs.load(written, devices) as loaded, suppress(MissingExtraError, EngineError):
@@ -68,7 +68,7 @@ def telling_that_it_is_written(written: Path) -> Iterator[None]:
         error.state = f"{written} was written."
         raise
     except Interrupted as interrupt:
-        interrupt.state = f"{written} was written, and not proven."
+        interrupt.state = f"{written} was written, but not proven."
         raise
 
 

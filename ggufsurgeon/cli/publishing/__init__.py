@@ -1,1 +1,1 @@
-"""Commands that make what goes with a patched file: cards, recipes, companions."""
+"""Commands that print or write what accompanies a patched file: cards, recipes, companions."""

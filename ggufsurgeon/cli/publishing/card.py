@@ -18,9 +18,9 @@ from ggufsurgeon.errors import UsageError
 if TYPE_CHECKING:
     from ggufsurgeon.publishing.card import CardContent
 
-_NO_BASE = "the file does not name its repository on the Hub: give --base-model"
+_NO_BASE = "the file does not name a repository on the Hub for its original: give --base-model"
 _NO_BASES = (
-    "the file does not say from which repositories on the Hub its models are: give --base-model "
+    "the file does not say which repositories on the Hub its models come from: give --base-model "
     "for each of them"
 )
 

@@ -22,19 +22,19 @@ USES = {
     "GGUF.",
 }
 USE_OF_SEVERAL = (
-    f"A mergekit configuration: replace {PLACEHOLDER}_0 and the like by the checkpoints that the "
+    f"A mergekit configuration: replace {PLACEHOLDER}_0 and so on by the checkpoints that the "
     "GGUFs with these numbers in the layer path were converted from, and run mergekit-yaml."
 )
 TOKENS = (
-    "mergekit puts the rows of embeddings and output head into the order of this tokenizer; "
-    "in the GGUF they are as in their models. That is the same where the vocabularies are."
+    "mergekit puts the rows of the embeddings and of the output head into the order of this "
+    "tokenizer; the GGUF keeps their order. The results agree if the vocabularies are the same."
 )
 WRITES_CONFIG = (OtherTool.MERGEKIT, OtherTool.LLM_CIRCUIT_FINDER)
 """These set the number of blocks and leave settings of single blocks as they are."""
 
 
 def print_for_tool(tool: OtherTool, found: OriginalPath, *, as_json: bool) -> None:
-    """Print a layer path for `tool`, with what is to be done besides."""
+    """Print a layer path for `tool`, with comments on what else is to be done."""
     text, notes = in_notation_of(tool, found.layer_path, found.outside), list(_notes(tool, found))
     if as_json:
         path = str(found.layer_path)

@@ -104,7 +104,7 @@ def patch_companion(
 ) -> None:
     """Write a LoRA adapter, imatrix, control vectors or draft of a model for its patched model.
 
-    llama.cpp loads the original on a patched model without an error, and on the wrong blocks.
+    With the patched model, llama.cpp applies the original to the wrong blocks, without an error.
     """
     options = (window, times, drop, layers)
     if patched is not None and optional_layer_path(*options) is not None:
@@ -112,7 +112,7 @@ def patch_companion(
             "--patched gives the layer path: --window, --times, --drop and --layers exclude it"
         )
     if number is not None and patched is None:
-        raise UsageError("--source-number is for a patched file of several models: --patched")
+        raise UsageError("--source-number requires --patched, a file of several models")
     path = None if patched is not None else layer_path(*options, further=("--patched",))
     companion = on_disk(companion)
     try:
@@ -126,7 +126,7 @@ def patch_companion(
         error.hint = "If it was made for this model all the same: --other-base."
         raise
     except SeveralNumbersError as error:
-        error.hint = "Give the number that the layer path has for it: --source-number N."
+        error.hint = "Give the number of MODEL in the layer path: --source-number N."
         raise
     except Interrupted as interrupt:
         interrupt.state = "The destination is unchanged."

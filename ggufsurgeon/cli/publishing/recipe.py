@@ -60,7 +60,7 @@ def recipe_lines(recipe: Recipe) -> list[str]:
     if first.outside is not None:
         name, what = "MODEL_0", "its models"
     elif recipe.further:
-        name, what = "ORIGINAL", "its original and the file that its MTP blocks are of"
+        name, what = "ORIGINAL", "its original and the file that its MTP blocks come from"
     else:
         name, what = "ORIGINAL", "its original"
     original = Shard(0, count).name(name) if count else f"{name}.gguf"

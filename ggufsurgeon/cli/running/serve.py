@@ -131,7 +131,7 @@ def _add_recipe(paths: dict[str, AnyPath | None], of_recipe: AskedPath) -> None:
     if of_recipe.path is None:
         return
     if of_recipe.name in paths:
-        raise UsageError(f"--recipe: another model has the name {of_recipe.name} too")
+        raise UsageError(f"--recipe: another model is already named {of_recipe.name}")
     paths[of_recipe.name] = of_recipe.path
 
 

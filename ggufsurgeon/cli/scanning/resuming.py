@@ -1,4 +1,4 @@
-"""What an interrupted scan or search has kept."""
+"""The message of an interrupted scan or search: what it has kept, and how to resume it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of MTP blocks, which other commands share."""
+"""Options of MTP blocks, which several commands share."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ Quiet: TypeAlias = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Show no progress and no notes on standard error; errors are still shown, and the "
-        "result with the notes in it.",
+        help="Show no progress and no notes on standard error. Errors, and notes that are part of "
+        "the result, are still shown.",
         callback=_silence,
         rich_help_panel=OUTPUT,
     ),
@@ -126,8 +126,8 @@ With: TypeAlias = Annotated[
         "--with",
         metavar="[NAME=]FILE",
         help='GGUF file whose blocks are 1:0, 1:1 and so on in LAYERS, as in "0..6,1:4..11"; '
-        "those of the next one are 2:0 and so on. NAME is what a recipe calls the model; LAYERS "
-        "have numbers alone. May be given several times.",
+        "those of the next one are 2:0 and so on. NAME is the name of the model in a recipe; in "
+        "LAYERS, models have numbers only. May be given several times.",
         show_default=False,
         rich_help_panel=LAYER_PATH,
     ),

@@ -60,9 +60,9 @@ def by_name(given: Sequence[NamedFile], files: Sequence[T]) -> dict[str, T]:
     for other in given:
         if not other.name:
             raise UsageError(
-                f"--with {other.path}: beside a recipe, a further file needs a name",
+                f"--with {other.path}: with a recipe, a further file needs a name",
                 hint=f"If the recipe names several models: --with NAME={other.path}, with the name "
-                "that it has there. A recipe of one model takes no --with.",
+                "that the recipe uses. A recipe of one model takes no --with.",
             )
     return {other.name: file for other, file in zip(given, files, strict=True)}
 

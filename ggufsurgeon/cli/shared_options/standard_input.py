@@ -1,4 +1,4 @@
-"""Options that can read standard input, of which there is one."""
+"""Options that can read standard input, which only one of them can do at a time."""
 
 from __future__ import annotations
 

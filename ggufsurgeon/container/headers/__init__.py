@@ -1,1 +1,1 @@
-"""The header of a GGUF file: a lossless codec."""
+"""A lossless codec for the header of a GGUF file."""

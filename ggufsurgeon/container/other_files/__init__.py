@@ -1,1 +1,1 @@
-"""Files that are no GGUF, and faults of transfers."""
+"""Files that are not GGUF, or were damaged by a transfer, recognised to say what they are."""

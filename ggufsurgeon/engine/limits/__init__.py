@@ -1,1 +1,1 @@
-"""What of this machine a process may use."""
+"""How much of this machine a process may use: CPU threads, and memory within control groups."""

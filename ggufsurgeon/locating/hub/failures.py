@@ -44,7 +44,7 @@ def _check_endpoint(endpoint: str, address: HubAddress) -> None:
         is_address = False
     if not is_address:
         raise UsageError(
-            f"{address}: HF_ENDPOINT is {quoted(endpoint)}, which is no address of a server",
+            f"{address}: HF_ENDPOINT is {quoted(endpoint)}, which is not the address of a server",
             hint="Unset it to use the Hugging Face Hub, or set it to a URL such as "
             "https://huggingface.co.",
         )

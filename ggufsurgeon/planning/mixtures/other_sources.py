@@ -55,7 +55,7 @@ class SeveralSources(NamedTuple):
     """By their indices in the path."""
     outside: OutsideBlocks
     licenses: tuple[str, ...] = ()
-    """Of model 0 and `others`, in order, where they differ."""
+    """The licences of model 0 and of `others`, in order, where they differ."""
 
 
 def record_of_several(

@@ -23,7 +23,7 @@ class RecordedModels(NamedTuple):
     """By their indices in the path, model 0 among them."""
     outside: OutsideBlocks
     licenses: tuple[str, ...] = ()
-    """Of each of the models, where they differ."""
+    """The licence of each model, where they differ."""
 
 
 def read_models(header: Header) -> RecordedModels | None:

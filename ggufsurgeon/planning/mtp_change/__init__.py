@@ -1,1 +1,1 @@
-"""Models whose MTP blocks are left out, or are those of another file of the same model."""
+"""Models whose MTP blocks are left out, or taken from another file of the same model."""

@@ -18,17 +18,15 @@ from ggufsurgeon.write_plan import ScaleSpan, ValueSpan
 
 NEEDS_SCALES = (
     "has {}, in the tensors {}: llama.cpp from before March 2026 (ggml-org/llama.cpp PR "
-    "19769) refuses a file with such tensors, and builds before that of October 2026, with which "
-    "they were proven, may ignore some of them; mistral.rs 0.9.5 and transformers 5.24.0 ignore "
+    "19769) refuses a file with such tensors, and builds between March and October 2026 may "
+    "ignore some of them; mistral.rs 0.9.5 and transformers 5.24.0 ignore "
     "them all"
 )
 LASTING = (
     "multiplies {} that the source has, and rounds them: the original cannot be restored from "
     "this file"
 )
-BEFORE_NORM = (
-    "multiplies {} by factors in front of a norm, which takes them away again but for its epsilon"
-)
+BEFORE_NORM = "multiplies {} by factors before a norm, which cancels them except for its epsilon"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The original of a patched file, from its record."""
+"""The original of a patched file, found and planned from its record."""

@@ -1,1 +1,1 @@
-"""What rebuilds a patched file from its original."""
+"""Recipes that rebuild a patched file from its original."""

@@ -1,4 +1,4 @@
-"""What a patched file records of how it was made, as far as a recipe can tell it."""
+"""What a patched file records of how it was made, as far as a recipe can express it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ggufsurgeon.planning.sharding import in_shards_of
 from ggufsurgeon.rules.blocks import find_blocks
 
 DONOR = "mtp-donor"
-"""Stands for the file that MTP blocks were taken from."""
+"""The name, in recipes, of the file that MTP blocks were taken from."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -163,14 +163,14 @@ def _check_mtp(patched: GgufFile, patches: Sequence[Patch]) -> None:
         raise RefusedError(
             f"the MTP blocks of {patched.path} were left out or replaced after an earlier patch: "
             "recipes change MTP blocks first",
-            hint="Patch the original again, with the change of its MTP blocks.",
+            hint="Patch the original again, and change its MTP blocks in that patch.",
         )
 
 
 def _over_trunks(patches: Sequence[Patch], n_mtp: int) -> Iterator[Patch]:
-    """The patches without MTP blocks, a change of MTP blocks together with the patch behind it.
+    """The patches without MTP blocks; a change of MTP blocks is merged with the patch after it.
 
-    `n_mtp` is the number of MTP blocks of the last file, which that of all others is.
+    `n_mtp` is the number of MTP blocks of the last file, and so of every file after the change.
     """
     first, *more = patches
     if first.mtp is None:
@@ -200,9 +200,9 @@ def _check_shards(patched: GgufFile, n_tensors: Sequence[int]) -> None:
         if made == [(shard.header_sha256, shard.layout.n_bytes) for shard in patched.shards]:
             return
     raise RefusedError(
-        f"the shards of {patched.path} are not as ggufsurgeon writes them, so that a recipe could "
-        "not rebuild them",
-        hint="Join them with a patch along the path of all blocks, and make a recipe of that.",
+        f"the shards of {patched.path} are not as ggufsurgeon writes them, so a recipe could not "
+        "rebuild them",
+        hint="Join them by a patch along the path of all blocks, and make a recipe of the result.",
     )
 
 
@@ -222,6 +222,6 @@ def _check_rebuilds(patched: GgufFile, found: Ingredients) -> None:
     if not is_plan_of(rebuilt, patched.header_sha256, patched.layout.n_bytes):
         raise RefusedError(
             f"{patched.path} is not what this version of ggufsurgeon makes of its original, so "
-            "that no recipe for it can be promised to work",
+            "a recipe might not rebuild it",
             hint=MERGED if was_merged(patched) else "Patch the original again with this version.",
         )

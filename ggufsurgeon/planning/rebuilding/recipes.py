@@ -1,4 +1,4 @@
-"""Recipes: what rebuilds a patched file, to the byte, from the original that everybody can have."""
+"""Recipes: what rebuilds a patched file, to the byte, from its original."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Patch:
 
     layers: LayerPath
     tool: str
-    """Such as `ggufsurgeon 1.0.0`: the file names it, so that the same bytes need it."""
+    """Such as `ggufsurgeon 1.0.0`. The file records it, so its bytes depend on it."""
     scales_weights: bool = False
     name: str | None = None
     """The name that was given to the model; None for one that follows from the source's."""
@@ -121,7 +121,7 @@ def plan_recipe(source: GgufFile, recipe: Recipe, further: Sequence[GgufFile] = 
     """Plan the file of a recipe. The data of `source` is not looked at, nothing is written.
 
     `further` are the files of the recipe's further models, in their order. Raises RefusedError when
-    one of the files is another one than that of the recipe by its size or its header, or when this
+    the size or the header of one of the files differs from that in the recipe, or when this
     version would write another file. A recipe for a single file also accepts the shards of that
     file; a recipe for shards requires these shards.
     """
@@ -130,7 +130,7 @@ def plan_recipe(source: GgufFile, recipe: Recipe, further: Sequence[GgufFile] = 
     if source.layout.n_bytes != expected.n_bytes:
         raise not_the_original(source, f"it has {source.layout.n_bytes:,} bytes", expected)
     if source.header_sha256 != expected.header_sha256:
-        raise not_the_original(source, "its metadata or tensors are other ones", expected)
+        raise not_the_original(source, "its metadata or tensors differ", expected)
     for model, file in zip(recipe.further, further, strict=True):
         _check_further(model, file)
     shards = shards_of(source) if expected.shards else None
@@ -149,7 +149,7 @@ def _check_further(model: FurtherModel, file: GgufFile) -> None:
     """Raise RefusedError unless a file is the one that a recipe describes."""
     other_size = model.n_bytes not in (None, file.layout.n_bytes)
     if other_size or file.header_sha256 != model.header_sha256:
-        why = f"it has {file.layout.n_bytes:,} bytes" if other_size else "its header is another one"
+        why = f"it has {file.layout.n_bytes:,} bytes" if other_size else "its header differs"
         expected = "" if model.n_bytes is None else f"{model.n_bytes:,} bytes, and "
         raise RefusedError(
             f"{file.path} is not the file of the recipe's model {quoted(model.name)}: {why}",

@@ -41,7 +41,7 @@ def description_notes(files: Sequence[GgufFile]) -> Iterator[str]:
         )
         yield (
             f"the models name different licences: {told}; all of them apply to the new file, "
-            f"whose metadata have that of {files[0].path} alone"
+            f"whose metadata name only that of {files[0].path}"
         )
     first = files[0].header
     for file in files[1:]:

@@ -1,1 +1,1 @@
-"""The jobs of a scan: groups of items, decoded and scored."""
+"""The jobs of a scan: each decodes and scores a group of items."""

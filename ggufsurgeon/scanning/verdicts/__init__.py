@@ -1,1 +1,1 @@
-"""From the scores of a scan to findings and a verdict. Pure."""
+"""Findings and a verdict, computed from the scores of a scan. Pure."""

@@ -1,1 +1,1 @@
-"""Runs of the source and the patched file in llama.cpp, compared."""
+"""Runs of the source and the patched file in llama.cpp, and their comparison."""

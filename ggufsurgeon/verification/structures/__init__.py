@@ -1,1 +1,1 @@
-"""Structure of a patched file against its sources: pairs and bytes."""
+"""The structure of a patched file compared with its sources: metadata pairs and bytes."""

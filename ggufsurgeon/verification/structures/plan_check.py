@@ -32,4 +32,4 @@ def _wrong_pairs(patched: GgufFile, planned: PatchPlan) -> Iterator[str]:
         return
     for key in sorted((expected.keys() | found.keys()) - FREE):
         if key not in found or key not in expected or found[key].raw != expected[key].raw:
-            yield f"{key} is another one"
+            yield f"{key} differs"

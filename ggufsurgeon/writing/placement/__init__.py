@@ -1,1 +1,1 @@
-"""New files until they have their names: room, temporary files, checks of the destination."""
+"""New files until they get their names: free space, temporary files, checks of the destination."""

@@ -80,7 +80,7 @@ def _not_a_file(destination: Path) -> UsageError:
     Such a link leads to a pipe that has no path, so that its target looks as if it were missing.
     """
     return UsageError(
-        f"{destination} is standard output or a pipe, and what is written must be a file",
+        f"{destination} is standard output or a pipe, but the destination must be a file",
         hint="Name the file to write.",
     )
 

@@ -1,1 +1,1 @@
-"""Writing of the spans of a plan, one kind a module."""
+"""Writers of the spans of a plan, one module for each kind."""
