@@ -70,9 +70,12 @@ def _lines(recipe: Recipe) -> Iterator[str]:
 
 def _layers(path: LayerPath, names: Mapping[int, str]) -> str:
     """Ranges with the names of their models in front."""
-    runs = (LayerPath.of(range(a.block, b.block + 1), strength=a.strength) for a, b in path.runs())
-    sources = (first.source for first, _ in path.runs())
-    return ", ".join(f"{names[source]}:{run}" for source, run in zip(sources, runs, strict=True))
+    return ", ".join(f"{names[a.source]}:{_blocks(a, b)}" for a, b in path.runs())
+
+
+def _blocks(first: BlockRef, last: BlockRef) -> LayerPath:
+    """A run of blocks without its model."""
+    return LayerPath(first.at(0, block) for block in range(first.block, last.block + 1))
 
 
 def _made(patch: Patch) -> str:
@@ -157,7 +160,7 @@ def _first(yaml: YamlRecipe, made: MadeFile, numbers: Sequence[int]) -> Patch:
     """The first patch. `numbers` are those of the models in the layer path."""
     patch = _patch_of(made.made)
     steps = (
-        BlockRef(numbers[part.model], block, part.strength)
+        BlockRef(numbers[part.model], block, part.strength, part.factors)
         for part in yaml.slices
         for block in range(part.first, part.end or 0)
     )

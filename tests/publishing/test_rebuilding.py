@@ -57,6 +57,14 @@ def test_several_models(n_mtp: int, outside: OutsideBlocks | None, tmp_path: Pat
     assert list(found.models) == [0, 1]
 
 
+@pytest.mark.parametrize("multipliers", ["*0.5", "*attn_q=0.84*attn_k=0.5", "*0.5*ffn_down=0.25"])
+def test_strengths_and_factors(multipliers: str, stories: Path, tmp_path: Path) -> None:
+    second = gs.open(stories).plan(LayerPath("4,3,2,1,0")).write(tmp_path / "second.gguf")
+    path = LayerPath(f"0..1,2..3{multipliers},1:1..2,1:3..4{multipliers}")
+    mixed = gs.open(stories).plan(path, others=[second]).write(tmp_path / "mixed.gguf")
+    assert rebuilt(mixed, stories, model_1=second) == mixed.read_bytes()
+
+
 def test_a_file_of_several_models_that_is_patched_again(tmp_path: Path) -> None:
     first, second = two(tmp_path, 1)
     mixed = gs.open(first).plan(MIXED, others=[second]).write(tmp_path / "mixed.gguf")
