@@ -185,6 +185,11 @@ def test_a_recipe_of_several_models_in_the_notation_of_other_tools(
     again = surgeon("patch", stories, "again.gguf", *further)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "both.gguf").read_bytes()
+    tied = "mergekit writes no output head of that model"
+    assert tied in done.stdout
+    around = ("--layers", "0..2,1:1..4,4", "--with", "second.gguf")
+    surgeon("patch", stories, "around.gguf", *around)
+    assert tied not in surgeon("recipe", "around.gguf", "--as", "mergekit").stdout
     for tool in ("exllamav3", "rys", "llm-circuit-finder"):
         refused = surgeon("recipe", "both.gguf", "--as", tool)
         assert_told(refused, 2, f"over several models: {tool} runs or writes the blocks of one")

@@ -29,6 +29,11 @@ TOKENS = (
     "mergekit puts the rows of the embeddings and of the output head into the order of this "
     "tokenizer; the GGUF keeps their order. The results agree if the vocabularies are the same."
 )
+TIED = (
+    "If the checkpoint of the last block's model has no lm_head.weight, because its embeddings are "
+    "tied, mergekit writes no output head of that model: copy the embeddings there as "
+    "lm_head.weight first, and set tie_word_embeddings to false in the result."
+)
 WRITES_CONFIG = (OtherTool.MERGEKIT, OtherTool.LLM_CIRCUIT_FINDER)
 """These set the number of blocks and leave settings of single blocks as they are."""
 
@@ -51,6 +56,8 @@ def _notes(tool: OtherTool, found: OriginalPath) -> Iterator[str]:
         yield f"{PLACEHOLDER}_{number}: the GGUF whose header has the SHA-256 {digest}."
     if found.models:
         yield TOKENS
+    if found.outside is not None and found.outside.embeddings != found.outside.output:
+        yield TIED
     if found.kinds and tool in WRITES_CONFIG:
         kinds = "; ".join(found.kinds)
         yield (

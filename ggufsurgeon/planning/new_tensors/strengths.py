@@ -19,8 +19,8 @@ from ggufsurgeon.write_plan import ScaleSpan, ValueSpan
 NEEDS_SCALES = (
     "has {}, in the tensors {}: llama.cpp from before March 2026 (ggml-org/llama.cpp PR "
     "19769) refuses a file with such tensors, and builds between March and October 2026 may "
-    "ignore some of them; mistral.rs 0.9.5 and transformers 5.24.0 ignore "
-    "them all"
+    "ignore some of them; mistral.rs 0.9.5 ignores them all, and transformers 5.24.0 does so or "
+    "does not load the file"
 )
 LASTING = (
     "multiplies {} that the source has, and rounds them: the original cannot be restored from "
