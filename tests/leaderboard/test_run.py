@@ -207,7 +207,6 @@ def test_a_context_that_is_too_short_is_told_before(mirror: Path) -> None:
 BAD = {
     "no such benchmark": (("--tasks", "bbh,nonsense"), 2, "nonsense"),
     "no benchmark": (("--tasks", ""), 2, "benchmark"),
-    "no data": (("--data", "nowhere"), 2, "nowhere"),
     "a bad path": (("--layers", "0..99"), 2, "99"),
     "a bad named path": (("--model", "0..2"), 2, "expected NAME=LAYERS"),
     "a name twice": (("--model", "a=0..2", "--model", "a=0..3"), 2, "given twice"),
@@ -233,6 +232,12 @@ def test_bad_requests(mirror: Path, name: str) -> None:
     done = run(mirror, *arguments)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_missing() -> None:
+    done = run(Path("nowhere"))
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "nowhere" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_benchmark_that_is_missing_in_a_mirror(mirror: Path, tmp_path: Path) -> None:
