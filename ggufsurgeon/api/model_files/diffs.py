@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -13,6 +13,7 @@ from ggufsurgeon.diffing.model_diff import ModelDiff, diff_contents, differing_k
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.hashing.tensor_hashes import hash_tensors
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.assembly import source_files
 from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.new_tensors.span_ranges import PlacedSpans, file_of_plan
@@ -21,7 +22,7 @@ from ggufsurgeon.planning.provenance import is_left_out
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.strengths import SCALE, weight_of
-from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.write_plan import CopySpan, ScaleSpan, WritePlan
 from ggufsurgeon.writing.digests import sha256_of_plan
 
 FLOAT_N_BYTES = 4
@@ -30,7 +31,8 @@ FLOAT_N_BYTES = 4
 def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     """What two files differ in. Raises UsageError when one cannot be read."""
     hashes = hash_tensors([a, b], progress)
-    found = diff_contents(Contents(a, hashes[0]), Contents(b, hashes[1], _first_scales(b)))
+    in_a = Contents(a, hashes[0], sha256_of_product=_products_of(a))
+    found = diff_contents(in_a, Contents(b, hashes[1], _first_scales(b)))
     if found.layer_path is None or found.same:
         return found
     try:
@@ -52,6 +54,19 @@ def _first_scales(file: GgufFile) -> dict[str, float]:
                 if len(number) == FLOAT_N_BYTES:  # the file may have become shorter
                     (found[info.name],) = struct.unpack(f"{file.header.byte_order}f", number)
     return found
+
+
+def _products_of(file: GgufFile) -> Callable[[str, float], str]:
+    """The SHA-256 that an F32 tensor, by its name, has once it is multiplied as `patch` does."""
+    indices = {info.name: index for index, info in enumerate(file.header.tensors)}
+
+    def sha256(name: str, factor: float) -> str:
+        index = indices[name]
+        n_bytes, dtype = file.layout.tensor_n_bytes[index], f"{file.header.byte_order}f4"
+        span = ScaleSpan(*file.place(index), n_bytes, dtype, factor)
+        return sha256_of_plan(WritePlan(source_files(file), b"", (span,)), "hashing", NO_PROGRESS)
+
+    return sha256
 
 
 def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
