@@ -33,6 +33,10 @@ SCALED = (
     "Some weights were multiplied by a factor, so that the result equals the layer path within "
     "rounding."
 )
+PRODUCTS = (
+    "In blocks with strengths or factors, scales and the biases of queries and keys are "
+    "multiplied, and scales are added where there were none."
+)
 UNMEASURED = "Nothing was measured: whether this model is better or worse than {} is not known."
 STRENGTHS = (
     "Strengths and factors are in tensors whose names end in `.scale`: programs with a llama.cpp "
@@ -87,11 +91,12 @@ def _what(content: CardContent) -> Iterator[str]:
     yield f"# {markdown_text(name if isinstance(name, str) else patched.path.stem)}"
     yield ""
     if is_mixed:
-        yield MIXED
+        what = MIXED
     else:
         is_scaled = any(patch.scales_weights for patch in content.recipe.patches)
         exactness = SCALED if is_scaled else WITH_DONOR if content.recipe.further else EXACT
-        yield f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
+        what = f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
+    yield what if content.layer_path.is_plain else f"{what} {PRODUCTS}"
     yield ""
     yield from _table("", "", rows=list(_facts(content)))
     yield ""

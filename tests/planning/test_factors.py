@@ -173,6 +173,9 @@ def test_notes_say_what_factors_need_and_cost() -> None:
     assert notes("0..2,1*0.5*attn_q=2").startswith("has strengths and factors of weights, in")
     assert "restored" not in notes("0..2,1*attn_q=2", biases=True)
     assert "multiplies biases that the source has" in notes("0,1*attn_q=2,2", biases=True)
+    scale = Tensor("blk.1.attn_q.scale", (1,), bytes(4))
+    both = notes("0,1*attn_q=2,2", scale, biases=True)
+    assert "multiplies scales and biases that the source has" in both
     norm = Tensor("blk.1.attn_q_norm.weight")
     assert "a norm" not in notes("0,1,2*attn_q=2", norm)
     assert "multiplies attn_q by factors before a norm" in notes("0,1*attn_q=2,2", norm)
@@ -200,3 +203,18 @@ def test_in_place_it_is_the_same_and_comes_back(tmp_path: Path) -> None:
     assert filecmp.cmp(new, here, shallow=False)
     gs.open(here).restore(tmp_path / "back.gguf")
     assert filecmp.cmp(STORIES, tmp_path / "back.gguf", shallow=False)
+
+
+def test_in_place_biases_of_repeats_are_multiplied_and_those_of_first_blocks_are_not(
+    tmp_path: Path,
+) -> None:
+    data, here = model(biases=True), tmp_path / "here.gguf"
+    here.write_bytes(data)
+    with pytest.raises(RefusedError, match="scales or biases are multiplied"):
+        gs.open(here).plan(LayerPath("0,1*attn_q=0.84,2,1")).write_in_place()
+    assert here.read_bytes() == data
+    path = LayerPath("0..2,1..2*attn_q=0.84")
+    gs.open(here).plan(path).write_in_place()
+    assert here.read_bytes() == patched(data, path)
+    gs.open(here).restore(tmp_path / "back.gguf")
+    assert (tmp_path / "back.gguf").read_bytes() == data
