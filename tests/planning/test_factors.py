@@ -218,3 +218,14 @@ def test_in_place_biases_of_repeats_are_multiplied_and_those_of_first_blocks_are
     assert here.read_bytes() == patched(data, path)
     gs.open(here).restore(tmp_path / "back.gguf")
     assert (tmp_path / "back.gguf").read_bytes() == data
+
+
+@pytest.mark.parametrize("zeros", ["0", "attn_output=0*ffn_down=0", "2*attn_output=0*ffn_down=0"])
+def test_a_path_on_which_no_block_adds_anything_is_none(zeros: str) -> None:
+    with pytest.raises(UsageError, match="every block is multiplied by 0"):
+        plan_patch(opened(model()), LayerPath(f"0..1*{zeros},2*0"))
+    (note,) = [
+        n for n in plan_patch(opened(model()), LayerPath(f"0..1,2*{zeros}")).notes if "0 (" in n
+    ]
+    assert note.startswith("has blocks that are multiplied by 0 (2)")
+    plan_patch(opened(model()), LayerPath("0..2*attn_output=0"))

@@ -101,10 +101,10 @@ def strength_notes(path: LayerPath, scales: Scales) -> Iterator[str]:
     normed = _before_norms(scales)
     if normed:
         yield BEFORE_NORM.format(" and ".join(normed))
-    silent = [str(n) for n, strength in enumerate(path.strengths) if strength == 0]
+    silent = [str(n) for n, step in enumerate(path.steps) if step.adds_nothing]
     if silent:
         yield (
-            f"has blocks with the strength 0 ({', '.join(silent)}), which compute what is not "
+            f"has blocks that are multiplied by 0 ({', '.join(silent)}), which compute what is not "
             "used: a path without them gives the same results in less time and memory"
         )
 
