@@ -61,6 +61,7 @@ def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
             2,
             "--without-mtp requires a path over one",
         ),
+        (("--mtp-from", "./whole.gguf"), 2, "which is the source: it keeps its own"),
         (("--mtp-from", "absent.gguf"), 2, "absent.gguf: cannot be opened"),
         (("--mtp-from", "bare.gguf"), 4, "bare.gguf has no MTP (multi-token prediction) blocks"),
     ],
@@ -88,3 +89,21 @@ def test_verify_without_the_donor_or_with_another(surgeon: Run, folder: Path) ->
     for donor in ("whole.gguf", "bare.gguf"):
         done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", donor)
         assert_told(done, 7, f"the MTP blocks of new.gguf were not taken from {donor}")
+
+
+def test_a_file_with_other_mtp_blocks_alone_takes_companions_as_they_are(
+    surgeon: Run, folder: Path
+) -> None:
+    surgeon("patch", "whole.gguf", "less.gguf", "--layers", "0..3", "--without-mtp")
+    assert "to the wrong blocks" not in surgeon("inspect", "less.gguf").stdout
+    surgeon("patch", "whole.gguf", "more.gguf", *WINDOW, "--without-mtp")
+    assert "to the wrong blocks" in surgeon("inspect", "more.gguf").stdout
+
+
+def test_mtp_blocks_of_a_patched_model_go_into_its_original(surgeon: Run, folder: Path) -> None:
+    surgeon("patch", "bare.gguf", "patched.gguf", *WINDOW)
+    done = surgeon(
+        "patch", "patched.gguf", "new.gguf", "--layers", "0..3", *("--mtp-from", "donor.gguf")
+    )
+    assert_told(done, 4, "are of another model")
+    assert "patch its original along 0..2,1..3, with the MTP" in " ".join(done.stderr.split())
