@@ -16,6 +16,7 @@ from ggufsurgeon.publishing.plain_text import Scalar, markdown_text, yaml_mappin
 from ggufsurgeon.publishing.several_models import LICENSES_NOTE, facts_of_models, name_of_base
 from ggufsurgeon.publishing.several_models import PATH_NOTE as PATH_NOTE_OF_SEVERAL
 from ggufsurgeon.publishing.ways_to_run import ways_to_run
+from ggufsurgeon.rules.mtp_blocks import mtp_count_key
 
 EXACT = (
     "No weight was trained or quantized again: each tensor has the bytes of the block of the "
@@ -120,6 +121,8 @@ def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
         yield "its original", _identity(recipe.source)
     if recipe.patches[0].mtp is not None:
         yield "MTP blocks", _origin_of_mtp(recipe.patches[0].mtp)
+    elif content.models is not None and patched.header.get(mtp_count_key(patched.header)):
+        yield "MTP blocks", f"of model {content.models.outside.output}"
     license_text = patched.header.get("general.license")
     if content.models is not None and content.models.licenses:
         return

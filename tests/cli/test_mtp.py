@@ -107,3 +107,16 @@ def test_mtp_blocks_of_a_patched_model_go_into_its_original(surgeon: Run, folder
     )
     assert_told(done, 4, "are of another model")
     assert "patch its original along 0..2,1..3, with the MTP" in " ".join(done.stderr.split())
+
+
+def test_it_is_told_of_which_of_several_models_the_mtp_blocks_are(
+    surgeon: Run, folder: Path
+) -> None:
+    (folder / "second.gguf").write_bytes(model(4, 1, fill=50))
+    path = ("--layers", "0..2,1:2..3", "--with", "second.gguf")
+    assert surgeon("patch", "whole.gguf", "new.gguf", *path).returncode == 0
+    assert "| MTP blocks | of model 1 |" in surgeon("card", "new.gguf").stdout
+    told = surgeon("recipe", "new.gguf", "--as", "mergekit").stdout
+    assert "The model has MTP blocks (1) of ORIGINAL_1, which" in told
+    assert surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--replace").returncode == 0
+    assert "MTP blocks" not in surgeon("card", "new.gguf").stdout
