@@ -54,7 +54,7 @@ def parse_multipliers(text: str, where: str) -> tuple[float, Factors]:
         strength, parts = parse_strength(first, where), rest
     values: dict[str, float] = {}
     for part in parts:
-        name, equals, number = part.partition("=")
+        name, equals, number = (text.strip() for text in part.partition("="))
         if not equals:
             raise UsageError(
                 f"{where}: {quoted(part)} is not a factor of a weight, like attn_q=0.84"

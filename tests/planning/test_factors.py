@@ -150,12 +150,18 @@ def test_what_no_scale_does_is_refused(data: bytes, path: str, says: str) -> Non
     with pytest.raises(RefusedError) as caught:
         plan_patch(opened(data), LayerPath(path))
     assert says in str(caught.value)
+    if says.startswith(("block 1", "'attn_output")):
+        assert caught.value.hint
 
 
 def test_a_bias_does_not_hinder_factors_of_other_weights() -> None:
     data = model(Tensor("blk.1.attn_output.bias"))
     new = patched(data, LayerPath("0,1*attn_q=2*ffn_down=0.5,2"))
     assert values(new, ".scale") == {"blk.1.attn_q.scale": [2.0], "blk.1.ffn_down.scale": [0.5]}
+
+
+def test_spaces_around_factors_are_allowed() -> None:
+    assert LayerPath("0, 1 * 0.5 * attn_q = 0.84 ,2") == LayerPath("0,1*0.5*attn_q=0.84,2")
 
 
 def test_a_product_that_32_bits_cannot_hold_is_told() -> None:

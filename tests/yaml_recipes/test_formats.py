@@ -143,6 +143,10 @@ REFUSED = {
     ),
     "chat template": (f"{SLICES}chat_template: chatml\n", "the chat template comes with"),
     "tokens": (f"{SLICES}tokenizer: {{tokens: {{a: b}}}}\n", "embeddings of single tokens"),
+    "no mixing by itself": (
+        f"{SLICES}parameters: {{int8_mask: true}}\n",
+        "int8_mask is for methods that mix weights",
+    ),
     "embeddings": (f"{SLICES}parameters: {{scale: 0.5}}\n", "multiplies model.embed_tokens.weight"),
     "head": (
         f"{SLICES}parameters: {{scale: [{{filter: lm_head, value: 0.5}}]}}\n",
@@ -198,12 +202,13 @@ WRONG = {
     "half-open in ours": ("layers: 3:5\n", "and the recipe names no sources"),
     "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: 'a'"),
     "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
-    "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),
+    "part": ("layers: 0..3\noutput: b\n", "output: 'b' is no source"),
     "hash": ("sources: {a: {sha256: 12}}\nlayers: a:0\n", "the 64 hexadecimal digits"),
     "name of a source": ("sources: {'a b': }\nlayers: 0\n", "'a b' is no name of a source"),
     "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
     "unused source": ("sources: {a: , b: }\nlayers: a:0..3\n", "nothing comes from 'b'"),
-    "no such MTP blocks": ("layers: 0\nmtp: b\n", "mtp: 'b' is none of the sources"),
+    "a slip of the pen": ("layers: 0\nmtp: nonne\n", "'nonne' is no source: the recipe names none"),
+    "no such MTP blocks": ("layers: 0\nmtp: b\n", "mtp: 'b' is no source"),
     "own MTP blocks": (
         "sources: {a: }\nlayers: a:0\nmtp: a\n",
         "'a' gives other parts too, and its own",
