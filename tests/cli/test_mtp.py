@@ -120,3 +120,15 @@ def test_it_is_told_of_which_of_several_models_the_mtp_blocks_are(
     assert "The model has MTP blocks (1) of ORIGINAL_1, which" in told
     assert surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--replace").returncode == 0
     assert "MTP blocks" not in surgeon("card", "new.gguf").stdout
+
+
+def test_diff_says_what_became_of_mtp_blocks(surgeon: Run, folder: Path) -> None:
+    surgeon("patch", "whole.gguf", "less.gguf", *WINDOW, "--without-mtp")
+    told = surgeon("diff", "whole.gguf", "less.gguf").stdout
+    assert told.endswith("B is what patch makes of A without its MTP blocks along it.\n")
+    surgeon("patch", "whole.gguf", "other.gguf", *WINDOW, "--mtp-from", "donor.gguf")
+    told = surgeon("diff", "whole.gguf", "other.gguf").stdout
+    assert "By its record, B is made of A with the MTP blocks of another file" in told
+    surgeon("patch", "bare.gguf", "new.gguf", *WINDOW)
+    told = surgeon("diff", "bare.gguf", "new.gguf").stdout
+    assert told.endswith("B is what patch makes of A along it.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -14,7 +15,8 @@ from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.hashing.tensor_hashes import hash_tensors
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
-from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp, recorded_mtp
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.new_tensors.span_ranges import PlacedSpans, file_of_plan
 from ggufsurgeon.planning.planner import plan_patch
@@ -33,13 +35,24 @@ def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     hashes = hash_tensors([a, b], progress)
     in_a = Contents(a, hashes[0], sha256_of_product=_products_of(a))
     found = diff_contents(in_a, Contents(b, hashes[1], _first_scales(b)))
+    found = replace(found, of_donor=_donor_of(a, b))
     if found.layer_path is None or found.same:
         return found
     try:
+        found = replace(found, without_mtp=_leaves_out_mtp(a, found.layer_path))
         unexplained = tuple(_unexplained(found, found.layer_path))
     except (RefusedError, MalformedFileError, UsageError) as error:
         return replace(found, refusal=str(error))
     return replace(found, unexplained=unexplained)
+
+
+def _donor_of(a: GgufFile, b: GgufFile) -> str:
+    """The SHA-256 of the header of the file that the MTP blocks of a patched `a` are from."""
+    with suppress(RefusedError, MalformedFileError):  # a damaged record tells nothing
+        recorded = recorded_mtp(b)
+        if recorded is not None and recorded[1].source_header_sha256 == a.header_sha256:
+            return "" if recorded[0] == NO_MTP else recorded[0]
+    return ""
 
 
 def _first_scales(file: GgufFile) -> dict[str, float]:
@@ -69,13 +82,17 @@ def _products_of(file: GgufFile) -> Callable[[str, float], str]:
     return sha256
 
 
+def _leaves_out_mtp(a: GgufFile, path: LayerPath) -> bool:
+    blocks = find_blocks(a)
+    return bool(blocks.n_mtp) and all(step.block < blocks.n_trunk for step in path.steps)
+
+
 def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
     """Keys and tensors of B that `patch` would make otherwise of A along the path."""
     a, b = found.a.file, found.b.file
-    n_trunk, n_blocks = find_blocks(a).n_trunk, len(find_blocks(a))
+    n_trunk = find_blocks(a).n_trunk
     trunk = LayerPath(step for step in path.steps if step.block < n_trunk)
-    is_without_mtp = len(trunk) == len(path) and n_trunk < n_blocks
-    planned = plan_with_mtp(a, trunk, None) if is_without_mtp else plan_patch(a, trunk)
+    planned = plan_with_mtp(a, trunk, None) if found.without_mtp else plan_patch(a, trunk)
     made = file_of_plan(a, planned.write_plan)
     for differing in differing_keys(made.header, b.header):
         if differing.key not in DESCRIPTIVE and not is_left_out(differing.key):
