@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ggufsurgeon.diffing.block_strengths import Bare, bare_blocks
+from ggufsurgeon.diffing.block_strengths import Bare, BlocksWithBiases, bare_blocks
 from ggufsurgeon.diffing.contents import Contents, TensorContent
 from ggufsurgeon.layer_path.factors import Factors
 from ggufsurgeon.layer_path.path import MAX_STEPS, BlockRef, LayerPath
@@ -40,14 +40,15 @@ class BlockMatch:
 
 def match_blocks(a: Contents, b: Contents) -> tuple[BlockMatch, ...]:
     """What each block of B is in A."""
-    return tuple(_matches(a.blocks, b.blocks, bare_blocks(b)))
+    return tuple(_matches(a, b.blocks, bare_blocks(b)))
 
 
 def _matches(
-    a: Mapping[int, Mapping[str, TensorContent]],
+    contents: Contents,
     b: Mapping[int, Mapping[str, TensorContent]],
     bare: Mapping[int, Sequence[Bare]],
 ) -> Iterator[BlockMatch]:
+    a = contents.blocks
     equal: dict[frozenset[tuple[str, TensorContent]], list[int]] = {}
     holders: dict[tuple[str, TensorContent], list[int]] = {}
     for block, tensors in a.items():
@@ -56,9 +57,10 @@ def _matches(
             holders.setdefault(tensor, []).append(block)
     # One set for each content, however many blocks have it: they may all be equal.
     known = {content: _Equal.of(blocks) for content, blocks in equal.items()}
-    sought = [_sought(tensors, bare.get(block, ()), known) for block, tensors in b.items()]
-    origins = _longest_runs(list(b), [known.get(each.content, NONE_EQUAL) for each in sought])
-    for (block, tensors), origin, each in zip(b.items(), origins, sought, strict=True):
+    biased = BlocksWithBiases(contents)
+    sought = [_sought(tensors, bare.get(block, ()), known, biased) for block, tensors in b.items()]
+    origins = _longest_runs(list(b), [found for _, found in sought])
+    for (block, tensors), origin, (each, _) in zip(b.items(), origins, sought, strict=True):
         if origin is None:
             yield _nearest(a, block, tensors, holders)
         else:
@@ -74,11 +76,20 @@ def _matches(
 def _sought(
     tensors: Mapping[str, TensorContent],
     bare: Sequence[Bare],
-    known: Container[frozenset[tuple[str, TensorContent]]],
-) -> Bare:
-    """What to look for in A: the block as it is, unless A has it without added scales alone."""
+    known: Mapping[frozenset[tuple[str, TensorContent]], _Equal],
+    biased: BlocksWithBiases,
+) -> tuple[Bare, _Equal]:
+    """What A has: the block as it is, or else without what `patch` may have made of it; with the
+    blocks of A that are that."""
     as_it_is = Bare(frozenset(tensors.items()))
-    return next((each for each in (as_it_is, *bare) if each.content in known), as_it_is)
+    for each in (as_it_is, *bare):
+        if each.biases:
+            found = _Equal.of(biased.find(each, MOST_ALIKE))
+        else:
+            found = known.get(each.content, NONE_EQUAL)
+        if found.blocks:
+            return each, found
+    return as_it_is, NONE_EQUAL
 
 
 class _Equal(NamedTuple):

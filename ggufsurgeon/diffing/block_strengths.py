@@ -17,6 +17,7 @@ from ggufsurgeon.layer_path.path import BlockRef
 from ggufsurgeon.layer_path.strengths import FULL
 from ggufsurgeon.rules.block_names import block_of, renumber
 from ggufsurgeon.rules.strengths import (
+    BIAS,
     FACTOR_OF,
     WEIGHT,
     WEIGHTS,
@@ -37,6 +38,46 @@ class Bare(NamedTuple):
     content: frozenset[tuple[str, TensorContent]]
     strength: float = FULL
     factors: Factors = ()
+    biases: tuple[tuple[str, float], ...] = ()
+    """Biases of queries and keys in `content`, and the factors by which they are multiplied."""
+
+
+class BlocksWithBiases:
+    """The blocks of a model by their content, with biases of queries and keys multiplied."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._alike: dict[frozenset[str], dict[frozenset[tuple[str, TensorContent]], list[int]]]
+        self._alike = {}
+
+    def find(self, bare: Bare, most: int) -> list[int]:
+        """Blocks that have this content once their biases are multiplied, of the first `most`
+        that have all but the biases."""
+        names = frozenset(name for name, _ in bare.biases)
+        rest = frozenset(tensor for tensor in bare.content if tensor[0] not in names)
+        there = dict(bare.content)
+        return [
+            block
+            for block in self._without(names).get(rest, ())[:most]
+            if all(self._product(block, n, by) == there[n] for n, by in bare.biases)
+        ]
+
+    def _without(
+        self, names: frozenset[str]
+    ) -> Mapping[frozenset[tuple[str, TensorContent]], Sequence[int]]:
+        if names not in self._alike:
+            found = self._alike[names] = {}
+            for block, tensors in self._contents.blocks.items():
+                rest = frozenset(tensor for tensor in tensors.items() if tensor[0] not in names)
+                found.setdefault(rest, []).append(block)
+        return self._alike[names]
+
+    def _product(self, block: int, name: str, factor: float) -> TensorContent | None:
+        """What a bias of the block becomes; None where the block has none that is F32."""
+        bias = self._contents.blocks[block].get(name)
+        if bias is None or bias.type_id != F32:
+            return None
+        return bias._replace(sha256=self._contents.sha256_of_product(renumber(name, block), factor))
 
 
 def bare_blocks(contents: Contents) -> Mapping[int, Sequence[Bare]]:
@@ -70,7 +111,9 @@ def _bare(
         if step is not None:
             gone = {scales[name][0] for name, factor in factors.items() if factor != FULL}
             content = ((name, content) for name, content in tensors.items() if name not in gone)
-            yield Bare(frozenset(content), step.strength, step.factors)
+            biases = {name.removesuffix(WEIGHT) + BIAS: by for name, by in factors.items()}
+            multiplied = tuple((n, by) for n, by in biases.items() if n in tensors and by != FULL)
+            yield Bare(frozenset(content), step.strength, step.factors, multiplied)
 
 
 def _step(factors: Mapping[str, float]) -> BlockRef | None:

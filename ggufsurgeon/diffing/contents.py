@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -19,6 +19,11 @@ class TensorContent(NamedTuple):
     sha256: str
 
 
+def no_product(name: str, factor: float) -> str:
+    """The hash of no data, for contents whose data cannot be read again."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Contents:
     """A model file with the SHA-256 of each tensor, in the order of the tensor infos."""
@@ -27,6 +32,8 @@ class Contents:
     hashes: tuple[str, ...]
     first_scales: Mapping[str, float] = field(default_factory=dict)
     """The first number of each scale that may be of a strength or a factor, by its name."""
+    sha256_of_product: Callable[[str, float], str] = no_product
+    """The SHA-256 of an F32 tensor, by its name, whose numbers are multiplied by a factor."""
 
     @cached_property
     def outside_blocks(self) -> Mapping[str, TensorContent]:

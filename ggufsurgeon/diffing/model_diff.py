@@ -45,6 +45,11 @@ class ModelDiff:
     unexplained: tuple[str, ...] | None = None
     """Keys and tensors in which B is not what `patch` makes of A along the path, descriptive
     ones aside; None where there is no such path, or no such file."""
+    without_mtp: bool = False
+    """Whether the MTP blocks of A are left out besides."""
+    of_donor: str = ""
+    """The SHA-256 of the header of the file that B has its MTP blocks from, by its record, if it is
+    a patched A."""
     refusal: str = ""
     """Why `patch` makes no file along the path, if it does not."""
 

@@ -16,6 +16,8 @@ from ggufsurgeon.layer_path.strengths import FULL, parse_strength, strength_of, 
 FACTOR_NAMES = ("attn_q", "attn_k", "attn_output", "ffn_down")
 """Weights that can have a factor, by llama.cpp's names of their tensors within a block, in order.
 In a block of experts, `ffn_down` is that of all of them."""
+LAST_FACTORS = ("attn_output", "ffn_down")
+"""Those of weights whose products are added to the residual stream."""
 Factors: TypeAlias = tuple[tuple[str, float], ...]
 """Names of weights with their factors, in the order of `FACTOR_NAMES`, without those that are 1."""
 
@@ -52,7 +54,7 @@ def parse_multipliers(text: str, where: str) -> tuple[float, Factors]:
         strength, parts = parse_strength(first, where), rest
     values: dict[str, float] = {}
     for part in parts:
-        name, equals, number = part.partition("=")
+        name, equals, number = (text.strip() for text in part.partition("="))
         if not equals:
             raise UsageError(
                 f"{where}: {quoted(part)} is not a factor of a weight, like attn_q=0.84"

@@ -55,7 +55,9 @@ def in_notation_of(tool: OtherTool, path: LayerPath, outside: OutsideBlocks | No
     """
     if not path.is_plain and tool is not OtherTool.MERGEKIT:
         raise UsageError(
-            f"the layer path {shortened(str(path))} has strengths or factors: {tool.value} has none"
+            f"the layer path {shortened(str(path))} has strengths or factors: {tool.value} has "
+            "none",
+            hint="mergekit has them, as factors of weights.",
         )
     if outside is None and not any(step.source for step in path.steps):
         return "\n".join(_WRITERS[tool](path))
@@ -79,7 +81,8 @@ def _mergekit_of_several(path: LayerPath, outside: OutsideBlocks) -> Iterator[st
         if ours != theirs:
             raise UsageError(
                 f"{what} of this file are of model {ours}, and mergekit takes them from the model "
-                f"of the {at} block, model {theirs}"
+                f"of the {at} block, model {theirs}",
+                hint="A recipe of ggufsurgeon's own says which model they are of.",
             )
     yield from _mergekit(path, lambda source: f"{PLACEHOLDER}_{source}")
     yield f"tokenizer_source: {PLACEHOLDER}_{outside.tokenizer}"

@@ -10,6 +10,7 @@ from functools import cached_property
 from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.factors import (
+    LAST_FACTORS,
     Factors,
     factors_of,
     multipliers_text,
@@ -44,6 +45,15 @@ class BlockRef:
     def is_plain(self) -> bool:
         """Whether the block runs as it is."""
         return self.strength == FULL and not self.factors
+
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether the strength, or the factors of its last weights, leave nothing of the block.
+
+        A block that can have factors of both has no other last weight.
+        """
+        factors = dict(self.factors)
+        return not self.strength or not any(factors.get(n, FULL) for n in LAST_FACTORS)
 
     def at(self, source: int, block: int) -> BlockRef:
         """Another block, with the same strength and factors."""
@@ -144,9 +154,9 @@ class LayerPath:
         """Raise UsageError unless this is a path over models with these numbers of blocks."""
         if not self.steps:
             raise UsageError("the layer path is empty")
-        if not any(self.strengths):
+        if all(step.adds_nothing for step in self.steps):
             raise UsageError(
-                f"layer path {shortened(str(self))}: every block has the strength 0, so that "
+                f"layer path {shortened(str(self))}: every block is multiplied by 0, so that "
                 "nothing would run"
             )
         for step in self.steps:

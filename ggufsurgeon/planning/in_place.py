@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ggufsurgeon.errors import RefusedError
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
+from ggufsurgeon.planning.originals.restoring import plan_restore
 from ggufsurgeon.planning.planner import PatchPlan
 from ggufsurgeon.write_plan import ScaleSpan
 
@@ -44,9 +46,20 @@ def check_in_place(planned: PatchPlan) -> None:
             "original could not be restored",
             hint=f"{NEW_FILE}, compare the two, and delete the old one afterwards.",
         )
-    if any(isinstance(span, ScaleSpan) for span in planned.write_plan.spans):
+    if _is_lost(planned):
         raise RefusedError(
-            "weights or scales are multiplied by a factor and rounded: the original could not be "
-            "restored",
+            "weights, scales or biases are multiplied by a factor and rounded: the original could "
+            "not be restored",
             hint=f"{NEW_FILE}.",
         )
+
+
+def _is_lost(planned: PatchPlan) -> bool:
+    """Whether products take the place of numbers of the source, instead of standing in repeats."""
+    if not any(isinstance(span, ScaleSpan) for span in planned.write_plan.spans):
+        return False
+    try:
+        plan_restore(file_of_plan(planned.source, planned.write_plan))
+    except RefusedError:
+        return True
+    return False

@@ -15,7 +15,6 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.assembly import source_files
-from ggufsurgeon.planning.draft import draft
 from ggufsurgeon.planning.mixtures.mixture import Mixed, mix
 from ggufsurgeon.planning.mixtures.other_sources import record_of_several
 from ggufsurgeon.planning.new_tensors.scaling import scale
@@ -27,6 +26,7 @@ from ggufsurgeon.planning.new_tensors.tensors import (
     lost_padding,
 )
 from ggufsurgeon.planning.originals.source_shards import SourceShards, record_of_shards, shards_of
+from ggufsurgeon.planning.preparing import prepare_file
 from ggufsurgeon.planning.provenance import name_pairs, provenance_pairs, this_tool
 from ggufsurgeon.planning.resolving import over_trunk
 from ggufsurgeon.rules.application import ModelRules, with_mtp
@@ -124,7 +124,7 @@ def plan_patch(
     factors = rules.factors(trunk.blocks) if scale_weights else {}
     chosen = reslice(source, blocks, choose_tensors(source, blocks, whole.blocks), whole.blocks)
     chosen = scale(source, chosen, factors)
-    made = draft(source, blocks, whole, chosen, edits, whole, name)
+    made = prepare_file(source, blocks, whole, chosen, edits, whole, name)
     kept = lost_padding(source, made.chosen)
     tool, shards = origin or (this_tool(), shards_of(source))
     of_shards = record_of_shards(shards, source.header.byte_order)
@@ -148,7 +148,7 @@ def _plan_several(
     rules.check_strengths(mixed.compact)
     joined = mixed.join()
     chosen = choose_tensors(joined.file, joined.blocks, joined.path.blocks)
-    made = draft(joined.file, joined.blocks, joined.path, chosen, edits, mixed.whole, name)
+    made = prepare_file(joined.file, joined.blocks, joined.path, chosen, edits, mixed.whole, name)
     tool = origin.tool if origin else this_tool()
     record = record_of_several(mixed.used, mixed.whole, mixed.outside, tool, made.scales.added)
     record += name_pairs(name, source.header.byte_order)

@@ -16,6 +16,7 @@ from ggufsurgeon.publishing.plain_text import Scalar, markdown_text, yaml_mappin
 from ggufsurgeon.publishing.several_models import LICENSES_NOTE, facts_of_models, name_of_base
 from ggufsurgeon.publishing.several_models import PATH_NOTE as PATH_NOTE_OF_SEVERAL
 from ggufsurgeon.publishing.ways_to_run import ways_to_run
+from ggufsurgeon.rules.mtp_blocks import mtp_count_key
 
 EXACT = (
     "No weight was trained or quantized again: each tensor has the bytes of the block of the "
@@ -32,6 +33,10 @@ MIXED = (
 SCALED = (
     "Some weights were multiplied by a factor, so that the result equals the layer path within "
     "rounding."
+)
+PRODUCTS = (
+    "In blocks with strengths or factors, scales and the biases of queries and keys are "
+    "multiplied, and scales are added where there were none."
 )
 UNMEASURED = "Nothing was measured: whether this model is better or worse than {} is not known."
 STRENGTHS = (
@@ -87,11 +92,12 @@ def _what(content: CardContent) -> Iterator[str]:
     yield f"# {markdown_text(name if isinstance(name, str) else patched.path.stem)}"
     yield ""
     if is_mixed:
-        yield MIXED
+        what = MIXED
     else:
         is_scaled = any(patch.scales_weights for patch in content.recipe.patches)
         exactness = SCALED if is_scaled else WITH_DONOR if content.recipe.further else EXACT
-        yield f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
+        what = f"A GGUF whose blocks were rearranged by ggufsurgeon. {exactness}"
+    yield what if content.layer_path.is_plain else f"{what} {PRODUCTS}"
     yield ""
     yield from _table("", "", rows=list(_facts(content)))
     yield ""
@@ -115,6 +121,8 @@ def _facts(content: CardContent) -> Iterator[tuple[str, str]]:
         yield "its original", _identity(recipe.source)
     if recipe.patches[0].mtp is not None:
         yield "MTP blocks", _origin_of_mtp(recipe.patches[0].mtp)
+    elif content.models is not None and patched.header.get(mtp_count_key(patched.header)):
+        yield "MTP blocks", f"of model {content.models.outside.output}"
     license_text = patched.header.get("general.license")
     if content.models is not None and content.models.licenses:
         return

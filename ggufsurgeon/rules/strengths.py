@@ -33,6 +33,9 @@ FACTOR_OF = {"ffn_down_exps": "ffn_down", "ffn_down_shexp": "ffn_down"}
 """For weights of experts, the name of the factor that they have; others have one of their own."""
 
 
+WITHOUT = "Leave out the factor of {}."
+
+
 class Scale(NamedTuple):
     """A tensor that a strength or a factor goes into: a scale, or a bias of queries or keys."""
 
@@ -152,7 +155,8 @@ def _check_block(header: Header, blocks: Blocks, step: BlockRef) -> None:
             fused = any(_stem(tensor, WEIGHT) == "attn_qkv" for tensor in names)
             why = ": its queries, keys and values have one weight, attn_qkv" if fused else ""
             raise RefusedError(
-                f"block {step.block} has no weight {name} that could have a factor{why}"
+                f"block {step.block} has no weight {name} that could have a factor{why}",
+                hint=WITHOUT.format(name),
             )
 
 
@@ -164,7 +168,8 @@ def _check_tensor(tensor: TensorInfo, step: BlockRef) -> None:
         raise RefusedError(
             f"block {step.block} has the tensor {quoted(inner)}, which llama.cpp adds to the "
             f"residual stream whatever the scale: neither the block can have a strength nor {bias} "
-            "a factor"
+            "a factor",
+            hint="Let the block run as it is, or leave it out.",
         )
     if factor_of_tensor(name, step) != FULL and tensor.type_id != F32:
         raise RefusedError(f"tensor {quoted(name)} is not F32: it cannot be multiplied")

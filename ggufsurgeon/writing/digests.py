@@ -13,6 +13,12 @@ from ggufsurgeon.writing.span_writers.copying import SourceReadError
 from ggufsurgeon.writing.span_writers.sources import opened_sources
 from ggufsurgeon.writing.span_writers.spans import write_span
 
+COMPARE_SOURCE = "Compare the SHA-256 of the source with that of the original it should be."
+COMPARE_SOURCES = (
+    "Compare the SHA-256 of each source with that of the file it should be: files with the same "
+    "header, such as fine-tunes of one model, may be swapped, or one of them be another."
+)
+
 
 class HashingSink:
     """A sink that hashes what it takes."""
@@ -56,14 +62,14 @@ def sha256_of_plan(plan: WritePlan, step: str, progress: Progress) -> str:
     return sink.digest.hexdigest()
 
 
-def check_sha256(descriptor: int, n_bytes: int, expected: str, progress: Progress) -> None:
-    """Raise VerificationError unless an open file of `n_bytes` has this SHA-256."""
-    progress.begin("checking SHA-256", n_bytes, "bytes")
+def check_sha256(descriptor: int, plan: WritePlan, expected: str, progress: Progress) -> None:
+    """Raise VerificationError unless an open file, the plan of which was carried out, has it."""
+    progress.begin("checking SHA-256", plan.n_bytes, "bytes")
     sink = HashingSink(progress)
-    sink.copy(descriptor, 0, n_bytes)
+    sink.copy(descriptor, 0, plan.n_bytes)
     found = sink.digest.hexdigest()
     if found != expected:
         raise VerificationError(
             f"the new file has the SHA-256 {found}, expected {expected}: it was not kept",
-            hint="Compare the SHA-256 of the source with that of the original it should be.",
+            hint=COMPARE_SOURCES if len(plan.sources) > 1 else COMPARE_SOURCE,
         )

@@ -45,7 +45,7 @@ def write_new_file(
             with opened_sources(plan.sources) as sources:
                 written = write_contents([plan], sources, [file.descriptor], [target], progress)
             if sha256 is not None:
-                check_sha256(file.descriptor, plan.n_bytes, sha256, progress)
+                check_sha256(file.descriptor, plan, sha256, progress)
             lost = publish(file, replace=replace)
     _finish(target, lost)
     return written
@@ -73,7 +73,7 @@ def write_new_shards(
                 descriptors = [file.descriptor for file in files]
                 written = write_contents(plans, sources, descriptors, targets, progress)
             for plan, file, sha256 in zip(plans, files, sha256s, strict=False):
-                check_sha256(file.descriptor, plan.n_bytes, sha256, progress)
+                check_sha256(file.descriptor, plan, sha256, progress)
             publish_all(files)
     sync_folders(targets)
     return written

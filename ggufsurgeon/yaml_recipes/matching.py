@@ -14,7 +14,7 @@ from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.yaml_recipes.checkpoint_names import CheckpointNames
 from ggufsurgeon.yaml_recipes.recipe import UNNAMED, NamedModel, Slice, YamlRecipe, listed
-from ggufsurgeon.yaml_recipes.scales import multipliers_of_block
+from ggufsurgeon.yaml_recipes.scales import idle_filters, multipliers_of_block
 
 TOKENS = "tokenizer.ggml.tokens"
 
@@ -37,6 +37,8 @@ class MatchedRecipe:
     """What the recipe says of each file."""
     names: tuple[str, ...]
     """What the recipe calls each file."""
+    notes: tuple[str, ...] = ()
+    """What of the recipe has no effect on these files, as sentences."""
 
 
 def match_models(
@@ -76,7 +78,22 @@ def match_models(
         None if recipe.mtp is None else file_of[recipe.mtp],
         tuple((recipe.models[n], file) for n, file in file_of.items()),
         tuple(recipe.models[n].name for n in order),
+        tuple(_notes(recipe, file_of)),
     )
+
+
+def _notes(recipe: YamlRecipe, files: Mapping[int, GgufFile]) -> Iterator[str]:
+    """Notes on filters, such as one with a slip of the pen; the recipe may scale nothing else."""
+    levels = [
+        (part.scales, CheckpointNames(files[part.model].header), _blocks(part, files[part.model]))
+        for part in recipe.slices
+        if part.scales
+    ]
+    for condition in idle_filters(levels):
+        yield (
+            f"{condition.field.place}: the filter {quoted(condition.filter or '')} is in the name "
+            "of no weight of these blocks, so its value multiplies nothing"
+        )
 
 
 def _only_one_left(recipe: YamlRecipe, others: Mapping[str, GgufFile]) -> int:
@@ -117,18 +134,23 @@ def _check_one_vocabulary(
             )
 
 
+def _blocks(part: Slice, file: GgufFile) -> range:
+    """The blocks of a slice, of which the file may have fewer."""
+    return range(part.first, find_blocks(file).n_trunk if part.end is None else part.end)
+
+
 def _steps(part: Slice, recipe: YamlRecipe, index: int, file: GgufFile) -> Iterator[BlockRef]:
     """The blocks of a slice, with their strengths and factors."""
     n_blocks = find_blocks(file).n_trunk
-    end = n_blocks if part.end is None else part.end
-    if end > n_blocks:
+    blocks = _blocks(part, file)
+    if blocks.stop > n_blocks:
         name = quoted(recipe.models[part.model].name)
         raise UsageError(
-            f"{part.place}: blocks {part.first} to {end - 1} of {name}, and {file.path} has "
-            f"{n_blocks} blocks, 0 to {n_blocks - 1}"
+            f"{part.place}: blocks {part.first} to {blocks.stop - 1} of {name}, and {file.path} "
+            f"has {n_blocks} blocks, 0 to {n_blocks - 1}"
         )
-    names, length = CheckpointNames(file.header), end - part.first
-    for position, block in enumerate(range(part.first, end)):
+    names, length = CheckpointNames(file.header), blocks.stop - part.first
+    for position, block in enumerate(blocks):
         multipliers = part.strength, part.factors
         if part.scales:
             multipliers = multipliers_of_block(part.scales, names, block, position, length)

@@ -48,9 +48,12 @@ REFUSED_KEYS = {
 }
 MIXING_PARAMETERS = (
     *("weight", "density", "t", "lambda", "epsilon", "gamma", "normalize", "rescale"),
-    *("int8_mask", "filter_wise", "select_topk", "nuslerp_flatten", "nuslerp_row_wise"),
+    *("filter_wise", "select_topk", "nuslerp_flatten", "nuslerp_row_wise"),
 )
-REFUSED_PARAMETERS = {key: f"{key} mixes weights. {MIXING}" for key in MIXING_PARAMETERS}
+REFUSED_PARAMETERS = {
+    **{key: f"{key} mixes weights. {MIXING}" for key in MIXING_PARAMETERS},
+    "int8_mask": f"int8_mask is for methods that mix weights. {MIXING}",
+}
 REFUSED_OF_SLICE = {
     "residual_weight": f"residual_weight mixes weights. {MIXING}",
     "base_model": "a base model of a slice is for methods that mix weights",

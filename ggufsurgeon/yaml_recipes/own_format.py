@@ -104,7 +104,7 @@ def _mtp(field: Field, names: Sequence[str]) -> tuple[bool, int | None]:
         return True, None
     if name not in names:
         hint = f"Expected {NO_MTP}, to leave the MTP blocks out, or the name of a source."
-        raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}", hint=hint)
+        raise _no_source(field, name, names, hint)
     return False, names.index(name)
 
 
@@ -150,7 +150,7 @@ def _numbered(field: Field, text: str, names: Sequence[str]) -> str:
             "in sources.",
         )
     if name.strip() not in names:
-        raise field.error(f"{quoted(name)} is none of the sources: {listed(names)}")
+        raise _no_source(field, name, names)
     return f"{names.index(name.strip())}:{blocks.strip()}"
 
 
@@ -160,5 +160,11 @@ def _model(keys: Mapping[str, Field], key: str, names: Sequence[str], default: i
         return default
     name = keys[key].text()
     if name not in names:
-        raise keys[key].error(f"{quoted(name)} is none of the sources: {listed(names)}")
+        raise _no_source(keys[key], name, names)
     return names.index(name)
+
+
+def _no_source(field: Field, name: str, names: Sequence[str], hint: str = "") -> UsageError:
+    if names == [UNNAMED]:
+        return field.error(f"{quoted(name)} is no source: the recipe names none", hint=hint)
+    return field.error(f"{quoted(name)} is none of the sources: {listed(names)}", hint=hint)

@@ -9,12 +9,13 @@ mergekit/parameter_resolver.py, mergekit/merge_methods/passthrough.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.factors import FACTOR_NAMES, Factors, factors_of
-from ggufsurgeon.layer_path.strengths import FULL
+from ggufsurgeon.layer_path.strengths import FULL, strength_of
 from ggufsurgeon.rules.strengths import FACTOR_OF
 from ggufsurgeon.yaml_recipes.checkpoint_names import NAMED_SO, CheckpointNames
 from ggufsurgeon.yaml_recipes.fields import Field
@@ -32,9 +33,15 @@ HINT = (
 class Condition:
     """A value, or several along a slice, for tensors with the filter in their names."""
 
+    field: Field
+    """Where it stands in the recipe."""
     filter: str | None
     """None for all tensors."""
     values: tuple[float, ...]
+
+    def fits(self, tensor: str) -> bool:
+        """Whether it is for a tensor of a checkpoint."""
+        return self.filter is None or self.filter == "*" or self.filter in tensor
 
     def at(self, t: float) -> float:
         """The value at the relative position t of a slice, from 0 to 1."""
@@ -54,22 +61,24 @@ class Setting:
 
     def of(self, tensor: str, t: float) -> float | None:
         """The value for a tensor of a checkpoint; None where no condition fits."""
-        for condition in self.conditions:
-            wanted = condition.filter
-            if wanted is None or wanted == "*" or wanted in tensor:
-                return condition.at(t)
-        return None
+        condition = self.condition_of(tensor)
+        return None if condition is None else condition.at(t)
+
+    def condition_of(self, tensor: str) -> Condition | None:
+        """The first condition that fits a tensor of a checkpoint."""
+        return next((each for each in self.conditions if each.fits(tensor)), None)
 
 
 def read_setting(field: Field) -> Setting:
     """The setting in a value of `scale`. Raises UsageError for another value."""
     if field.is_text:
-        return Setting(field, (Condition(None, (field.number(),)),))
+        return Setting(field, (Condition(field, None, (field.number(),)),))
     if field.is_table:
         return Setting(field, (_condition(field),))
     items = field.items()
     if items[0].is_text:
-        return Setting(field, (Condition(None, tuple(item.number() for item in items)),))
+        values = tuple(item.number() for item in items)
+        return Setting(field, (Condition(field, None, values),))
     return Setting(field, tuple(map(_condition, items)))
 
 
@@ -80,7 +89,7 @@ def _condition(field: Field) -> Condition:
     value, wanted = entries["value"], entries.get("filter")
     values = (value,) if value.is_text else value.items()
     name = None if wanted is None or wanted.is_null else wanted.text()
-    return Condition(name, tuple(item.number() for item in values))
+    return Condition(field, name, tuple(item.number() for item in values))
 
 
 def multipliers_of_block(
@@ -109,6 +118,7 @@ def multipliers_of_block(
         parts.setdefault(FACTOR_OF.get(weight, weight), {})[name] = values[name]
     for weight, found in parts.items():
         _check_factor(place, weight, found, block)
+        _check_numbers(settings, found)
     factors = {weight: next(iter(parts[weight].values())) for weight in FACTOR_NAMES}
     if factors["attn_output"] != factors["ffn_down"]:
         return FULL, factors_of(factors)
@@ -129,6 +139,39 @@ def _check_factor(place: Field, weight: str, found: Mapping[str, float], block: 
             "a file can only multiply by the same factor",
             hint=HINT,
         )
+
+
+def _check_numbers(settings: Sequence[Setting], found: Mapping[str, float]) -> None:
+    """Raise UsageError, with the place of the value, where a number is no factor."""
+    for tensor, value in found.items():
+        try:
+            strength_of(value, "factor")
+        except UsageError as error:
+            fitting = (setting.condition_of(tensor) for setting in settings)
+            place = next(condition.field for condition in fitting if condition is not None)
+            raise place.error(str(error), hint=error.hint) from None
+
+
+def idle_filters(
+    levels: Iterable[tuple[Sequence[Setting], CheckpointNames, Sequence[int]]],
+) -> list[Condition]:
+    """Conditions whose filter is in the name of no weight of the blocks that they are for, unless
+    their value multiplies nothing anyway.
+
+    `levels` are the settings of each slice with its blocks.
+    """
+    found: dict[str, tuple[Condition, bool]] = {}
+    for settings, names, blocks in levels:
+        tensors = [name for block in blocks for name, _ in names.of_block(block)]
+        for condition in (each for setting in settings for each in setting.conditions):
+            _, fits = found.get(condition.field.place, (condition, False))
+            fits = fits or any(map(condition.fits, tensors))
+            found[condition.field.place] = condition, fits
+    return [
+        condition
+        for condition, fits in found.values()
+        if not fits and any(value != FULL for value in condition.values)
+    ]
 
 
 def _shown(values: Mapping[str, float]) -> str:

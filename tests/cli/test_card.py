@@ -16,7 +16,9 @@ from ggufsurgeon.container.headers.values import ValueType, encode_value
 from ggufsurgeon.verification.model_runs.model_run import shakespeare
 from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import Run
+from tests.models.expanding import expand_named
 from tests.models.hostile import hostile_model
+from tests.models.scales import without_scales
 from tests.models.sharding import with_pairs
 from tests.planning.test_mtp_change import model
 from tests.publishing.ollama import parse_modelfile
@@ -52,6 +54,16 @@ def test_patch_names_the_command_and_the_card_rebuilds_the_file(
     joined = surgeon("patch", stories, "same.gguf", "--layers", "0..4")
     assert "model card" not in joined.stdout
     assert_told(surgeon("card", "same.gguf"), 4, "records no patch")
+
+
+def test_a_card_says_what_strengths_and_factors_multiply(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    without_scales(expand_named("qwen2-dense", tmp_path / "qwen2.gguf"))
+    surgeon("patch", "qwen2.gguf", "biased.gguf", "--layers", "0..7,6*attn_q=0.84")
+    assert "the biases of queries and keys are multiplied" in surgeon("card", "biased.gguf").stdout
+    surgeon("patch", "qwen2.gguf", "plain.gguf", "--layers", "0..7,6")
+    assert "multiplied" not in surgeon("card", "plain.gguf").stdout
 
 
 @pytest.mark.slow

@@ -7,13 +7,18 @@ import math
 import struct
 from pathlib import Path
 
+import pytest
+
+from ggufsurgeon.container.gguf_file import open_gguf
 from ggufsurgeon.layer_path.path import LayerPath
+from ggufsurgeon.rules.blocks import find_blocks
 from tests.calls import patch
 from tests.cli.failing import assert_told
 from tests.cli.test_output import assert_harmless, evil_model, raw
 from tests.conftest import Run
 from tests.models.expanding import expand_named
 from tests.models.naive import patch_naively
+from tests.models.scales import without_scales
 
 
 def test_what_a_patch_did_is_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:
@@ -62,6 +67,25 @@ def test_factors_are_found(surgeon: Run, stories: Path, tmp_path: Path) -> None:
     patch(tmp_path / "b.gguf", tmp_path / "d.gguf", LayerPath("0..6,6*0.5,4*attn_k=0.5"))
     told = json.loads(surgeon("diff", "b.gguf", "d.gguf", "--json").stdout)
     assert told["layer_path"] == "0..6,6*0.5,4*attn_k=0.5"
+
+
+@pytest.mark.parametrize("name", ["qwen2-dense", "cohere2-dense", "qwen3moe-moe"])
+def test_factors_of_weights_with_biases_are_found(name: str, surgeon: Run, tmp_path: Path) -> None:
+    """Their biases are multiplied themselves, and tell of which block they are."""
+    without_scales(expand_named(name, tmp_path / "a.gguf"))
+    last = len(find_blocks(open_gguf(tmp_path / "a.gguf"))) - 1
+    path = LayerPath(f"0..{last},1*attn_q=0.84*attn_k=0.3,0*attn_q=0.84*attn_k=0.3,2*attn_k=2")
+    patch(tmp_path / "a.gguf", tmp_path / "b.gguf", path)
+    told = json.loads(surgeon("diff", "a.gguf", "b.gguf", "--json").stdout)
+    assert (told["layer_path"], told["unexplained"]) == (str(path), [])
+    # Other biases behind the same weights and scales are a difference.
+    data = bytearray((tmp_path / "b.gguf").read_bytes())
+    made = open_gguf(tmp_path / "b.gguf")
+    names = [tensor.name for tensor in made.header.tensors]
+    data[made.offset_in_file(names.index(f"blk.{last + 1}.attn_q.bias"))] ^= 1
+    (tmp_path / "b.gguf").write_bytes(data)
+    told = json.loads(surgeon("diff", "a.gguf", "b.gguf", "--json").stdout)
+    assert told["blocks"][last + 1]["same_as"] is None
 
 
 def test_scales_that_are_no_strength_are_differences(

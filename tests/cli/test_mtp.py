@@ -61,6 +61,7 @@ def test_taken_from_another_file(surgeon: Run, folder: Path) -> None:
             2,
             "--without-mtp requires a path over one",
         ),
+        (("--mtp-from", "./whole.gguf"), 2, "which is the source: it keeps its own"),
         (("--mtp-from", "absent.gguf"), 2, "absent.gguf: cannot be opened"),
         (("--mtp-from", "bare.gguf"), 4, "bare.gguf has no MTP (multi-token prediction) blocks"),
     ],
@@ -88,3 +89,46 @@ def test_verify_without_the_donor_or_with_another(surgeon: Run, folder: Path) ->
     for donor in ("whole.gguf", "bare.gguf"):
         done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", donor)
         assert_told(done, 7, f"the MTP blocks of new.gguf were not taken from {donor}")
+
+
+def test_a_file_with_other_mtp_blocks_alone_takes_companions_as_they_are(
+    surgeon: Run, folder: Path
+) -> None:
+    surgeon("patch", "whole.gguf", "less.gguf", "--layers", "0..3", "--without-mtp")
+    assert "to the wrong blocks" not in surgeon("inspect", "less.gguf").stdout
+    surgeon("patch", "whole.gguf", "more.gguf", *WINDOW, "--without-mtp")
+    assert "to the wrong blocks" in surgeon("inspect", "more.gguf").stdout
+
+
+def test_mtp_blocks_of_a_patched_model_go_into_its_original(surgeon: Run, folder: Path) -> None:
+    surgeon("patch", "bare.gguf", "patched.gguf", *WINDOW)
+    done = surgeon(
+        "patch", "patched.gguf", "new.gguf", "--layers", "0..3", *("--mtp-from", "donor.gguf")
+    )
+    assert_told(done, 4, "are of another model")
+    assert "patch its original along 0..2,1..3, with the MTP" in " ".join(done.stderr.split())
+
+
+def test_it_is_told_of_which_of_several_models_the_mtp_blocks_are(
+    surgeon: Run, folder: Path
+) -> None:
+    (folder / "second.gguf").write_bytes(model(4, 1, fill=50))
+    path = ("--layers", "0..2,1:2..3", "--with", "second.gguf")
+    assert surgeon("patch", "whole.gguf", "new.gguf", *path).returncode == 0
+    assert "| MTP blocks | of model 1 |" in surgeon("card", "new.gguf").stdout
+    told = surgeon("recipe", "new.gguf", "--as", "mergekit").stdout
+    assert "The model has MTP blocks (1) of ORIGINAL_1, which" in told
+    assert surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--replace").returncode == 0
+    assert "MTP blocks" not in surgeon("card", "new.gguf").stdout
+
+
+def test_diff_says_what_became_of_mtp_blocks(surgeon: Run, folder: Path) -> None:
+    surgeon("patch", "whole.gguf", "less.gguf", *WINDOW, "--without-mtp")
+    told = surgeon("diff", "whole.gguf", "less.gguf").stdout
+    assert told.endswith("B is what patch makes of A without its MTP blocks along it.\n")
+    surgeon("patch", "whole.gguf", "other.gguf", *WINDOW, "--mtp-from", "donor.gguf")
+    told = surgeon("diff", "whole.gguf", "other.gguf").stdout
+    assert "By its record, B is made of A with the MTP blocks of another file" in told
+    surgeon("patch", "bare.gguf", "new.gguf", *WINDOW)
+    told = surgeon("diff", "bare.gguf", "new.gguf").stdout
+    assert told.endswith("B is what patch makes of A along it.\n")

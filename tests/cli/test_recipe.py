@@ -13,6 +13,7 @@ from tests.cli.failing import Unchanged, assert_told
 from tests.conftest import ROOT, Run
 from tests.models.builders import STRING, U32, block_tensors, gguf, llama_model, pair
 from tests.models.expanding import expand
+from tests.models.fine_tunes import fine_tune
 from tests.planning.test_mtp_change import model
 from tests.writing.plans import temporaries
 
@@ -218,3 +219,19 @@ def test_a_recipe_of_other_mtp_blocks(surgeon: Run, tmp_path: Path) -> None:
         assert (tmp_path / "own.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
         donor = "--mtp-from MTP_DONOR.gguf" if further else ""
         assert f"verify own.gguf --source ORIGINAL.gguf {donor}".strip() in made.stdout
+
+
+def test_swapped_models_with_one_header_are_suspected_of_another_result(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("b", "c"), 1):
+        fine_tune(stories, tmp_path / f"{name}.gguf", seed)
+    models = ("--with", "b.gguf", "--with", "c.gguf")
+    done = surgeon("patch", stories, "new.gguf", *models, "--layers", "0..2,1:3,2:4")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "new.yml").write_text(surgeon("recipe", "new.gguf").stdout)
+    swapped = ("--with=model-1=c.gguf", "--with=model-2=b.gguf")
+    with Unchanged(tmp_path):
+        done = surgeon("patch", stories, "again.gguf", "--recipe", "new.yml", *swapped)
+        assert_told(done, 7, "it was not kept")
+    assert "may be swapped" in " ".join(done.stderr.split())

@@ -61,6 +61,23 @@ def test_why_there_is_no_way_back_to_mtp_blocks_and_several_models(
             assert sha256(tmp_path / "back.gguf") == sha256(tmp_path / "new.gguf")
 
 
+def test_what_comes_back_of_a_file_with_other_mtp_blocks_is_named(
+    surgeon: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "whole.gguf").write_bytes(model(4, 2))
+    (tmp_path / "other.gguf").write_bytes(model(4, 2, fill=100))
+    for options, what in (
+        (["--without-mtp"], "the original without its MTP blocks, "),
+        (["--mtp-from", "other.gguf"], "the original with the MTP blocks of another file, "),
+    ):
+        new = surgeon("patch", "whole.gguf", "new.gguf", "--window", "1:3", *options, "--replace")
+        assert new.returncode == 0, new.stderr
+        back = surgeon("restore", "new.gguf", "back.gguf", "--replace")
+        assert back.stdout.startswith(f"wrote back.gguf: {what}")
+        note = back.stdout.splitlines()[-1]
+        assert note.startswith("note: the MTP blocks of the original cannot be restored: ")
+
+
 def test_a_real_model_comes_back(surgeon: Run, smollm2: Path, tmp_path: Path) -> None:
     assert surgeon("patch", smollm2, "patched.gguf", "--window", "10:17").returncode == 0
     assert surgeon("restore", "patched.gguf", "back.gguf").returncode == 0

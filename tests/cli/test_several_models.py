@@ -124,7 +124,7 @@ def test_a_model_that_no_path_uses_and_one_that_is_not_given(
 ) -> None:
     """The file is not read: a path without its `1:` is told before anything else is done."""
     write(llama_model(3), "a.gguf")
-    unused = "--with b.gguf: no layer path has a block of this model"
+    unused = "--with b.gguf: no layer path has a block of model 1"
     layers = ("--layers", "0..1,1..2")
     with Unchanged(tmp_path):
         for path in (layers, ("--window", "0:1")):
@@ -132,7 +132,7 @@ def test_a_model_that_no_path_uses_and_one_that_is_not_given(
             assert_told(told, 2, unused)
             assert 'as in --layers "0..6,1:4..11"' in told.stderr
         second = surgeon(*command, "--layers", "0,1:0", "--with", "a.gguf", "--with", "b.gguf")
-        assert_told(second, 2, unused)
+        assert_told(second, 2, unused.replace("model 1", "model 2"))
         missing = surgeon(*command, "--layers", "0..1,1:2")
         assert_told(missing, 2, "layer path 0..1,1:2: there is no model 1")
         assert "--with FILE gives model 1" in missing.stderr

@@ -85,6 +85,13 @@ def without_biases(source: Path, destination: Path) -> bool:
     return bool(biases)
 
 
+def without_scales(source: Path) -> Path:
+    """Take the scales out of a model, which the fixtures have behind every weight."""
+    header, tensors = _read(source)
+    kept = {name: each for name, each in tensors.items() if not name.endswith("scale")}
+    return _write(header, kept, source)
+
+
 def _read(source: Path) -> tuple[Header, Tensors]:
     raw = source.read_bytes()
     header, n_bytes = parse_header(raw, str(source))

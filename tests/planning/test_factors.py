@@ -150,12 +150,18 @@ def test_what_no_scale_does_is_refused(data: bytes, path: str, says: str) -> Non
     with pytest.raises(RefusedError) as caught:
         plan_patch(opened(data), LayerPath(path))
     assert says in str(caught.value)
+    if says.startswith(("block 1", "'attn_output")):
+        assert caught.value.hint
 
 
 def test_a_bias_does_not_hinder_factors_of_other_weights() -> None:
     data = model(Tensor("blk.1.attn_output.bias"))
     new = patched(data, LayerPath("0,1*attn_q=2*ffn_down=0.5,2"))
     assert values(new, ".scale") == {"blk.1.attn_q.scale": [2.0], "blk.1.ffn_down.scale": [0.5]}
+
+
+def test_spaces_around_factors_are_allowed() -> None:
+    assert LayerPath("0, 1 * 0.5 * attn_q = 0.84 ,2") == LayerPath("0,1*0.5*attn_q=0.84,2")
 
 
 def test_a_product_that_32_bits_cannot_hold_is_told() -> None:
@@ -173,6 +179,9 @@ def test_notes_say_what_factors_need_and_cost() -> None:
     assert notes("0..2,1*0.5*attn_q=2").startswith("has strengths and factors of weights, in")
     assert "restored" not in notes("0..2,1*attn_q=2", biases=True)
     assert "multiplies biases that the source has" in notes("0,1*attn_q=2,2", biases=True)
+    scale = Tensor("blk.1.attn_q.scale", (1,), bytes(4))
+    both = notes("0,1*attn_q=2,2", scale, biases=True)
+    assert "multiplies scales and biases that the source has" in both
     norm = Tensor("blk.1.attn_q_norm.weight")
     assert "a norm" not in notes("0,1,2*attn_q=2", norm)
     assert "multiplies attn_q by factors before a norm" in notes("0,1*attn_q=2,2", norm)
@@ -200,3 +209,29 @@ def test_in_place_it_is_the_same_and_comes_back(tmp_path: Path) -> None:
     assert filecmp.cmp(new, here, shallow=False)
     gs.open(here).restore(tmp_path / "back.gguf")
     assert filecmp.cmp(STORIES, tmp_path / "back.gguf", shallow=False)
+
+
+def test_in_place_biases_of_repeats_are_multiplied_and_those_of_first_blocks_are_not(
+    tmp_path: Path,
+) -> None:
+    data, here = model(biases=True), tmp_path / "here.gguf"
+    here.write_bytes(data)
+    with pytest.raises(RefusedError, match="scales or biases are multiplied"):
+        gs.open(here).plan(LayerPath("0,1*attn_q=0.84,2,1")).write_in_place()
+    assert here.read_bytes() == data
+    path = LayerPath("0..2,1..2*attn_q=0.84")
+    gs.open(here).plan(path).write_in_place()
+    assert here.read_bytes() == patched(data, path)
+    gs.open(here).restore(tmp_path / "back.gguf")
+    assert (tmp_path / "back.gguf").read_bytes() == data
+
+
+@pytest.mark.parametrize("zeros", ["0", "attn_output=0*ffn_down=0", "2*attn_output=0*ffn_down=0"])
+def test_a_path_on_which_no_block_adds_anything_is_none(zeros: str) -> None:
+    with pytest.raises(UsageError, match="every block is multiplied by 0"):
+        plan_patch(opened(model()), LayerPath(f"0..1*{zeros},2*0"))
+    (note,) = [
+        n for n in plan_patch(opened(model()), LayerPath(f"0..1,2*{zeros}")).notes if "0 (" in n
+    ]
+    assert note.startswith("has blocks that are multiplied by 0 (2)")
+    plan_patch(opened(model()), LayerPath("0..2*attn_output=0"))

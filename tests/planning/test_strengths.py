@@ -113,7 +113,7 @@ def test_notes_say_what_a_strength_needs_and_costs() -> None:
     notes = plan_patch(opened(model()), repeat("1:2", strength=0)).notes
     assert "blk.N.attn_output.scale, ffn_down.scale" in notes[0]
     assert "before March 2026" in notes[0]
-    assert "the strength 0 (2)" in notes[1]
+    assert "multiplied by 0 (2)" in notes[1]
     scale = Tensor("blk.1.ffn_down.scale", (1,), struct.pack("<f", 2))
     assert not any("cannot be restored" in note for note in _notes(scale, "0..3,1*0.5"))
     assert any("cannot be restored" in note for note in _notes(scale, "0,1*0.5,2..3"))

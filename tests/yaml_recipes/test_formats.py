@@ -143,6 +143,10 @@ REFUSED = {
     ),
     "chat template": (f"{SLICES}chat_template: chatml\n", "the chat template comes with"),
     "tokens": (f"{SLICES}tokenizer: {{tokens: {{a: b}}}}\n", "embeddings of single tokens"),
+    "no mixing by itself": (
+        f"{SLICES}parameters: {{int8_mask: true}}\n",
+        "int8_mask is for methods that mix weights",
+    ),
     "embeddings": (f"{SLICES}parameters: {{scale: 0.5}}\n", "multiplies model.embed_tokens.weight"),
     "head": (
         f"{SLICES}parameters: {{scale: [{{filter: lm_head, value: 0.5}}]}}\n",
@@ -188,17 +192,23 @@ WRONG = {
     "negative strength": (
         f"{HEAD}models: [{{model: m, parameters: {{scale: [{{filter: o_proj, value: -1}}, "
         "{filter: down_proj, value: -1}]}}]\n",
-        "models[0].parameters.scale: a strength of -1.0",
+        "line 2: models[0].parameters.scale[0]: a factor of -1.0: expected a number that is 0",
+    ),
+    "negative factor": (
+        f"{HEAD}models:\n- model: m\n  parameters:\n    scale:\n    - filter: o_proj\n"
+        "      value: 1\n    - filter: q_proj\n      value: -0.5\n",
+        "line 8: models[0].parameters.scale[1]: a factor of -0.5: expected a number that is",
     ),
     "half-open in ours": ("layers: 3:5\n", "and the recipe names no sources"),
     "no such source": ("sources: {a: }\nlayers: b:0..3\n", "'b' is none of the sources: 'a'"),
     "of which model": ("sources: {a: , b: }\nlayers: 0..3\n", "does not say of which model"),
-    "part": ("layers: 0..3\noutput: b\n", "output: 'b' is none of the sources"),
+    "part": ("layers: 0..3\noutput: b\n", "output: 'b' is no source"),
     "hash": ("sources: {a: {sha256: 12}}\nlayers: a:0\n", "the 64 hexadecimal digits"),
     "name of a source": ("sources: {'a b': }\nlayers: 0\n", "'a b' is no name of a source"),
     "no sources": ("sources: {}\nlayers: 0\n", "sources: expected names of models"),
     "unused source": ("sources: {a: , b: }\nlayers: a:0..3\n", "nothing comes from 'b'"),
-    "no such MTP blocks": ("layers: 0\nmtp: b\n", "mtp: 'b' is none of the sources"),
+    "a slip of the pen": ("layers: 0\nmtp: nonne\n", "'nonne' is no source: the recipe names none"),
+    "no such MTP blocks": ("layers: 0\nmtp: b\n", "mtp: 'b' is no source"),
     "own MTP blocks": (
         "sources: {a: }\nlayers: a:0\nmtp: a\n",
         "'a' gives other parts too, and its own",
@@ -420,6 +430,28 @@ def test_experts_are_found_by_the_names_of_their_architecture() -> None:
     assert with_scale(mixtral, filters("0.5", "o_proj", "w2")) == "0*0.5"
     with pytest.raises(RefusedError, match=r"block_sparse_moe\.experts\.0\.w1\.weight by 2"):
         with_scale(mixtral, filters("2", "experts"))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "architecture", "idle"),
+    [
+        (filters("0.5", "q_porj", "k_proj"), "llama", ["q_porj"]),
+        (filters("0.5", "w2", "down_proj"), "llama", ["w2"]),
+        (filters("0.5", "w2", "o_proj"), "mixtral", []),
+        (filters("0.5", "down_proj", "o_proj"), "mixtral", ["down_proj"]),
+        (filters("1", "q_porj"), "llama", []),
+        (filters("0.5", "layers.0.self_attn.o_proj", "layers.0.mlp.down_proj"), "llama", []),
+        ("{filter: '*', value: 1}, {value: 0.5}", "llama", []),
+    ],
+)
+def test_a_filter_that_is_in_no_name_is_noted(
+    conditions: str, architecture: str, idle: list[str]
+) -> None:
+    experts = ("ffn_down_exps.weight",) if architecture == "mixtral" else ()
+    model = of_architecture("llama", *experts)
+    found = match_models(read(scaled("", "", f"[{conditions}]", n_blocks=1)), model, {})
+    assert [note.split("the filter '")[1].split("'")[0] for note in found.notes] == idle
+    assert all(note.startswith("recipe.yaml, line ") for note in found.notes)
 
 
 def test_names_of_weights_are_known_for_some_architectures_alone() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -13,7 +14,9 @@ from ggufsurgeon.diffing.model_diff import ModelDiff, diff_contents, differing_k
 from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
 from ggufsurgeon.hashing.tensor_hashes import hash_tensors
 from ggufsurgeon.layer_path.path import LayerPath
-from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp
+from ggufsurgeon.planning.assembly import source_files
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+from ggufsurgeon.planning.mtp_change.planning import plan_with_mtp, recorded_mtp
 from ggufsurgeon.planning.naming import DESCRIPTIVE
 from ggufsurgeon.planning.new_tensors.span_ranges import PlacedSpans, file_of_plan
 from ggufsurgeon.planning.planner import plan_patch
@@ -21,7 +24,7 @@ from ggufsurgeon.planning.provenance import is_left_out
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.strengths import SCALE, weight_of
-from ggufsurgeon.write_plan import CopySpan, WritePlan
+from ggufsurgeon.write_plan import CopySpan, ScaleSpan, WritePlan
 from ggufsurgeon.writing.digests import sha256_of_plan
 
 FLOAT_N_BYTES = 4
@@ -30,14 +33,26 @@ FLOAT_N_BYTES = 4
 def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     """What two files differ in. Raises UsageError when one cannot be read."""
     hashes = hash_tensors([a, b], progress)
-    found = diff_contents(Contents(a, hashes[0]), Contents(b, hashes[1], _first_scales(b)))
+    in_a = Contents(a, hashes[0], sha256_of_product=_products_of(a))
+    found = diff_contents(in_a, Contents(b, hashes[1], _first_scales(b)))
+    found = replace(found, of_donor=_donor_of(a, b))
     if found.layer_path is None or found.same:
         return found
     try:
+        found = replace(found, without_mtp=_leaves_out_mtp(a, found.layer_path))
         unexplained = tuple(_unexplained(found, found.layer_path))
     except (RefusedError, MalformedFileError, UsageError) as error:
         return replace(found, refusal=str(error))
     return replace(found, unexplained=unexplained)
+
+
+def _donor_of(a: GgufFile, b: GgufFile) -> str:
+    """The SHA-256 of the header of the file that the MTP blocks of a patched `a` are from."""
+    with suppress(RefusedError, MalformedFileError):  # a damaged record tells nothing
+        recorded = recorded_mtp(b)
+        if recorded is not None and recorded[1].source_header_sha256 == a.header_sha256:
+            return "" if recorded[0] == NO_MTP else recorded[0]
+    return ""
 
 
 def _first_scales(file: GgufFile) -> dict[str, float]:
@@ -54,13 +69,30 @@ def _first_scales(file: GgufFile) -> dict[str, float]:
     return found
 
 
+def _products_of(file: GgufFile) -> Callable[[str, float], str]:
+    """The SHA-256 that an F32 tensor, by its name, has once it is multiplied as `patch` does."""
+    indices = {info.name: index for index, info in enumerate(file.header.tensors)}
+
+    def sha256(name: str, factor: float) -> str:
+        index = indices[name]
+        n_bytes, dtype = file.layout.tensor_n_bytes[index], f"{file.header.byte_order}f4"
+        span = ScaleSpan(*file.place(index), n_bytes, dtype, factor)
+        return sha256_of_plan(WritePlan(source_files(file), b"", (span,)), "hashing", NO_PROGRESS)
+
+    return sha256
+
+
+def _leaves_out_mtp(a: GgufFile, path: LayerPath) -> bool:
+    blocks = find_blocks(a)
+    return bool(blocks.n_mtp) and all(step.block < blocks.n_trunk for step in path.steps)
+
+
 def _unexplained(found: ModelDiff, path: LayerPath) -> Iterator[str]:
     """Keys and tensors of B that `patch` would make otherwise of A along the path."""
     a, b = found.a.file, found.b.file
-    n_trunk, n_blocks = find_blocks(a).n_trunk, len(find_blocks(a))
+    n_trunk = find_blocks(a).n_trunk
     trunk = LayerPath(step for step in path.steps if step.block < n_trunk)
-    is_without_mtp = len(trunk) == len(path) and n_trunk < n_blocks
-    planned = plan_with_mtp(a, trunk, None) if is_without_mtp else plan_patch(a, trunk)
+    planned = plan_with_mtp(a, trunk, None) if found.without_mtp else plan_patch(a, trunk)
     made = file_of_plan(a, planned.write_plan)
     for differing in differing_keys(made.header, b.header):
         if differing.key not in DESCRIPTIVE and not is_left_out(differing.key):

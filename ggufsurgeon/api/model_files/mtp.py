@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ggufsurgeon.api.model_files.sources import is_same_file
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.errors import UsageError
@@ -11,6 +12,7 @@ from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.locating.locate import locate
 from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.planner import PatchPlan
+from ggufsurgeon.rules.blocks import find_blocks
 
 if TYPE_CHECKING:
     from ggufsurgeon.api.model_files.files import ModelFile
@@ -31,6 +33,11 @@ def plan_mtp(
     if has_others:
         raise UsageError(MTP_OF_SEVERAL)
     donor = None if mtp_from is None else donor_file(mtp_from)
+    if donor is not None and is_same_file(source, donor) and find_blocks(source).n_mtp:
+        raise UsageError(
+            f"MTP blocks are to be taken from {donor.path}, which is the source: it keeps its own",
+            hint="Name no file for them.",
+        )
     return plan_with_mtp(source, path, donor, scale_weights=scale_weights)
 
 

@@ -100,7 +100,7 @@ def plan_of_recipe(
     if isinstance(recipe, YamlRecipe):
         matched = _matched(source, recipe, others, progress)
         planned = _plan_of_matched(matched)
-        notes = (*recipe.notes, *naming_notes(matched), *same_file_notes(matched))
+        notes = (*recipe.notes, *matched.notes, *naming_notes(matched), *same_file_notes(matched))
         return replace(planned, source_notes=(*planned.source_notes, *notes)), None
     further = _further(recipe, others)
     planned = plan_recipe(source, recipe, further)
@@ -163,7 +163,7 @@ def path_of_recipe(
         matched = _matched(source, recipe, others, progress)
         beside = OutsideBlocks.beside(matched.path)
         outside = None if matched.outside == beside else matched.outside
-        notes = (*same_file_notes(matched), *recipe.notes)
+        notes = (*same_file_notes(matched), *recipe.notes, *matched.notes)
         return RecipePath(matched.path, matched.files[1:], outside, notes, recipe.name)
     if any(patch.scales_weights for patch in recipe.patches):
         raise RefusedError(

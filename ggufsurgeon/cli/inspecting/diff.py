@@ -205,6 +205,11 @@ def _conclusions(found: ModelDiff) -> Iterator[str]:
             f"No layer path over A is found that gives the blocks of B: {n_found} of "
             f"{len(found.blocks)} are blocks of A."
         )
+        if found.of_donor:
+            yield (
+                "By its record, B is made of A with the MTP blocks of another file, whose header "
+                f"has a SHA-256 that begins with {found.of_donor[:16]}."
+            )
         return
     if _is_identity(found):
         yield "The blocks are the same, in the same order."
@@ -215,4 +220,5 @@ def _conclusions(found: ModelDiff) -> Iterator[str]:
     elif found.unexplained:
         yield f"What patch would make of A has other: {', '.join(found.unexplained)}"
     elif found.unexplained is not None:
-        yield "Names and records aside, B is what patch makes of A along it."
+        without = " without its MTP blocks" if found.without_mtp else ""
+        yield f"Names and records aside, B is what patch makes of A{without} along it."

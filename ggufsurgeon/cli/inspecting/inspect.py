@@ -23,6 +23,7 @@ from ggufsurgeon.cli.output.values import value_as_json, value_text
 from ggufsurgeon.cli.shared_options.options import OUTPUT, Json, Source
 from ggufsurgeon.container.ggml_types import SIZES, type_name
 from ggufsurgeon.container.quoting import shortened
+from ggufsurgeon.errors import UsageError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.model_name import model_name, shown_name
 
@@ -142,7 +143,8 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
         several = read_several(header)
         of_what = f"{1 + len(several.others)} models" if several else "its source"
         yield "layer path", f"{facts['layer_path']} of {of_what}"
-        yield "companions", COMPANIONS.format("its models" if several else "its source")
+        if several or not _keeps_numbers(str(facts["layer_path"])):
+            yield "companions", COMPANIONS.format("its models" if several else "its source")
     n_ctx = header.get(f"{header.architecture}.context_length")
     yield "context", f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "-"
     yield "size", f"{n_bytes_text(facts['n_bytes'])} ({facts['n_bytes']:,} bytes)"
@@ -161,6 +163,15 @@ def _rows(inspection: Inspection, facts: dict[str, Any]) -> Iterator[tuple[str, 
         yield "what to do", "Load it with that model; it fits no other, not even the original."
     elif inspection.instead:
         yield "what to do", inspection.instead
+
+
+def _keeps_numbers(recorded: str) -> bool:
+    """Whether blocks have the numbers of the source's, as where only MTP blocks differ."""
+    try:
+        path = LayerPath(recorded)
+    except UsageError:  # a damaged record
+        return False
+    return path == LayerPath.identity(len(path))
 
 
 def _described(inspection: Inspection) -> Description | None:

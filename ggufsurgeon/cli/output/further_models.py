@@ -29,7 +29,7 @@ def check_all_used(others: Sequence[Path], paths: Iterable[AnyPath | None]) -> N
     for number, other in enumerate(others, 1):
         if number not in used:
             raise UsageError(
-                f"--with {other}: no layer path has a block of this model",
+                f"--with {other}: no layer path has a block of model {number}",
                 hint=f"Its blocks are {number}:0, {number}:1 and so on, as in --layers "
                 f'"0..6,{number}:4..11".',
             )

@@ -15,6 +15,8 @@ from ggufsurgeon.cli.output.terminal import n_bytes_text, print_json, print_text
 from ggufsurgeon.cli.patching.written import print_shared, written_as_json
 from ggufsurgeon.cli.shared_options.options import Json, Patched, Quiet
 from ggufsurgeon.container.shards import paths_at
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+from ggufsurgeon.planning.provenance import MTP, PREFIX
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.originals.restoring import RestorePlan
@@ -68,12 +70,23 @@ def _as_json(planned: RestorePlan) -> dict[str, Any]:
 
 def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
     undone = ", then ".join(str(path) for path in planned.undone)
-    what = "the original" if not planned.remaining else "the file as it was before this patch"
+    what, note = _what(planned)
     n_bytes = n_bytes_text(planned.n_bytes)
     first, *others = written
     files = f"{first} to {others[-1].name}" if others else f"{first}"
     print_text(f"wrote {files}: {what}, {n_bytes}; undone: layer path {undone}")
     print_shared(planned.written, [planned.patched.path])
     if planned.remaining:
-        note = "it is a patched file itself, and its own patch cannot be undone"
         print_text(f"note: {note}: {planned.remaining}")
+
+
+def _what(planned: RestorePlan) -> tuple[str, str]:
+    """What the restored file is, and what the reason is of, where it is not the original."""
+    mtp = planned.restored.header.get(f"{PREFIX}{MTP}")
+    if not planned.remaining:
+        return "the original", ""
+    if mtp is None:
+        note = "it is a patched file itself, and its own patch cannot be undone"
+        return "the file as it was before this patch", note
+    which = "without its MTP blocks" if mtp == NO_MTP else "with the MTP blocks of another file"
+    return f"the original {which}", "the MTP blocks of the original cannot be restored"

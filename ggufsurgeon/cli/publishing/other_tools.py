@@ -84,7 +84,8 @@ def _notes_on_mtp(tool: OtherTool, found: OriginalPath) -> Iterator[str]:
             "checkpoint of that file behind the last block, or set their number to 0."
         )
     elif found.n_mtp:
+        of = f" of {PLACEHOLDER}_{found.outside.output}" if found.outside is not None else ""
         yield (
-            f"The model has MTP blocks ({found.n_mtp}), which this layer path leaves out: copy "
+            f"The model has MTP blocks ({found.n_mtp}){of}, which this layer path leaves out: copy "
             "them behind the last block, or set their number to 0."
         )

@@ -19,6 +19,7 @@ from ggufsurgeon.container.headers.values import (
 )
 from ggufsurgeon.container.quoting import quoted, shortened
 from ggufsurgeon.errors import RefusedError
+from ggufsurgeon.planning.provenance import PREFIX
 from ggufsurgeon.rules.blocks import Blocks, block_count_key
 from ggufsurgeon.rules.mixtures.same_tokens import check_same_tokens
 from ggufsurgeon.rules.mtp_blocks import MTP, mtp_count_key
@@ -115,8 +116,15 @@ def _shown(pair: KeyValue | None) -> str:
 def _other_model(
     what: str, ours: str, source: GgufFile, theirs: str, donor: GgufFile
 ) -> RefusedError:
+    hint = "Take them from a file of the same model, in any quantization."
+    path = source.header.get(f"{PREFIX}blocks")
+    if isinstance(path, str):
+        hint = (
+            f"{source.path} is a patched file: patch its original along {shortened(path)}, with "
+            "the MTP blocks of a file of the same model."
+        )
     return RefusedError(
         f"{shortened(what)} is {ours} in {source.path} and {theirs} in {donor.path}: the {MTP} "
         "blocks are of another model",
-        hint="Take them from a file of the same model, in any quantization.",
+        hint=hint,
     )

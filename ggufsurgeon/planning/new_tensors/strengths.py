@@ -88,21 +88,23 @@ def strength_notes(path: LayerPath, scales: Scales) -> Iterator[str]:
         return
     names = {name.split(".", 2)[2] for name in (*scales.added, *scales.multiplied)}
     of_scales = ", ".join(sorted(name for name in names if name.endswith(SCALE)))
-    kinds = {"strengths": any(s != FULL for s in path.strengths)}
-    kinds["factors of weights"] = any(step.factors for step in path.steps)
-    what = " and ".join(kind for kind, is_there in kinds.items() if is_there)
+    asked = {"strengths": any(s != FULL for s in path.strengths)}
+    asked["factors of weights"] = any(step.factors for step in path.steps)
+    what = " and ".join(kind for kind, is_asked in asked.items() if is_asked)
     yield NEEDS_SCALES.format(what, f"blk.N.{of_scales}")
     first = set(first_positions(path.blocks).values())
     lasting = [name for name in scales.multiplied if block_of(name) in first]
     if lasting:
-        yield LASTING.format("biases" if all(n.endswith(BIAS) for n in lasting) else "scales")
+        kinds = {"scales": SCALE, "biases": BIAS}
+        there = [kind for kind, end in kinds.items() if any(n.endswith(end) for n in lasting)]
+        yield LASTING.format(" and ".join(there))
     normed = _before_norms(scales)
     if normed:
         yield BEFORE_NORM.format(" and ".join(normed))
-    silent = [str(n) for n, strength in enumerate(path.strengths) if strength == 0]
+    silent = [str(n) for n, step in enumerate(path.steps) if step.adds_nothing]
     if silent:
         yield (
-            f"has blocks with the strength 0 ({', '.join(silent)}), which compute what is not "
+            f"has blocks that are multiplied by 0 ({', '.join(silent)}), which compute what is not "
             "used: a path without them gives the same results in less time and memory"
         )
 

@@ -115,7 +115,8 @@ def _output_of_embeddings(
             f"the output head of {file.path} is its embeddings, as in every model of the "
             f"architecture {architecture}: it cannot be in one file with the embeddings of "
             f"{files[outside.embeddings].path}",
-            hint="Take embeddings and output from one model.",
+            hint="Take embeddings and output from one model: in a recipe, the keys embeddings and "
+            "output name it.",
         )
     for index, tensor in _outside(file):
         if tensor.name == EMBEDDINGS:

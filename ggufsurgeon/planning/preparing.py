@@ -22,7 +22,7 @@ from ggufsurgeon.write_plan import WritePlan
 
 
 @dataclass(frozen=True)
-class Draft:
+class PreparedFile:
     """A file with the blocks of `path` over a model, or over several that are joined as one."""
 
     model: GgufFile
@@ -61,7 +61,7 @@ class Draft:
         yield from alignment_notes(self.model.header)
 
 
-def draft(
+def prepare_file(
     model: GgufFile,
     blocks: Blocks,
     path: LayerPath,
@@ -69,8 +69,8 @@ def draft(
     edits: Sequence[Edit],
     named: LayerPath,
     name: str | None,
-) -> Draft:
-    """The draft of a file with the tensors `chosen`.
+) -> PreparedFile:
+    """Prepare a file with the tensors `chosen`.
 
     `named` is the path by which the file is called unless it is given a name. Raises RefusedError
     as `with_scales`.
@@ -79,4 +79,4 @@ def draft(
     tensors = place_tensors(model, scales.tensors)
     described = descriptive_pairs(model.header, tensors, named, name)
     pairs = (*(edit.pair for edit in edits), *described)
-    return Draft(model, blocks, path, edits, scales, tensors, pairs)
+    return PreparedFile(model, blocks, path, edits, scales, tensors, pairs)
