@@ -119,16 +119,55 @@ def test_which_model_it_is_follows_from_its_header(
         moved(longer, adapter, mixed)
 
 
-def test_it_is_asked_for_where_models_have_one_header(tmp_path: Path) -> None:
-    first, second = expand_two("llama-dense", tmp_path)
+@pytest.mark.parametrize("name", ["llama-dense", "qwen2-dense", "llama-moe", "qwen3-dense"])
+def test_models_of_one_header_are_told_apart_by_their_data(name: str, tmp_path: Path) -> None:
+    first, second = expand_two(name, tmp_path)
     mixed = gs.open(first).plan(PATH, others=[second]).write(tmp_path / "mixed.gguf")
+    for number, (model, positions) in enumerate(((first, {0, 1, 2}), (second, set(OF_SECOND)))):
+        adapter = written(tmp_path / "lora.gguf", lora(model))
+        names = set(contents(moved(model, adapter, mixed)))
+        assert {int(name.split(".")[1]) for name in names} == positions
+        assert set(contents(moved(model, adapter, mixed, number))) == names
+        told = f"as model {1 - number} of .*: their weights differ"
+        with pytest.raises(RefusedError, match=told):
+            moved(model, adapter, mixed, 1 - number)
+    third = fine_tune(second, tmp_path / "third.gguf")
+    with pytest.raises(RefusedError, match=r"third\.gguf: their weights differ"):
+        moved(third, adapter, mixed)
+
+
+def test_a_number_is_asked_for_where_models_have_the_same_data_too(tmp_path: Path) -> None:
+    first, second = expand_two("llama-dense", tmp_path)
+    alike = written(tmp_path / "alike.gguf", second.read_bytes())
+    path = LayerPath("0..2,1:1..3,2:1")
+    mixed = gs.open(first).plan(path, others=[second, alike]).write(tmp_path / "mixed.gguf")
     adapter = written(tmp_path / "lora.gguf", lora(second))
-    with pytest.raises(SeveralNumbersError, match="models 0 and 1 of the layer path"):
+    with pytest.raises(SeveralNumbersError, match="models 1 and 2 of the layer path"):
         moved(second, adapter, mixed)
-    names = set(contents(moved(second, adapter, mixed, 1)))
-    assert {int(name.split(".")[1]) for name in names} == set(OF_SECOND)
-    names = set(contents(moved(second, adapter, mixed, 0)))
-    assert {int(name.split(".")[1]) for name in names} == {0, 1, 2}
+    names = set(contents(moved(second, adapter, mixed, 2)))
+    assert {int(name.split(".")[1]) for name in names} == {6}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("llama-dense", "0..2,1..3"),
+        ("qwen3-dense", "0,1..3*0.5"),
+        ("qwen2-dense", "0..3,2..3*attn_q=0.5"),
+        ("step35_mtp-moe", "0..7,4..7"),
+    ],
+)
+def test_a_file_of_one_model_has_its_data(name: str, path: str, tmp_path: Path) -> None:
+    """Also where biases were multiplied, and MTP blocks left out."""
+    first, second = expand_two(name, tmp_path)
+    left_out = name == "step35_mtp-moe"
+    patched = (
+        gs.open(first).plan(LayerPath(path), without_mtp=left_out).write(tmp_path / "patched.gguf")
+    )
+    companion = written(tmp_path / "imatrix.gguf", imatrix(first))
+    assert moved(first, companion, patched).exists()
+    with pytest.raises(RefusedError, match=r"second\.gguf: their weights differ"):
+        moved(second, companion, patched)
 
 
 def test_a_number_is_for_a_file_of_several_models(stories: Path, tmp_path: Path) -> None:
@@ -190,9 +229,10 @@ def test_mtp_blocks_are_those_of_the_model_of_the_output(tmp_path: Path) -> None
     first, second = expand_two("step35_mtp-moe", tmp_path)
     path = LayerPath("0..7,1:4..7")
     mixed = gs.open(first).plan(path, others=[second]).write(tmp_path / "mixed.gguf")
-    adapter = written(tmp_path / "lora.gguf", lora(second))
     for number, expected in ((0, set(range(8))), (1, set(range(8, 12)))):
-        names = contents(moved(second, adapter, mixed, number))
+        model = (first, second)[number]
+        adapter = written(tmp_path / "lora.gguf", lora(model))
+        names = contents(moved(model, adapter, mixed, number))
         found = {int(name.split(".")[1]) for name in names}
         mtp = {n for n in found if n >= len(path)}
         assert found - mtp == expected
@@ -253,11 +293,12 @@ def test_drafts_read_the_states_behind_blocks_of_their_target(tmp_path: Path) ->
         (1, (1, 3, 5), "reads the output of block 0, which the layer path leaves out"),
         (0, (3, 5, 8), "reads the output of block 7, which the layer path leaves out"),
     ):
-        draft = written(tmp_path / "draft.gguf", eagle3(second, layers))
+        model = (first, second)[number]
+        draft = written(tmp_path / "draft.gguf", eagle3(model, layers))
         with pytest.raises(RefusedError, match=told):
-            moved(second, draft, mixed, number)
-    draft = written(tmp_path / "draft.gguf", eagle3(second, (0, 3, 5)))
-    assert gs.open(moved(second, draft, mixed, 0)).metadata["eagle3.target_layers"] == [0, 3, 5]
+            moved(model, draft, mixed, number)
+    draft = written(tmp_path / "draft.gguf", eagle3(first, (0, 3, 5)))
+    assert gs.open(moved(first, draft, mixed, 0)).metadata["eagle3.target_layers"] == [0, 3, 5]
 
 
 def test_drafts_need_the_vocabulary_of_their_target(stories: Path, tmp_path: Path) -> None:
