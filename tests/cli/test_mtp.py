@@ -88,3 +88,31 @@ def test_verify_without_the_donor_or_with_another(surgeon: Run, folder: Path) ->
     for donor in ("whole.gguf", "bare.gguf"):
         done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", donor)
         assert_told(done, 7, f"the MTP blocks of new.gguf were not taken from {donor}")
+
+
+@pytest.mark.parametrize(
+    ("patch", "verify", "told"),
+    [
+        ((), ("--mtp-from", "donor.gguf"), "are its source's own, by its record, so that none are"),
+        (("--without-mtp",), ("--mtp-from", "donor.gguf"), "are left out, by its record, so that"),
+        (("--without-mtp",), ("--with", "bare.gguf"), "made from one model, and 2 are given"),
+        (
+            ("--mtp-from", "donor.gguf"),
+            ("--mtp-from", "donor.gguf", "--with", "bare.gguf"),
+            "made from one model, and 2 are given",
+        ),
+        (
+            ("--layers", "0..1,1:1..3", "--with", "second.gguf"),
+            ("--with", "second.gguf", "--mtp-from", "donor.gguf"),
+            "are its source's own, by its record, so that none are of donor.gguf",
+        ),
+        ((), ("--recipe", "absent.txt", "--mtp-from", "donor.gguf"), "--mtp-from exclude each"),
+    ],
+)
+def test_verify_refuses_files_that_the_record_does_not_name(
+    patch: tuple[str, ...], verify: tuple[str, ...], told: str, surgeon: Run, folder: Path
+) -> None:
+    (folder / "second.gguf").write_bytes(model(4, 1, fill=50))
+    path = () if "--layers" in patch else WINDOW
+    assert surgeon("patch", "whole.gguf", "new.gguf", *path, *patch).returncode == 0
+    assert_told(surgeon("verify", "new.gguf", "--source", "whole.gguf", *verify), 2, told)
