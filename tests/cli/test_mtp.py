@@ -116,3 +116,13 @@ def test_verify_refuses_files_that_the_record_does_not_name(
     path = () if "--layers" in patch else WINDOW
     assert surgeon("patch", "whole.gguf", "new.gguf", *path, *patch).returncode == 0
     assert_told(surgeon("verify", "new.gguf", "--source", "whole.gguf", *verify), 2, told)
+
+
+def test_verify_thinks_of_another_donor_before_it_calls_a_file_wrong(
+    surgeon: Run, folder: Path
+) -> None:
+    (folder / "other.gguf").write_bytes(model(4, 2, fill=50))
+    surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--mtp-from", "donor.gguf")
+    done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", "other.gguf")
+    assert done.returncode == 7 and "does not hold what it claims: tensors" in done.stderr
+    assert "another model or another file of MTP blocks can have the same header" in done.stderr
