@@ -78,7 +78,9 @@ def _target_of_several(
     identity = source.layout.n_bytes, source.header_sha256
     found = [n for n, model in sorted(models.models.items()) if tuple(model) == identity]
     which = "" if number is None else f" as model {number} of its layer path"
-    if not found or number not in (None, *found):
+    if found and number not in (None, *found):
+        raise _other_number(source, patched, found, which)
+    if not found:
         made_from = [model.header_sha256 for _, model in sorted(models.models.items())]
         raise _not_made_from(source, patched, *made_from, which=which)
     base, path, digest = BaseModel(source), models.layer_path, patched.header_sha256
@@ -99,6 +101,19 @@ def _target_of_several(
     return targets[0]
 
 
+def _other_number(
+    source: GgufFile, patched: GgufFile, numbers: Sequence[int], which: str
+) -> RefusedError:
+    """The error for a number that is not one of those that the source can have."""
+    right = " and ".join(map(str, numbers))
+    models = f"model {right} has" if len(numbers) == 1 else f"models {right} have"
+    return RefusedError(
+        f"{patched.path} was not made from {source.path}{which}, by its record",
+        hint=f"On that path, {models} the header of this file. Without a number, its weights tell "
+        "which it is.",
+    )
+
+
 def _other_data(source: GgufFile, patched: GgufFile, which: str = "") -> RefusedError:
     """The error for a model whose header alone is that of the right one."""
     return RefusedError(
@@ -113,7 +128,7 @@ def _not_made_from(
     source: GgufFile, patched: GgufFile, *made_from: str, which: str = ""
 ) -> RefusedError:
     """The error for another source; `made_from` are the SHA-256 of the right ones' headers."""
-    begin = " or ".join(quoted(digest[:16]) for digest in made_from)
+    begin = " or ".join(quoted(digest[:16]) for digest in dict.fromkeys(made_from))
     return RefusedError(
         f"{patched.path} was not made from {source.path}{which}, by its record",
         hint="Give a model that it was made from: its header has the SHA-256 that begins with "

@@ -136,6 +136,29 @@ def test_models_of_one_header_are_told_apart_by_their_data(name: str, tmp_path: 
         moved(third, adapter, mixed)
 
 
+def test_a_number_of_another_header_is_told_those_that_fit(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, other = models
+    tuned = fine_tune(first, tmp_path / "tuned-too.gguf", 2)  # with the header of the first
+    path = LayerPath("0..1,1:1..2,2:3..4")
+    mixed = gs.open(first).plan(path, others=[tuned, other]).write(tmp_path / "mixed.gguf")
+    adapter = written(tmp_path / "lora.gguf", lora(first))
+    for model, number, fit in (
+        (first, 2, "models 0 and 1 have"),
+        (first, 3, "models 0 and 1 have"),
+        (other, 0, "model 2 has"),
+    ):
+        with pytest.raises(RefusedError, match=f"as model {number} of its layer path") as caught:
+            moved(model, adapter, mixed, number)
+        assert f"On that path, {fit} the header of this file" in caught.value.hint
+    longer = written(tmp_path / "longer.gguf", first.read_bytes() + bytes(32))
+    with pytest.raises(RefusedError, match="was not made from") as caught:
+        moved(longer, adapter, mixed)
+    named = [gs.open(model).file.header_sha256[:16] for model in (first, other)]
+    assert all(caught.value.hint.count(digest) == 1 for digest in named)
+
+
 def test_a_number_is_asked_for_where_models_have_the_same_data_too(tmp_path: Path) -> None:
     first, second = expand_two("llama-dense", tmp_path)
     alike = written(tmp_path / "alike.gguf", second.read_bytes())
