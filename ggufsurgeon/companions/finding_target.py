@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 
 from ggufsurgeon.companions.kinds import BaseModel
 from ggufsurgeon.companions.same_data import has_data_of
 from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
+from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.quoting import quoted
-from ggufsurgeon.errors import RefusedError, SeveralNumbersError, UsageError
+from ggufsurgeon.errors import (
+    MalformedFileError,
+    RefusedError,
+    SeveralNumbersError,
+    UsageError,
+)
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mixtures.recorded_models import RecordedModels, read_models
 from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
+from ggufsurgeon.planning.originals.restoring import MOST_PATCHES
 from ggufsurgeon.planning.originals.source_pairs import (
     damaged,
     no_record,
     recorded_path,
+    source_pairs,
 )
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_scaled, read_provenance
@@ -124,10 +134,34 @@ def _other_data(source: GgufFile, patched: GgufFile, which: str = "") -> Refused
     )
 
 
+def _made_in_steps(source: GgufFile, patched: GgufFile) -> bool:
+    """Whether a file was made from the source by the first of several patches."""
+    header = patched.header
+    with suppress(RefusedError, MalformedFileError):  # earlier versions recorded less
+        for _ in range(MOST_PATCHES):
+            pairs = source_pairs(header, str(patched.path))
+            header = Header(header.version, header.byte_order, pairs, ())
+            record, models = read_provenance(header), read_models(header)
+            if record is None:
+                return False
+            digests = {record.source_header_sha256}
+            digests |= {each.header_sha256 for each in models.models.values()} if models else set()
+            if source.header_sha256 in digests:
+                return True
+    return False
+
+
 def _not_made_from(
     source: GgufFile, patched: GgufFile, *made_from: str, which: str = ""
 ) -> RefusedError:
     """The error for another source; `made_from` are the SHA-256 of the right ones' headers."""
+    if _made_in_steps(source, patched):
+        return RefusedError(
+            f"{patched.path} was made from {source.path} by several patches, and its layer path is "
+            "that of the last",
+            hint="Re-index the companion for the file of each patch in turn, beginning with the "
+            "first. Where such a file is gone, restoring the file made from it writes it again.",
+        )
     begin = " or ".join(quoted(digest[:16]) for digest in dict.fromkeys(made_from))
     return RefusedError(
         f"{patched.path} was not made from {source.path}{which}, by its record",

@@ -277,8 +277,29 @@ def test_a_second_patch_takes_the_companion_of_the_first(
         for name, content in after.items():
             n = int(name.split(".")[1])
             assert content == before[name.replace(f"blk.{n}.", f"blk.{n + 2}.", 1)]
-        with pytest.raises(RefusedError, match="was not made from"):
+        with pytest.raises(RefusedError, match="by several patches, and its layer path is that"):
             moved(models[1], companion, twice)
+
+
+def test_a_file_patched_several_times_is_told_to_be_followed_patch_by_patch(
+    stories: Path, tmp_path: Path
+) -> None:
+    adapter = written(tmp_path / "lora.gguf", lora(stories))
+    once = gs.open(stories).plan(gs.repeat("1:3")).write(tmp_path / "once.gguf")
+    twice = gs.open(once).plan(gs.repeat("1:2")).write(tmp_path / "twice.gguf")
+    thrice = gs.open(twice).plan(gs.repeat("2:3")).write(tmp_path / "thrice.gguf")
+    for patched in (twice, thrice):
+        with pytest.raises(RefusedError, match="by several patches") as caught:
+            moved(stories, adapter, patched)
+        assert "for the file of each patch in turn" in caught.value.hint
+    followed = moved(stories, adapter, once)
+    for model, patched in ((once, twice), (twice, thrice)):
+        followed = moved(model, followed, patched)
+    assert gs.open(followed).metadata["layer_path.blocks"] == "0..2,2..7"
+    tuned = with_text(stories.read_bytes(), "general.author", "x")
+    other = written(tmp_path / "other.gguf", tuned)
+    with pytest.raises(RefusedError, match="was not made from"):
+        moved(other, written(tmp_path / "other-lora.gguf", lora(other)), twice)
 
 
 def test_what_remains_nothing_of_is_refused(
