@@ -12,12 +12,13 @@ from ggufsurgeon.companions.control_vectors import (
 )
 from ggufsurgeon.companions.drafts import NOTE as NOTE_ON_DRAFTS
 from ggufsurgeon.companions.drafts import check_draft, follow_target
+from ggufsurgeon.companions.finding_target import target_of_file, target_of_path
 from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
 from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
 from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
 from ggufsurgeon.companions.notes_on_several import notes_on_several
 from ggufsurgeon.companions.record import check_record, read_record, record_pairs
-from ggufsurgeon.companions.target import Target, target_of_file, target_of_path
+from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.headers.codec import serialize_header
 from ggufsurgeon.container.headers.header import Header, KeyValue, TensorInfo
@@ -84,7 +85,7 @@ def plan_companion_of(
     """Plan the companion for `patched`, whose record has the layer path.
 
     On a path over several models it follows the blocks of `source` alone; `number` is that of
-    `source` in the path, where several models have its header. Raises as `plan_companion`,
+    `source` in the path, where several models have its header and data. Raises as `plan_companion`,
     RefusedError when `patched` was not made from `source`, and SeveralNumbersError where the number
     is missing.
     """

@@ -112,10 +112,22 @@ class Verification:
         if failed:
             raise VerificationError(
                 f"{self.patched} does not hold what it claims: {', '.join(failed)}",
-                hint="Do not use it; patch again, from a source that is known to be whole.",
+                hint=self._hint_of_failure(failed),
             )
         if self.hindrance is not None:
             raise self.hindrance
+
+    def _hint_of_failure(self, failed: Sequence[str]) -> str:
+        """What to do about failed checks: where tensors differ, the file may still be right."""
+        again = "not use it; patch again, from a source that is known to be whole."
+        if "tensors" not in failed:
+            return f"Do {again}"
+        another = ["another model"] + ["the models in another order"] * bool(self.others)
+        another += ["another file of MTP blocks"] * any(c.name == "MTP blocks" for c in self.checks)
+        return (
+            f"The file may be right: {' or '.join(another)} can have the same header. Give what it "
+            f"was made from. If you did, do {again}"
+        )
 
 
 def verify_patched(

@@ -132,3 +132,41 @@ def test_diff_says_what_became_of_mtp_blocks(surgeon: Run, folder: Path) -> None
     surgeon("patch", "bare.gguf", "new.gguf", *WINDOW)
     told = surgeon("diff", "bare.gguf", "new.gguf").stdout
     assert told.endswith("B is what patch makes of A along it.\n")
+
+
+@pytest.mark.parametrize(
+    ("patch", "verify", "told"),
+    [
+        ((), ("--mtp-from", "donor.gguf"), "are its source's own, by its record, so that none are"),
+        (("--without-mtp",), ("--mtp-from", "donor.gguf"), "are left out, by its record, so that"),
+        (("--without-mtp",), ("--with", "bare.gguf"), "made from one model, and 2 are given"),
+        (
+            ("--mtp-from", "donor.gguf"),
+            ("--mtp-from", "donor.gguf", "--with", "bare.gguf"),
+            "made from one model, and 2 are given",
+        ),
+        (
+            ("--layers", "0..1,1:1..3", "--with", "second.gguf"),
+            ("--with", "second.gguf", "--mtp-from", "donor.gguf"),
+            "are its source's own, by its record, so that none are of donor.gguf",
+        ),
+        ((), ("--recipe", "absent.txt", "--mtp-from", "donor.gguf"), "--mtp-from exclude each"),
+    ],
+)
+def test_verify_refuses_files_that_the_record_does_not_name(
+    patch: tuple[str, ...], verify: tuple[str, ...], told: str, surgeon: Run, folder: Path
+) -> None:
+    (folder / "second.gguf").write_bytes(model(4, 1, fill=50))
+    path = () if "--layers" in patch else WINDOW
+    assert surgeon("patch", "whole.gguf", "new.gguf", *path, *patch).returncode == 0
+    assert_told(surgeon("verify", "new.gguf", "--source", "whole.gguf", *verify), 2, told)
+
+
+def test_verify_thinks_of_another_donor_before_it_calls_a_file_wrong(
+    surgeon: Run, folder: Path
+) -> None:
+    (folder / "other.gguf").write_bytes(model(4, 2, fill=50))
+    surgeon("patch", "bare.gguf", "new.gguf", *WINDOW, "--mtp-from", "donor.gguf")
+    done = surgeon("verify", "new.gguf", "--source", "bare.gguf", "--mtp-from", "other.gguf")
+    assert done.returncode == 7 and "does not hold what it claims: tensors" in done.stderr
+    assert "another model or another file of MTP blocks can have the same header" in done.stderr

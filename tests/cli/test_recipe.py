@@ -140,6 +140,33 @@ def printed_command(text: str) -> list[str]:
     return shlex.split(command)
 
 
+def test_files_of_the_same_header_that_are_swapped_are_thought_of(
+    surgeon: Run, stories: Path, tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        fine_tune(stories, tmp_path / f"{seed}.gguf", seed)
+    layers = ("--layers", "0..1,1:1..2,2:3..4", "--with", "1.gguf", "--with", "2.gguf")
+    assert surgeon("patch", stories, "new.gguf", *layers).returncode == 0
+    publish(surgeon, "new.gguf", tmp_path)
+    (tmp_path / "ORIGINAL.gguf").write_bytes(model(4, 0))
+    for seed in (1, 2):
+        (tmp_path / f"donor{seed}.gguf").write_bytes(model(4, 2, fill=seed))
+    swapped = ("--with", "model-1=2.gguf", "--with", "model-2=1.gguf")
+    told = "Files with the same header may be swapped, or wrong"
+    recipe = ("--recipe", "recipe.txt")
+    with Unchanged(tmp_path):
+        done = surgeon("patch", stories, "NEW.gguf", *recipe, *swapped)
+    assert done.returncode == 7 and told in done.stderr, done.stderr
+    of_donor = ("--window", "1:3", "--mtp-from", "donor1.gguf")
+    assert surgeon("patch", "ORIGINAL.gguf", "mtp.gguf", *of_donor).returncode == 0
+    publish(surgeon, "mtp.gguf", tmp_path)
+    with Unchanged(tmp_path):
+        done = surgeon(
+            "patch", "ORIGINAL.gguf", "NEW.gguf", *recipe, "--with", "mtp-donor=donor2.gguf"
+        )
+    assert done.returncode == 7 and told in done.stderr, done.stderr
+
+
 def test_a_recipe_of_several_models_rebuilds_their_file(
     surgeon: Run, stories: Path, tmp_path: Path
 ) -> None:

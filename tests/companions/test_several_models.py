@@ -119,16 +119,78 @@ def test_which_model_it_is_follows_from_its_header(
         moved(longer, adapter, mixed)
 
 
-def test_it_is_asked_for_where_models_have_one_header(tmp_path: Path) -> None:
-    first, second = expand_two("llama-dense", tmp_path)
+@pytest.mark.parametrize("name", ["llama-dense", "qwen2-dense", "llama-moe", "qwen3-dense"])
+def test_models_of_one_header_are_told_apart_by_their_data(name: str, tmp_path: Path) -> None:
+    first, second = expand_two(name, tmp_path)
     mixed = gs.open(first).plan(PATH, others=[second]).write(tmp_path / "mixed.gguf")
+    for number, (model, positions) in enumerate(((first, {0, 1, 2}), (second, set(OF_SECOND)))):
+        adapter = written(tmp_path / "lora.gguf", lora(model))
+        names = set(contents(moved(model, adapter, mixed)))
+        assert {int(name.split(".")[1]) for name in names} == positions
+        assert set(contents(moved(model, adapter, mixed, number))) == names
+        told = f"as model {1 - number} of .*: their weights differ"
+        with pytest.raises(RefusedError, match=told):
+            moved(model, adapter, mixed, 1 - number)
+    third = fine_tune(second, tmp_path / "third.gguf")
+    with pytest.raises(RefusedError, match=r"third\.gguf: their weights differ"):
+        moved(third, adapter, mixed)
+
+
+def test_a_number_of_another_header_is_told_those_that_fit(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, other = models
+    tuned = fine_tune(first, tmp_path / "tuned-too.gguf", 2)  # with the header of the first
+    path = LayerPath("0..1,1:1..2,2:3..4")
+    mixed = gs.open(first).plan(path, others=[tuned, other]).write(tmp_path / "mixed.gguf")
+    adapter = written(tmp_path / "lora.gguf", lora(first))
+    for model, number, fit in (
+        (first, 2, "models 0 and 1 have"),
+        (first, 3, "models 0 and 1 have"),
+        (other, 0, "model 2 has"),
+    ):
+        with pytest.raises(RefusedError, match=f"as model {number} of its layer path") as caught:
+            moved(model, adapter, mixed, number)
+        assert f"On that path, {fit} the header of this file" in caught.value.hint
+    longer = written(tmp_path / "longer.gguf", first.read_bytes() + bytes(32))
+    with pytest.raises(RefusedError, match="was not made from") as caught:
+        moved(longer, adapter, mixed)
+    named = [gs.open(model).file.header_sha256[:16] for model in (first, other)]
+    assert all(caught.value.hint.count(digest) == 1 for digest in named)
+
+
+def test_a_number_is_asked_for_where_models_have_the_same_data_too(tmp_path: Path) -> None:
+    first, second = expand_two("llama-dense", tmp_path)
+    alike = written(tmp_path / "alike.gguf", second.read_bytes())
+    path = LayerPath("0..2,1:1..3,2:1")
+    mixed = gs.open(first).plan(path, others=[second, alike]).write(tmp_path / "mixed.gguf")
     adapter = written(tmp_path / "lora.gguf", lora(second))
-    with pytest.raises(SeveralNumbersError, match="models 0 and 1 of the layer path"):
+    with pytest.raises(SeveralNumbersError, match="models 1 and 2 of the layer path"):
         moved(second, adapter, mixed)
-    names = set(contents(moved(second, adapter, mixed, 1)))
-    assert {int(name.split(".")[1]) for name in names} == set(OF_SECOND)
-    names = set(contents(moved(second, adapter, mixed, 0)))
-    assert {int(name.split(".")[1]) for name in names} == {0, 1, 2}
+    names = set(contents(moved(second, adapter, mixed, 2)))
+    assert {int(name.split(".")[1]) for name in names} == {6}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("llama-dense", "0..2,1..3"),
+        ("qwen3-dense", "0,1..3*0.5"),
+        ("qwen2-dense", "0..3,2..3*attn_q=0.5"),
+        ("step35_mtp-moe", "0..7,4..7"),
+    ],
+)
+def test_a_file_of_one_model_has_its_data(name: str, path: str, tmp_path: Path) -> None:
+    """Also where biases were multiplied, and MTP blocks left out."""
+    first, second = expand_two(name, tmp_path)
+    left_out = name == "step35_mtp-moe"
+    patched = (
+        gs.open(first).plan(LayerPath(path), without_mtp=left_out).write(tmp_path / "patched.gguf")
+    )
+    companion = written(tmp_path / "imatrix.gguf", imatrix(first))
+    assert moved(first, companion, patched).exists()
+    with pytest.raises(RefusedError, match=r"second\.gguf: their weights differ"):
+        moved(second, companion, patched)
 
 
 def test_a_number_is_for_a_file_of_several_models(stories: Path, tmp_path: Path) -> None:
@@ -190,9 +252,10 @@ def test_mtp_blocks_are_those_of_the_model_of_the_output(tmp_path: Path) -> None
     first, second = expand_two("step35_mtp-moe", tmp_path)
     path = LayerPath("0..7,1:4..7")
     mixed = gs.open(first).plan(path, others=[second]).write(tmp_path / "mixed.gguf")
-    adapter = written(tmp_path / "lora.gguf", lora(second))
     for number, expected in ((0, set(range(8))), (1, set(range(8, 12)))):
-        names = contents(moved(second, adapter, mixed, number))
+        model = (first, second)[number]
+        adapter = written(tmp_path / "lora.gguf", lora(model))
+        names = contents(moved(model, adapter, mixed, number))
         found = {int(name.split(".")[1]) for name in names}
         mtp = {n for n in found if n >= len(path)}
         assert found - mtp == expected
@@ -214,8 +277,29 @@ def test_a_second_patch_takes_the_companion_of_the_first(
         for name, content in after.items():
             n = int(name.split(".")[1])
             assert content == before[name.replace(f"blk.{n}.", f"blk.{n + 2}.", 1)]
-        with pytest.raises(RefusedError, match="was not made from"):
+        with pytest.raises(RefusedError, match="by several patches, and its layer path is that"):
             moved(models[1], companion, twice)
+
+
+def test_a_file_patched_several_times_is_told_to_be_followed_patch_by_patch(
+    stories: Path, tmp_path: Path
+) -> None:
+    adapter = written(tmp_path / "lora.gguf", lora(stories))
+    once = gs.open(stories).plan(gs.repeat("1:3")).write(tmp_path / "once.gguf")
+    twice = gs.open(once).plan(gs.repeat("1:2")).write(tmp_path / "twice.gguf")
+    thrice = gs.open(twice).plan(gs.repeat("2:3")).write(tmp_path / "thrice.gguf")
+    for patched in (twice, thrice):
+        with pytest.raises(RefusedError, match="by several patches") as caught:
+            moved(stories, adapter, patched)
+        assert "for the file of each patch in turn" in caught.value.hint
+    followed = moved(stories, adapter, once)
+    for model, patched in ((once, twice), (twice, thrice)):
+        followed = moved(model, followed, patched)
+    assert gs.open(followed).metadata["layer_path.blocks"] == "0..2,2..7"
+    tuned = with_text(stories.read_bytes(), "general.author", "x")
+    other = written(tmp_path / "other.gguf", tuned)
+    with pytest.raises(RefusedError, match="was not made from"):
+        moved(other, written(tmp_path / "other-lora.gguf", lora(other)), twice)
 
 
 def test_what_remains_nothing_of_is_refused(
@@ -253,11 +337,12 @@ def test_drafts_read_the_states_behind_blocks_of_their_target(tmp_path: Path) ->
         (1, (1, 3, 5), "reads the output of block 0, which the layer path leaves out"),
         (0, (3, 5, 8), "reads the output of block 7, which the layer path leaves out"),
     ):
-        draft = written(tmp_path / "draft.gguf", eagle3(second, layers))
+        model = (first, second)[number]
+        draft = written(tmp_path / "draft.gguf", eagle3(model, layers))
         with pytest.raises(RefusedError, match=told):
-            moved(second, draft, mixed, number)
-    draft = written(tmp_path / "draft.gguf", eagle3(second, (0, 3, 5)))
-    assert gs.open(moved(second, draft, mixed, 0)).metadata["eagle3.target_layers"] == [0, 3, 5]
+            moved(model, draft, mixed, number)
+    draft = written(tmp_path / "draft.gguf", eagle3(first, (0, 3, 5)))
+    assert gs.open(moved(first, draft, mixed, 0)).metadata["eagle3.target_layers"] == [0, 3, 5]
 
 
 def test_drafts_need_the_vocabulary_of_their_target(stories: Path, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import ggufsurgeon as gs
-from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError
+from ggufsurgeon.errors import MalformedFileError, RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.outside import OutsideBlocks
 from ggufsurgeon.layer_path.path import LayerPath
+from tests.models.fine_tunes import fine_tune
 from tests.models.second import expand_two
 from tests.models.sharding import cut
 
@@ -92,6 +93,22 @@ def test_the_wrong_models_are_told(stories: Path, second: Path, tmp_path: Path) 
     alone = gs.open(stories).plan(gs.repeat("1:3")).write(tmp_path / "alone.gguf")
     with pytest.raises(UsageError, match="made from one model, and 2 are given"):
         gs.verify(alone, stories, others=[second], devices=ONE_THREAD)
+
+
+def test_models_of_the_same_header_are_thought_of_first(stories: Path, tmp_path: Path) -> None:
+    """Before the file is called wrong: fine-tunes have the header of their base."""
+    tunes = [fine_tune(stories, tmp_path / f"tuned-{seed}.gguf", seed) for seed in (1, 2)]
+    path = LayerPath("0..1,1:1..2,2:3..4")
+    patched = gs.open(stories).plan(path, others=tunes).write(tmp_path / "patched.gguf")
+    alone = gs.open(stories).plan(gs.repeat("1:3")).write(tmp_path / "alone.gguf")
+    for made, source, others, told in (
+        (patched, stories, tunes[::-1], "another model or the models in another order can have"),
+        (alone, tunes[0], [], "The file may be right: another model can have the same header"),
+    ):
+        with pytest.raises(VerificationError, match="does not hold what it claims") as caught:
+            gs.verify(made, source, others=others, devices=ONE_THREAD).raise_if_failed()
+        assert told in caught.value.hint
+        assert caught.value.hint.index("may be right") < caught.value.hint.index("do not use it")
 
 
 def test_a_changed_byte_of_either_model_is_found(

@@ -159,10 +159,10 @@ class ModelFile(RecipeMethods):
         The patched model is given by its layer `path`, or by the file `patched`, whose record has
         the path. If `patched` is made of several models, the companion follows the blocks of this
         one; `number` is the number of this model in the layer path, which is needed where several
-        of them have its header (SeveralNumbersError). `other_base` accepts a companion whose
-        metadata name another base model. Raises RefusedError when the companion does not belong to
-        this model, or has no meaning on the path, and UsageError unless one of `path` and `patched`
-        is given.
+        of them have its header and data (SeveralNumbersError). `other_base` accepts a companion
+        whose metadata name another base model. Raises RefusedError when the companion does not
+        belong to this model, or has no meaning on the path, and UsageError unless one of `path` and
+        `patched` is given.
         """
         from ggufsurgeon.api.model_files.companions import plan
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufsurgeon.api.paths import PathLike
 from ggufsurgeon.container.shards import paths_at
-from ggufsurgeon.errors import RefusedError, UsageError
+from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.locating.locate import check_on_disk
 from ggufsurgeon.planning.planner import Change, PatchPlan
@@ -119,15 +120,16 @@ class Plan:
 
         check_on_disk(self.planned.source, *self.planned.others)
         paths, plan = self.paths_at(destination), self.planned.write_plan
-        if self.recipe is None or len(paths) == 1:
-            sha256 = self._sha256_of_file()
-            self.written = write_new_file(
-                plan, paths[0], replace=replace, progress=progress, sha256=sha256
-            )
-        else:
-            plans = in_shards_of(plan, self.recipe.patches[-1].n_tensors)
-            sha256s = [shard.sha256 or "" for shard in self.recipe.result.shards]
-            self.written = write_new_shards(plans, paths, progress=progress, sha256s=sha256s)
+        with _naming_models(self.planned):
+            if self.recipe is None or len(paths) == 1:
+                sha256 = self._sha256_of_file()
+                self.written = write_new_file(
+                    plan, paths[0], replace=replace, progress=progress, sha256=sha256
+                )
+            else:
+                plans = in_shards_of(plan, self.recipe.patches[-1].n_tensors)
+                sha256s = [shard.sha256 or "" for shard in self.recipe.result.shards]
+                self.written = write_new_shards(plans, paths, progress=progress, sha256s=sha256s)
         return paths[0]
 
     def paths_at(self, destination: PathLike) -> tuple[Path, ...]:
@@ -214,3 +216,17 @@ class Plan:
         paths = paths_at(Path(destination), len(plans))
         self.written = write_new_shards(plans, paths, progress=progress)
         return tuple(paths)
+
+
+@contextmanager
+def _naming_models(planned: PatchPlan) -> Iterator[None]:
+    """Says of several files of a recipe that they may be confused, where the result is another."""
+    try:
+        yield
+    except VerificationError as error:
+        if planned.others:
+            error.hint = (
+                "Files with the same header may be swapped, or wrong: compare the SHA-256 of each "
+                "with that of the file that the recipe was made for."
+            )
+        raise

@@ -34,10 +34,10 @@ def verify(
 
     `others` are models 1, 2, ... of a path over several models. `recipe` is the plan of a recipe
     over the same files (`ModelFile.plan_recipe`); `patched` must then be the file of this plan.
-    `mtp_from` is the file that the MTP blocks were taken from, if `patched` has those of another
-    file. With `settings` the perplexity of the source and the patched file is measured as
-    well, which takes far longer than all else. The outcome lists each check; its `raise_if_failed`
-    raises VerificationError.
+    `mtp_from` is the file that the MTP blocks were taken from; UsageError is raised where `patched`
+    has none of another file. With `settings` the perplexity of the source and the patched file is
+    measured as well, which takes far longer than all else. The outcome lists each check; its
+    `raise_if_failed` raises VerificationError.
 
     >>> import tempfile
     >>> import ggufsurgeon as gs
@@ -48,17 +48,19 @@ def verify(
     True
     """
     from ggufsurgeon.engine.model import Devices
-    from ggufsurgeon.verification.structures.mtp_blocks import check_mtp_blocks
+    from ggufsurgeon.verification.structures.mtp_blocks import check_is_of_donor, check_mtp_blocks
     from ggufsurgeon.verification.structures.plan_check import check_plan
     from ggufsurgeon.verification.verifier import verify_patched
 
     made, *sources = [open_gguf(local_file(path, progress)) for path in (patched, source, *others)]
     donor = None if mtp_from is None else open_gguf(local_file(mtp_from, progress))
+    if donor is not None:
+        check_is_of_donor(made, donor)
     before, after = [], []
     changed = source_with_mtp(made, sources[0], donor)
     if changed is not None:
         before = [check_mtp_blocks(changed, sources[0], donor)]
-        sources = [changed]
+        sources = [changed, *sources[1:]]  # others than one model are refused
     if recipe is not None:
         after = [check_plan(made, recipe.planned, "recipe")]
     outcome = verify_patched(made, sources, settings, devices or Devices(), progress)

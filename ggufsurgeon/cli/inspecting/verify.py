@@ -31,7 +31,7 @@ from ggufsurgeon.cli.shared_options.options import (
     other_models,
 )
 from ggufsurgeon.cli.shared_options.recipe_option import RecipeFile, by_name, told_how_to_name
-from ggufsurgeon.errors import EngineError, MissingExtraError
+from ggufsurgeon.errors import EngineError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from ggufsurgeon.engine.devices.options import Devices
@@ -81,6 +81,11 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove that a patched file matches its source and layer path exactly, and that it runs."""
+    if recipe is not None and mtp_from is not None:
+        raise UsageError(
+            "--recipe and --mtp-from exclude each other: a recipe names the file of its MTP blocks",
+            hint="Give that file as --with NAME=FILE, by its name in the recipe.",
+        )
     patched, source = on_disk(patched), on_disk(source)
     # Without llama.cpp, or where it dies, the file's structure is proven all the same.
     with gs.load(patched, devices) as loaded, suppress(MissingExtraError, EngineError):

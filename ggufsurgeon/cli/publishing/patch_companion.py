@@ -84,7 +84,7 @@ def patch_companion(
             metavar="N",
             min=0,
             help="Number of MODEL in the layer path of FILE, where several models of FILE have the "
-            "header of MODEL.",
+            "header and the weights of MODEL.",
             show_default=False,
             rich_help_panel=LAYER_PATH,
         ),

@@ -11,12 +11,28 @@ from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.headers.header import KeyValue
 from ggufsurgeon.container.quoting import shortened
 from ggufsurgeon.container.shards import SPLIT_KEYS
+from ggufsurgeon.errors import UsageError
+from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
 from ggufsurgeon.planning.provenance import PREFIX
 from ggufsurgeon.rules.block_names import block_of
 from ggufsurgeon.rules.blocks import find_blocks
 from ggufsurgeon.rules.tensor_names import PREFIX as TENSOR_LISTS
 from ggufsurgeon.verification.checks import Check
 from ggufsurgeon.verification.structures.structure import MAY_CHANGE
+
+
+def check_is_of_donor(patched: GgufFile, donor: GgufFile) -> None:
+    """Raise UsageError unless MTP blocks of a file were taken from another, by its record."""
+    recorded = recorded_mtp(patched)
+    if recorded is not None and recorded[0] != NO_MTP:
+        return
+    what = "its source's own" if recorded is None else "left out"
+    raise UsageError(
+        f"the MTP blocks of {patched.path} are {what}, by its record, so that none are of "
+        f"{donor.path}",
+        hint="Omit that file.",
+    )
 
 
 def check_mtp_blocks(changed: GgufFile, source: GgufFile, donor: GgufFile | None) -> Check:
