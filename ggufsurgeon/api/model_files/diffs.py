@@ -36,11 +36,12 @@ def diff_files(a: GgufFile, b: GgufFile, progress: Progress) -> ModelDiff:
     in_a = Contents(a, hashes[0], sha256_of_product=_products_of(a))
     found = diff_contents(in_a, Contents(b, hashes[1], _first_scales(b)))
     found = replace(found, of_donor=_donor_of(a, b))
-    if found.layer_path is None or found.same:
+    path = found.layer_path
+    if path is None or found.same:
         return found
     try:
-        found = replace(found, without_mtp=_leaves_out_mtp(a, found.layer_path))
-        unexplained = tuple(_unexplained(found, found.layer_path))
+        found = replace(found, without_mtp=_leaves_out_mtp(a, path))
+        unexplained = tuple(_unexplained(found, path))
     except (RefusedError, MalformedFileError, UsageError) as error:
         return replace(found, refusal=str(error))
     return replace(found, unexplained=unexplained)
