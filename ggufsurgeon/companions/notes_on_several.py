@@ -1,4 +1,4 @@
-"""What a user should know of a companion for a model that has blocks of several."""
+"""What a user should know of a companion for a model that has blocks of several files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from ggufsurgeon.companions.kinds import CompanionKind
 from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
 from ggufsurgeon.container.quoting import quoted
+from ggufsurgeon.rules.blocks import find_blocks
 
 MOST_NAMES = 4
-IMATRIX = (
+WITHOUT_SUMS = (
     "llama-quantize quantizes weights without sums as if there were no imatrix, and refuses them "
-    "in types that need one: re-index the imatrix of each other model too, and join them with "
+    "in types that need one"
+)
+IMATRIX = (
+    f"{WITHOUT_SUMS}: re-index the imatrix of each other model too, and join them with "
     "llama-imatrix, which needs no text for that"
 )
 """tools/imatrix/imatrix.cpp:1120-1139 and src/llama-quant.cpp:1277-1303."""
@@ -24,6 +28,15 @@ def notes_on_several(kind: CompanionKind, companion: GgufFile, target: Target) -
     The note for an imatrix says how to fill its gaps.
     """
     return list(_notes(kind, companion, target)) if target.models is not None else []
+
+
+def notes_on_donor(kind: CompanionKind, target: Target) -> list[str]:
+    """A note on MTP blocks of another file, for which an imatrix has no sums."""
+    if kind is not CompanionKind.IMATRIX or target.file is None or target.models is not None:
+        return []
+    if find_blocks(target.file).n_mtp <= target.n_mtp:
+        return []
+    return [f"it has no sums for MTP blocks, which come from another file: {WITHOUT_SUMS}"]
 
 
 def _notes(kind: CompanionKind, companion: GgufFile, target: Target) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ggufsurgeon.companions.finding_target import target_of_file, target_of_path
 from ggufsurgeon.companions.imatrix import NOTE, check_imatrix
 from ggufsurgeon.companions.kinds import BaseModel, CompanionKind, find_kind
 from ggufsurgeon.companions.lora import check_lora, check_lora_strengths
-from ggufsurgeon.companions.notes_on_several import notes_on_several
+from ggufsurgeon.companions.notes_on_several import notes_on_donor, notes_on_several
 from ggufsurgeon.companions.record import check_record, read_record, record_pairs
 from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
@@ -98,7 +98,7 @@ def _plan(companion: GgufFile, source: GgufFile, target: Target, other_base: boo
     _check(kind, companion, base, other_base)
     if kind is CompanionKind.LORA:
         check_lora_strengths(companion, target.own_steps)
-    notes = _notes(kind, companion, source)
+    notes = [*_notes(kind, companion, source), *notes_on_donor(kind, target)]
     if target.path == LayerPath.identity(len(base.blocks)) and target.models is None:
         plan = joined_plan(companion)
         n_tensors = len(companion.header.tensors)

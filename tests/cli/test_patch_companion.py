@@ -190,11 +190,11 @@ REFUSED: dict[str, tuple[Callable[[Path], bytes], tuple[str, ...], int, str]] = 
         "--patched gives the layer path",
     ),
     "an unpatched model": (lora, ("--patched", "model.gguf"), 4, "model.gguf records no patch"),
-    "a patched model of another source": (
+    "a model that was patched twice": (
         lora,
         ("--patched", "twice.gguf"),
         4,
-        "twice.gguf was not made from model.gguf, by its record",
+        "twice.gguf was made from model.gguf by several patches",
     ),
     "a companion cut short": (lambda model: lora(model)[:3000], WINDOW, 3, "companion.gguf, at"),
     "an imatrix in the old form": (

@@ -22,6 +22,7 @@ from tests.models.companions import (
     values,
 )
 from tests.models.drafts import eagle3
+from tests.models.expanding import expand_named
 from tests.models.fine_tunes import fine_tune
 from tests.models.second import expand_two
 from tests.models.vocabularies import with_byte_tokens
@@ -260,6 +261,26 @@ def test_mtp_blocks_are_those_of_the_model_of_the_output(tmp_path: Path) -> None
         mtp = {n for n in found if n >= len(path)}
         assert found - mtp == expected
         assert bool(mtp) == (number == 1)
+
+
+def test_an_imatrix_has_no_sums_for_mtp_blocks_of_another_file(tmp_path: Path) -> None:
+    source = expand_named("step35_mtp-moe", tmp_path / "source.gguf")
+    bare = gs.open(source).plan(LayerPath("0..7"), without_mtp=True).write(tmp_path / "bare.gguf")
+    for model, path in ((source, "0..7,4..7"), (bare, "0..7,4..7"), (bare, "0..7")):
+        plan = gs.open(model).plan(LayerPath(path), mtp_from=source)
+        patched = plan.write(tmp_path / "patched.gguf", replace=True)
+        about = written(tmp_path / "imatrix.gguf", imatrix(model))
+        notes = gs.open(model).plan_companion(about, patched=patched).notes
+        assert sum("no sums for MTP blocks, which come from" in note for note in notes) == 1
+        adapter = written(tmp_path / "lora.gguf", lora(model))
+        notes = gs.open(model).plan_companion(adapter, patched=patched).notes
+        assert not any("MTP" in note for note in notes)
+    plain = gs.open(source).plan(LayerPath("0..7,4..7")).write(tmp_path / "plain.gguf")
+    without = gs.open(source).plan(LayerPath("0..7,4..7"), without_mtp=True)
+    about = written(tmp_path / "imatrix.gguf", imatrix(source))
+    for patched in (plain, without.write(tmp_path / "without.gguf")):
+        notes = gs.open(source).plan_companion(about, patched=patched).notes
+        assert not any("MTP" in note for note in notes)
 
 
 def test_a_second_patch_takes_the_companion_of_the_first(
