@@ -15,8 +15,6 @@ from ggufsurgeon.cli.output.terminal import n_bytes_text, print_json, print_text
 from ggufsurgeon.cli.patching.written import print_shared, written_as_json
 from ggufsurgeon.cli.shared_options.options import Json, Patched, Quiet
 from ggufsurgeon.container.shards import paths_at
-from ggufsurgeon.planning.mtp_change.changing import NO_MTP
-from ggufsurgeon.planning.provenance import MTP, PREFIX
 
 if TYPE_CHECKING:
     from ggufsurgeon.planning.originals.restoring import RestorePlan
@@ -82,6 +80,9 @@ def _print(planned: RestorePlan, written: Sequence[Path]) -> None:
 
 def _what(planned: RestorePlan) -> tuple[str, str]:
     """What the restored file is, and what the reason is of, where it is not the original."""
+    from ggufsurgeon.planning.mtp_change.changing import NO_MTP
+    from ggufsurgeon.planning.provenance import MTP, PREFIX
+
     mtp = planned.restored.header.get(f"{PREFIX}{MTP}")
     if not planned.remaining:
         return "the original", ""
