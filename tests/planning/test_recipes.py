@@ -189,7 +189,7 @@ def test_a_file_that_was_changed_since_has_no_recipe() -> None:
     patched = run(plan_patch(opened(model), LayerPath.of([0, 1, 1, 2, 3])).write_plan, model)
     for old, new in (
         (b"Tiny (blocks", b"Fine (blocks"),
-        (b"ggufsurgeon 0", b"ggufsurgeo\x1b 0"),
+        (b"ggufsurgeon ", b"ggufsurgeo\x1b "),
         (b"0..1,1..3", b"0..1,1..9"),
     ):
         assert old in patched
