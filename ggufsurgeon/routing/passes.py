@@ -59,11 +59,11 @@ class Pass:
 def steps_of(path: LayerPath, outside: OutsideBlocks, n_blocks: int) -> Steps:
     """The steps of a path that change anything, from the input to the output.
 
-    A block of strength 0 changes nothing. `n_blocks` are in the model that the output is of. Where
+    A block that adds nothing is left out. `n_blocks` are in the model that the output is of. Where
     the input or the output is that of a neighbouring block, it has this block's strength and
     factors, since it has none of its own: then it is part of the block's run.
     """
-    steps = tuple(step for step in path.steps if step.strength)
+    steps = tuple(step for step in path.steps if not step.adds_nothing)
     first = steps[0].at(outside.embeddings, INPUT)
     last = steps[-1].at(outside.output, n_blocks)
     if first.next() != steps[0]:

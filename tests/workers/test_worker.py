@@ -117,7 +117,7 @@ def test_errors_come_back_whole_and_the_worker_goes_on() -> None:
 
 
 def test_every_class_of_error_comes_back() -> None:
-    assert len(ERRORS) == 16
+    assert len(ERRORS) == 17
     with Worker() as worker:
         for kind in ERRORS:
             arguments = ("wrong", "bad") if issubclass(kind, MalformedFileError) else ("wrong",)
