@@ -10,7 +10,6 @@ from ggufsurgeon.companions.kinds import BaseModel
 from ggufsurgeon.companions.same_data import has_data_of
 from ggufsurgeon.companions.target import Target
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import (
     MalformedFileError,
@@ -25,9 +24,9 @@ from ggufsurgeon.planning.mtp_change.planning import recorded_mtp
 from ggufsurgeon.planning.originals.restoring import MOST_PATCHES
 from ggufsurgeon.planning.originals.source_pairs import (
     damaged,
+    header_before,
     no_record,
     recorded_path,
-    source_pairs,
 )
 from ggufsurgeon.planning.planner import plan_patch
 from ggufsurgeon.planning.provenance import is_scaled, read_provenance
@@ -69,15 +68,15 @@ def target_of_file(source: GgufFile, patched: GgufFile, number: int | None) -> T
             f"weights of {patched.path} were multiplied by a factor: what was made for the "
             "original does not fit them"
         )
-    path, blocks = recorded_path(record), BaseModel(source).blocks
-    n_mtp = blocks.n_mtp
+    base, path = BaseModel(source), recorded_path(record)
+    blocks, n_mtp = base.blocks, base.blocks.n_mtp
     if change is not None:  # what was made for the original's MTP blocks does not fit others
         n_mtp = 0
         path = LayerPath(step for step in path.steps if step.block < blocks.n_trunk)
     if not path.steps or max(path.blocks) >= len(blocks):
         raise damaged("blocks")
     target = Target(path, n_mtp, patched.header_sha256, file=patched)
-    if not has_data_of(target, BaseModel(source)):
+    if not has_data_of(target, base):
         raise _other_data(source, patched)
     return target
 
@@ -139,8 +138,7 @@ def _made_in_steps(source: GgufFile, patched: GgufFile) -> bool:
     header = patched.header
     with suppress(RefusedError, MalformedFileError):  # earlier versions recorded less
         for _ in range(MOST_PATCHES):
-            pairs = source_pairs(header, str(patched.path))
-            header = Header(header.version, header.byte_order, pairs, ())
+            header = header_before(header, str(patched.path))
             record, models = read_provenance(header), read_models(header)
             if record is None:
                 return False

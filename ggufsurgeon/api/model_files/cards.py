@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufsurgeon.api.paths import PathLike
-from ggufsurgeon.api.recipe_files.recipes import make_recipe
+from ggufsurgeon.api.recipe_files.recipes import recipe_of
 from ggufsurgeon.container.gguf_file import GgufFile, open_gguf
 from ggufsurgeon.container.quoting import quoted
 from ggufsurgeon.errors import UsageError
 from ggufsurgeon.hashing.whole_file import unreadable
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mixtures.other_sources import OtherSource
-from ggufsurgeon.planning.originals.original_path import find_original_path
-from ggufsurgeon.planning.rebuilding.ingredients import find_models
+from ggufsurgeon.planning.originals.original_path import original_path_of
+from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
 from ggufsurgeon.planning.rebuilding.recipes import Recipe
 from ggufsurgeon.progress import NO_PROGRESS, Progress
 from ggufsurgeon.publishing.card import CardContent
@@ -51,13 +51,14 @@ def card_content(
         if not is_repository(name):
             raise UsageError(f"{quoted(name)} is not the name of a repository: expected ORG/NAME")
     file, bases = open_gguf(patched), tuple(dict.fromkeys(base_models))
-    layer_path = find_original_path(file).layer_path
+    made_of = find_ingredients(file)
+    layer_path = original_path_of(file, made_of).layer_path
     results = [(str(path), _read(Path(path))) for path in measured]
     figures = tuple(measurement for _, measurement in results)
-    recipe = make_recipe(file, progress)
+    recipe = recipe_of(file, made_of, progress)
     for where, measurement in results:
         _check(measurement, where, file, recipe, layer_path)
-    return CardContent(file, recipe, layer_path, figures, bases, find_models(file))
+    return CardContent(file, recipe, layer_path, figures, bases, made_of.models)
 
 
 def _check(

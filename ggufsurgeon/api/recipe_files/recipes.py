@@ -21,7 +21,7 @@ from ggufsurgeon.locating.model_name import model_name, shown_name
 from ggufsurgeon.planning.mtp_change.planning import MTP_OF_SEVERAL, plan_with_mtp
 from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
 from ggufsurgeon.planning.planner import PatchPlan
-from ggufsurgeon.planning.rebuilding.ingredients import find_ingredients
+from ggufsurgeon.planning.rebuilding.ingredients import Ingredients, find_ingredients
 from ggufsurgeon.planning.rebuilding.recipe_text import LONGEST, is_recipe_text, parse_recipe
 from ggufsurgeon.planning.rebuilding.recipes import (
     FileIdentity,
@@ -44,7 +44,11 @@ STANDARD_INPUT = Path("-")
 
 def make_recipe(patched: GgufFile, progress: Progress) -> Recipe:
     """The recipe of a patched file. Raises as `ModelFile.recipe`."""
-    found = find_ingredients(patched)
+    return recipe_of(patched, find_ingredients(patched), progress)
+
+
+def recipe_of(patched: GgufFile, found: Ingredients, progress: Progress) -> Recipe:
+    """The recipe of a patched file that is made of these, with the SHA-256 of its files."""
     plans = found.original.file_plans if found.original else ()
     of_source = [sha256_of_plan(plan, "SHA-256 of original", progress) for plan in plans]
     shards = found.source_shards.shards if found.source_shards else ()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ggufsurgeon.container.gguf_file import GgufFile
-from ggufsurgeon.container.headers.header import Header
 from ggufsurgeon.errors import RefusedError, UsageError, VerificationError
 from ggufsurgeon.layer_path.edits import AnyPath
 from ggufsurgeon.layer_path.path import LayerPath
 from ggufsurgeon.planning.mtp_change.changing import NO_MTP, change_mtp
 from ggufsurgeon.planning.new_tensors.span_ranges import file_of_plan
-from ggufsurgeon.planning.originals.source_pairs import source_pairs
+from ggufsurgeon.planning.originals.source_pairs import header_before
 from ggufsurgeon.planning.originals.source_shards import shards_of
 from ggufsurgeon.planning.planner import Origin, PatchPlan, changes_of, plan_patch
 from ggufsurgeon.planning.provenance import MTP, PREFIX, Provenance, read_provenance
@@ -76,10 +75,8 @@ def recorded_mtp(patched: GgufFile) -> tuple[str, Provenance] | None:
     headers = [patched.header]
     record = read_provenance(patched.header)
     if record is not None and not record.is_of_several:  # of several, MTP blocks stay as they are
-        version, order = patched.header.version, patched.header.byte_order
         with suppress(RefusedError):  # earlier versions recorded less, and left MTP blocks alone
-            pairs = source_pairs(patched.header, str(patched.path))
-            headers.append(Header(version, order, pairs, ()))
+            headers.append(header_before(patched.header, str(patched.path)))
     for header in headers:
         found, record = header.get(PREFIX + MTP), read_provenance(header)
         if isinstance(found, str) and record is not None:

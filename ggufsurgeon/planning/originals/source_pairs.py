@@ -46,6 +46,14 @@ def source_pairs(header: Header, path: str) -> tuple[KeyValue, ...]:
     return with_pairs_at(removed_at, list(replaced.values()), restored, "removed_at")
 
 
+def header_before(header: Header, path: str) -> Header:
+    """The header of the source of a patched file with this header, without tensors.
+
+    Raises as `source_pairs`.
+    """
+    return Header(header.version, header.byte_order, source_pairs(header, path), ())
+
+
 def with_pairs_at(
     places: Sequence[int], inserted: Sequence[KeyValue], pairs: Sequence[KeyValue], key: str
 ) -> tuple[KeyValue, ...]:

@@ -18,9 +18,9 @@ from ggufsurgeon.planning.mtp_change.changing import NO_MTP
 from ggufsurgeon.planning.originals.restoring import MOST_PATCHES, RestorePlan, plan_restore
 from ggufsurgeon.planning.originals.source_pairs import (
     damaged,
+    header_before,
     no_record,
     recorded_path,
-    source_pairs,
 )
 from ggufsurgeon.planning.originals.source_shards import SourceShards, read_shards, shards_of
 from ggufsurgeon.planning.planner import joined_plan
@@ -62,6 +62,8 @@ class Ingredients:
     """The original as it can be restored; None where blocks of it are lost."""
     further: tuple[FurtherModel, ...] = ()
     """The models that the file was made from besides the original."""
+    models: RecordedModels | None = None
+    """The models of the first patch, with its layer path; None where it was over one alone."""
 
 
 def find_ingredients(patched: GgufFile) -> Ingredients:
@@ -78,18 +80,10 @@ def find_ingredients(patched: GgufFile) -> Ingredients:
     original = None if models else _original(patched)
     further = tuple(_further(patches[0], models))
     n_bytes, digest = first.source_n_bytes, first.source_header_sha256
-    found = Ingredients(tuple(patches), n_bytes, digest, shards, original, further)
+    found = Ingredients(tuple(patches), n_bytes, digest, shards, original, further, models)
     if original is not None and not further:  # further files are not at hand
         _check_rebuilds(patched, found)
     return found
-
-
-def find_models(patched: GgufFile) -> RecordedModels | None:
-    """The models that the first patch of a file was over; None where it was over one alone.
-
-    The layer path is that of this patch. Raises RefusedError as `find_ingredients`.
-    """
-    return _recorded_patches(patched).models
 
 
 class _Recorded(NamedTuple):
@@ -113,8 +107,7 @@ def _recorded_patches(patched: GgufFile) -> _Recorded:
         shards = None if models else read_shards(header, str(patched.path))
         if models is not None:  # their own records are left out
             break
-        pairs = source_pairs(header, str(patched.path))
-        header = Header(header.version, header.byte_order, pairs, ())
+        header = header_before(header, str(patched.path))
     if first is None:
         raise no_record(patched)
     if len(patches) > MOST_PATCHES:
