@@ -11,9 +11,6 @@ all factors that the tables allow is written, aliased and routed, and compared.
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from ggufsurgeon.layer_path.path import BlockRef, LayerPath
 from ggufsurgeon.rules.blocks import find_blocks
 from tests.models.scales import with_scaled_weights, with_scales
 from tests.verification.matrix import plain_results
+from tests.verification.running import print_examined
 from tests.verification.strengths import STRENGTHS, compare_path, prepared
 
 PAIRS = {"queries and keys": ("attn_q", "attn_k"), "outputs": ("attn_output", "ffn_down")}
@@ -103,15 +101,5 @@ def _factor(block: int, weight: str) -> float:
     return FACTORS[(block + len(weight)) % len(FACTORS)]
 
 
-def main() -> None:
-    """Examine every model named on the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="+")
-    for name in parser.parse_args().models:
-        print(json.dumps({"trying": name}), flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(examine(name, Path(folder)) | {"status": "examined"}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_examined(examine)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
@@ -26,6 +29,19 @@ def run_matrix(
     with ThreadPoolExecutor(n_processes) as pool:
         found = pool.map(lambda models: _run(models, options, program), shares)
         return [line for lines in found for line in lines]
+
+
+def print_examined(examine: Callable[[str, Path], Line]) -> None:
+    """Print a line for every model that the command line names, as a program of `run_matrix`.
+
+    `examine` takes the name of a model, and a folder for files.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+")
+    for name in parser.parse_args().models:
+        print(json.dumps({"trying": name}), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(examine(name, Path(folder)) | {"status": "examined"}), flush=True)
 
 
 def _run(models: list[str], options: Sequence[str], program: str) -> list[Line]:

@@ -11,9 +11,6 @@ aliased and routed, and compared.
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from tests.calls import patch
 from tests.models.expanding import expand_named
 from tests.models.scales import with_scaled_weights, with_scales, without_biases
 from tests.verification.matrix import N_TOKENS, plain_results, results_of
+from tests.verification.running import print_examined
 
 STRENGTHS = (0.5, 0.25, 2.0, 1.0)
 """Powers of two: multiplied weights are then exact."""
@@ -128,15 +126,5 @@ def _paths(n_blocks: int) -> list[LayerPath]:
     return [identity, repeated]
 
 
-def main() -> None:
-    """Examine every model named on the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="+")
-    for name in parser.parse_args().models:
-        print(json.dumps({"trying": name}), flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(examine(name, Path(folder)) | {"status": "examined"}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_examined(examine)
